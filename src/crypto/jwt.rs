@@ -1,0 +1,158 @@
+//! JSON Web Tokens: access tokens per RFC 9068, signed through jsonwebtoken with key pairs that are parsed once.
+//!
+//! jsonwebtoken asks its `CryptoProvider` for a signer at every signature, and the built-in one parses the
+//! private key each time, which costs more than signing. Ours remembers parsed pairs.
+
+use std::sync::{Arc, LazyLock};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, aws_lc};
+use jsonwebtoken::errors::{Error, ErrorKind};
+use jsonwebtoken::{Algorithm, EncodingKey};
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use signature::Signer;
+
+use crate::domain::client::TokenAlgorithm;
+use crate::domain::value::Digest;
+
+/// The claims of an access token (RFC 9068 §2.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    /// The issuer.
+    pub iss: String,
+    /// The user, or the client where it acts for itself.
+    pub sub: String,
+    /// The resource servers that it is for.
+    pub aud: Audience,
+    /// The client that it was issued to.
+    pub client_id: String,
+    /// The granted scope.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    /// When it was issued, seconds since 1970.
+    pub iat: i64,
+    /// When it ends, seconds since 1970.
+    pub exp: i64,
+    /// Its address in the ledger (see [`crate::credential`]).
+    pub jti: String,
+}
+
+/// One audience or several (RFC 7519 §4.1.3).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Audience {
+    /// A single one, as a string.
+    One(String),
+    /// Several.
+    Many(Vec<String>),
+}
+
+impl Audience {
+    /// Whether `audience` is among them.
+    #[must_use]
+    pub fn contains(&self, audience: &str) -> bool {
+        self.iter().any(|one| one == audience)
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        match self {
+            Self::One(one) => std::slice::from_ref(one).iter(),
+            Self::Many(many) => many.iter(),
+        }
+        .map(String::as_str)
+    }
+}
+
+impl From<Vec<String>> for Audience {
+    fn from(mut audiences: Vec<String>) -> Self {
+        match (audiences.pop(), audiences.is_empty()) {
+            (Some(only), true) => Self::One(only),
+            (last, _) => {
+                audiences.extend(last);
+                Self::Many(audiences)
+            }
+        }
+    }
+}
+
+/// The jsonwebtoken algorithm of ours.
+#[must_use]
+pub fn jws_algorithm(algorithm: TokenAlgorithm) -> Algorithm {
+    match algorithm {
+        TokenAlgorithm::ES256 => Algorithm::ES256,
+        TokenAlgorithm::RS256 => Algorithm::RS256,
+    }
+}
+
+static PROVIDER: LazyLock<CryptoProvider> = LazyLock::new(|| CryptoProvider {
+    signer_factory: cached_signer,
+    verifier_factory: aws_lc::DEFAULT_PROVIDER.verifier_factory,
+    key_utils: aws_lc::DEFAULT_PROVIDER.key_utils.clone(),
+});
+
+/// Makes jsonwebtoken use the provider that remembers parsed keys. May be called again.
+pub fn install_provider() {
+    // An error says that it is installed already.
+    let _ = LazyLock::force(&PROVIDER).install_default();
+}
+
+enum Pair {
+    Es256(EcdsaKeyPair),
+    Rs256(RsaKeyPair),
+}
+
+static PAIRS: LazyLock<Cache<(Digest, bool), Arc<Pair>>> = LazyLock::new(|| Cache::new(64));
+
+struct CachedSigner(Arc<Pair>);
+
+fn cached_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
+    let is_rsa = *algorithm == Algorithm::RS256;
+    let id = (Digest::of(key.as_bytes()), is_rsa);
+    if let Some(pair) = PAIRS.get(&id) {
+        return Ok(Box::new(CachedSigner(pair)));
+    }
+    let pair = if is_rsa {
+        RsaKeyPair::from_pkcs8(key.as_bytes())
+            .map(Pair::Rs256)
+            .map_err(|_| ErrorKind::InvalidKeyFormat)?
+    } else if *algorithm == Algorithm::ES256 {
+        EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_bytes())
+            .map(Pair::Es256)
+            .map_err(|_| ErrorKind::InvalidEcdsaKey)?
+    } else {
+        return Err(ErrorKind::InvalidAlgorithm.into());
+    };
+    let pair = Arc::new(pair);
+    PAIRS.insert(id, Arc::clone(&pair));
+    Ok(Box::new(CachedSigner(pair)))
+}
+
+impl Signer<Vec<u8>> for CachedSigner {
+    fn try_sign(&self, message: &[u8]) -> Result<Vec<u8>, signature::Error> {
+        let random = SystemRandom::new();
+        match &*self.0 {
+            Pair::Es256(pair) => pair
+                .sign(&random, message)
+                .map(|signature| signature.as_ref().to_vec())
+                .map_err(|_| signature::Error::new()),
+            Pair::Rs256(pair) => {
+                let mut out = vec![0; pair.public_modulus_len()];
+                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut out)
+                    .map_err(|_| signature::Error::new())?;
+                Ok(out)
+            }
+        }
+    }
+}
+
+impl JwtSigner for CachedSigner {
+    fn algorithm(&self) -> Algorithm {
+        match &*self.0 {
+            Pair::Es256(_) => Algorithm::ES256,
+            Pair::Rs256(_) => Algorithm::RS256,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Passwords: argon2id on a bounded pool off the async threads, so that a flood of logins cannot starve token
+//! traffic.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
+use argon2::{Algorithm, Argon2, Params, Version};
+use tokio::sync::Semaphore;
+
+use super::CryptoError;
+use crate::clock::Randomness;
+
+/// The most callers that wait for a hash; more are told to come back.
+const MAX_WAITING: usize = 256;
+
+/// Why a password was not hashed or checked.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// Too many wait already.
+    #[error("too many logins at once")]
+    Overloaded,
+    /// The hash function failed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+}
+
+/// What a check came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// The wrong password.
+    No,
+    /// The right one.
+    Yes,
+    /// The right one, hashed under weaker parameters than today's: here is its new hash.
+    YesRehash(String),
+}
+
+/// Hashes and checks passwords (argon2id, RFC 9106, 19 MiB, two passes).
+#[derive(Clone)]
+pub struct Hasher {
+    slots: Arc<Semaphore>,
+    waiting: Arc<AtomicUsize>,
+    random: Randomness,
+    /// What an unknown user's password is compared with, so that it costs the same.
+    decoy: Arc<str>,
+}
+
+impl Hasher {
+    /// A hasher that works on `slots` passwords at once.
+    pub fn new(slots: usize, random: Randomness) -> Result<Self, CryptoError> {
+        let decoy = hash_now("a password that nobody has", &random)?;
+        Ok(Self {
+            slots: Arc::new(Semaphore::new(slots.max(1))),
+            waiting: Arc::default(),
+            random,
+            decoy: decoy.into(),
+        })
+    }
+
+    /// The PHC string of a password.
+    pub async fn hash(&self, password: String) -> Result<String, PasswordError> {
+        let random = self.random.clone();
+        Ok(self.run(move || hash_now(&password, &random)).await??)
+    }
+
+    /// Compares a password with a PHC string, or with a decoy where there is none.
+    pub async fn verify(&self, password: String, phc: Option<String>) -> Result<Verified, PasswordError> {
+        let (random, decoy) = (self.random.clone(), Arc::clone(&self.decoy));
+        let known = phc.is_some();
+        let verified = self
+            .run(move || {
+                let phc = phc.as_deref().unwrap_or(&decoy);
+                let Ok(parsed) = PasswordHash::new(phc) else {
+                    return Ok(Verified::No);
+                };
+                if Argon2::default()
+                    .verify_password(password.as_bytes(), &parsed)
+                    .is_err()
+                {
+                    return Ok(Verified::No);
+                }
+                if Params::try_from(&parsed).is_ok_and(|stored| is_weaker(&stored)) {
+                    return hash_now(&password, &random).map(Verified::YesRehash);
+                }
+                Ok(Verified::Yes)
+            })
+            .await??;
+        Ok(if known { verified } else { Verified::No })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        let waiting = Waiting::enter(&self.waiting)?;
+        let _slot = self
+            .slots
+            .acquire()
+            .await
+            .map_err(|_| PasswordError::Overloaded)?;
+        let done = tokio::task::spawn_blocking(work).await.map_err(|_| CryptoError)?;
+        drop(waiting);
+        Ok(done)
+    }
+}
+
+/// Counts a caller for as long as it waits, also when it goes away.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Result<Self, PasswordError> {
+        let waiting = Self(count);
+        if count.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+            return Err(PasswordError::Overloaded);
+        }
+        Ok(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn is_weaker(stored: &Params) -> bool {
+    let today = Params::default();
+    stored.m_cost() < today.m_cost() || stored.t_cost() < today.t_cost()
+}
+
+fn hash_now(password: &str, random: &Randomness) -> Result<String, CryptoError> {
+    let salt: [u8; 16] = random.bytes().map_err(|_| CryptoError)?;
+    let salt = SaltString::encode_b64(&salt).map_err(|_| CryptoError)?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
+    Ok(argon2
+        .hash_password(password.as_bytes(), &salt)
+        .map_err(|_| CryptoError)?
+        .to_string())
+}

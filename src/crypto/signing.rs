@@ -1,0 +1,342 @@
+//! The signing keys in use: which one signs, which ones are published, and verification against them.
+
+use std::sync::{Arc, RwLock};
+
+use aws_lc_rs::encoding::AsDer;
+use aws_lc_rs::rsa::KeySize;
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::Jwk;
+use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use serde_json::{Value, json};
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+use uuid::Uuid;
+
+use super::CryptoError;
+use super::jwt::{self, AccessClaims};
+use super::master::MasterKey;
+use crate::clock::{Randomness, Timestamp};
+use crate::domain::client::TokenAlgorithm;
+use crate::domain::signing_key::KeyGenerated;
+use crate::domain::value::Digest;
+use crate::ids::KeyId;
+use crate::ledger::{Ledger, LedgerError};
+
+/// The media type in the header of an access token (RFC 9068 §2.1).
+const TYP: &str = "at+jwt";
+/// How long a list of keys is used before it is read again.
+const REREAD_AFTER_SECONDS: i64 = 5;
+/// How often an unknown `kid` may cause a reading.
+const REREAD_AT_MOST_EVERY_MILLIS: i64 = 500;
+
+/// A key pair, fresh from the generator.
+pub struct GeneratedKey {
+    /// Its event.
+    pub event: KeyGenerated,
+    /// The private key, PKCS#8.
+    pub private: Vec<u8>,
+}
+
+/// Makes a key pair.
+pub fn generate(algorithm: TokenAlgorithm) -> Result<GeneratedKey, CryptoError> {
+    let (private, jwk) = match algorithm {
+        TokenAlgorithm::ES256 => {
+            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
+            let point = pair.public_key().as_ref();
+            let (x, y) = point
+                .get(1..)
+                .and_then(|xy| xy.split_at_checked(32))
+                .ok_or(CryptoError)?;
+            let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
+            (
+                pair.to_pkcs8v1()?.as_ref().to_vec(),
+                json!({"crv": "P-256", "kty": "EC", "x": x, "y": y}),
+            )
+        }
+        TokenAlgorithm::RS256 => {
+            let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
+            let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
+            let (n, e) = (URL_SAFE_NO_PAD.encode(public.n), URL_SAFE_NO_PAD.encode(public.e));
+            let private: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der()?;
+            (private.as_ref().to_vec(), json!({"e": e, "kty": "RSA", "n": n}))
+        }
+    };
+    // RFC 7638: the SHA-256 of the required members in lexicographic order, which is their canonical JSON.
+    let required = crate::canonical::to_string(&jwk).map_err(|_| CryptoError)?;
+    let kid = URL_SAFE_NO_PAD.encode(Digest::of(required.as_bytes()).0);
+    let mut public = jwk;
+    if let Value::Object(members) = &mut public {
+        members.insert("alg".into(), algorithm.name().into());
+        members.insert("kid".into(), kid.clone().into());
+        members.insert("use".into(), "sig".into());
+    }
+    let public_jwk = crate::canonical::to_string(&public).map_err(|_| CryptoError)?;
+    Ok(GeneratedKey {
+        event: KeyGenerated {
+            kid,
+            algorithm: algorithm.name().to_owned(),
+            public_jwk,
+        },
+        private,
+    })
+}
+
+/// The label under which a private key is wrapped.
+#[must_use]
+pub fn wrap_label(id: KeyId) -> String {
+    format!("signing key {id}")
+}
+
+/// A published key.
+pub struct PublishedKey {
+    /// Its aggregate.
+    pub id: KeyId,
+    /// Its `kid`.
+    pub kid: String,
+    /// Its algorithm.
+    pub algorithm: TokenAlgorithm,
+    /// When it was activated; none where it was not.
+    pub active_since: Option<Timestamp>,
+    /// When it was generated.
+    pub generated_at: Timestamp,
+    /// The public JWK.
+    pub jwk: Value,
+    encoding: EncodingKey,
+    decoding: DecodingKey,
+}
+
+/// The published keys, as read at one moment.
+struct KeySet {
+    keys: Vec<Arc<PublishedKey>>,
+    read_at: Timestamp,
+}
+
+/// The signing keys in use on this node.
+#[derive(Clone)]
+pub struct SigningKeys {
+    pool: PgPool,
+    master: Arc<MasterKey>,
+    current: Arc<RwLock<Arc<KeySet>>>,
+    reading: Arc<Mutex<()>>,
+    clock: crate::clock::Clock,
+}
+
+/// Why a token was not signed or not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenRefusal {
+    /// Not a JWT of ours: malformed, wrong `typ`, unknown `kid`, wrong algorithm or signature, wrong issuer.
+    #[error("the token is not one of this issuer's")]
+    Invalid,
+    /// It was one, but its time is over.
+    #[error("the token has expired")]
+    Expired,
+}
+
+impl SigningKeys {
+    /// Reads the keys.
+    pub async fn open(ledger: &Ledger, master: Arc<MasterKey>) -> Result<Self, LedgerError> {
+        jwt::install_provider();
+        let clock = ledger.clock().clone();
+        let keys = read(ledger.pool(), &master).await?;
+        let set = KeySet {
+            keys,
+            read_at: clock.now(),
+        };
+        Ok(Self {
+            pool: ledger.pool().clone(),
+            master,
+            current: Arc::new(RwLock::new(Arc::new(set))),
+            reading: Arc::default(),
+            clock,
+        })
+    }
+
+    /// The published keys, newest first.
+    #[must_use]
+    pub fn published(&self) -> Vec<Arc<PublishedKey>> {
+        self.set().keys.clone()
+    }
+
+    /// Reads the keys again where the last reading is older than a few seconds.
+    pub async fn refresh(&self) -> Result<(), LedgerError> {
+        self.reread(REREAD_AFTER_SECONDS * 1000).await
+    }
+
+    /// Reads the keys again now.
+    pub async fn reload(&self) -> Result<(), LedgerError> {
+        self.reread(-1).await
+    }
+
+    /// Signs an access token with the newest active key of an algorithm.
+    pub fn sign(&self, algorithm: TokenAlgorithm, claims: &AccessClaims) -> Result<String, CryptoError> {
+        let set = self.set();
+        let key = set
+            .keys
+            .iter()
+            .filter(|key| key.algorithm == algorithm && key.active_since.is_some())
+            .max_by_key(|key| key.active_since)
+            .ok_or(CryptoError)?;
+        let header = Header {
+            typ: Some(TYP.to_owned()),
+            kid: Some(key.kid.clone()),
+            ..Header::new(jwt::jws_algorithm(algorithm))
+        };
+        jsonwebtoken::encode(&header, claims, &key.encoding).map_err(|_| CryptoError)
+    }
+
+    /// The claims of an access token of this issuer (RFC 9068 §4). `expired` tokens keep their claims out of
+    /// reach; whether the grant is still active is another question.
+    pub async fn verify(
+        &self,
+        token: &str,
+        issuer: &str,
+    ) -> Result<Result<AccessClaims, TokenRefusal>, LedgerError> {
+        let Ok(header) = jsonwebtoken::decode_header(token) else {
+            return Ok(Err(TokenRefusal::Invalid));
+        };
+        let Some(kid) = header.kid.as_deref().filter(|kid| kid.len() == 43) else {
+            return Ok(Err(TokenRefusal::Invalid));
+        };
+        let find = || self.set().keys.iter().find(|key| key.kid == kid).cloned();
+        let key = match find() {
+            Some(key) => Some(key),
+            // Another node may have rotated.
+            None => {
+                self.reread(REREAD_AT_MOST_EVERY_MILLIS).await?;
+                find()
+            }
+        };
+        let Some(key) = key else {
+            return Ok(Err(TokenRefusal::Invalid));
+        };
+        Ok(check(token, issuer, &header, &key, self.clock.now()))
+    }
+
+    fn set(&self) -> Arc<KeySet> {
+        // A poisoned lock still holds a whole key set.
+        Arc::clone(
+            &self
+                .current
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
+    }
+
+    async fn reread(&self, older_than_millis: i64) -> Result<(), LedgerError> {
+        let _one_at_a_time = self.reading.lock().await;
+        let now = self.clock.now();
+        if (now - self.set().read_at).num_milliseconds().abs() <= older_than_millis {
+            return Ok(());
+        }
+        let keys = read(&self.pool, &self.master).await?;
+        let mut current = self
+            .current
+            .write()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        *current = Arc::new(KeySet { keys, read_at: now });
+        Ok(())
+    }
+}
+
+fn check(
+    token: &str,
+    issuer: &str,
+    header: &Header,
+    key: &PublishedKey,
+    now: Timestamp,
+) -> Result<AccessClaims, TokenRefusal> {
+    // The key decides the algorithm, never the token (RFC 8725 §3.1); `typ` keeps other JWTs out (§3.11).
+    let algorithm = jwt::jws_algorithm(key.algorithm);
+    let typ = header.typ.as_deref().unwrap_or_default();
+    let typ = typ.strip_prefix("application/").unwrap_or(typ);
+    if header.alg != algorithm || !typ.eq_ignore_ascii_case(TYP) {
+        return Err(TokenRefusal::Invalid);
+    }
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[issuer]);
+    validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+    validation.validate_aud = false; // the endpoint knows its own audience
+    validation.validate_exp = false; // against the ledger's clock, below
+    let data = jsonwebtoken::decode::<AccessClaims>(token, &key.decoding, &validation)
+        .map_err(|_| TokenRefusal::Invalid)?;
+    if data.claims.exp <= now.timestamp() {
+        return Err(TokenRefusal::Expired);
+    }
+    Ok(data.claims)
+}
+
+type KeyRow = (Uuid, String, String, Timestamp, Option<Timestamp>, Vec<u8>);
+
+async fn read(pool: &PgPool, master: &MasterKey) -> Result<Vec<Arc<PublishedKey>>, LedgerError> {
+    let rows: Vec<KeyRow> = crate::ledger::retrying(|| async {
+        sqlx::query_as(
+            "SELECT g.aggregate_id, g.payload->>'algorithm', g.payload->>'public_jwk', g.recorded_at, \
+                    (SELECT max(a.recorded_at) FROM grantlog.ledger_signing_key a \
+                     WHERE a.aggregate_id = g.aggregate_id AND a.event_type = 'KeyActivated'), m.wrapped \
+             FROM grantlog.ledger_signing_key g JOIN grantlog.key_material m ON m.key_id = g.aggregate_id \
+             WHERE g.event_type = 'KeyGenerated' AND NOT EXISTS ( \
+                 SELECT FROM grantlog.ledger_signing_key r \
+                 WHERE r.aggregate_id = g.aggregate_id AND r.event_type = 'KeyRetired') \
+             ORDER BY g.position DESC",
+        )
+        .fetch_all(pool)
+        .await
+    })
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok(Arc::new(published(row, master)?)))
+        .collect()
+}
+
+fn published(row: KeyRow, master: &MasterKey) -> Result<PublishedKey, CryptoError> {
+    let (id, algorithm, public_jwk, generated_at, active_since, wrapped) = row;
+    let id = KeyId(id);
+    let private = master.unwrap(&wrap_label(id), &wrapped)?;
+    let algorithm = TokenAlgorithm::ALL
+        .into_iter()
+        .find(|known| known.name() == algorithm)
+        .ok_or(CryptoError)?;
+    let encoding = match algorithm {
+        TokenAlgorithm::ES256 => EncodingKey::from_ec_der(&private),
+        TokenAlgorithm::RS256 => EncodingKey::from_rsa_der(&private),
+    };
+    let jwk: Value = serde_json::from_str(&public_jwk).map_err(|_| CryptoError)?;
+    let parsed: Jwk = serde_json::from_value(jwk.clone()).map_err(|_| CryptoError)?;
+    let decoding = DecodingKey::from_jwk(&parsed).map_err(|_| CryptoError)?;
+    let kid = jwk
+        .get("kid")
+        .and_then(Value::as_str)
+        .ok_or(CryptoError)?
+        .to_owned();
+    Ok(PublishedKey {
+        id,
+        kid,
+        algorithm,
+        active_since,
+        generated_at,
+        jwk,
+        encoding,
+        decoding,
+    })
+}
+
+/// Stores a private key, wrapped by the master key.
+pub async fn store_private(
+    pool: &PgPool,
+    master: &MasterKey,
+    random: &Randomness,
+    id: KeyId,
+    private: &[u8],
+) -> Result<(), LedgerError> {
+    let wrapped = master.wrap(random, &wrap_label(id), private)?;
+    sqlx::query("INSERT INTO grantlog.key_material (key_id, wrapped) VALUES ($1, $2)")
+        .bind(id.0)
+        .bind(wrapped)
+        .execute(pool)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,194 @@
+//! Data keys: personal data is encrypted in the event, under a key per subject, so that destroying the key
+//! erases the subject while every byte of the ledger stays as it is.
+
+use std::sync::Arc;
+
+use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use quick_cache::sync::Cache;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use super::CryptoError;
+use super::master::{self, MasterKey};
+use crate::clock::{Randomness, Timestamp};
+use crate::domain::value::Sealed;
+use crate::ids::SubjectId;
+
+/// Whose data a key encrypts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct KeyOwner {
+    owner: Uuid,
+    period: String,
+}
+
+impl KeyOwner {
+    /// A subject's personal data.
+    #[must_use]
+    pub fn subject(subject: SubjectId) -> Self {
+        Self {
+            owner: subject.0,
+            period: String::new(),
+        }
+    }
+
+    /// Addresses and agents of a month: the subject's, or everybody's where no subject is known.
+    #[must_use]
+    pub fn network(subject: Option<SubjectId>, at: Timestamp) -> Self {
+        Self {
+            owner: subject.map_or(Uuid::nil(), |subject| subject.0),
+            period: month(at),
+        }
+    }
+
+    fn label(&self) -> String {
+        format!("data key {} {}", self.owner, self.period)
+    }
+}
+
+/// The month of a moment, `2026-11`.
+#[must_use]
+pub fn month(at: Timestamp) -> String {
+    at.format("%Y-%m").to_string()
+}
+
+/// Where a sealed value stands; it can be opened nowhere else.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    /// The aggregate type.
+    pub aggregate_type: &'a str,
+    /// The aggregate id.
+    pub aggregate_id: Uuid,
+    /// The event type; `*` for a value that events hand on unchanged (a user's profile fields).
+    pub event_type: &'a str,
+    /// The payload's member.
+    pub field: &'a str,
+}
+
+impl Place<'_> {
+    fn aad(&self) -> String {
+        format!(
+            "{}\n{}\n{}\n{}",
+            self.aggregate_type, self.aggregate_id, self.event_type, self.field
+        )
+    }
+}
+
+/// One data key, in memory.
+pub struct DataKey(LessSafeKey);
+
+impl DataKey {
+    fn from_bytes(bytes: &[u8]) -> Result<Self, CryptoError> {
+        Ok(Self(LessSafeKey::new(UnboundKey::new(&AES_256_GCM, bytes)?)))
+    }
+
+    /// Encrypts a value for its place.
+    pub fn seal(&self, random: &Randomness, place: &Place<'_>, value: &str) -> Result<Sealed, CryptoError> {
+        let sealed = master::seal(&self.0, random, place.aad().as_bytes(), value.as_bytes())?;
+        Ok(Sealed(URL_SAFE_NO_PAD.encode(sealed)))
+    }
+
+    /// Decrypts a value from its place.
+    pub fn open(&self, place: &Place<'_>, sealed: &Sealed) -> Result<String, CryptoError> {
+        let bytes = URL_SAFE_NO_PAD.decode(&sealed.0).map_err(|_| CryptoError)?;
+        let plain = master::open(&self.0, place.aad().as_bytes(), &bytes)?;
+        String::from_utf8(plain).map_err(|_| CryptoError)
+    }
+}
+
+/// Why a key could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The database did not answer.
+    #[error("the key table could not be read or written")]
+    Unavailable(#[from] sqlx::Error),
+    /// The stored key does not open: another master key, or damage.
+    #[error("a stored key does not open under the configured master key")]
+    Unreadable(#[from] CryptoError),
+}
+
+/// The table of data keys, with a bounded cache.
+#[derive(Clone)]
+pub struct Vault {
+    master: Arc<MasterKey>,
+    random: Randomness,
+    pool: PgPool,
+    cache: Arc<Cache<KeyOwner, Arc<DataKey>>>,
+}
+
+impl Vault {
+    /// A vault over the table `grantlog.data_keys` that `pool` reaches.
+    #[must_use]
+    pub fn new(master: Arc<MasterKey>, random: Randomness, pool: PgPool) -> Self {
+        Self {
+            master,
+            random,
+            pool,
+            cache: Arc::new(Cache::new(10_000)),
+        }
+    }
+
+    /// The master key's derivatives.
+    #[must_use]
+    pub fn master(&self) -> &MasterKey {
+        &self.master
+    }
+
+    /// The source of nonces.
+    #[must_use]
+    pub fn random(&self) -> &Randomness {
+        &self.random
+    }
+
+    /// The owner's key; none where there never was one, or it was destroyed.
+    pub async fn find(&self, owner: &KeyOwner) -> Result<Option<Arc<DataKey>>, VaultError> {
+        if let Some(key) = self.cache.get(owner) {
+            return Ok(Some(key));
+        }
+        let wrapped: Option<Vec<u8>> =
+            sqlx::query_scalar("SELECT wrapped FROM grantlog.data_keys WHERE owner = $1 AND period = $2")
+                .bind(owner.owner)
+                .bind(&owner.period)
+                .fetch_optional(&self.pool)
+                .await?;
+        wrapped.map(|wrapped| self.keep(owner, &wrapped)).transpose()
+    }
+
+    /// The owner's key, made where there is none.
+    pub async fn find_or_create(&self, owner: &KeyOwner) -> Result<Arc<DataKey>, VaultError> {
+        if let Some(key) = self.find(owner).await? {
+            return Ok(key);
+        }
+        let fresh: [u8; 32] = self.random.bytes().map_err(|_| CryptoError)?;
+        let wrapped = self.master.wrap(&self.random, &owner.label(), &fresh)?;
+        // Another node may be first: what is stored counts.
+        sqlx::query("INSERT INTO grantlog.data_keys (owner, period, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+            .bind(owner.owner)
+            .bind(&owner.period)
+            .bind(wrapped)
+            .execute(&self.pool)
+            .await?;
+        self.find(owner)
+            .await?
+            .ok_or(VaultError::Unavailable(sqlx::Error::RowNotFound))
+    }
+
+    /// Destroys every key of a subject: what they encrypted cannot be read any more. Returns how many.
+    pub async fn destroy(&self, subject: SubjectId) -> Result<u64, VaultError> {
+        let deleted = sqlx::query("DELETE FROM grantlog.data_keys WHERE owner = $1")
+            .bind(subject.0)
+            .execute(&self.pool)
+            .await?;
+        self.cache.retain(|owner, _| owner.owner != subject.0);
+        Ok(deleted.rows_affected())
+    }
+
+    fn keep(&self, owner: &KeyOwner, wrapped: &[u8]) -> Result<Arc<DataKey>, VaultError> {
+        let key = Arc::new(DataKey::from_bytes(
+            &self.master.unwrap(&owner.label(), wrapped)?,
+        )?);
+        self.cache.insert(owner.clone(), Arc::clone(&key));
+        Ok(key)
+    }
+}

@@ -1,0 +1,126 @@
+//! What every event type offers: its columns, its coding and its catalogue entry.
+
+use crate::canonical::CanonicalError;
+use crate::domain::client::ClientEvent;
+use crate::domain::consent::ConsentEvent;
+use crate::domain::grant::GrantEvent;
+use crate::domain::refusal::RefusalEvent;
+use crate::domain::scope::ScopeEvent;
+use crate::domain::session::SessionEvent;
+use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::user::UserEvent;
+
+/// One line of the event catalogue.
+#[derive(Clone, Copy, Debug)]
+pub struct EventSchema {
+    /// The aggregate type.
+    pub aggregate: &'static str,
+    /// The event's name, past tense.
+    pub event_type: &'static str,
+    /// The version of its payload.
+    pub version: i16,
+    /// What it says.
+    pub doc: &'static str,
+    /// Its payload: name, Rust type and meaning of each member.
+    pub fields: &'static [(&'static str, &'static str, &'static str)],
+}
+
+/// An event that the ledger can hold.
+pub trait LedgerEvent: cqrs_es::DomainEvent + 'static {
+    /// The catalogue of this aggregate's events.
+    const SCHEMAS: &'static [EventSchema];
+    /// The name in the `event_type` column.
+    fn name(&self) -> &'static str;
+    /// The number in the `event_version` column.
+    fn version(&self) -> i16;
+    /// The canonical JSON of its fields.
+    fn payload(&self) -> Result<String, CanonicalError>;
+    /// Reads an event back. Fails closed on a name or version that this build does not know.
+    fn decode(event_type: &str, version: i16, payload: &str) -> Result<Self, UnknownEvent>;
+}
+
+/// A stored event that this build cannot read: written by a newer node, or damaged.
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[error("cannot read event {event_type} v{version} of {aggregate}: {why}")]
+pub struct UnknownEvent {
+    aggregate: String,
+    event_type: String,
+    version: i16,
+    why: String,
+}
+
+impl UnknownEvent {
+    /// `error` is what the payload's parser said, or none where the name or version is unknown.
+    #[must_use]
+    pub fn new(aggregate: &str, event_type: &str, version: i16, error: Option<&serde_json::Error>) -> Self {
+        let why = error.map_or_else(
+            || "this build does not know it (was it written by a newer version?)".to_owned(),
+            // Category and place only: serde's message may quote the value.
+            |error| {
+                format!(
+                    "{:?} error in its payload at column {}",
+                    error.classify(),
+                    error.column()
+                )
+            },
+        );
+        Self {
+            aggregate: aggregate.to_owned(),
+            event_type: event_type.to_owned(),
+            version,
+            why,
+        }
+    }
+}
+
+/// Any event of the ledger.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant's type is documented")]
+pub enum Event {
+    Client(ClientEvent),
+    Scope(ScopeEvent),
+    User(UserEvent),
+    Session(SessionEvent),
+    Consent(ConsentEvent),
+    Grant(GrantEvent),
+    Refusal(RefusalEvent),
+    SigningKey(SigningKeyEvent),
+}
+
+impl Event {
+    /// Reads an event from the ledger's columns.
+    pub fn decode(
+        aggregate: &str,
+        event_type: &str,
+        version: i16,
+        payload: &str,
+    ) -> Result<Self, UnknownEvent> {
+        Ok(match aggregate {
+            "client" => Self::Client(ClientEvent::decode(event_type, version, payload)?),
+            "scope" => Self::Scope(ScopeEvent::decode(event_type, version, payload)?),
+            "user" => Self::User(UserEvent::decode(event_type, version, payload)?),
+            "session" => Self::Session(SessionEvent::decode(event_type, version, payload)?),
+            "consent" => Self::Consent(ConsentEvent::decode(event_type, version, payload)?),
+            "grant" => Self::Grant(GrantEvent::decode(event_type, version, payload)?),
+            "refusal" => Self::Refusal(RefusalEvent::decode(event_type, version, payload)?),
+            "signing_key" => Self::SigningKey(SigningKeyEvent::decode(event_type, version, payload)?),
+            _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
+        })
+    }
+
+    /// The whole catalogue.
+    #[must_use]
+    pub fn schemas() -> Vec<EventSchema> {
+        [
+            ClientEvent::SCHEMAS,
+            ScopeEvent::SCHEMAS,
+            UserEvent::SCHEMAS,
+            SessionEvent::SCHEMAS,
+            ConsentEvent::SCHEMAS,
+            GrantEvent::SCHEMAS,
+            RefusalEvent::SCHEMAS,
+            SigningKeyEvent::SCHEMAS,
+        ]
+        .concat()
+    }
+}

@@ -1,0 +1,212 @@
+//! The grant's events. `CodeIssued`, `CodeRedeemed`, `TokenIssued`, `RefreshRotated` and `TokenRevoked` keep
+//! their names for good.
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::client::GrantType;
+use crate::domain::pkce::Challenge;
+use crate::domain::value::{Digest, ScopeSet};
+use crate::ids::{ClientKey, SessionId, SubjectId};
+
+events! {
+    /// Events of one grant.
+    pub enum GrantEvent of "grant" {
+        /// An authorization code was issued (RFC 6749 §4.1.2).
+        CodeIssued 1 {
+            /// To whom.
+            client: ClientKey,
+            /// By whom.
+            subject: SubjectId,
+            /// In which login.
+            session: Option<SessionId>,
+            /// When that login authenticated the user.
+            auth_time: Option<Timestamp>,
+            /// What was granted.
+            scope: ScopeSet,
+            /// The audience of its tokens.
+            audience: Vec<String>,
+            /// SHA-256 of the code's random part.
+            digest: Digest,
+            /// Where it was sent.
+            redirect_uri: String,
+            /// Whether the token request must repeat that.
+            redirect_uri_required: bool,
+            /// The PKCE challenge.
+            challenge: Option<Challenge>,
+            /// How often the user's password had changed.
+            password_generation: u32,
+            /// How often the consent had been withdrawn.
+            consent_withdrawals: u32,
+            /// When it was issued.
+            issued_at: Timestamp,
+            /// When the code ends.
+            expires_at: Timestamp,
+            /// When the whole grant ends.
+            grant_expires_at: Timestamp,
+        },
+        /// The code was redeemed; `TokenIssued` follows in the same append.
+        CodeRedeemed 1 {
+            /// By whom.
+            client: ClientKey,
+            /// When.
+            at: Timestamp,
+        },
+        /// The code was presented a second time; the family's `TokenRevoked` follows in the same append.
+        CodeReplayed 1 {
+            /// By whom.
+            client: ClientKey,
+            /// When.
+            at: Timestamp,
+        },
+        /// An access token was issued, with the first refresh token where the client may have one.
+        TokenIssued 1 {
+            /// How.
+            flow: GrantType,
+            /// To whom.
+            client: ClientKey,
+            /// On whose behalf; none where the client acts for itself.
+            subject: Option<SubjectId>,
+            /// The scope of the access token.
+            scope: ScopeSet,
+            /// Its audience.
+            audience: Vec<String>,
+            /// The access token.
+            access: AccessToken,
+            /// The refresh token.
+            refresh: Option<RefreshToken>,
+            /// How often the user's password had changed.
+            password_generation: u32,
+            /// When it was issued.
+            issued_at: Timestamp,
+            /// When the whole grant ends.
+            grant_expires_at: Timestamp,
+        },
+        /// A refresh token was used: the next generation and a new access token were issued.
+        RefreshRotated 1 {
+            /// To whom.
+            client: ClientKey,
+            /// On whose behalf.
+            subject: Option<SubjectId>,
+            /// The scope of the access token.
+            scope: ScopeSet,
+            /// The audience of the access token.
+            audience: Vec<String>,
+            /// The access token.
+            access: AccessToken,
+            /// The new generation.
+            refresh: RefreshToken,
+            /// When.
+            issued_at: Timestamp,
+        },
+        /// The immediate predecessor was presented once more within the grace period: its unused successor is
+        /// dead, another generation and access token were issued.
+        RefreshRetried 1 {
+            /// To whom.
+            client: ClientKey,
+            /// On whose behalf.
+            subject: Option<SubjectId>,
+            /// The scope of the access token.
+            scope: ScopeSet,
+            /// The audience of the access token.
+            audience: Vec<String>,
+            /// The access token.
+            access: AccessToken,
+            /// The new generation.
+            refresh: RefreshToken,
+            /// When.
+            issued_at: Timestamp,
+        },
+        /// A refresh token that is over was presented; the family's `TokenRevoked` follows in the same append.
+        RefreshReplayed 1 {
+            /// By whom.
+            client: ClientKey,
+            /// The sequence of the event that had issued it.
+            sequence: u32,
+            /// When.
+            at: Timestamp,
+        },
+        /// One access token, or the whole family, ended before its time.
+        TokenRevoked 1 {
+            /// What ended.
+            target: Target,
+            /// Why.
+            reason: Reason,
+            /// When.
+            at: Timestamp,
+        },
+    }
+}
+
+/// An issued access token, as far as the ledger knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessToken {
+    /// SHA-256 of the random part of its `jti`.
+    pub digest: Digest,
+    /// When it ends.
+    pub expires_at: Timestamp,
+}
+
+/// An issued refresh token, as far as the ledger knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefreshToken {
+    /// SHA-256 of its random part.
+    pub digest: Digest,
+    /// When it ends if unused.
+    pub expires_at: Timestamp,
+    /// Its number in the grant, from 1.
+    pub generation: u32,
+}
+
+impl RefreshToken {
+    pub(super) fn generation(self, sequence: u32) -> super::Generation {
+        super::Generation {
+            number: self.generation,
+            sequence,
+            digest: self.digest,
+            expires_at: self.expires_at,
+        }
+    }
+}
+
+/// What a revocation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// Everything that came of the grant.
+    Family,
+    /// One access token.
+    Access {
+        /// The sequence of its issuing event.
+        sequence: u32,
+        /// When it would have ended by itself.
+        expires_at: Timestamp,
+    },
+}
+
+/// Why something was revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The client asked (RFC 7009).
+    ClientRequest,
+    /// The code was presented twice (RFC 6749 §4.1.2).
+    CodeReplayed,
+    /// A refresh token that was over was presented (RFC 9700 §4.14.2).
+    RefreshReplayed,
+    /// An administrator did.
+    Administrator,
+}
+
+impl Reason {
+    /// The word in the ledger and in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientRequest => "client_request",
+            Self::CodeReplayed => "code_replayed",
+            Self::RefreshReplayed => "refresh_replayed",
+            Self::Administrator => "administrator",
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The `grant` aggregate: one authorization (or one client-credentials issuance) and everything that descends
+//! from it: the code, the access tokens, the refresh generations.
+
+mod decide;
+mod event;
+
+pub use decide::*;
+pub use event::*;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::aggregate;
+use super::client::GrantType;
+use super::pkce::Challenge;
+use super::value::{Digest, ScopeSet};
+use crate::clock::Timestamp;
+use crate::ids::{ClientKey, SessionId, SubjectId};
+
+/// A grant's state. Its size does not grow with its age: older generations are rows of the ledger, not entries
+/// here.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// The sequence of its last event.
+    pub sequence: u32,
+    /// None before its first event.
+    pub family: Option<Box<Family>>,
+}
+
+/// What was granted, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Family {
+    /// To whom.
+    pub client: ClientKey,
+    /// By whom; none where the client acts for itself.
+    pub subject: Option<SubjectId>,
+    /// How it began.
+    pub flow: GrantType,
+    /// The widest scope that its tokens may have.
+    pub scope: ScopeSet,
+    /// The audience of its tokens.
+    pub audience: Vec<String>,
+    /// The login that it was given in.
+    pub session: Option<SessionId>,
+    /// How often the user's password had changed when it was given.
+    pub password_generation: u32,
+    /// How often the consent had been withdrawn when it was given.
+    pub consent_withdrawals: u32,
+    /// When all of it ends.
+    pub expires_at: Timestamp,
+    /// Its authorization code.
+    pub code: Option<Code>,
+    /// Its refresh tokens.
+    pub refresh: Option<Refresh>,
+    /// Why all of it was revoked.
+    pub revoked: Option<Reason>,
+    /// Access tokens revoked one by one, by the sequence of their issuing event, until they expire anyway.
+    pub revoked_access: BTreeMap<u32, Timestamp>,
+}
+
+/// An authorization code (RFC 6749 §4.1.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// SHA-256 of its random part.
+    pub digest: Digest,
+    /// Where it was sent.
+    pub redirect_uri: String,
+    /// Whether the token request must repeat that (RFC 6749 §4.1.3).
+    pub redirect_uri_required: bool,
+    /// Its PKCE challenge.
+    pub challenge: Option<Challenge>,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// Whether it was redeemed.
+    pub redeemed: bool,
+}
+
+/// The refresh tokens that can still mean something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// The one live generation.
+    pub current: Generation,
+    /// Its immediate predecessor, while a retry of it could be honoured (the grace rule).
+    pub predecessor: Option<Generation>,
+    /// When the predecessor was rotated.
+    pub rotated_at: Timestamp,
+}
+
+/// One refresh token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number in the grant, from 1.
+    pub number: u32,
+    /// The sequence of its issuing event.
+    pub sequence: u32,
+    /// SHA-256 of its random part.
+    pub digest: Digest,
+    /// When it ends if unused.
+    pub expires_at: Timestamp,
+}
+
+impl Grant {
+    /// The family, where a token of it that was issued at `sequence` is active at `at`, as far as the grant
+    /// itself knows: its expiry is the token's own business.
+    #[must_use]
+    pub fn access_at(&self, sequence: u32) -> Option<&Family> {
+        let family = self.family.as_deref()?;
+        let issued = sequence >= 1 && sequence <= self.sequence;
+        (issued && family.revoked.is_none() && !family.revoked_access.contains_key(&sequence))
+            .then_some(family)
+    }
+
+    /// The live refresh generation, where `digest` is its random part's.
+    #[must_use]
+    pub fn live_refresh(
+        &self,
+        sequence: u32,
+        digest: &Digest,
+        at: Timestamp,
+    ) -> Option<(&Family, &Generation)> {
+        let family = self.family.as_deref().filter(|family| family.revoked.is_none())?;
+        let current = &family.refresh.as_ref()?.current;
+        let live = current.sequence == sequence && current.digest.matches(digest) && at < current.expires_at;
+        live.then_some((family, current))
+    }
+
+    fn evolve(&mut self, event: GrantEvent) {
+        self.sequence += 1;
+        let sequence = self.sequence;
+        match event {
+            GrantEvent::CodeIssued(event) => self.family = Some(Box::new(Family::from_code(event))),
+            GrantEvent::TokenIssued(event) => {
+                let family = self
+                    .family
+                    .get_or_insert_with(|| Box::new(Family::from_token(&event)));
+                family.refresh = event.refresh.map(|refresh| Refresh {
+                    current: refresh.generation(sequence),
+                    predecessor: None,
+                    rotated_at: event.issued_at,
+                });
+            }
+            GrantEvent::CodeRedeemed(_) => {
+                if let Some(code) = self.family.as_mut().and_then(|family| family.code.as_mut()) {
+                    code.redeemed = true;
+                }
+            }
+            GrantEvent::RefreshRotated(event) => self.rotate(event.refresh, event.issued_at, true),
+            GrantEvent::RefreshRetried(event) => self.rotate(event.refresh, event.issued_at, false),
+            GrantEvent::TokenRevoked(event) => {
+                if let Some(family) = &mut self.family {
+                    family.revoke(event);
+                }
+            }
+            GrantEvent::CodeReplayed(_) | GrantEvent::RefreshReplayed(_) => {}
+        }
+    }
+
+    /// `retriable`: whether the generation that ends may be presented once more. One that was born of a retry
+    /// may; the one that a retry killed may not.
+    fn rotate(&mut self, token: RefreshToken, at: Timestamp, retriable: bool) {
+        let sequence = self.sequence;
+        let Some(refresh) = self.family.as_mut().and_then(|family| family.refresh.as_mut()) else {
+            return;
+        };
+        let ended = std::mem::replace(&mut refresh.current, token.generation(sequence));
+        refresh.predecessor = retriable.then_some(ended);
+        refresh.rotated_at = at;
+    }
+}
+
+impl Family {
+    fn from_code(event: CodeIssued) -> Self {
+        Self {
+            client: event.client,
+            subject: Some(event.subject),
+            flow: GrantType::AuthorizationCode,
+            scope: event.scope,
+            audience: event.audience,
+            session: event.session,
+            password_generation: event.password_generation,
+            consent_withdrawals: event.consent_withdrawals,
+            expires_at: event.grant_expires_at,
+            code: Some(Code {
+                digest: event.digest,
+                redirect_uri: event.redirect_uri,
+                redirect_uri_required: event.redirect_uri_required,
+                challenge: event.challenge,
+                expires_at: event.expires_at,
+                redeemed: false,
+            }),
+            refresh: None,
+            revoked: None,
+            revoked_access: BTreeMap::new(),
+        }
+    }
+
+    fn from_token(event: &TokenIssued) -> Self {
+        Self {
+            client: event.client,
+            subject: event.subject,
+            flow: event.flow,
+            scope: event.scope.clone(),
+            audience: event.audience.clone(),
+            session: None,
+            password_generation: event.password_generation,
+            consent_withdrawals: 0,
+            expires_at: event.grant_expires_at,
+            code: None,
+            refresh: None,
+            revoked: None,
+            revoked_access: BTreeMap::new(),
+        }
+    }
+
+    fn revoke(&mut self, event: TokenRevoked) {
+        match event.target {
+            Target::Family => self.revoked = Some(event.reason),
+            Target::Access { sequence, expires_at } => {
+                self.revoked_access.retain(|_, end| event.at < *end);
+                self.revoked_access.insert(sequence, expires_at);
+            }
+        }
+    }
+}
+
+aggregate!(Grant, Grant, "grant", GrantCommand, GrantEvent, GrantRefusal);

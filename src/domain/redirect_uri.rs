@@ -1,0 +1,150 @@
+//! Redirection endpoints: what may be registered, and what matches what was registered.
+
+use url::{Host, Url};
+
+/// Why a redirect URI may not be registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RedirectUriRefusal {
+    /// Not an absolute URI (RFC 6749 §3.1.2).
+    #[error("it is not an absolute URI")]
+    NotAbsolute,
+    /// Has a fragment (RFC 6749 §3.1.2).
+    #[error("it has a fragment")]
+    Fragment,
+    /// Carries a user name or password.
+    #[error("it carries credentials")]
+    Credentials,
+    /// `http` to another host than this one (RFC 8252 §7.3, RFC 9700 §2.6).
+    #[error("http is allowed for 127.0.0.1, [::1] and localhost only")]
+    PlainHttp,
+    /// A scheme that browsers execute or that is not reverse-domain (RFC 8252 §7.1).
+    #[error("a private-use scheme must be a reverse domain name, such as com.example.app")]
+    Scheme,
+    /// Too long, or with white space or control characters.
+    #[error("it is longer than 2,000 characters, or has characters that no URI has")]
+    Malformed,
+}
+
+/// Whether `uri` may be registered.
+pub fn check(uri: &str) -> Result<(), RedirectUriRefusal> {
+    if uri.len() > 2000
+        || !uri.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
+        || uri.contains(['\\', '"', '<', '>'])
+    {
+        return Err(RedirectUriRefusal::Malformed);
+    }
+    let parsed = Url::parse(uri).map_err(|_| RedirectUriRefusal::NotAbsolute)?;
+    if uri.contains('#') {
+        return Err(RedirectUriRefusal::Fragment);
+    }
+    if !parsed.username().is_empty() || parsed.password().is_some() {
+        return Err(RedirectUriRefusal::Credentials);
+    }
+    match parsed.scheme() {
+        "https" => Ok(()),
+        "http" if is_loopback(&parsed) => Ok(()),
+        "http" => Err(RedirectUriRefusal::PlainHttp),
+        scheme if scheme.contains('.') => Ok(()),
+        _ => Err(RedirectUriRefusal::Scheme),
+    }
+}
+
+/// Whether the requested URI is the registered one: equal by simple string comparison (RFC 9700 §2.1), except
+/// that a loopback IP address of a native application has any port (RFC 8252 §7.3).
+#[must_use]
+pub fn matches(registered: &str, requested: &str) -> bool {
+    registered == requested
+        || match (
+            without_loopback_port(registered),
+            without_loopback_port(requested),
+        ) {
+            (Some(registered), Some(requested)) => registered == requested,
+            _ => false,
+        }
+}
+
+/// Whether codes sent there stay on the user's own machine, where another program could ask for them too
+/// (RFC 8252 §8.6: such a client cannot be told from an impostor, so the user is always asked).
+#[must_use]
+pub fn is_native(uri: &str) -> bool {
+    Url::parse(uri).is_ok_and(|parsed| !matches!(parsed.scheme(), "https" | "http") || is_loopback(&parsed))
+}
+
+fn is_loopback(uri: &Url) -> bool {
+    match uri.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// The text around the port of `http://127.0.0.1[:port]…` or `http://[::1][:port]…`. Works on the text, so
+/// that nothing else about it is normalised.
+fn without_loopback_port(uri: &str) -> Option<(&str, &str)> {
+    let (host, rest) = ["http://127.0.0.1", "http://[::1]"]
+        .into_iter()
+        .find_map(|host| uri.strip_prefix(host).map(|rest| (host, rest)))?;
+    let rest = match rest.strip_prefix(':') {
+        None => rest,
+        Some(rest) => {
+            let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+            let (port, rest) = rest.split_at(end);
+            port.parse::<u16>().ok()?;
+            rest
+        }
+    };
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then_some((host, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_port_of_a_loopback_address_is_free() {
+        assert!(matches("http://127.0.0.1/cb", "http://127.0.0.1:5123/cb"));
+        assert!(matches("http://[::1]:1/cb", "http://[::1]:65535/cb"));
+        for (registered, requested) in [
+            ("https://app.example/cb", "https://app.example/cb/"),
+            ("https://app.example/cb", "https://app.example:443/cb"),
+            ("http://localhost:1/cb", "http://localhost:2/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:80@evil.example/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:99999/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1/cb?x"),
+            ("http://127.0.0.1/cb", "https://127.0.0.1/cb"),
+            ("https://127.0.0.1/cb", "https://127.0.0.1:2/cb"),
+        ] {
+            assert!(
+                !matches(registered, requested),
+                "{registered} must not match {requested}"
+            );
+        }
+    }
+
+    #[test]
+    fn dangerous_uris_cannot_be_registered() {
+        use RedirectUriRefusal as R;
+        for (uri, why) in [
+            ("/cb", R::NotAbsolute),
+            ("https://app.example/cb#x", R::Fragment),
+            ("https://u:p@app.example/cb", R::Credentials),
+            ("http://app.example/cb", R::PlainHttp),
+            ("javascript:alert(1)", R::Scheme),
+            ("data:text/html,x", R::Scheme),
+            ("https://app.example/ cb", R::Malformed),
+            ("https://app.example\\@evil.example", R::Malformed),
+        ] {
+            assert_eq!(check(uri), Err(why), "{uri}");
+        }
+        for uri in [
+            "https://app.example/cb",
+            "http://127.0.0.1:1/cb",
+            "http://localhost/cb",
+            "com.example.app:/cb",
+        ] {
+            assert_eq!(check(uri), Ok(()), "{uri}");
+        }
+    }
+}

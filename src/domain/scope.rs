@@ -1,0 +1,167 @@
+//! The `scope` aggregate: scopes are data, not code.
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Decision, aggregate};
+
+events! {
+    /// Events of one scope.
+    pub enum ScopeEvent of "scope" {
+        /// A scope exists from now on.
+        ScopeDefined 1 {
+            /// The scope token (RFC 6749 §3.3).
+            name: String,
+            /// What it allows, in the words of the consent page.
+            description: String,
+            /// Whether each client needs an administrator's approval to use it.
+            restricted: bool,
+        },
+        /// Its description or restriction changed.
+        ScopeChanged 1 {
+            /// The new description.
+            description: String,
+            /// The new restriction.
+            restricted: bool,
+        },
+        /// It may no longer be granted.
+        ScopeRetired 1 {},
+    }
+}
+
+/// A scope's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scope {
+    /// None where the scope was never defined.
+    pub definition: Option<Definition>,
+}
+
+/// What a defined scope is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Definition {
+    /// The scope token.
+    pub name: String,
+    /// What it allows, in words.
+    pub description: String,
+    /// Whether a client needs approval for it.
+    pub restricted: bool,
+    /// Whether it may no longer be granted.
+    pub retired: bool,
+}
+
+/// Commands on a scope.
+#[derive(Clone, Debug)]
+pub enum ScopeCommand {
+    /// Create it, or change it where it exists.
+    Define {
+        /// The scope token.
+        name: String,
+        /// What it allows, in words.
+        description: String,
+        /// Whether a client needs approval for it.
+        restricted: bool,
+    },
+    /// Let nobody be granted it any more.
+    Retire,
+}
+
+/// Why a scope command was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ScopeRefusal {
+    /// The scope was never defined, or is retired.
+    #[error("there is no such scope")]
+    Unknown,
+    /// The name is not an RFC 6749 scope token.
+    #[error("a scope's name is printable ASCII without space, quote or backslash")]
+    MalformedName,
+}
+
+impl Scope {
+    /// The aggregate id of the scope with that name.
+    #[must_use]
+    pub fn id(name: &str) -> Uuid {
+        let digest = digest(&SHA256, format!("grantlog scope {name}").as_bytes());
+        let mut bytes = [0; 16];
+        bytes
+            .iter_mut()
+            .zip(digest.as_ref())
+            .for_each(|(to, from)| *to = *from);
+        uuid::Builder::from_custom_bytes(bytes).into_uuid()
+    }
+
+    /// The definition, where the scope may be granted.
+    #[must_use]
+    pub fn grantable(&self) -> Option<&Definition> {
+        self.definition.as_ref().filter(|definition| !definition.retired)
+    }
+
+    /// Decides a command.
+    #[must_use]
+    pub fn decide(&self, command: &ScopeCommand) -> Decision<ScopeEvent, (), ScopeRefusal> {
+        match command {
+            ScopeCommand::Define { name, .. } if !super::value::is_scope_token(name) => {
+                Decision::refuse(ScopeRefusal::MalformedName)
+            }
+            ScopeCommand::Define {
+                name,
+                description,
+                restricted,
+            } => {
+                let (description, restricted) = (description.clone(), *restricted);
+                let event = match self.grantable() {
+                    Some(now) if now.description == description && now.restricted == restricted => {
+                        return Decision::accept(Vec::new(), ());
+                    }
+                    Some(_) => ScopeChanged {
+                        description,
+                        restricted,
+                    }
+                    .into(),
+                    None => ScopeDefined {
+                        name: name.clone(),
+                        description,
+                        restricted,
+                    }
+                    .into(),
+                };
+                Decision::accept(vec![event], ())
+            }
+            ScopeCommand::Retire if self.grantable().is_none() => Decision::refuse(ScopeRefusal::Unknown),
+            ScopeCommand::Retire => Decision::accept(vec![ScopeRetired {}.into()], ()),
+        }
+    }
+
+    fn evolve(&mut self, event: ScopeEvent) {
+        match event {
+            ScopeEvent::ScopeDefined(ScopeDefined {
+                name,
+                description,
+                restricted,
+            }) => {
+                self.definition = Some(Definition {
+                    name,
+                    description,
+                    restricted,
+                    retired: false,
+                });
+            }
+            ScopeEvent::ScopeChanged(ScopeChanged {
+                description,
+                restricted,
+            }) => {
+                if let Some(definition) = &mut self.definition {
+                    definition.description = description;
+                    definition.restricted = restricted;
+                }
+            }
+            ScopeEvent::ScopeRetired(ScopeRetired {}) => {
+                if let Some(definition) = &mut self.definition {
+                    definition.retired = true;
+                }
+            }
+        }
+    }
+}
+
+aggregate!(Scope, Scope, "scope", ScopeCommand, ScopeEvent, ScopeRefusal);

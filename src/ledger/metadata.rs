@@ -1,0 +1,169 @@
+//! An event's metadata: which request, by whom, from where.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::unit::LedgerError;
+use crate::canonical;
+use crate::clock::Timestamp;
+use crate::crypto::vault::{DataKey, KeyOwner, Place, Vault, month};
+use crate::domain::AggregateType;
+use crate::domain::value::{Digest, Sealed};
+use crate::ids::{ClientKey, RequestId, SubjectId};
+
+/// Who acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Actor {
+    /// Nobody that was authenticated.
+    Anonymous,
+    /// An authenticated client.
+    Client(ClientKey),
+    /// A user in the browser.
+    User(SubjectId),
+    /// An administrator at the command line.
+    CommandLine,
+    /// Grantlog itself.
+    System,
+}
+
+impl std::fmt::Display for Actor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("anonymous"),
+            Self::Client(client) => write!(f, "client:{client}"),
+            Self::User(subject) => write!(f, "user:{subject}"),
+            Self::CommandLine => f.write_str("command_line"),
+            Self::System => f.write_str("system"),
+        }
+    }
+}
+
+/// The circumstances of a request, from which each of its events gets its metadata.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// What a caller can quote to find the trail.
+    pub request: RequestId,
+    /// Who acts.
+    pub actor: Actor,
+    /// The user whose network data the address and agent are.
+    pub subject: Option<SubjectId>,
+    /// The endpoint's path, or the command's name.
+    pub endpoint: &'static str,
+    /// The W3C trace id that the request brought.
+    pub trace: Option<String>,
+    /// The caller's address.
+    pub address: Option<IpAddr>,
+    /// The caller's user agent, capped.
+    pub agent: Option<String>,
+}
+
+impl Context {
+    /// A context without a network, for the command line and Grantlog itself.
+    #[must_use]
+    pub fn local(request: Uuid, actor: Actor, endpoint: &'static str) -> Self {
+        Self {
+            request: RequestId(request),
+            actor,
+            subject: None,
+            endpoint,
+            trace: None,
+            address: None,
+            agent: None,
+        }
+    }
+
+    /// The key that the caller's network data is sealed under; none where there is none.
+    pub(super) async fn caller_key(
+        &self,
+        vault: &Vault,
+        at: Timestamp,
+    ) -> Result<Option<std::sync::Arc<DataKey>>, LedgerError> {
+        if self.address.is_none() && self.agent.is_none() {
+            return Ok(None);
+        }
+        Ok(Some(
+            vault.find_or_create(&KeyOwner::network(self.subject, at)).await?,
+        ))
+    }
+
+    /// The metadata of one event, as canonical JSON.
+    pub(super) fn metadata(
+        &self,
+        vault: &Vault,
+        key: Option<&DataKey>,
+        event: (AggregateType, Uuid, &str),
+        at: Timestamp,
+    ) -> Result<String, LedgerError> {
+        let (kind, aggregate_id, event_type) = event;
+        let caller = match key {
+            None => None,
+            Some(key) => {
+                let caller = Caller {
+                    address: self.address,
+                    agent: self.agent.clone(),
+                };
+                let place = Place {
+                    aggregate_type: kind.name(),
+                    aggregate_id,
+                    event_type,
+                    field: "metadata.caller",
+                };
+                Some(key.seal(vault.random(), &place, &canonical::to_string(&caller)?)?)
+            }
+        };
+        let network = self
+            .address
+            .map(|address| vault.master().network_digest(&month(at), &network_of(address)));
+        Ok(canonical::to_string(&Metadata {
+            actor: self.actor.to_string(),
+            caller,
+            endpoint: self.endpoint.to_owned(),
+            network,
+            request_id: self.request,
+            trace_id: self.trace.clone(),
+        })?)
+    }
+}
+
+/// What stands in the ledger's `metadata` column.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metadata {
+    /// Who acted: `client:…`, `user:…`, `command_line`, `system`, `anonymous`.
+    pub actor: String,
+    /// The caller's address and agent as JSON ([`Caller`]), sealed under the month's network key.
+    pub caller: Option<Sealed>,
+    /// The endpoint or command.
+    pub endpoint: String,
+    /// A digest of the caller's network, keyed per month: comparable without decrypting anything.
+    pub network: Option<Digest>,
+    /// The request.
+    pub request_id: RequestId,
+    /// The W3C trace id.
+    pub trace_id: Option<String>,
+}
+
+/// The caller's network data, before it is sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// The address.
+    pub address: Option<IpAddr>,
+    /// The user agent.
+    pub agent: Option<String>,
+}
+
+/// The network that an address belongs to, for "from a new network": /24 of IPv4, /48 of IPv6.
+#[must_use]
+pub fn network_of(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(address) => {
+            let [a, b, c, ..] = address.segments();
+            format!("{a:x}:{b:x}:{c:x}::/48")
+        }
+    }
+}

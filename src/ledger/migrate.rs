@@ -1,0 +1,64 @@
+//! The database's schema: numbered migrations, applied by the owner's role.
+
+use std::borrow::Cow;
+
+use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
+use sqlx::{Connection, PgConnection};
+
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "ledger", include_str!("../../migrations/0001_ledger.sql")),
+    (2, "append", include_str!("../../migrations/0002_append.sql")),
+    (
+        3,
+        "keys and rights",
+        include_str!("../../migrations/0003_keys_and_rights.sql"),
+    ),
+];
+
+fn migrator() -> Migrator {
+    let migrations = MIGRATIONS
+        .iter()
+        .map(|(version, description, sql)| {
+            Migration::new(
+                *version,
+                Cow::Borrowed(description),
+                MigrationType::Simple,
+                Cow::Borrowed(sql),
+                false,
+            )
+        })
+        .collect();
+    Migrator {
+        migrations: Cow::Owned(migrations),
+        ..Migrator::DEFAULT
+    }
+}
+
+/// Brings the schema up to date, as the owner's role. Safe to run from several processes at once: the others
+/// wait. Returns the names of the migrations that were applied.
+pub async fn run(url: &str) -> Result<Vec<String>, MigrateError> {
+    let mut connection = PgConnection::connect(url).await?;
+    connection.ensure_migrations_table().await?;
+    let before: Vec<i64> = connection
+        .list_applied_migrations()
+        .await?
+        .into_iter()
+        .map(|migration| migration.version)
+        .collect();
+    migrator().run_direct(&mut connection).await?;
+    connection.close().await?;
+    Ok(MIGRATIONS
+        .iter()
+        .filter(|(version, ..)| !before.contains(version))
+        .map(|(version, name, _)| format!("{version:04} {name}"))
+        .collect())
+}
+
+/// Whether the database has every migration of this build, and no other.
+pub async fn is_current(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    let applied: Vec<i64> =
+        sqlx::query_scalar("SELECT version FROM public._sqlx_migrations WHERE success ORDER BY version")
+            .fetch_all(connection)
+            .await?;
+    Ok(applied.iter().eq(MIGRATIONS.iter().map(|(version, ..)| version)))
+}

@@ -1,0 +1,173 @@
+//! The ledger: every event, once, in one durable, totally ordered, gapless sequence of positions.
+//!
+//! Commands come in through [`UnitOfWork`]; an appender task per node takes what waits and writes it with one
+//! call of one database function ([`appender`]). Optimistic concurrency is the security boundary: what a
+//! command writes, and what it relied on, must still be at the sequence that it saw.
+
+mod append_call;
+mod appender;
+mod cache;
+mod command;
+mod freshness;
+mod load;
+mod metadata;
+pub mod migrate;
+mod refusals;
+mod unit;
+
+pub use appender::{AppendError, Appended, Priority};
+pub use command::{Command, Expectation, NameChange, NewEvent};
+pub(crate) use load::retrying;
+pub use load::{Loaded, StoredEvent, recorded_event};
+pub use metadata::{Actor, Caller, Context, Metadata, network_of};
+pub use refusals::{RefusalBudget, Refused};
+pub use unit::{Concluded, LedgerError, UnitOfWork};
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::watch;
+
+use crate::clock::{Clock, Randomness};
+use crate::crypto::vault::Vault;
+
+/// The lane that is in use. More lanes come with more than one Postgres.
+pub const LANE: i16 = 0;
+
+/// The most bytes of payload and metadata together.
+pub const MAX_EVENT_BYTES: usize = 60 * 1024;
+
+/// The ledger as this node uses it. Cheap to clone.
+#[derive(Clone)]
+pub struct Ledger {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: PgPool,
+    appender: appender::Appender,
+    freshness: freshness::Freshness,
+    cache: cache::AggregateCache,
+    vault: Vault,
+    clock: Clock,
+    random: Randomness,
+    refusals: RefusalBudget,
+    head: watch::Sender<i64>,
+}
+
+/// How to open the ledger.
+#[derive(Clone, Debug)]
+pub struct LedgerOptions {
+    /// The database, as the application's role.
+    pub database: PgConnectOptions,
+    /// Connections for reading.
+    pub max_connections: u32,
+    /// Hot aggregates kept in memory.
+    pub cached_aggregates: usize,
+    /// Refusals per source and minute that are recorded one by one.
+    pub refusals_per_minute: u32,
+}
+
+/// A pool whose connections plan each read for its parameters (so that partitions are pruned before they are
+/// locked) and are not pinged before use.
+pub fn reading_pool(options: &LedgerOptions) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(options.max_connections)
+        .test_before_acquire(false)
+        .acquire_timeout(std::time::Duration::from_secs(5))
+        .connect_lazy_with(
+            options
+                .database
+                .clone()
+                .options([("plan_cache_mode", "force_custom_plan")]),
+        )
+}
+
+impl Ledger {
+    /// Opens the ledger: learns the epoch and the database's clock, and starts the appender.
+    pub async fn open(
+        options: &LedgerOptions,
+        pool: PgPool,
+        vault: Vault,
+        clock: Clock,
+        random: Randomness,
+    ) -> Result<Self, sqlx::Error> {
+        let before = crate::clock::machine_now();
+        let (position, epoch, now): (i64, i64, crate::clock::Timestamp) =
+            sqlx::query_as("SELECT position, epoch, clock_timestamp() FROM grantlog.head WHERE lane = $1")
+                .bind(LANE)
+                .fetch_one(&pool)
+                .await?;
+        clock.follow(before, now);
+        let (head, _) = watch::channel(position);
+        let appender =
+            appender::Appender::start(options.database.clone(), epoch, clock.clone(), head.clone());
+        Ok(Self {
+            inner: Arc::new(Inner {
+                freshness: freshness::Freshness::start(pool.clone()),
+                cache: cache::AggregateCache::new(options.cached_aggregates),
+                refusals: RefusalBudget::new(options.refusals_per_minute),
+                appender,
+                pool,
+                vault,
+                clock,
+                random,
+                head,
+            }),
+        })
+    }
+
+    /// Connections for reading.
+    #[must_use]
+    pub fn pool(&self) -> &PgPool {
+        &self.inner.pool
+    }
+
+    /// The ledger's clock.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// The source of ids and credentials.
+    #[must_use]
+    pub fn random(&self) -> &Randomness {
+        &self.inner.random
+    }
+
+    /// The data keys.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.inner.vault
+    }
+
+    /// The last position that this node knows to be committed; changes wake local readers.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<i64> {
+        self.inner.head.subscribe()
+    }
+
+    /// Appends a command as it is. [`UnitOfWork`] is the way to make one.
+    pub async fn append(&self, command: Command, priority: Priority) -> Result<Appended, AppendError> {
+        self.inner.appender.append(command, priority).await
+    }
+
+    /// Whether none of these aggregates has an event after the sequence that the caller knows, asked of the
+    /// database now (together with what other requests ask).
+    pub async fn is_current(&self, expectations: Vec<Expectation>) -> Result<bool, LedgerError> {
+        self.inner.freshness.is_current(expectations).await
+    }
+
+    /// Starts a unit of work.
+    #[must_use]
+    pub fn unit_of_work<'a>(&'a self, context: &'a Context) -> UnitOfWork<'a> {
+        UnitOfWork::new(self, context)
+    }
+
+    /// Stops taking commands and waits until those taken are answered.
+    pub async fn close(&self) {
+        self.inner.appender.close().await;
+        self.inner.pool.close().await;
+    }
+}

@@ -1,0 +1,24 @@
+//! Grantlog: an event-sourced OAuth 2.0 authorization server.
+//!
+//! A request is a command on a grant; the grant's past events decide; the answer is new events, appended to
+//! the [`ledger`] in one durable, gapless order. Tables are projections of it. `docs/architecture.md`
+//! shows how the parts fit together.
+
+#[macro_use]
+mod event_macro;
+
+// pub mod app;
+// pub mod bench;
+pub mod canonical;
+// pub mod cli;
+pub mod clock;
+// pub mod config;
+pub mod credential;
+pub mod crypto;
+pub mod domain;
+// pub mod http;
+pub mod ids;
+pub mod ledger;
+// pub mod operations;
+// pub mod postgres;
+// pub mod projection;

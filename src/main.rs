@@ -1,0 +1,3 @@
+//! The `grantlog` program.
+
+fn main() {}
