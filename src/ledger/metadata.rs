@@ -78,14 +78,13 @@ impl Context {
     pub(super) async fn caller_key(
         &self,
         vault: &Vault,
+        subject: Option<SubjectId>,
         at: Timestamp,
     ) -> Result<Option<std::sync::Arc<DataKey>>, LedgerError> {
         if self.address.is_none() && self.agent.is_none() {
             return Ok(None);
         }
-        Ok(Some(
-            vault.find_or_create(&KeyOwner::network(self.subject, at)).await?,
-        ))
+        Ok(Some(vault.find_or_create(&KeyOwner::network(subject, at)).await?))
     }
 
     /// The metadata of one event, as canonical JSON.

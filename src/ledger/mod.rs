@@ -159,6 +159,21 @@ impl Ledger {
         self.inner.freshness.is_current(expectations).await
     }
 
+    /// Which aggregate has this name.
+    pub async fn find_name(&self, kind: &'static str, name: &str) -> Result<Option<uuid::Uuid>, LedgerError> {
+        let digest = self.vault().master().name_digest(kind, name);
+        Ok(retrying(|| async {
+            sqlx::query_scalar(
+                "SELECT aggregate_id FROM grantlog.names WHERE kind = $1 AND keyed_digest = $2",
+            )
+            .bind(kind)
+            .bind(digest.as_slice())
+            .fetch_optional(self.pool())
+            .await
+        })
+        .await?)
+    }
+
     /// Starts a unit of work.
     #[must_use]
     pub fn unit_of_work<'a>(&'a self, context: &'a Context) -> UnitOfWork<'a> {

@@ -1,1 +1,3 @@
-fn main() {}
+//! The integration tests: real Postgres, real HTTP, names that are claims.
+
+mod harness;

@@ -1,0 +1,21 @@
+//! The wire: endpoints as lists of steps, each format with one error type.
+
+pub mod client_auth;
+pub mod context;
+pub mod error;
+pub mod form;
+pub mod limits;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+
+use crate::app::App;
+
+/// All endpoints.
+pub fn router(app: App) -> Router {
+    Router::new()
+        .layer(DefaultBodyLimit::max(form::MAX_BYTES))
+        .layer(middleware::from_fn_with_state(app.clone(), context::identify))
+        .with_state(app)
+}
