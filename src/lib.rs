@@ -20,5 +20,5 @@ pub mod http;
 pub mod ids;
 pub mod ledger;
 pub mod operations;
-// pub mod postgres;
+pub mod postgres;
 // pub mod projection;

@@ -1,10 +1,12 @@
 //! The wire: endpoints as lists of steps, each format with one error type.
 
+pub mod api;
 pub mod client_auth;
 pub mod context;
 pub mod error;
 pub mod form;
 pub mod limits;
+pub mod oauth;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -15,6 +17,8 @@ use crate::app::App;
 /// All endpoints.
 pub fn router(app: App) -> Router {
     Router::new()
+        .merge(oauth::routes())
+        .merge(api::routes())
         .layer(DefaultBodyLimit::max(form::MAX_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), context::identify))
         .with_state(app)
