@@ -25,7 +25,10 @@ pub struct BearerToken {
 impl BearerToken {
     /// Reads the Authorization header (RFC 6750 §2.1; tokens in queries or bodies are not looked at).
     pub async fn read(app: &App, headers: &HeaderMap) -> Result<Self, Rejection<ApiError>> {
-        let header = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let header = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
         let token = match header.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
             _ => return Err(Rejection::new(ApiError::Unauthenticated, "no_bearer_token")),
@@ -33,7 +36,9 @@ impl BearerToken {
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
         let claims = match app.keys.verify(token, &app.settings.issuer).await? {
             Ok(claims) => claims,
-            Err(TokenRefusal::Expired) => return Err(Rejection::new(ApiError::TokenExpired, "token_expired")),
+            Err(TokenRefusal::Expired) => {
+                return Err(Rejection::new(ApiError::TokenExpired, "token_expired"));
+            }
             Err(TokenRefusal::Invalid) => return Err(invalid("not_our_token")),
         };
         // RFC 9068 §4: this resource server's own audience is the issuer.
@@ -43,9 +48,12 @@ impl BearerToken {
         let key = app.ledger.vault().master().address_key();
         let presented = credential::parse(Kind::TokenId, key, &claims.jti).ok_or(invalid("no_address"))?;
         let at = app.ledger.clock().now();
-        app.limits
-            .check_request(presented.digest, at)
-            .map_err(|wait| Rejection::new(ApiError::RateLimitExceeded(wait.retry_after), "rate_limit_exceeded"))?;
+        app.limits.check_request(presented.digest, at).map_err(|wait| {
+            Rejection::new(
+                ApiError::RateLimitExceeded(wait.retry_after),
+                "rate_limit_exceeded",
+            )
+        })?;
         Ok(Self { claims, presented })
     }
 
@@ -59,7 +67,11 @@ impl BearerToken {
         let grant = unit.load::<Grant>(address.grant.0).await?;
         let revoked = || Rejection::new(ApiError::TokenInvalid, "token_revoked");
         let family = grant.access_at(address.sequence).ok_or_else(revoked)?;
-        let about = |rejection: Rejection<ApiError>| rejection.client(family.client).grant(address.grant, family.subject);
+        let about = |rejection: Rejection<ApiError>| {
+            rejection
+                .client(family.client)
+                .grant(address.grant, family.subject)
+        };
         let carried = standing::carried(unit, family).await?;
         let (client, circumstances) = carried.ok_or_else(|| about(revoked()))?;
         let Some(subject) = family.subject else {
@@ -67,7 +79,10 @@ impl BearerToken {
         };
         let granted = ScopeSet::parse(&self.claims.scope).unwrap_or_default();
         if !granted.contains(scope) {
-            return Err(about(Rejection::new(ApiError::InsufficientScope(scope), "insufficient_scope")));
+            return Err(about(Rejection::new(
+                ApiError::InsufficientScope(scope),
+                "insufficient_scope",
+            )));
         }
         if !circumstances.allowed_scope.contains(scope) {
             let (error, reason) = not_allowed(unit, client.registration.as_ref(), scope).await?;
@@ -86,7 +101,9 @@ async fn not_allowed(
     scope: &'static str,
 ) -> Result<(ApiError, &'static str), Rejection<ApiError>> {
     let definition = unit.load::<Scope>(Scope::id(scope)).await?;
-    let restricted = definition.grantable().is_some_and(|definition| definition.restricted);
+    let restricted = definition
+        .grantable()
+        .is_some_and(|definition| definition.restricted);
     let registered = client.is_some_and(|client| client.metadata.scope.contains(scope));
     if restricted && registered {
         return Ok((ApiError::UnapprovedScope(scope), "scope_not_approved"));

@@ -10,5 +10,7 @@ use crate::app::App;
 
 /// The resource endpoints.
 pub fn routes() -> Router<App> {
-    Router::new().route("/api/user", get(user::user)).route("/api/user/details", get(user::details))
+    Router::new()
+        .route("/api/user", get(user::user))
+        .route("/api/user/details", get(user::details))
 }

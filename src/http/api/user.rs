@@ -31,20 +31,44 @@ struct DetailsBody {
 }
 
 /// Who the token stands for; needs `view-user`.
-pub async fn user(State(app): State<App>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {
+pub async fn user(
+    State(app): State<App>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Response {
     let result = profile(&app, &origin, &headers, ("/api/user", "view-user")).await;
     let result = result.map(|(id, profile)| {
-        respond(UserBody { id, username: profile.username, name: profile.name })
+        respond(UserBody {
+            id,
+            username: profile.username,
+            name: profile.name,
+        })
     });
     answer(&app, &origin, "/api/user", result).await
 }
 
 /// All about whom the token stands for; needs the restricted scope `detail-user`.
-pub async fn details(State(app): State<App>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {
+pub async fn details(
+    State(app): State<App>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+) -> Response {
     let result = profile(&app, &origin, &headers, ("/api/user/details", "detail-user")).await;
-    let result = result.map(|(id, Profile { username, name, email })| {
-        respond(DetailsBody { user: UserBody { id, username, name }, email })
-    });
+    let result = result.map(
+        |(
+            id,
+            Profile {
+                username,
+                name,
+                email,
+            },
+        )| {
+            respond(DetailsBody {
+                user: UserBody { id, username, name },
+                email,
+            })
+        },
+    );
     answer(&app, &origin, "/api/user/details", result).await
 }
 

@@ -91,9 +91,13 @@ async fn read(app: &App, text: &str) -> Result<Token, Rejection<TokenError>> {
     if text.starts_with(Kind::Refresh.prefix()) {
         return Ok(credential::parse(Kind::Refresh, key, text).map_or(Token::Other, Token::Refresh));
     }
-    let Ok(claims) = app.keys.verify(text, &app.settings.issuer).await? else { return Ok(Token::Other) };
+    let Ok(claims) = app.keys.verify(text, &app.settings.issuer).await? else {
+        return Ok(Token::Other);
+    };
     let presented = credential::parse(Kind::TokenId, key, &claims.jti);
-    Ok(presented.map_or(Token::Other, |presented| Token::Access(Box::new(claims), presented)))
+    Ok(presented.map_or(Token::Other, |presented| {
+        Token::Access(Box::new(claims), presented)
+    }))
 }
 
 async fn round(
@@ -123,15 +127,27 @@ async fn access(
     presented: &Presented,
 ) -> Result<Introspection, Rejection<TokenError>> {
     let own = caller.registration.client_id == claims.client_id;
-    let of_its_audience = caller.registration.metadata.introspects.iter().any(|one| claims.aud.contains(one));
+    let of_its_audience = caller
+        .registration
+        .metadata
+        .introspects
+        .iter()
+        .any(|one| claims.aud.contains(one));
     if !own && !of_its_audience {
         return Ok(INACTIVE);
     }
     let grant = unit.load::<Grant>(presented.address.grant.0).await?;
-    let Some(family) = grant.access_at(presented.address.sequence) else { return Ok(INACTIVE) };
-    let Some((_, circumstances)) = standing::carried(unit, family).await? else { return Ok(INACTIVE) };
+    let Some(family) = grant.access_at(presented.address.sequence) else {
+        return Ok(INACTIVE);
+    };
+    let Some((_, circumstances)) = standing::carried(unit, family).await? else {
+        return Ok(INACTIVE);
+    };
     let scope = ScopeSet::parse(&claims.scope).unwrap_or_default();
-    let scope: ScopeSet = scope.iter().filter(|scope| circumstances.allowed_scope.contains(scope)).collect();
+    let scope: ScopeSet = scope
+        .iter()
+        .filter(|scope| circumstances.allowed_scope.contains(scope))
+        .collect();
     Ok(Introspection::Active(Box::new(ActiveToken {
         active: true,
         scope: scope.to_string(),
@@ -158,7 +174,9 @@ async fn refresh(
     let Some((family, generation)) = live.filter(|(family, _)| family.client == caller.key) else {
         return Ok(INACTIVE);
     };
-    let Some((_, circumstances)) = standing::carried(unit, family).await? else { return Ok(INACTIVE) };
+    let Some((_, circumstances)) = standing::carried(unit, family).await? else {
+        return Ok(INACTIVE);
+    };
     let issued_at = family.refresh.as_ref().map_or(at, |refresh| refresh.rotated_at);
     let client_id = caller.registration.client_id.clone();
     Ok(Introspection::Active(Box::new(ActiveToken {
@@ -167,7 +185,9 @@ async fn refresh(
         token_type: None,
         exp: generation.expires_at.timestamp(),
         iat: issued_at.timestamp(),
-        sub: family.subject.map_or_else(|| client_id.clone(), |subject| subject.to_string()),
+        sub: family
+            .subject
+            .map_or_else(|| client_id.clone(), |subject| subject.to_string()),
         aud: family.audience.clone().into(),
         iss: app.settings.issuer.clone(),
         client_id,

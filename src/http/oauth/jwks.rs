@@ -11,5 +11,9 @@ use crate::app::App;
 /// The JWK set: every published key, newest first.
 pub async fn jwks(State(app): State<App>) -> Response {
     let keys: Vec<Value> = app.keys.published().iter().map(|key| key.jwk.clone()).collect();
-    ([(header::CACHE_CONTROL, "public, max-age=60")], Json(json!({ "keys": keys }))).into_response()
+    (
+        [(header::CACHE_CONTROL, "public, max-age=60")],
+        Json(json!({ "keys": keys })),
+    )
+        .into_response()
 }

@@ -62,12 +62,19 @@ impl ClientRequest {
             .map_err(|wait| Rejection::new(TokenError::TooMany(wait.retry_after), "too_many_failures"))?;
         let key = app.operations.find_client(&credentials.client_id).await?;
         context.actor = key.map_or(Actor::Anonymous, Actor::Client);
-        Ok(Self { form, credentials, key, context })
+        Ok(Self {
+            form,
+            credentials,
+            key,
+            context,
+        })
     }
 
     /// A parameter that must be there.
     pub fn required(&self, name: &str) -> Result<&str, Rejection<TokenError>> {
-        self.form.get(name).ok_or(Rejection::new(TokenError::InvalidRequest, "parameter_missing"))
+        self.form
+            .get(name)
+            .ok_or(Rejection::new(TokenError::InvalidRequest, "parameter_missing"))
     }
 
     /// Authenticates the client in this round of a unit of work, and counts a failure.
@@ -82,7 +89,8 @@ impl ClientRequest {
     /// Counts a failed authentication, once its refusal stands.
     fn count_failure(&self, app: &App, error: TokenError, at: Timestamp) {
         if matches!(error, TokenError::InvalidClient { .. }) {
-            app.limits.record_failure(&client_auth::counted(&self.credentials, &self.context), at);
+            app.limits
+                .record_failure(&client_auth::counted(&self.credentials, &self.context), at);
         }
     }
 }
@@ -95,7 +103,9 @@ macro_rules! rounds {
                 Ok(Some(value)) => break Ok(value),
                 Ok(None) => {}
                 Err(rejection) => {
-                    let stands = $unit.refusal_stands().map_err($crate::http::error::Rejection::from);
+                    let stands = $unit
+                        .refusal_stands()
+                        .map_err($crate::http::error::Rejection::from);
                     match stands {
                         Ok(true) => break Err(rejection),
                         Ok(false) => {}
@@ -109,9 +119,15 @@ macro_rules! rounds {
 pub(crate) use rounds;
 
 /// RFC 6749 §3.2: form-encoded, UTF-8, each parameter once.
-fn read_form(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<TokenError>> {
+fn read_form(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Form, Rejection<TokenError>> {
     let malformed = |reason| Rejection::new(TokenError::InvalidRequest, reason);
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
         return Err(malformed("wrong_content_type"));

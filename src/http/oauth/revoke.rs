@@ -61,11 +61,19 @@ async fn read(app: &App, text: &str) -> Result<Option<Ends>, Rejection<TokenErro
     let key = app.ledger.vault().master().address_key();
     if text.starts_with(Kind::Refresh.prefix()) {
         let presented = credential::parse(Kind::Refresh, key, text);
-        return Ok(presented.map(|presented| Ends { presented, access_expires_at: None }));
+        return Ok(presented.map(|presented| Ends {
+            presented,
+            access_expires_at: None,
+        }));
     }
-    let Ok(claims) = app.keys.verify(text, &app.settings.issuer).await? else { return Ok(None) };
+    let Ok(claims) = app.keys.verify(text, &app.settings.issuer).await? else {
+        return Ok(None);
+    };
     let presented = credential::parse(Kind::TokenId, key, &claims.jti);
-    Ok(presented.map(|presented| Ends { presented, access_expires_at: Some(claims.exp) }))
+    Ok(presented.map(|presented| Ends {
+        presented,
+        access_expires_at: Some(claims.exp),
+    }))
 }
 
 async fn round(
@@ -76,7 +84,13 @@ async fn round(
 ) -> Result<Option<()>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     // RFC 7009 §2.2: an invalid token is no error; what it asks for is already so.
-    let Some(Ends { presented, access_expires_at }) = ends else { return Ok(Some(())) };
+    let Some(Ends {
+        presented,
+        access_expires_at,
+    }) = ends
+    else {
+        return Ok(Some(()));
+    };
     let grant_id = presented.address.grant;
     let grant = unit.load::<Grant>(grant_id.0).await?;
     let target = match access_expires_at {
@@ -89,11 +103,20 @@ async fn round(
     };
     let subject = grant.family.as_ref().and_then(|family| family.subject);
     unit.about(subject);
-    let command = Revoke { client: Some(client.key), target, reason: Reason::ClientRequest, at: unit.at() };
-    let Some(concluded) = unit.conclude(&grant, grant.revoke(&command)).await? else { return Ok(None) };
+    let command = Revoke {
+        client: Some(client.key),
+        target,
+        reason: Reason::ClientRequest,
+        at: unit.at(),
+    };
+    let Some(concluded) = unit.conclude(&grant, grant.revoke(&command)).await? else {
+        return Ok(None);
+    };
     match concluded.outcome {
         Ok(_) | Err(GrantRefusal::Unknown) => Ok(Some(())),
         // RFC 7009 §2.1: a token that was issued to another client is refused.
-        Err(refusal) => Err(Rejection::from(refusal).client(client.key).grant(grant_id, subject)),
+        Err(refusal) => Err(Rejection::from(refusal)
+            .client(client.key)
+            .grant(grant_id, subject)),
     }
 }

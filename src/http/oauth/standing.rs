@@ -7,7 +7,7 @@ use crate::domain::scope::Scope;
 use crate::domain::user::User;
 use crate::domain::value::ScopeSet;
 use crate::ids::{ClientKey, SubjectId};
-use crate::ledger::{Loaded, LedgerError, UnitOfWork};
+use crate::ledger::{LedgerError, Loaded, UnitOfWork};
 
 /// Which of `asked` the client may have now: registered for it, defined, not retired, and approved where it is
 /// restricted.
@@ -19,7 +19,9 @@ pub async fn allowed_scope(
     let mut allowed = Vec::new();
     for name in asked.iter().filter(|name| client.metadata.scope.contains(name)) {
         let scope = unit.load::<Scope>(Scope::id(name)).await?;
-        let grantable = scope.grantable().is_some_and(|definition| !definition.restricted || client.is_approved(name));
+        let grantable = scope
+            .grantable()
+            .is_some_and(|definition| !definition.restricted || client.is_approved(name));
         if grantable {
             allowed.push(name);
         }
@@ -58,7 +60,9 @@ pub async fn carried(
     family: &Family,
 ) -> Result<Option<(Loaded<Client>, Circumstances)>, LedgerError> {
     let client = unit.load::<Client>(family.client.0).await?;
-    let Some(registration) = client.active() else { return Ok(None) };
+    let Some(registration) = client.active() else {
+        return Ok(None);
+    };
     let circumstances =
         circumstances(unit, (family.client, registration), family.subject, &family.scope).await?;
     let stands = family.stands(&circumstances, unit.at()).is_ok();

@@ -10,7 +10,10 @@ use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::ledger::UnitOfWork;
 
-pub(super) async fn redeem(app: &App, request: &ClientRequest) -> Result<TokenResponse, Rejection<TokenError>> {
+pub(super) async fn redeem(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
     let code = request.required("code")?;
     let presented = credential::parse(Kind::Code, app.ledger.vault().master().address_key(), code)
         .filter(|presented| presented.address.sequence == 1);
@@ -33,7 +36,10 @@ async fn round(
     };
     let grant = unit.load::<Grant>(address.grant.0).await?;
     let subject = grant.family.as_ref().and_then(|family| family.subject);
-    let scope = grant.family.as_ref().map_or_else(ScopeSet::default, |family| family.scope.clone());
+    let scope = grant
+        .family
+        .as_ref()
+        .map_or_else(ScopeSet::default, |family| family.scope.clone());
     let circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
     unit.about(subject);
@@ -46,13 +52,19 @@ async fn round(
         mint: randoms.mint(&client.registration, true),
         at: unit.at(),
     };
-    let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else { return Ok(None) };
+    let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else {
+        return Ok(None);
+    };
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, address.grant, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(TokenError::ServerError, "unexpected_outcome")),
+        Ok(Outcome::Code | Outcome::Revoked) => {
+            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
+        }
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
-        Err(refusal) => Err(Rejection::from(refusal).client(client.key).grant(address.grant, subject)),
+        Err(refusal) => Err(Rejection::from(refusal)
+            .client(client.key)
+            .grant(address.grant, subject)),
     }
 }

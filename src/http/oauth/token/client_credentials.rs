@@ -11,7 +11,10 @@ use crate::http::error::{Rejection, TokenError};
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, UnitOfWork};
 
-pub(super) async fn issue(app: &App, request: &ClientRequest) -> Result<TokenResponse, Rejection<TokenError>> {
+pub(super) async fn issue(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
     let randoms = Randoms::new(app)?;
     let mut unit = app.ledger.unit_of_work(&request.context);
     rounds!(unit, round(app, request, &mut unit, &randoms))
@@ -41,12 +44,16 @@ async fn round(
         mint: randoms.mint(&client.registration, false),
         at,
     };
-    let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else { return Ok(None) };
+    let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {
+        return Ok(None);
+    };
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(TokenError::ServerError, "unexpected_outcome")),
+        Ok(Outcome::Code | Outcome::Revoked) => {
+            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
+        }
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
 }

@@ -53,7 +53,10 @@ async fn exchange(
         "refresh_token" => refresh_token::rotate(app, &request).await,
         "client_credentials" => client_credentials::issue(app, &request).await,
         "password" if app.settings.allow_password_grant => password::issue(app, &request).await,
-        _ => Err(Rejection::new(TokenError::UnsupportedGrantType, "unsupported_grant_type")),
+        _ => Err(Rejection::new(
+            TokenError::UnsupportedGrantType,
+            "unsupported_grant_type",
+        )),
     };
     if let Err(rejection) = &result {
         request.count_failure(app, rejection.error, app.ledger.clock().now());
@@ -71,8 +74,15 @@ struct Randoms {
 impl Randoms {
     fn new(app: &App) -> Result<Self, Rejection<TokenError>> {
         let random = app.ledger.random();
-        let bytes = || random.bytes().map_err(|error| Rejection::from(LedgerError::from(error)));
-        Ok(Self { access: bytes()?, refresh: bytes()? })
+        let bytes = || {
+            random
+                .bytes()
+                .map_err(|error| Rejection::from(LedgerError::from(error)))
+        };
+        Ok(Self {
+            access: bytes()?,
+            refresh: bytes()?,
+        })
     }
 
     /// What a decision needs to know of them. A refresh token is for clients that may use it.
@@ -123,7 +133,11 @@ async fn requested_scope(
     let allowed = super::standing::allowed_scope(unit, &client.registration, &scope).await?;
     if allowed != scope {
         let registered = scope.is_subset(&metadata.scope);
-        return Err(refused(if registered { "scope_not_approved" } else { "scope_not_allowed" }));
+        return Err(refused(if registered {
+            "scope_not_approved"
+        } else {
+            "scope_not_allowed"
+        }));
     }
     Ok(scope)
 }

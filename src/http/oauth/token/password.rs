@@ -22,7 +22,10 @@ struct Verdict {
     password_generation: u32,
 }
 
-pub(super) async fn issue(app: &App, request: &ClientRequest) -> Result<TokenResponse, Rejection<TokenError>> {
+pub(super) async fn issue(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
     let username = request.required("username")?;
     let password = request.required("password")?;
     // Before the password: only a client that may use this grant may try passwords.
@@ -52,8 +55,15 @@ async fn verify(
     password: &str,
 ) -> Result<Verdict, Rejection<TokenError>> {
     let now = app.ledger.clock().now();
-    let mut counted = vec![Counted::Login(Digest::of(canonical_username(username).as_bytes()))];
-    counted.extend(request.context.address.map(|address| Counted::Address(counted_address(address))));
+    let mut counted = vec![Counted::Login(Digest::of(
+        canonical_username(username).as_bytes(),
+    ))];
+    counted.extend(
+        request
+            .context
+            .address
+            .map(|address| Counted::Address(counted_address(address))),
+    );
     app.limits
         .check_failures(&counted, now)
         .map_err(|wait| Rejection::new(TokenError::TooMany(wait.retry_after), "too_many_failures"))?;
@@ -63,7 +73,9 @@ async fn verify(
         Some(subject) => Some((subject, unit.load::<User>(subject.0).await?)),
         None => None,
     };
-    let account = user.as_ref().and_then(|(subject, user)| Some((*subject, user.account.as_ref()?)));
+    let account = user
+        .as_ref()
+        .and_then(|(subject, user)| Some((*subject, user.account.as_ref()?)));
     let hash = match account {
         Some((subject, account)) => app.operations.password_hash(subject, account).await?,
         None => None,
@@ -75,14 +87,18 @@ async fn verify(
     };
     match (verified, user) {
         (Ok(Verified::Yes | Verified::YesRehash(_)), Some((subject, user))) if user.may_act() => {
-            Ok(Verdict { subject, password_generation: user.password_generation })
+            Ok(Verdict {
+                subject,
+                password_generation: user.password_generation,
+            })
         }
         (Ok(Verified::Yes | Verified::YesRehash(_)), _) => refused("user_disabled"),
         (Ok(Verified::No), Some(_)) => refused("wrong_password"),
         (Ok(Verified::No), None) => refused("unknown_user"),
-        (Err(PasswordError::Overloaded), _) => {
-            Err(Rejection::new(TokenError::TemporarilyUnavailable, "hashing_overloaded"))
-        }
+        (Err(PasswordError::Overloaded), _) => Err(Rejection::new(
+            TokenError::TemporarilyUnavailable,
+            "hashing_overloaded",
+        )),
         (Err(PasswordError::Crypto(_)), _) => Err(Rejection::new(TokenError::ServerError, "hashing_failed")),
     }
 }
@@ -116,12 +132,16 @@ async fn round(
         mint: randoms.mint(&client.registration, true),
         at,
     };
-    let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else { return Ok(None) };
+    let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {
+        return Ok(None);
+    };
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(TokenError::ServerError, "unexpected_outcome")),
+        Ok(Outcome::Code | Outcome::Revoked) => {
+            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
+        }
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
 }

@@ -10,7 +10,10 @@ use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::ledger::{Ledger, LedgerError, Loaded, UnitOfWork, recorded_event};
 
-pub(super) async fn rotate(app: &App, request: &ClientRequest) -> Result<TokenResponse, Rejection<TokenError>> {
+pub(super) async fn rotate(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
     let token = request.required("refresh_token")?;
     let presented = credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token);
     let randoms = Randoms::new(app)?;
@@ -35,7 +38,10 @@ async fn round(
     let grant = unit.load::<Grant>(grant_id.0).await?;
     let was_issued = was_issued(&app.ledger, &grant, &presented).await?;
     let subject = grant.family.as_ref().and_then(|family| family.subject);
-    let granted = grant.family.as_ref().map_or_else(ScopeSet::default, |family| family.scope.clone());
+    let granted = grant
+        .family
+        .as_ref()
+        .map_or_else(ScopeSet::default, |family| family.scope.clone());
     let circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
     unit.about(subject);
@@ -50,14 +56,20 @@ async fn round(
         mint: randoms.mint(&client.registration, true),
         at: unit.at(),
     };
-    let Some(concluded) = unit.conclude(&grant, grant.rotate_refresh(&command)).await? else { return Ok(None) };
+    let Some(concluded) = unit.conclude(&grant, grant.rotate_refresh(&command)).await? else {
+        return Ok(None);
+    };
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, grant_id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(TokenError::ServerError, "unexpected_outcome")),
+        Ok(Outcome::Code | Outcome::Revoked) => {
+            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
+        }
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
-        Err(refusal) => Err(Rejection::from(refusal).client(client.key).grant(grant_id, subject)),
+        Err(refusal) => Err(Rejection::from(refusal)
+            .client(client.key)
+            .grant(grant_id, subject)),
     }
 }
 

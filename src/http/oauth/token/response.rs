@@ -34,12 +34,17 @@ impl TokenResponse {
         issued: &Issued,
         randoms: &Randoms,
     ) -> Result<Self, Rejection<TokenError>> {
-        let address = Address { grant, sequence: issued.sequence };
+        let address = Address {
+            grant,
+            sequence: issued.sequence,
+        };
         let key = app.ledger.vault().master().address_key();
         let scope = issued.scope.to_string();
         let claims = AccessClaims {
             iss: app.settings.issuer.clone(),
-            sub: issued.subject.map_or_else(|| client.client_id.clone(), |subject| subject.to_string()),
+            sub: issued
+                .subject
+                .map_or_else(|| client.client_id.clone(), |subject| subject.to_string()),
             aud: issued.audience.clone().into(),
             client_id: client.client_id.clone(),
             scope: scope.clone(),
@@ -47,11 +52,20 @@ impl TokenResponse {
             exp: issued.access_expires_at.timestamp(),
             jti: credential::format(Kind::TokenId, key, address, &randoms.access),
         };
-        let access_token =
-            app.keys.sign(client.metadata.access_token_algorithm, &claims).map_err(LedgerError::from)?;
-        let refresh_token =
-            issued.refresh.then(|| credential::format(Kind::Refresh, key, address, &randoms.refresh));
-        Ok(Self { token_type: "Bearer", expires_in: claims.exp - claims.iat, access_token, refresh_token, scope })
+        let access_token = app
+            .keys
+            .sign(client.metadata.access_token_algorithm, &claims)
+            .map_err(LedgerError::from)?;
+        let refresh_token = issued
+            .refresh
+            .then(|| credential::format(Kind::Refresh, key, address, &randoms.refresh));
+        Ok(Self {
+            token_type: "Bearer",
+            expires_in: claims.exp - claims.iat,
+            access_token,
+            refresh_token,
+            scope,
+        })
     }
 
     pub(super) fn into_response(self) -> Response {
