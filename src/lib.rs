@@ -21,4 +21,4 @@ pub mod ids;
 pub mod ledger;
 pub mod operations;
 pub mod postgres;
-// pub mod projection;
+pub mod projection;

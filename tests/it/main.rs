@@ -5,4 +5,5 @@ mod faults;
 mod grant_properties;
 mod harness;
 mod ledger;
+mod projection;
 mod token;
