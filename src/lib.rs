@@ -20,5 +20,7 @@ pub mod http;
 pub mod ids;
 pub mod ledger;
 pub mod operations;
-// pub mod postgres;
+pub mod postgres;
 // pub mod projection;
+pub mod server;
+pub mod telemetry;
