@@ -21,6 +21,6 @@ pub mod ids;
 pub mod ledger;
 pub mod operations;
 pub mod postgres;
-// pub mod projection;
+pub mod projection;
 pub mod server;
 pub mod telemetry;

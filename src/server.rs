@@ -114,7 +114,7 @@ pub async fn serve(
         None => server.serve(service).await,
     };
     closing.abort();
-    background.abort();
+    background.stop().await;
     if let Some(metrics) = metrics {
         metrics.abort();
     }

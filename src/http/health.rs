@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::ledger::migrate::{self, Schema};
-use crate::ledger::{LANE, LedgerError};
+use crate::projection::{self, ProjectionError};
 
 /// How long the database may take before this node calls itself not ready.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -34,19 +34,17 @@ struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    head: Option<i64>,
-    projections: Vec<Reader>,
+    projections: Option<Vec<Reader>>,
 }
 
-/// How far a reader of the ledger has come.
-#[derive(Clone, Debug, Serialize)]
-pub struct Reader {
-    /// Its name.
-    pub name: String,
-    /// The last position that it has folded.
-    pub position: i64,
-    /// How many positions it is behind.
-    pub lag: i64,
+/// How far a projection has come. One that stands still does not make the node unfit: no credential is checked
+/// against a projection.
+#[derive(Debug, Serialize)]
+struct Reader {
+    name: String,
+    position: i64,
+    lag: i64,
+    stands_still: bool,
 }
 
 /// Asks nothing: an orchestrator that restarts every node when the database is away makes matters worse.
@@ -56,15 +54,15 @@ async fn alive() -> Json<Alive> {
 
 async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let checked = tokio::time::timeout(TIMEOUT, check(&app)).await;
-    let (reason, head, projections) = match checked {
-        Ok(Ok((Schema::Current, head, readers))) => (None, Some(head), readers),
-        Ok(Ok((Schema::Behind(_), head, readers))) => (Some("migrations_missing"), Some(head), readers),
-        Ok(Ok((Schema::Ahead(_), head, readers))) => (Some("migrations_newer"), Some(head), readers),
+    let (reason, projections) = match checked {
+        Ok(Ok((Schema::Current, readers))) => (None, Some(readers)),
+        Ok(Ok((Schema::Behind(_), readers))) => (Some("migrations_missing"), Some(readers)),
+        Ok(Ok((Schema::Ahead(_), readers))) => (Some("migrations_newer"), Some(readers)),
         Ok(Err(error)) => {
             tracing::warn!(%error, "not ready");
-            (Some("database_unavailable"), None, Vec::new())
+            (Some("database_unavailable"), None)
         }
-        Err(_) => (Some("database_slow"), None, Vec::new()),
+        Err(_) => (Some("database_slow"), None),
     };
     let (code, status) = match reason {
         None => (StatusCode::OK, "ready"),
@@ -73,36 +71,21 @@ async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let body = Readiness {
         status,
         reason,
-        head,
         projections,
     };
     (code, Json(body))
 }
 
-async fn check(app: &App) -> Result<(Schema, i64, Vec<Reader>), LedgerError> {
+async fn check(app: &App) -> Result<(Schema, Vec<Reader>), ProjectionError> {
     let pool = app.ledger.pool();
     let mut connection = pool.acquire().await?;
     let schema = migrate::schema(&mut connection).await?;
     drop(connection);
-    let (head, readers) = lags(pool).await?;
-    Ok((schema, head, readers))
-}
-
-/// The ledger's head, and how far each reader has come.
-pub async fn lags(pool: &sqlx::PgPool) -> Result<(i64, Vec<Reader>), sqlx::Error> {
-    let head: i64 = sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-        .bind(LANE)
-        .fetch_one(pool)
-        .await?;
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT reader, position FROM grantlog.cursors ORDER BY reader")
-            .fetch_all(pool)
-            .await?;
-    let readers = rows.into_iter().map(|(name, position)| Reader {
-        name,
-        position,
-        // It may have moved on since the head was read.
-        lag: (head - position).max(0),
+    let readers = projection::status(pool).await?.into_iter().map(|status| Reader {
+        stands_still: status.error.is_some() || !status.current,
+        name: status.name,
+        position: status.position,
+        lag: status.lag,
     });
-    Ok((head, readers.collect()))
+    Ok((schema, readers.collect()))
 }

@@ -13,6 +13,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "keys and rights",
         include_str!("../../migrations/0003_keys_and_rights.sql"),
     ),
+    (
+        4,
+        "cursor failures",
+        include_str!("../../migrations/0004_cursor_failures.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -8,6 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
 use crate::ledger::{Actor, Context};
+use crate::projection::ProjectionRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
@@ -15,21 +16,25 @@ const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The tasks that run.
-pub(super) struct Background(Vec<JoinHandle<()>>);
+pub(super) struct Background {
+    projections: ProjectionRunner,
+    tasks: Vec<JoinHandle<()>>,
+}
 
 impl Background {
-    /// Ends them, wherever they are: what they do can be done again.
-    pub(super) fn abort(self) {
-        for task in self.0 {
+    /// Ends them, the projections after the batch they are in, the others wherever they are: what those do can
+    /// be done again.
+    pub(super) async fn stop(self) {
+        for task in self.tasks {
             task.abort();
         }
+        self.projections.stop().await;
     }
 }
 
 /// Starts them all.
 pub(super) fn start(app: &App) -> Background {
-    start_projections(app);
-    Background(vec![
+    let tasks = vec![
         every(KEYS_EVERY, app, |app| async move {
             if let Err(error) = app.keys.refresh().await {
                 tracing::warn!(%error, "the signing keys could not be read again");
@@ -52,12 +57,11 @@ pub(super) fn start(app: &App) -> Background {
                 Err(error) => tracing::error!(%error, "partitions could not be created ahead"),
             }
         }),
-    ])
-}
-
-/// The projections follow the ledger from here on.
-fn start_projections(_app: &App) {
-    // WIRE: crate::projection::ProjectionRunner::start(&app.ledger)
+    ];
+    Background {
+        projections: ProjectionRunner::start(&app.ledger),
+        tasks,
+    }
 }
 
 /// At once and then every so often.

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::ServeError;
 use crate::app::App;
-use crate::http::health;
+use crate::ledger::LANE;
+use crate::projection::{self, ProjectionError};
 
 /// How long the database may take over what is asked of it at a scrape.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -43,18 +44,28 @@ pub(super) async fn start(app: &App) -> Result<Option<JoinHandle<()>>, ServeErro
 }
 
 async fn render(State(scraped): State<Scraped>) -> String {
-    let asked = tokio::time::timeout(TIMEOUT, health::lags(scraped.app.ledger.pool())).await;
-    let reachable = matches!(asked, Ok(Ok(_)));
+    let asked = tokio::time::timeout(TIMEOUT, ask(&scraped.app)).await;
+    let reachable = matches!(asked, Ok(Ok(())));
     metrics::gauge!("grantlog_database_up").set(f64::from(u8::from(reachable)));
-    if let Ok(Ok((head, readers))) = asked {
-        metrics::gauge!("grantlog_ledger_head_position").set(number(head));
-        for reader in readers {
-            metrics::gauge!("grantlog_projection_lag_events", "projection" => reader.name)
-                .set(number(reader.lag));
-        }
-    }
     scraped.recorded.run_upkeep();
     scraped.recorded.render()
+}
+
+/// What stands in the database rather than in this process.
+async fn ask(app: &App) -> Result<(), ProjectionError> {
+    let pool = app.ledger.pool();
+    let head: i64 = sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
+        .bind(LANE)
+        .fetch_one(pool)
+        .await?;
+    metrics::gauge!("grantlog_ledger_head_position").set(number(head));
+    for status in projection::status(pool).await? {
+        let stuck = f64::from(u8::from(status.error.is_some()));
+        metrics::gauge!("grantlog_projection_stands_still", "projection" => status.name.clone()).set(stuck);
+        metrics::gauge!("grantlog_projection_lag_events", "projection" => status.name)
+            .set(number(status.lag));
+    }
+    Ok(())
 }
 
 /// Prometheus knows floating-point numbers only; positions stay exact up to 2^53.

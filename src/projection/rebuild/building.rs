@@ -1,0 +1,229 @@
+//! Tables under construction beside the ones that readers see.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::bulk::Bulk;
+use super::pages::{Pages, Range};
+use super::{Phase, Progress};
+use crate::crypto::vault::Vault;
+use crate::domain::AggregateType;
+use crate::ledger::LANE;
+use crate::projection::fold::{Target, fold_batch, fold_events};
+use crate::projection::known::Resolver;
+use crate::projection::recorded::OUTSIDE;
+use crate::projection::schema::{Kind, Schema};
+use crate::projection::{ProjectionError, install, named, read};
+
+/// Fresh tables of some projections, complete up to a position.
+pub(crate) struct Building {
+    /// Holds the lock that keeps other rebuilds and verifications away, and folds what comes after the bulk.
+    pub(crate) connection: PgConnection,
+    pub(crate) resolver: Resolver,
+    pub(crate) targets: Vec<Target>,
+    /// All events up to here are in.
+    pub(crate) position: i64,
+    options: PgConnectOptions,
+    /// Events read by the bulk build.
+    pub(crate) read: Arc<AtomicU64>,
+}
+
+impl Building {
+    /// Takes the lock, sweeps up after one that died, and creates empty tables.
+    pub(crate) async fn begin(pool: &PgPool, vault: &Vault, names: &[&str]) -> Result<Self, ProjectionError> {
+        let options = read::folding(&pool.connect_options());
+        let mut connection = options.connect().await?;
+        install::lock_session(&mut connection).await?;
+        install::install(&mut connection).await?;
+        let schemas = chosen(names)?;
+        install::drop_leftovers(&mut connection, &schemas).await?;
+        let mut targets = Vec::new();
+        for schema in schemas {
+            let table = install::create_table(&mut connection, schema).await?;
+            let projection = named(schema.name)
+                .ok_or_else(|| ProjectionError::NoSuchProjection(schema.name.to_owned()))?;
+            targets.push(Target { projection, table });
+        }
+        Ok(Self {
+            connection,
+            resolver: Resolver::new(vault.clone()),
+            targets,
+            position: 0,
+            options,
+            read: Arc::default(),
+        })
+    }
+
+    pub(crate) fn schemas(&self) -> Vec<&'static Schema> {
+        self.targets
+            .iter()
+            .map(|target| target.projection.schema())
+            .collect()
+    }
+
+    /// The ledger's last position.
+    pub(crate) async fn head(&mut self) -> Result<i64, ProjectionError> {
+        Ok(
+            sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
+                .bind(LANE)
+                .fetch_one(&mut self.connection)
+                .await?,
+        )
+    }
+
+    /// Fills the tables with everything up to a position: in bulk, then the indexes, then what events of other
+    /// aggregates changed.
+    pub(crate) async fn fill(
+        &mut self,
+        upto: i64,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<(), ProjectionError> {
+        self.bulk(upto).await?;
+        let total = u64::try_from(upto).unwrap_or_default();
+        let tell = |phase| {
+            progress(Progress {
+                phase,
+                done: total,
+                total,
+            });
+        };
+        tell(Phase::Indexing);
+        self.index().await?;
+        tell(Phase::CatchingUp);
+        self.outside(upto).await?;
+        self.position = upto;
+        Ok(())
+    }
+
+    /// Grants are read once for all tables that are made of them.
+    async fn bulk(&self, upto: i64) -> Result<(), ProjectionError> {
+        for kind in [AggregateType::Client, AggregateType::User, AggregateType::Grant] {
+            let tables: Vec<(&'static str, String)> = self
+                .targets
+                .iter()
+                .filter(|target| target.projection.whole().unwrap_or(AggregateType::Grant) == kind)
+                .map(|target| (target.projection.schema().name, target.table.clone()))
+                .collect();
+            if tables.is_empty() {
+                continue;
+            }
+            let bulk = Bulk {
+                options: self.options.clone(),
+                resolver: self.resolver.clone(),
+                tables,
+                kind,
+                upto,
+                read: Arc::clone(&self.read),
+            };
+            bulk.run().await?;
+        }
+        Ok(())
+    }
+
+    /// Builds the indexes, as many at once as there are processors, then the keys and statistics.
+    async fn index(&mut self) -> Result<(), ProjectionError> {
+        let indexes: VecDeque<String> = self.statements(Kind::Index).into();
+        let queue = Arc::new(Mutex::new(indexes));
+        let options = self.options.clone().options([
+            ("maintenance_work_mem", "128MB"),
+            // The statements themselves run side by side.
+            ("max_parallel_maintenance_workers", "0"),
+        ]);
+        let mut tasks = JoinSet::new();
+        for _ in 0..super::workers() {
+            let (queue, options) = (Arc::clone(&queue), options.clone());
+            tasks.spawn(async move {
+                let mut connection = options.connect().await?;
+                loop {
+                    let Some(statement) = queue.lock().await.pop_front() else {
+                        return Ok(());
+                    };
+                    install::execute(&mut connection, &statement).await?;
+                }
+            });
+        }
+        super::join(tasks).await?;
+        for statement in self.statements(Kind::Key) {
+            install::execute(&mut self.connection, &statement).await?;
+        }
+        Ok(())
+    }
+
+    fn statements(&self, kind: Kind) -> Vec<String> {
+        self.targets
+            .iter()
+            .flat_map(|target| target.projection.schema().statements(kind, &target.table))
+            .collect()
+    }
+
+    /// What events of users, consents and clients ended among the tokens of grants.
+    async fn outside(&mut self, upto: i64) -> Result<(), ProjectionError> {
+        let mut reader = self.options.connect().await?;
+        for (kind, only) in OUTSIDE {
+            let mut pages = Pages::of(Range {
+                kind,
+                only,
+                lower: Uuid::nil(),
+                upper: None,
+                upto,
+            });
+            while let Some(page) = pages.next(&mut reader).await? {
+                let known = self.resolver.resolve(&mut self.connection, &page).await?;
+                for target in self
+                    .targets
+                    .iter_mut()
+                    .filter(|target| target.projection.whole().is_none())
+                {
+                    let mut transaction = self.connection.begin().await?;
+                    fold_events(&mut transaction, &page, &known, target).await?;
+                    transaction.commit().await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Folds on by position, a batch per transaction.
+    pub(crate) async fn catch_up(&mut self, upto: i64) -> Result<(), ProjectionError> {
+        while self.position < upto {
+            let mut transaction = self.connection.begin().await?;
+            let after = self.position;
+            let folded = fold_batch(&mut transaction, &self.resolver, (after, upto), &mut self.targets)
+                .await
+                .map_err(|failed| failed.error)?;
+            transaction.commit().await?;
+            self.position = if folded.events == 0 { upto } else { folded.last };
+        }
+        Ok(())
+    }
+
+    /// Drops what was built.
+    pub(crate) async fn discard(mut self) -> Result<(), ProjectionError> {
+        let schemas = self.schemas();
+        install::drop_leftovers(&mut self.connection, &schemas).await?;
+        self.connection.close().await?;
+        Ok(())
+    }
+}
+
+/// The schemas of these projections, each once.
+fn chosen(names: &[&str]) -> Result<Vec<&'static Schema>, ProjectionError> {
+    let mut names = names.to_vec();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            named(name)
+                .map(|projection| projection.schema())
+                .ok_or_else(|| ProjectionError::NoSuchProjection(name.to_owned()))
+        })
+        .collect()
+}

@@ -1,0 +1,181 @@
+//! What ends tokens and codes before their time: events of their own grant, and of its user, consent and client.
+//!
+//! A row is ended by the *first* event after it that covers it. That is a rule about positions, not about the
+//! order in which events are looked at, so the live fold and a rebuild come to the same row.
+
+use uuid::Uuid;
+
+use super::cell::{Cell, Change, Columns, Mismatch, RowSink};
+use crate::clock::Timestamp;
+
+/// The end of something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mark {
+    pub(super) position: i64,
+    pub(super) at: Timestamp,
+    pub(super) reason: &'static str,
+}
+
+impl Mark {
+    /// The row's last three columns.
+    pub(super) fn cells(mark: Option<&Self>) -> [Cell; 3] {
+        [
+            Cell::Time(mark.map(|mark| mark.at)),
+            Cell::Word(mark.map(|mark| mark.reason)),
+            Cell::Int(mark.map(|mark| mark.position)),
+        ]
+    }
+
+    fn row(&self) -> [Cell; 3] {
+        [
+            Cell::Int(Some(self.position)),
+            Cell::Time(Some(self.at)),
+            Cell::Word(Some(self.reason)),
+        ]
+    }
+}
+
+/// A row that can be revoked.
+pub(super) trait Revocable {
+    /// The position of the event that made it.
+    fn id(&self) -> i64;
+    /// Its number in its grant, ascending.
+    fn number(&self) -> i32;
+    /// What ended it so far.
+    fn revoked(&mut self) -> &mut Option<Mark>;
+}
+
+/// How a table's rows are addressed and which are spared.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addressing {
+    /// The column that numbers rows in their grant.
+    pub(super) number: &'static str,
+    /// A condition on a row `r` and an outside event `e`: only such rows end.
+    pub(super) outside: &'static str,
+}
+
+/// The ends that a batch of events brings.
+#[derive(Default)]
+pub(super) struct Revocations {
+    families: Vec<(Uuid, Mark)>,
+    ones: Vec<(Uuid, i32, Mark)>,
+    users: Vec<(i64, Mark)>,
+    consents: Vec<(i64, i64, Mark)>,
+    clients: Vec<(i64, Mark)>,
+}
+
+impl Revocations {
+    /// All of a grant ends.
+    pub(super) fn family(&mut self, family: Uuid, mark: Mark) {
+        self.families.push((family, mark));
+    }
+
+    /// One row of a grant ends.
+    pub(super) fn one(&mut self, family: Uuid, number: i32, mark: Mark) {
+        self.ones.push((family, number, mark));
+    }
+
+    /// All of a user's end.
+    pub(super) fn user(&mut self, user: Option<i64>, mark: Mark) {
+        self.users.extend(user.map(|user| (user, mark)));
+    }
+
+    /// All of a user's at one client end.
+    pub(super) fn consent(&mut self, parties: Option<(i64, i64)>, mark: Mark) {
+        self.consents.extend(parties.map(|(user, client)| (user, client, mark)));
+    }
+
+    /// All of a client's end.
+    pub(super) fn client(&mut self, client: Option<i64>, mark: Mark) {
+        self.clients.extend(client.map(|client| (client, mark)));
+    }
+
+    /// Applies what a grant's own events ended to its rows, which are in ascending order.
+    pub(super) fn settle<R: Revocable>(&mut self, rows: &mut [R]) {
+        for (_, mark) in self.families.drain(..) {
+            for row in rows.iter_mut() {
+                end(row, mark);
+            }
+        }
+        for (_, number, mark) in self.ones.drain(..) {
+            if let Ok(place) = rows.binary_search_by_key(&number, Revocable::number)
+                && let Some(row) = rows.get_mut(place)
+            {
+                end(row, mark);
+            }
+        }
+    }
+
+    /// The rest, as changes of the table.
+    pub(super) fn changes(&mut self, table: Addressing) -> Result<Vec<Change>, Mismatch> {
+        let Addressing { number, outside } = table;
+        let families = gather(self.families.drain(..).map(|(family, mark)| {
+            let [position, at, reason] = mark.row();
+            vec![position, at, reason, Cell::Uuid(Some(family))]
+        }))?;
+        let ones = gather(self.ones.drain(..).map(|(family, number, mark)| {
+            let [position, at, reason] = mark.row();
+            vec![position, at, reason, Cell::Uuid(Some(family)), Cell::Small(number)]
+        }))?;
+        let users = gather(self.users.drain(..).map(|(user, mark)| {
+            let [position, at, reason] = mark.row();
+            vec![position, at, reason, Cell::Int(Some(user))]
+        }))?;
+        let consents = gather(self.consents.drain(..).map(|(user, client, mark)| {
+            let [position, at, reason] = mark.row();
+            vec![position, at, reason, Cell::Int(Some(user)), Cell::Int(Some(client))]
+        }))?;
+        let clients = gather(self.clients.drain(..).map(|(client, mark)| {
+            let [position, at, reason] = mark.row();
+            vec![position, at, reason, Cell::Int(Some(client))]
+        }))?;
+        Ok(vec![
+            change("family", "r.family = e.family", families),
+            change(
+                "family, number",
+                &format!("r.family = e.family AND r.{number} = e.number"),
+                ones,
+            ),
+            change("owner", &format!("r.user_id = e.owner AND {outside}"), users),
+            change(
+                "owner, client",
+                &format!("r.user_id = e.owner AND r.client_id = e.client AND {outside}"),
+                consents,
+            ),
+            change("client", &format!("r.client_id = e.client AND {outside}"), clients),
+        ])
+    }
+}
+
+/// The first event after a row counts.
+fn end<R: Revocable>(row: &mut R, mark: Mark) {
+    if row.id() < mark.position {
+        let revoked = row.revoked();
+        if revoked.is_none_or(|earlier| mark.position < earlier.position) {
+            *revoked = Some(mark);
+        }
+    }
+}
+
+fn gather(rows: impl Iterator<Item = Vec<Cell>>) -> Result<Columns, Mismatch> {
+    let mut columns = Columns::default();
+    for row in rows {
+        columns.row(&row)?;
+    }
+    Ok(columns)
+}
+
+fn change(names: &str, condition: &str, given: Columns) -> Change {
+    Change {
+        sql: format!(
+            "UPDATE {{table}} AS t SET revoked_at = first.at, revoked_reason = first.reason, \
+             revoked_position = first.position \
+             FROM (SELECT DISTINCT ON (r.id) r.id, e.position, e.at, e.reason \
+                   FROM {{given}} AS e (position, at, reason, {names}) JOIN {{table}} AS r ON {condition} \
+                   WHERE r.id < e.position AND (r.revoked_position IS NULL OR e.position < r.revoked_position) \
+                   ORDER BY r.id, e.position) AS first \
+             WHERE t.id = first.id"
+        ),
+        given,
+    }
+}
