@@ -10,7 +10,7 @@ mod event_macro;
 pub mod app;
 // pub mod bench;
 pub mod canonical;
-// pub mod cli;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod credential;

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioTimer;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-pub use start::{NotReady, wait_for_database};
+pub use start::{NotReady, check_database, wait_for_database};
 
 use crate::app::App;
 use listener::{Gate, Peer};
@@ -88,6 +88,14 @@ pub fn stop_signal() -> Result<watch::Receiver<bool>, std::io::Error> {
     Ok(receiver)
 }
 
+/// Waits until the process is told to stop.
+pub async fn told(stop: &mut watch::Receiver<bool>) {
+    // An error says that nobody can tell us any more, which is no reason to stop.
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
 /// Serves until told to stop, and returns once everything that was accepted is answered (or its time is up)
 /// and durable.
 pub async fn serve(
@@ -124,10 +132,7 @@ pub async fn serve(
 }
 
 async fn close_on(mut stop: watch::Receiver<bool>, handle: Handle<Peer>, grace: Duration) {
-    // An error says that nobody can tell us any more, which is no reason to stop.
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
-    }
+    told(&mut stop).await;
     tracing::info!(connections = handle.connection_count(), "stopping");
     tokio::time::sleep(LAST_CALL).await;
     handle.graceful_shutdown(Some(grace));

@@ -152,11 +152,7 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 10]
             100..=10_000_000,
         ),
         ("hashing_threads", size(settings.hashing_threads), 1..=256),
-        (
-            "shutdown_seconds",
-            settings.shutdown_seconds.into(),
-            1..=3600,
-        ),
+        ("shutdown_seconds", settings.shutdown_seconds.into(), 1..=3600),
     ]
 }
 

@@ -35,8 +35,9 @@ fn key_bytes(settings: &Settings) -> Result<[u8; MasterKey::LEN], (&'static str,
             "master_key_file",
             "it must be set, or master_key (the key that encrypts the stored keys)".to_owned(),
         )),
-        (Some(secret), None) => parse_master_key(&secret.0)
-            .ok_or_else(|| ("master_key", NOT_A_KEY.to_owned())),
+        (Some(secret), None) => {
+            parse_master_key(&secret.0).ok_or_else(|| ("master_key", NOT_A_KEY.to_owned()))
+        }
         (None, Some(path)) => read(path).map_err(|what| ("master_key_file", what)),
     }
 }
@@ -99,7 +100,13 @@ mod tests {
         assert_eq!(parse_master_key(&format!(" {}\n", hex.to_lowercase())), Some(key));
         assert_eq!(parse_master_key(&URL_SAFE_NO_PAD.encode(key)), Some(key));
         assert_eq!(parse_master_key(&URL_SAFE.encode(key)), Some(key));
-        for bad in ["", "ab", &"ab".repeat(31), &URL_SAFE_NO_PAD.encode([1; 31]), &URL_SAFE_NO_PAD.encode([1; 33])] {
+        for bad in [
+            "",
+            "ab",
+            &"ab".repeat(31),
+            &URL_SAFE_NO_PAD.encode([1; 31]),
+            &URL_SAFE_NO_PAD.encode([1; 33]),
+        ] {
             assert_eq!(parse_master_key(bad), None, "{bad}");
         }
     }

@@ -16,7 +16,12 @@ const OTHER_VARIABLES: [&str; 1] = ["GRANTLOG_CONFIG"];
 const TEST_PREFIX: &str = "GRANTLOG_TEST_";
 const PREFIX: &str = "GRANTLOG_";
 /// Fields whose values no message may quote.
-const SECRET: [&str; 4] = ["master_key", "database_url", "migration_database_url", "keys_database_url"];
+const SECRET: [&str; 4] = [
+    "master_key",
+    "database_url",
+    "migration_database_url",
+    "keys_database_url",
+];
 
 /// A setting from the command line: the field, the option's name, the text.
 pub type Override = (&'static str, &'static str, String);
@@ -73,7 +78,11 @@ pub fn load_with(
         return Err(ConfigError::Invalid(unknown));
     }
     let settings = deserialize(&found)?;
-    let origin = |field: &str| found.get(field).map_or(Origin::Unset, |(_, origin)| origin.clone());
+    let origin = |field: &str| {
+        found
+            .get(field)
+            .map_or(Origin::Unset, |(_, origin)| origin.clone())
+    };
     let problems = check::problems(&settings, origin);
     if problems.is_empty() {
         Ok(settings)
@@ -133,7 +142,9 @@ fn deserialize(found: &BTreeMap<String, (Value, Origin)>) -> Result<Settings, Co
             None => {
                 // The field without what serde found inside of it, such as `[1]`.
                 let field = path.split(['.', '[']).next().unwrap_or(&path).to_owned();
-                let origin = found.get(&field).map_or(Origin::Unset, |(_, origin)| origin.clone());
+                let origin = found
+                    .get(&field)
+                    .map_or(Origin::Unset, |(_, origin)| origin.clone());
                 let what = if SECRET.contains(&field.as_str()) {
                     "it is not text".to_owned()
                 } else {

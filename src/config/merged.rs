@@ -65,9 +65,7 @@ impl<'de> Deserializer<'de> for Value {
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, MergeError> {
         match self {
-            Self::Toml(value) => value
-                .deserialize_any(visitor)
-                .map_err(|error| toml_error(&error)),
+            Self::Toml(value) => value.deserialize_any(visitor).map_err(|error| toml_error(&error)),
             Self::Text(text) => visitor.visit_string(text),
         }
     }
@@ -103,9 +101,7 @@ impl<'de> Deserializer<'de> for Value {
     /// A list is TOML (`["a", "b"]`), or separated by commas.
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, MergeError> {
         match self {
-            Self::Toml(value) => value
-                .deserialize_seq(visitor)
-                .map_err(|error| toml_error(&error)),
+            Self::Toml(value) => value.deserialize_seq(visitor).map_err(|error| toml_error(&error)),
             Self::Text(text) if text.trim_start().starts_with('[') => {
                 let table: toml::Table = toml::from_str(&format!("list = {}", text.trim()))
                     .map_err(|_| MergeError::custom("it is not a list such as [\"a\", \"b\"] or a,b"))?;

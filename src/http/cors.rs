@@ -71,7 +71,11 @@ pub async fn cross_origin(State(origins): State<Origins>, request: Request, next
     if let Audience::Registered(methods) = audience {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));
         if preflight && allowed.is_some() {
-            set(headers, header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
+            set(
+                headers,
+                header::ACCESS_CONTROL_ALLOW_METHODS,
+                HeaderValue::from_static(methods),
+            );
             set(headers, header::ACCESS_CONTROL_ALLOW_HEADERS, REQUEST_HEADERS);
             set(headers, header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
         }
@@ -209,7 +213,14 @@ mod tests {
     fn only_what_browser_applications_call_is_open_to_pages() {
         assert_eq!(audience("/oauth/token"), Audience::Registered("POST"));
         assert_eq!(audience("/.well-known/jwks.json"), Audience::Everybody);
-        for closed in ["/oauth/introspect", "/oauth/authorize", "/login", "/healthz", "/apis", "/"] {
+        for closed in [
+            "/oauth/introspect",
+            "/oauth/authorize",
+            "/login",
+            "/healthz",
+            "/apis",
+            "/",
+        ] {
             assert_eq!(audience(closed), Audience::Nobody, "{closed}");
         }
         assert!(matches!(audience("/api/user"), Audience::Registered(_)));

@@ -21,7 +21,10 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
         // Metadata is a struct of plain members.
         Ok(_) | Err(_) => Map::new(),
     };
-    for (name, scope) in [("scope", &metadata.scope), ("default_scopes", &metadata.default_scopes)] {
+    for (name, scope) in [
+        ("scope", &metadata.scope),
+        ("default_scopes", &metadata.default_scopes),
+    ] {
         members.insert(name.to_owned(), scope.to_string().into());
     }
     members.retain(|_, value| !value.is_null());
@@ -78,7 +81,11 @@ pub fn parse(document: Value) -> Result<ClientRegistration, OperationError> {
         let what = error.into_inner().to_string();
         OperationError::invalid(
             "client metadata",
-            if path == "." { what } else { format!("{path}: {what}") },
+            if path == "." {
+                what
+            } else {
+                format!("{path}: {what}")
+            },
         )
     })
 }

@@ -39,8 +39,11 @@ impl Operations {
 
     /// All events of a grant, in order.
     pub async fn grant_events(&self, grant: GrantId) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.events("aggregate_type = 'grant' AND aggregate_id = $2 ORDER BY sequence", grant.0)
-            .await
+        self.events(
+            "aggregate_type = 'grant' AND aggregate_id = $2 ORDER BY sequence",
+            grant.0,
+        )
+        .await
     }
 
     /// The events after a position, at most `limit`.

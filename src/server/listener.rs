@@ -58,7 +58,7 @@ impl AddrListener<TcpStream, Peer> for Gate {
                     let _ = stream.set_nodelay(true);
                     return Ok((stream, Peer(address)));
                 }
-                () = told(&mut stop) => {}
+                () = super::told(&mut stop) => {}
             }
         }
         *slot = None;
@@ -69,11 +69,5 @@ impl AddrListener<TcpStream, Peer> for Gate {
         let closed = || io::Error::from(io::ErrorKind::NotConnected);
         let slot = self.listener.try_lock().map_err(|_| closed())?;
         slot.as_ref().ok_or_else(closed)?.local_addr().map(Peer)
-    }
-}
-
-async fn told(stop: &mut watch::Receiver<bool>) {
-    if stop.wait_for(|stop| *stop).await.is_err() {
-        std::future::pending::<()>().await;
     }
 }

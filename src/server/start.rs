@@ -8,6 +8,7 @@ use sqlx::{ConnectOptions, Connection};
 use crate::ledger::migrate::{self, Schema};
 
 const MAX_PAUSE: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a server must not start.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum NotReady {
     /// The database refuses us, and will go on to.
     #[error("the database refuses the connection: {0}")]
     Refused(String),
+    /// The database does not answer.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
     /// The schema is older than this build.
     #[error("the database lacks {0} of this version's migrations: run `grantlog migrate`, then start again")]
     Behind(usize),
@@ -30,18 +34,29 @@ pub enum NotReady {
 
 /// Waits until the database answers, saying so in the log, and checks its schema.
 pub async fn wait_for_database(url: &str) -> Result<(), NotReady> {
-    let options: PgConnectOptions = url.parse().map_err(|_| NotReady::Url)?;
     let mut pause = Duration::from_millis(250);
     loop {
-        match schema(&options).await {
-            Ok(Schema::Current) => return Ok(()),
-            Ok(Schema::Behind(missing)) => return Err(NotReady::Behind(missing)),
-            Ok(Schema::Ahead(unknown)) => return Err(NotReady::Ahead(unknown)),
-            Err(error) if is_final(&error) => return Err(NotReady::Refused(error.to_string())),
-            Err(error) => tracing::warn!(%error, "the database is not up yet; trying again"),
+        match check_database(url).await {
+            Err(NotReady::Unreachable(error)) => {
+                tracing::warn!(%error, "the database is not up yet; trying again");
+            }
+            checked => return checked,
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(MAX_PAUSE);
+    }
+}
+
+/// Whether the database answers and its schema is this build's.
+pub async fn check_database(url: &str) -> Result<(), NotReady> {
+    let options: PgConnectOptions = url.parse().map_err(|_| NotReady::Url)?;
+    match tokio::time::timeout(CONNECT_TIMEOUT, schema(&options)).await {
+        Ok(Ok(Schema::Current)) => Ok(()),
+        Ok(Ok(Schema::Behind(missing))) => Err(NotReady::Behind(missing)),
+        Ok(Ok(Schema::Ahead(unknown))) => Err(NotReady::Ahead(unknown)),
+        Ok(Err(error)) if is_final(&error) => Err(NotReady::Refused(error.to_string())),
+        Ok(Err(error)) => Err(NotReady::Unreachable(error.to_string())),
+        Err(_) => Err(NotReady::Unreachable("no answer in time".to_owned())),
     }
 }
 

@@ -60,7 +60,10 @@ fn run(queue: &Receiver<Message>, dropped: &AtomicU64) {
         };
         let lost = dropped.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            let _ = writeln!(out, "{lost} log lines were dropped: standard error is read too slowly");
+            let _ = writeln!(
+                out,
+                "{lost} log lines were dropped: standard error is read too slowly"
+            );
         }
     }
 }
