@@ -62,25 +62,8 @@ impl App {
     /// Connects, makes the first signing keys where there are none, and is ready to serve.
     pub async fn open(settings: Settings, master: MasterKey, clock: Clock) -> Result<Self, StartError> {
         let master = Arc::new(master);
-        let random = Randomness::default();
-        let options = LedgerOptions {
-            database: settings.database_url.parse()?,
-            max_connections: settings.database_connections,
-            cached_aggregates: settings.cached_aggregates,
-            refusals_per_minute: settings.refusals_per_minute,
-        };
-        let pool = reading_pool(&options);
-        let keys_pool = match &settings.keys_database_url {
-            Some(url) => sqlx::PgPool::connect_lazy_with(url.parse()?),
-            None => pool.clone(),
-        };
-        let vault = Vault::new(Arc::clone(&master), random.clone(), keys_pool);
-        let ledger = Ledger::open(&options, pool, vault, clock, random.clone()).await?;
-        let hasher = Hasher::new(settings.hashing_threads, random)?;
-        let operations = Operations {
-            ledger: ledger.clone(),
-            hasher,
-        };
+        let operations = open_operations(&settings, Arc::clone(&master), clock).await?;
+        let ledger = operations.ledger.clone();
         let context = Context::local(
             ledger.random().uuid().map_err(LedgerError::from)?,
             Actor::System,
@@ -97,4 +80,28 @@ impl App {
             keys,
         })))
     }
+}
+
+/// Opens what administration works with, without the keys and limits that serving needs.
+pub async fn open_operations(
+    settings: &Settings,
+    master: Arc<MasterKey>,
+    clock: Clock,
+) -> Result<Operations, StartError> {
+    let random = Randomness::default();
+    let options = LedgerOptions {
+        database: settings.database_url.parse()?,
+        max_connections: settings.database_connections,
+        cached_aggregates: settings.cached_aggregates,
+        refusals_per_minute: settings.refusals_per_minute,
+    };
+    let pool = reading_pool(&options);
+    let keys_pool = match &settings.keys_database_url {
+        Some(url) => sqlx::PgPool::connect_lazy_with(url.parse()?),
+        None => pool.clone(),
+    };
+    let vault = Vault::new(master, random.clone(), keys_pool);
+    let ledger = Ledger::open(&options, pool, vault, clock, random.clone()).await?;
+    let hasher = Hasher::new(settings.hashing_threads, random)?;
+    Ok(Operations { ledger, hasher })
 }

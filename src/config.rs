@@ -1,4 +1,16 @@
-//! Configuration: what an operator may set, with defaults that are safe.
+//! Configuration: what an operator may set, with defaults that are safe. `docs/configuration.md` describes every
+//! field; [`load`] reads them from a file and the environment, [`check`] refuses what cannot work.
+
+mod check;
+mod error;
+mod key_file;
+mod load;
+mod merged;
+
+pub use check::is_loopback;
+pub use error::{ConfigError, Origin, Problem};
+pub use key_file::{parse_master_key, warn_of_readers};
+pub use load::{Override, field_names, load, load_with, variable};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -7,7 +19,7 @@ use serde::Deserialize;
 
 /// Everything that can be set, by a TOML file and by environment variables (`GRANTLOG_` and the field's name
 /// in capitals; the environment wins).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// The issuer identifier (RFC 8414 §2): the URL that clients know this server by, without a path's final
@@ -39,6 +51,9 @@ pub struct Settings {
     /// A PEM file with its private key.
     #[serde(default)]
     pub tls_key: Option<PathBuf>,
+    /// Seconds that requests under way are given when the server is told to stop.
+    #[serde(default = "default_shutdown_seconds")]
+    pub shutdown_seconds: u32,
     /// Addresses of proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<std::net::IpAddr>,
@@ -80,6 +95,16 @@ pub struct Settings {
     pub log_filter: String,
 }
 
+impl std::fmt::Debug for Settings {
+    /// Not the rest: database URLs hold passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("issuer", &self.issuer)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -104,6 +129,10 @@ impl std::fmt::Debug for Secret {
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8480))
+}
+
+fn default_shutdown_seconds() -> u32 {
+    25
 }
 
 fn default_code_lifetime() -> u32 {

@@ -41,6 +41,7 @@ impl Origin {
             trace: self.trace.clone(),
             address: self.address,
             agent: self.agent.clone(),
+            note: None,
         }
     }
 }

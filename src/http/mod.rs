@@ -3,8 +3,10 @@
 pub mod api;
 pub mod client_auth;
 pub mod context;
+pub mod cors;
 pub mod error;
 pub mod form;
+pub mod health;
 pub mod limits;
 pub mod oauth;
 
@@ -16,10 +18,15 @@ use crate::app::App;
 
 /// All endpoints.
 pub fn router(app: App) -> Router {
+    let origins = cors::Origins::new(&app.ledger);
     Router::new()
         .merge(oauth::routes())
         .merge(api::routes())
+        .merge(health::routes())
         .layer(DefaultBodyLimit::max(form::MAX_BYTES))
+        .layer(middleware::from_fn_with_state(origins, cors::cross_origin))
         .layer(middleware::from_fn_with_state(app.clone(), context::identify))
+        // The outermost, so that it sees the whole time and the request's id.
+        .layer(middleware::from_fn(crate::telemetry::observe))
         .with_state(app)
 }

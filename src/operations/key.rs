@@ -1,6 +1,9 @@
 //! Signing keys: made at the first start, rotated with overlap.
 
+use uuid::Uuid;
+
 use super::{OperationError, Operations, run};
+use crate::clock::Timestamp;
 use crate::crypto::signing::{self, GeneratedKey};
 use crate::domain::client::TokenAlgorithm;
 use crate::domain::signing_key::{SigningKey, SigningKeyCommand};
@@ -10,7 +13,67 @@ use crate::ledger::{Context, LedgerError};
 /// The kind of name by which nodes that start at once agree on the first key of an algorithm.
 const FIRST_KEY: &str = "first_signing_key";
 
+/// A signing key, published or retired.
+#[derive(Clone, Debug)]
+pub struct StoredKey {
+    /// Its aggregate.
+    pub id: KeyId,
+    /// Its `kid`.
+    pub kid: String,
+    /// The JWS algorithm.
+    pub algorithm: String,
+    /// When it was made.
+    pub generated_at: Timestamp,
+    /// When it began to sign.
+    pub active_since: Option<Timestamp>,
+    /// When it was withdrawn.
+    pub retired_at: Option<Timestamp>,
+    /// Whether its private half is there and opens under the configured master key.
+    pub opens: bool,
+}
+
+type KeyRow = (
+    Uuid,
+    String,
+    String,
+    Timestamp,
+    Option<Timestamp>,
+    Option<Timestamp>,
+    Option<Vec<u8>>,
+);
+
 impl Operations {
+    /// All signing keys there ever were, newest first.
+    pub async fn signing_keys(&self) -> Result<Vec<StoredKey>, LedgerError> {
+        let rows: Vec<KeyRow> = sqlx::query_as(
+            "SELECT g.aggregate_id, g.payload->>'kid', g.payload->>'algorithm', g.recorded_at, \
+                    (SELECT max(a.recorded_at) FROM grantlog.ledger_signing_key a \
+                     WHERE a.aggregate_id = g.aggregate_id AND a.event_type = 'KeyActivated'), \
+                    (SELECT max(r.recorded_at) FROM grantlog.ledger_signing_key r \
+                     WHERE r.aggregate_id = g.aggregate_id AND r.event_type = 'KeyRetired'), m.wrapped \
+             FROM grantlog.ledger_signing_key g LEFT JOIN grantlog.key_material m ON m.key_id = g.aggregate_id \
+             WHERE g.event_type = 'KeyGenerated' ORDER BY g.position DESC",
+        )
+        .fetch_all(self.ledger.pool())
+        .await?;
+        let master = self.ledger.vault().master();
+        let keys = rows.into_iter().map(|row| {
+            let (id, kid, algorithm, generated_at, active_since, retired_at, wrapped) = row;
+            let id = KeyId(id);
+            StoredKey {
+                opens: wrapped
+                    .is_some_and(|wrapped| master.unwrap(&signing::wrap_label(id), &wrapped).is_ok()),
+                id,
+                kid,
+                algorithm,
+                generated_at,
+                active_since,
+                retired_at,
+            }
+        });
+        Ok(keys.collect())
+    }
+
     /// Makes the first key of each algorithm, where there is none. Returns how many were made.
     pub async fn ensure_signing_keys(&self, context: &Context) -> Result<usize, OperationError> {
         let mut made = 0;

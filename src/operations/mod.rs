@@ -2,7 +2,10 @@
 //! on the ledger like any other.
 
 pub mod client;
+pub mod describe;
+pub mod grant;
 pub mod key;
+pub mod list;
 pub mod scope;
 pub mod user;
 

@@ -219,11 +219,7 @@ pub struct Change {
 
 impl Change {
     /// Applies it. A change of nothing costs nothing.
-    pub(super) async fn apply(
-        &self,
-        connection: &mut PgConnection,
-        table: &str,
-    ) -> Result<(), sqlx::Error> {
+    pub(super) async fn apply(&self, connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
         if self.given.is_empty() {
             return Ok(());
         }
@@ -306,7 +302,8 @@ impl CopyBuffer {
     fn texts(&mut self, values: &[String]) -> Result<(), Mismatch> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&i32::from(!values.is_empty()).to_be_bytes());
+        self.bytes
+            .extend_from_slice(&i32::from(!values.is_empty()).to_be_bytes());
         self.bytes.extend_from_slice(&0_i32.to_be_bytes());
         self.bytes.extend_from_slice(&TEXT_OID.to_be_bytes());
         if !values.is_empty() {

@@ -203,7 +203,10 @@ impl Worker {
             .filter(|status| status.current && status.lag > 0)
             .filter_map(|status| {
                 let schema = named(&status.name)?.schema();
-                let rests = self.resting.get(schema.name).is_some_and(|(until, _)| now < *until);
+                let rests = self
+                    .resting
+                    .get(schema.name)
+                    .is_some_and(|(until, _)| now < *until);
                 (!rests).then_some(Due {
                     schema,
                     position: status.position,

@@ -132,7 +132,9 @@ impl Bulk {
             .iter()
             .filter_map(|(name, table)| {
                 let columns = named(name)?.schema().column_list();
-                Some(format!("COPY public.{table} ({columns}) FROM STDIN (FORMAT binary)"))
+                Some(format!(
+                    "COPY public.{table} ({columns}) FROM STDIN (FORMAT binary)"
+                ))
             })
             .collect();
         while let Some((place, bytes)) = chunks.recv().await {
@@ -147,11 +149,7 @@ impl Bulk {
     }
 
     /// The aggregates cut into ranges of about the same number of events.
-    async fn ranges(
-        &self,
-        connection: &mut PgConnection,
-        count: u32,
-    ) -> Result<Vec<Range>, ProjectionError> {
+    async fn ranges(&self, connection: &mut PgConnection, count: u32) -> Result<Vec<Range>, ProjectionError> {
         let mut bounds = if self.upto < SMALL {
             Vec::new()
         } else if self.kind == AggregateType::Grant {
