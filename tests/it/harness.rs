@@ -29,7 +29,7 @@ pub struct TestDatabase {
 /// The server that test databases are made in: `(user, database) -> url`.
 async fn server_url(user: &str, database: &str) -> String {
     let base = std::env::var("GRANTLOG_TEST_SOCKET_DIR").expect("GRANTLOG_TEST_SOCKET_DIR");
-    format!("postgres://{user}@/{database}?host={base}")
+    format!("postgres://{user}@localhost/{database}?host={base}")
 }
 
 impl TestDatabase {

@@ -1,0 +1,3 @@
+//! The OAuth endpoints, one file or folder each, named like its path.
+
+pub mod authorize;
