@@ -8,7 +8,7 @@
 mod event_macro;
 
 pub mod app;
-// pub mod bench;
+pub mod bench;
 pub mod canonical;
 // pub mod cli;
 pub mod clock;
@@ -20,5 +20,5 @@ pub mod http;
 pub mod ids;
 pub mod ledger;
 pub mod operations;
-// pub mod postgres;
+pub mod postgres;
 // pub mod projection;

@@ -1,5 +1,6 @@
 //! The wire: endpoints as lists of steps, each format with one error type.
 
+pub mod api;
 pub mod client_auth;
 pub mod context;
 pub mod cookie;
@@ -23,6 +24,8 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(oauth::authorize::routes())
         .merge(logout::routes())
+        .merge(oauth::routes())
+        .merge(api::routes())
         .layer(DefaultBodyLimit::max(form::MAX_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), context::identify))
         .with_state(app)
