@@ -1,5 +1,12 @@
 //! The authorization endpoint as a browser sees it (RFC 6749 §4.1, RFC 9700, RFC 7636, RFC 9207).
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like tests"
+)]
+
 mod errors;
 mod login;
 mod pages;
@@ -64,7 +71,7 @@ async fn a_user_who_logs_in_and_approves_gives_the_client_a_code() {
         panic!("{event:?}")
     };
     assert_eq!((issued.client, issued.digest), (client.key, code.digest));
-    assert_eq!(issued.audience, [server.base.clone()]);
+    assert_eq!(issued.audience, std::slice::from_ref(&server.base));
     assert!(issued.redirect_uri_required && issued.challenge.is_some() && issued.auth_time.is_some());
     let pool = server.database.owner().await;
     let types = event_types(&pool).await;
@@ -76,6 +83,30 @@ async fn a_user_who_logs_in_and_approves_gives_the_client_a_code() {
     .await
     .unwrap();
     assert_eq!(one_append, 1, "consent and code are one append");
+}
+
+#[tokio::test]
+async fn the_code_is_exchanged_for_tokens_with_verifier_and_redirect_uri() {
+    let server = TestServer::start().await;
+    let (client, browser) = (flow::client_and_user(&server).await, browser());
+    let parameters = flow::authorize(&server, &browser, &flow::query(&client)).await;
+    let fields = [
+        ("grant_type", "authorization_code"),
+        ("code", &parameters["code"]),
+        ("redirect_uri", REDIRECT_URI),
+        ("code_verifier", flow::VERIFIER),
+    ];
+    let response = browser
+        .post(server.url("/oauth/token"))
+        .basic_auth(&client.client_id, client.client_secret.as_deref())
+        .form(&fields)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.status(), 200);
+    let tokens: serde_json::Value = response.json().await.unwrap();
+    assert_eq!(tokens["scope"], "view-user");
+    assert!(tokens["access_token"].is_string() && tokens["refresh_token"].is_string());
 }
 
 #[tokio::test]
@@ -134,6 +165,12 @@ async fn prompt_login_and_prompt_consent_ask_again() {
     assert!(answer.parameters().contains_key("code"));
     let both = with(&query, &[("prompt", "login consent")]);
     assert!(flow::request(&server, &browser, &both).await.is_login_page());
+    let around = [("step", "consent"), ("decision", "approve")];
+    let page = flow::post(&server, &browser, &both, &around).await;
+    assert!(
+        page.status == 403 && page.is_login_page(),
+        "no way around the password"
+    );
     let after = flow::log_in(&server, &browser, &both, (flow::USERNAME, flow::PASSWORD)).await;
     assert!(after.location().unwrap().ends_with("&prompt=consent"));
     assert!(flow::follow(&server, &browser, &after).await.is_consent_page());
@@ -180,6 +217,9 @@ async fn a_session_that_ends_before_the_answer_denies_access() {
     assert_eq!(answer["error"], "access_denied");
     let recorded = refusals(&server.database.owner().await).await;
     assert_eq!(recorded[0].1, "session_expired");
+    // Logged out in another window: the cookie is gone, the page is still there.
+    let answer = flow::decide(&server, &crate::harness::browser(), &query, (&page, "approve")).await;
+    assert_eq!(answer.parameters()["error"], "access_denied");
 }
 
 #[tokio::test]

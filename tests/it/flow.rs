@@ -1,5 +1,13 @@
 //! What a browser does at the authorization endpoint, for every test that needs a code.
 
+#![allow(dead_code, reason = "each test uses a part of it")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail like tests"
+)]
+
 use std::collections::HashMap;
 
 use grantlog::operations::client::CreatedClient;

@@ -66,7 +66,7 @@ impl PageError {
             | Self::ClientUnknown
             | Self::ClientRevoked
             | Self::RedirectUriMissing
-            | Self::RedirectUriUnknown => "This sign-in link does not work",
+            | Self::RedirectUriUnknown => "This login link does not work",
             Self::ForgedForm => "The page was out of date",
             Self::TooMany(_) => "Too many attempts",
             Self::TooLarge => "Too much was sent",

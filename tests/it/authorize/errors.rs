@@ -7,6 +7,25 @@ use super::{error_of, refusals};
 use crate::flow::{self, CHALLENGE, REDIRECT_URI, with};
 use crate::harness::{TestServer, browser};
 
+/// Addresses that look like the registered one, or try to be another.
+const NOT_REGISTERED: &[&str] = &[
+    "https://evil.example/cb",
+    "https://app.example/cb/",
+    "https://app.example/cb?x",
+    "https://app.example/cb#x",
+    "https://app.example/cb/../x",
+    "https://app.example:443/cb",
+    "https://app.example@evil.example/cb",
+    "https://app.example.evil.example/cb",
+    "https://APP.example/cb",
+    "http://app.example/cb",
+    "//app.example/cb",
+    "/cb",
+    "javascript:alert(1)",
+    " https://app.example/cb",
+    "https://app.example/cb\r\nx: y",
+];
+
 #[tokio::test]
 async fn nothing_is_sent_to_an_address_that_is_not_known_to_be_good() {
     let server = TestServer::start().await;
@@ -20,23 +39,7 @@ async fn nothing_is_sent_to_an_address_that_is_not_known_to_be_good() {
             with(&query, &[("client_id", &uuid::Uuid::new_v4().to_string())]),
         ),
     ];
-    for evil in [
-        "https://evil.example/cb",
-        "https://app.example/cb/",
-        "https://app.example/cb?x",
-        "https://app.example/cb#x",
-        "https://app.example/cb/../x",
-        "https://app.example:443/cb",
-        "https://app.example@evil.example/cb",
-        "https://app.example.evil.example/cb",
-        "https://APP.example/cb",
-        "http://app.example/cb",
-        "//app.example/cb",
-        "/cb",
-        "javascript:alert(1)",
-        " https://app.example/cb",
-        "https://app.example/cb\r\nx: y",
-    ] {
+    for evil in NOT_REGISTERED {
         cases.push((
             "redirect_uri_not_registered",
             with(&query, &[("redirect_uri", evil)]),
@@ -90,105 +93,121 @@ async fn two_registered_addresses_must_be_told_apart() {
     assert!(answer.body.contains("redirect_uri is missing"));
 }
 
+/// The error, the recorded reason, and what is wrong with the request.
+type Case = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+const SENT_BACK: &[Case] = &[
+    (
+        "invalid_request",
+        "response_type_missing",
+        &[("response_type", "")],
+    ),
+    (
+        "unsupported_response_type",
+        "response_type_unsupported",
+        &[("response_type", "token")],
+    ),
+    (
+        "unsupported_response_type",
+        "response_type_unsupported",
+        &[("response_type", "code id_token")],
+    ),
+    ("invalid_scope", "scope_malformed", &[("scope", "a  b")]),
+    ("invalid_scope", "scope_not_allowed", &[("scope", "nothing")]),
+    (
+        "invalid_scope",
+        "scope_not_approved",
+        &[("scope", "view-user detail-user")],
+    ),
+    (
+        "invalid_request",
+        "pkce_missing",
+        &[("code_challenge", ""), ("code_challenge_method", "")],
+    ),
+    ("invalid_request", "pkce_missing", &[("code_challenge", "")]),
+    (
+        "invalid_request",
+        "pkce_method_unsupported",
+        &[("code_challenge_method", "")],
+    ),
+    (
+        "invalid_request",
+        "pkce_method_unsupported",
+        &[("code_challenge_method", "plain")],
+    ),
+    (
+        "invalid_request",
+        "pkce_malformed",
+        &[("code_challenge", "short")],
+    ),
+    (
+        "invalid_request",
+        "prompt_unknown",
+        &[("prompt", "select_account")],
+    ),
+    (
+        "invalid_request",
+        "prompt_none_with_others",
+        &[("prompt", "none login")],
+    ),
+    ("request_not_supported", "request_object", &[("request", "x")]),
+    (
+        "request_uri_not_supported",
+        "request_uri",
+        &[("request_uri", "urn:x")],
+    ),
+    (
+        "registration_not_supported",
+        "registration",
+        &[("registration", "{}")],
+    ),
+    (
+        "invalid_request",
+        "response_mode_unsupported",
+        &[("response_mode", "fragment")],
+    ),
+];
+
 #[tokio::test]
 async fn other_errors_are_sent_back_with_state_and_issuer() {
     let server = TestServer::start().await;
     let (client, browser) = (flow::client_and_user(&server).await, browser());
     let query = flow::query(&client);
-    let long = "s".repeat(4097);
-    let cases: &[(&str, &str, &[(&str, &str)])] = &[
-        (
-            "invalid_request",
-            "response_type_missing",
-            &[("response_type", "")],
-        ),
-        (
-            "unsupported_response_type",
-            "response_type_unsupported",
-            &[("response_type", "token")],
-        ),
-        (
-            "unsupported_response_type",
-            "response_type_unsupported",
-            &[("response_type", "code id_token")],
-        ),
-        ("invalid_scope", "scope_malformed", &[("scope", "a  b")]),
-        ("invalid_scope", "scope_not_allowed", &[("scope", "nothing")]),
-        (
-            "invalid_scope",
-            "scope_not_approved",
-            &[("scope", "view-user detail-user")],
-        ),
-        (
-            "invalid_request",
-            "pkce_missing",
-            &[("code_challenge", ""), ("code_challenge_method", "")],
-        ),
-        ("invalid_request", "pkce_missing", &[("code_challenge", "")]),
-        (
-            "invalid_request",
-            "pkce_method_unsupported",
-            &[("code_challenge_method", "")],
-        ),
-        (
-            "invalid_request",
-            "pkce_method_unsupported",
-            &[("code_challenge_method", "plain")],
-        ),
-        (
-            "invalid_request",
-            "pkce_malformed",
-            &[("code_challenge", "short")],
-        ),
-        (
-            "invalid_request",
-            "prompt_unknown",
-            &[("prompt", "select_account")],
-        ),
-        (
-            "invalid_request",
-            "prompt_none_with_others",
-            &[("prompt", "none login")],
-        ),
-        ("request_not_supported", "request_object", &[("request", "x")]),
-        (
-            "request_uri_not_supported",
-            "request_uri",
-            &[("request_uri", "urn:x")],
-        ),
-        (
-            "registration_not_supported",
-            "registration",
-            &[("registration", "{}")],
-        ),
-        (
-            "invalid_request",
-            "response_mode_unsupported",
-            &[("response_mode", "fragment")],
-        ),
-        ("invalid_request", "state_too_long", &[("state", &long)]),
-    ];
-    for (error, reason, changes) in cases {
+    for (error, reason, changes) in SENT_BACK {
         let query = with(&query, changes);
         assert_eq!(error_of(&server, &browser, &query).await, *error, "{reason}");
         let state = flow::request(&server, &browser, &query).await.parameters();
         let state = state.get("state").map(String::as_str);
-        assert_eq!(
-            state,
-            Some("s t&ä").filter(|_| *reason != "state_too_long"),
-            "{reason}"
-        );
+        assert_eq!(state, Some("s t&ä"), "{reason}");
     }
     let mut doubled = query.clone();
     doubled.push(("scope".into(), "view-user".into()));
     assert_eq!(error_of(&server, &browser, &doubled).await, "invalid_request");
     let recorded = refusals(&server.database.owner().await).await;
-    for (error, reason, _) in cases {
+    for (error, reason, _) in SENT_BACK {
         assert!(
             recorded.contains(&((*error).to_owned(), (*reason).to_owned())),
             "{reason}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_state_that_no_header_should_carry_is_not_sent_back() {
+    let server = TestServer::start().await;
+    let (client, browser) = (flow::client_and_user(&server).await, browser());
+    let query = flow::query(&client);
+    let longest = "ä".repeat(2048);
+    let page = flow::request(&server, &browser, &with(&query, &[("state", &longest)])).await;
+    assert!(page.is_login_page());
+    let too_long = with(&query, &[("state", &format!("{longest}x"))]);
+    assert_eq!(error_of(&server, &browser, &too_long).await, "invalid_request");
+    let answer = flow::request(&server, &browser, &too_long).await.parameters();
+    assert!(!answer.contains_key("state"));
 }
 
 #[tokio::test]

@@ -115,6 +115,8 @@ async fn ask_again(
     live: Option<&LiveSession>,
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let notice = Some(PageError::ForgedForm);
+    // A consent form for a request that asks for the password first would be a way around it.
+    let live = live.filter(|_| !asked.1.prompt.login);
     let page = if let Some(live) = live {
         visit.consent_page(asked, live, notice).await?
     } else {

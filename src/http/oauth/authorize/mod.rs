@@ -9,6 +9,7 @@ mod code;
 mod consent;
 mod error;
 mod login;
+mod parameters;
 mod redirect;
 mod request;
 mod visit;

@@ -1,8 +1,7 @@
-//! Reading and checking an authorization request (RFC 6749 §4.1.1), one rule per function.
-
-use url::form_urlencoded;
+//! Checking an authorization request (RFC 6749 §4.1.1), one rule per function.
 
 use super::error::{AuthorizeError, invalid_request};
+use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
 use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
@@ -11,23 +10,12 @@ use crate::domain::redirect_uri;
 use crate::domain::scope::{Definition, Scope};
 use crate::domain::value::ScopeSet;
 use crate::http::error::Rejection;
-use crate::http::form::{self, Form, FormError};
 use crate::http::page::PageError;
 use crate::ids::ClientKey;
 use crate::ledger::UnitOfWork;
 
 /// The most bytes of a `state`: it comes back in a header.
 const MAX_STATE: usize = 4096;
-
-/// The query of an authorization request, taken apart.
-#[derive(Clone, Debug)]
-pub(super) struct Parameters {
-    form: Form,
-    /// A parameter is there twice; its values are left out of `form`.
-    doubled: bool,
-    /// As it came, for our forms to carry on.
-    pub(super) query: String,
-}
 
 /// The client and where its answers go: from here on errors are sent there.
 pub(super) struct Target {
@@ -56,63 +44,6 @@ pub(super) struct Prompt {
     pub(super) login: bool,
     /// Ask for consent, whatever was given before.
     pub(super) consent: bool,
-}
-
-impl Parameters {
-    /// Reads a query. A parameter that is there twice is an error that can be sent back, unless it is one of
-    /// the two that say where to.
-    pub(super) fn parse(query: &str) -> Result<Self, Rejection<PageError>> {
-        let (mut text, mut doubled) = (query.to_owned(), false);
-        loop {
-            match Form::parse(&text) {
-                Ok(form) => {
-                    let query = query.to_owned();
-                    return Ok(Self { form, doubled, query });
-                }
-                Err(FormError::Duplicate(name)) if name == "client_id" || name == "redirect_uri" => {
-                    return Err(Rejection::new(
-                        PageError::Doubled,
-                        "client_or_redirect_uri_doubled",
-                    ));
-                }
-                Err(FormError::Duplicate(name)) => {
-                    doubled = true;
-                    text = without(&text, &name);
-                }
-                Err(FormError::NotUtf8 | FormError::Nul | FormError::TooMany) => {
-                    return Err(Rejection::new(PageError::Malformed, "malformed_query"));
-                }
-            }
-        }
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.form.get(name)
-    }
-
-    /// The query for after the login: `prompt=login` is done.
-    pub(super) fn after_login(&self) -> String {
-        let Some(prompt) = self.get("prompt") else {
-            return self.query.clone();
-        };
-        let rest = without(&self.query, "prompt");
-        let left: Vec<&str> = prompt.split(' ').filter(|value| *value != "login").collect();
-        if left.is_empty() {
-            return rest;
-        }
-        form_urlencoded::Serializer::new(rest)
-            .append_pair("prompt", &left.join(" "))
-            .finish()
-    }
-}
-
-/// A query without the parameters of that name; the others as they are.
-fn without(query: &str, name: &str) -> String {
-    let kept = query.split('&').filter(|pair| {
-        let (found, _) = pair.split_once('=').unwrap_or((pair, ""));
-        form::decode(found).as_deref() != Ok(name)
-    });
-    kept.collect::<Vec<_>>().join("&")
 }
 
 /// Finds the client and its redirect URI. Whoever asks, nothing is sent to an address that is not registered
@@ -206,7 +137,7 @@ pub(super) async fn check(
 
 /// RFC 6749 §3.1: no parameter twice.
 fn well_formed(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
-    if parameters.doubled {
+    if parameters.has_doubled() {
         return Err(invalid_request(
             "A parameter is included more than once.",
             "parameter_doubled",
@@ -358,36 +289,6 @@ fn supported(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn after_the_login_only_prompt_login_is_gone() {
-        for (before, after) in [
-            ("a=1&prompt=login&b=%2f", "a=1&b=%2f"),
-            ("prompt=login+consent&a=+%20", "a=+%20&prompt=consent"),
-            ("prompt=login", ""),
-            ("prompt=consent%20login", "prompt=consent"),
-            ("a=1", "a=1"),
-        ] {
-            let parameters = Parameters::parse(before).unwrap();
-            assert_eq!(parameters.after_login(), after, "{before}");
-        }
-    }
-
-    #[test]
-    fn a_doubled_parameter_can_be_sent_back_unless_it_says_where_to() {
-        let parameters = Parameters::parse("client_id=a&scope=x&%73cope=y&state=s").unwrap();
-        assert!(parameters.doubled);
-        assert_eq!(
-            (parameters.get("scope"), parameters.get("state")),
-            (None, Some("s"))
-        );
-        for query in [
-            "client_id=a&client_id=b",
-            "redirect_uri=a&redirect%5furi=a&client_id=c",
-        ] {
-            assert_eq!(Parameters::parse(query).unwrap_err().error, PageError::Doubled);
-        }
-    }
 
     #[test]
     fn pkce_is_required_and_plain_is_for_legacy_clients_only() {

@@ -6,7 +6,8 @@ use url::Url;
 
 use super::ENDPOINT;
 use super::error::Failure;
-use super::request::{self, AuthorizationRequest, Parameters, Target};
+use super::parameters::Parameters;
+use super::request::{self, AuthorizationRequest, Target};
 use crate::app::App;
 use crate::domain::redirect_uri;
 use crate::http::context::Origin;
