@@ -8,6 +8,7 @@ mod floor;
 mod generations;
 mod http;
 mod ledger_rows;
+mod rebuild;
 mod server;
 
 use std::path::PathBuf;
@@ -37,6 +38,9 @@ pub struct Arguments {
     /// Tokens that are issued before the server's memory is read.
     #[arg(long, default_value_t = 1_000_000)]
     pub tokens: u64,
+    /// Events of the ledger that is rebuilt.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub events: u64,
     /// Where the benchmark's own Postgres lives; a temporary directory unless given.
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
@@ -59,16 +63,19 @@ pub enum What {
     Introspection,
     /// A refresh at generation 1,000 against one at generation 2.
     Generations,
+    /// Rebuilding every projection from a ledger of many events.
+    Rebuild,
     /// The server's memory after many tokens.
     Memory,
 }
 
 impl What {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Append,
         Self::Http,
         Self::Introspection,
         Self::Generations,
+        Self::Rebuild,
         Self::Memory,
     ];
 }
@@ -171,6 +178,7 @@ impl Bench {
                 What::Http => http::measure(self, report).await?,
                 What::Introspection => http::introspection(self, report).await?,
                 What::Generations => generations::measure(self, report).await?,
+                What::Rebuild => rebuild::measure(self, report).await?,
                 What::Memory => http::memory(self, report).await?,
             }
         }

@@ -4,9 +4,7 @@ use std::net::SocketAddr;
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
-use axum::serve::ListenerExt as _;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 use super::{Bench, Database, floor};
@@ -49,18 +47,11 @@ async fn open(database_url: &str) -> Result<App> {
 #[expect(clippy::print_stdout, reason = "the parent reads it")]
 pub(super) async fn serve(database_url: &str) -> Result<()> {
     let app = open(database_url).await?;
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let listener = crate::server::listen(SocketAddr::from(([127, 0, 0, 1], 0)))?;
     println!("{}", listener.local_addr()?);
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let floor = floor::routes().with_state(app.clone());
-    let router = crate::http::router(app).merge(floor);
-    axum::serve(
-        listener,
-        router.into_make_service_with_connect_info::<SocketAddr>(),
-    )
-    .await?;
+    // The same routes under the same layers, and the floor beside them.
+    let router = crate::http::router(app.clone()).merge(floor::routes().with_state(app.clone()));
+    crate::server::serve_router(app, router, listener, crate::server::stop_signal()?).await?;
     Ok(())
 }
 

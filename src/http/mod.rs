@@ -3,12 +3,17 @@
 pub mod api;
 pub mod client_auth;
 pub mod context;
+pub mod cookie;
 pub mod cors;
+pub mod csrf;
 pub mod error;
 pub mod form;
 pub mod health;
 pub mod limits;
+pub mod logout;
 pub mod oauth;
+pub mod page;
+pub mod session;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -20,6 +25,8 @@ use crate::app::App;
 pub fn router(app: App) -> Router {
     let origins = cors::Origins::new(&app.ledger);
     Router::new()
+        .merge(oauth::authorize::routes())
+        .merge(logout::routes())
         .merge(oauth::routes())
         .merge(api::routes())
         .merge(health::routes())

@@ -161,7 +161,11 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         Event::Client(inner) => ("client", inner.name(), inner.version(), inner.payload()),
         Event::User(inner) => ("user", inner.name(), inner.version(), inner.payload()),
         Event::Grant(inner) => ("grant", inner.name(), inner.version(), inner.payload()),
-        Event::Scope(_) | Event::Session(_) | Event::Consent(_) | Event::Refusal(_) | Event::SigningKey(_) => {
+        Event::Scope(_)
+        | Event::Session(_)
+        | Event::Consent(_)
+        | Event::Refusal(_)
+        | Event::SigningKey(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };
@@ -295,8 +299,14 @@ impl Source {
     /// one in ten of them is revoked.
     fn begin(&self, pick: usize, kind: u8, rotations: u8, end: u8) -> Result<OpenGrant, ProjectionError> {
         let missing = || ProjectionError::Bench("nobody to grant to".to_owned());
-        let client = self.clients.get(pick % self.clients.len().max(1)).ok_or_else(missing)?;
-        let user = self.users.get(pick % self.users.len().max(1)).ok_or_else(missing)?;
+        let client = self
+            .clients
+            .get(pick % self.clients.len().max(1))
+            .ok_or_else(missing)?;
+        let user = self
+            .users
+            .get(pick % self.users.len().max(1))
+            .ok_or_else(missing)?;
         let alone = kind < 102;
         let mut plan = Vec::new();
         if alone {
@@ -332,7 +342,9 @@ impl Source {
             generation: grant.generation,
         };
         let (client, subject) = (grant.client, grant.subject);
-        let scope: ScopeSet = ["get_user_profile", "openid", "payments.read"].into_iter().collect();
+        let scope: ScopeSet = ["get_user_profile", "openid", "payments.read"]
+            .into_iter()
+            .collect();
         let audience = vec!["https://api.example.com".to_owned()];
         Ok(match step {
             Step::Code => self.code(grant, scope, audience)?.into(),

@@ -108,7 +108,7 @@ impl History {
             grant_expires_at: now + TimeDelta::seconds(5000),
         };
         let decision = history.grant.issue_code(&issued);
-        history.apply(decision);
+        history.apply(decision).unwrap();
         history
     }
 

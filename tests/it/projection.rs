@@ -68,10 +68,12 @@ impl TestDatabase {
     async fn dump(&self) -> Vec<(String, Vec<String>)> {
         let mut tables = Vec::new();
         for name in NAMES {
-            let rows = sqlx::query_scalar(&format!("SELECT to_jsonb(t)::text FROM public.{name} AS t ORDER BY id"))
-                .fetch_all(&self.owner)
-                .await
-                .unwrap();
+            let rows = sqlx::query_scalar(&format!(
+                "SELECT to_jsonb(t)::text FROM public.{name} AS t ORDER BY id"
+            ))
+            .fetch_all(&self.owner)
+            .await
+            .unwrap();
             tables.push((name.to_owned(), rows));
         }
         tables
@@ -107,11 +109,15 @@ async fn caught_up(runner: &ProjectionRunner, database: &TestDatabase) {
 }
 
 async fn verified(ledger: &Ledger) -> Verification {
-    verify(ledger.pool(), ledger.vault(), &NAMES, &|_| {}).await.unwrap()
+    verify(ledger.pool(), ledger.vault(), &NAMES, &|_| {})
+        .await
+        .unwrap()
 }
 
 async fn rebuilt(ledger: &Ledger, names: &[&str]) {
-    rebuild(ledger.pool(), ledger.vault(), names, &|_| {}).await.unwrap();
+    rebuild(ledger.pool(), ledger.vault(), names, &|_| {})
+        .await
+        .unwrap();
 }
 
 /// Fails with the first row that differs, not with all of them.
@@ -137,7 +143,13 @@ async fn rebuilt_tables_equal_live_ones() {
         caught_up(&runner, &database).await;
         let live = database.dump().await;
         assert!(live.iter().all(|(_, rows)| rows.len() > 5), "seed {seed}");
-        for reason in ["retried", "password_changed", "client_revoked", "refresh_replayed", "administrator"] {
+        for reason in [
+            "retried",
+            "password_changed",
+            "client_revoked",
+            "refresh_replayed",
+            "administrator",
+        ] {
             let reached = database
                 .text(&format!(
                     "SELECT min(revoked_reason) FROM client_refresh_tokens WHERE revoked_reason = '{reason}'"
@@ -164,7 +176,11 @@ async fn rebuilt_tables_equal_live_ones() {
                 .await
                 .unwrap();
         }
-        database.owner.execute("DELETE FROM grantlog.cursors").await.unwrap();
+        database
+            .owner
+            .execute("DELETE FROM grantlog.cursors")
+            .await
+            .unwrap();
         rebuilt(&ledger, &NAMES).await;
         assert_same(&database.dump().await, &live);
         ledger.close().await;
@@ -215,11 +231,21 @@ async fn each_step_of_a_grant_shows_in_its_rows() {
     world.rotate(grant, 1).await; // a retry: generation 1 again, 2 is killed unused
     world.rotate(grant, 0).await;
     world.issue_code(user, client).await;
-    world.user(user, UserCommand::ChangePassword(world.seal(user, "password", "x").await)).await;
+    world
+        .user(
+            user,
+            UserCommand::ChangePassword(world.seal(user, "password", "x").await),
+        )
+        .await;
     caught_up(&runner, &database).await;
     let rows = |query: &'static str| {
         let pool = database.owner.clone();
-        async move { sqlx::query_scalar::<_, String>(query).fetch_all(&pool).await.unwrap() }
+        async move {
+            sqlx::query_scalar::<_, String>(query)
+                .fetch_all(&pool)
+                .await
+                .unwrap()
+        }
     };
     // Positions: 1 user, 2 client, 3 its secret, 4 code, 5 redeemed, 6 tokens, 7 rotated, 8 retried, 9 rotated,
     // 10 another code, 11 password.
@@ -265,13 +291,22 @@ async fn an_erased_user_is_blank_and_a_secret_is_a_digest() {
     world.register_client(AuthMethod::ClientSecretBasic).await;
     let chosen = world.register_client(AuthMethod::ClientSecretBasic).await;
     caught_up(&runner, &database).await;
-    let user_row = "SELECT concat_ws('|', username, name, email, password IS NULL, erased_at IS NULL) FROM users";
+    let user_row =
+        "SELECT concat_ws('|', username, name, email, password IS NULL, erased_at IS NULL) FROM users";
     assert_eq!(database.text(user_row).await.unwrap(), "user0|Üser \"0\"|f|t");
-    let secrets = "SELECT string_agg(length(client_secret)::text || standing, ' ' ORDER BY id) FROM oauth_clients";
+    let secrets =
+        "SELECT string_agg(length(client_secret)::text || standing, ' ' ORDER BY id) FROM oauth_clients";
     assert_eq!(database.text(secrets).await.unwrap(), "64active 64active");
 
     world.erase(user).await;
-    world.client(chosen, ClientCommand::Revoke { reason: "x".to_owned() }).await;
+    world
+        .client(
+            chosen,
+            ClientCommand::Revoke {
+                reason: "x".to_owned(),
+            },
+        )
+        .await;
     caught_up(&runner, &database).await;
     assert_eq!(database.text(user_row).await.unwrap(), "t|f");
     assert_eq!(database.text(secrets).await.unwrap(), "64active 64revoked");
@@ -427,7 +462,11 @@ async fn a_projection_that_fails_stands_still_and_the_others_go_on() {
     let mut world = World::new(ledger.clone(), 2);
     world.step().await;
     caught_up(&runner, &database).await;
-    database.owner.execute("DROP TABLE public.users_1 CASCADE").await.unwrap();
+    database
+        .owner
+        .execute("DROP TABLE public.users_1 CASCADE")
+        .await
+        .unwrap();
     world.register_user().await;
     let stuck = tokio::time::timeout(Duration::from_secs(10), runner.wait_for(database.head().await)).await;
     assert!(matches!(stuck, Ok(Err(ProjectionError::StandsStill(name, _))) if name == "users"));
@@ -447,7 +486,10 @@ async fn a_projection_that_fails_stands_still_and_the_others_go_on() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_seed_columns_come_first_in_order() {
     const SEED: [(&str, &[&str]); 5] = [
-        ("users", &["id bigint", "name text", "username text", "password text"]),
+        (
+            "users",
+            &["id bigint", "name text", "username text", "password text"],
+        ),
         (
             "clients",
             &[
@@ -525,9 +567,16 @@ async fn the_seed_columns_come_first_in_order() {
     for (name, seed) in SEED {
         let shown = columns(name.to_owned()).await;
         assert_eq!(&shown[..seed.len()], seed, "{name}");
-        assert_eq!(shown, columns(format!("{name}_1")).await, "{name}: the fold's columns are the table's");
+        assert_eq!(
+            shown,
+            columns(format!("{name}_1")).await,
+            "{name}: the fold's columns are the table's"
+        );
     }
-    assert_eq!(columns("oauth_clients".to_owned()).await, columns("clients".to_owned()).await);
+    assert_eq!(
+        columns("oauth_clients".to_owned()).await,
+        columns("clients".to_owned()).await
+    );
     runner.stop().await;
     database.drop().await;
 }

@@ -1,5 +1,6 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
+pub mod authorize;
 pub mod introspect;
 pub mod jwks;
 pub mod metadata;

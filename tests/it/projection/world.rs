@@ -118,7 +118,9 @@ impl World {
     }
 
     pub(crate) async fn user(&self, user: SubjectId, command: UserCommand) {
-        let _ = self.act::<User, _, _>(user.0, |state| state.decide(&command)).await;
+        let _ = self
+            .act::<User, _, _>(user.0, |state| state.decide(&command))
+            .await;
     }
 
     pub(crate) async fn erase(&self, user: SubjectId) {
@@ -155,7 +157,10 @@ impl World {
     fn metadata(&mut self, method: AuthMethod) -> ClientMetadata {
         ClientMetadata {
             client_name: format!("Client {}", self.dice.below(1000)),
-            redirect_uris: vec!["https://c.example/cb".to_owned(), "https://c.example/\"x\\y\"".to_owned()],
+            redirect_uris: vec![
+                "https://c.example/cb".to_owned(),
+                "https://c.example/\"x\\y\"".to_owned(),
+            ],
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             token_endpoint_auth_method: method,
             scope: ScopeSet::parse("a b c").unwrap(),
