@@ -113,7 +113,7 @@ pub async fn serve(
     let closing = tokio::spawn(close_on(stop, handle.clone(), grace));
     let mut server = axum_server::Server::<Peer>::from_listener(gate).handle(handle);
     configure(&mut server);
-    let served = match tls {
+    let outcome = match tls {
         Some(config) => {
             tls::reload_on_hangup(config.clone(), &app.settings)?;
             let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(config);
@@ -128,7 +128,7 @@ pub async fn serve(
     }
     app.ledger.close().await;
     tracing::info!("stopped");
-    Ok(served?)
+    Ok(outcome?)
 }
 
 async fn close_on(mut stop: watch::Receiver<bool>, handle: Handle<Peer>, grace: Duration) {
