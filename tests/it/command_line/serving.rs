@@ -248,7 +248,6 @@ async fn metrics_have_a_listener_of_their_own() {
         "grantlog_http_requests_total{path=\"/readyz\",method=\"GET\",status=\"200\"}",
         "grantlog_http_requests_total{path=\"unmatched\"",
         "grantlog_http_request_duration_seconds_bucket",
-        "grantlog_append_batch_commands_bucket",
         "grantlog_ledger_head_position",
         "grantlog_database_up 1",
     ] {
