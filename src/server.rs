@@ -124,7 +124,7 @@ pub(crate) async fn serve_router(
     let closing = tokio::spawn(close_on(stop, handle.clone(), grace));
     let mut server = axum_server::Server::<Peer>::from_listener(gate).handle(handle);
     configure(&mut server);
-    let served = match tls {
+    let outcome = match tls {
         Some(config) => {
             tls::reload_on_hangup(config.clone(), &app.settings)?;
             let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(config);
@@ -139,7 +139,7 @@ pub(crate) async fn serve_router(
     }
     app.ledger.close().await;
     tracing::info!("stopped");
-    Ok(served?)
+    Ok(outcome?)
 }
 
 async fn close_on(mut stop: watch::Receiver<bool>, handle: Handle<Peer>, grace: Duration) {

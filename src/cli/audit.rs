@@ -108,15 +108,13 @@ async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyho
         metadata.request_id,
     );
     if let Some(note) = &metadata.note {
-        text.push_str(&format!("  \"{}\"", output::visible(note)));
+        text = format!("{text}  \"{}\"", output::visible(note));
     }
     if let Some(Caller { address, agent }) = caller {
         let address = address.map(|address| address.to_string());
-        text.push_str(&format!(
-            "  from {} {}",
-            address.unwrap_or_default(),
-            output::visible(&agent.unwrap_or_default())
-        ));
+        let agent = output::visible(&agent.unwrap_or_default());
+        let address = address.unwrap_or_default();
+        text = format!("{text}  from {address} {agent}");
     }
     output::line(&text)
 }

@@ -28,14 +28,14 @@ pub(super) enum Command {
     },
     /// Show a client
     Show {
-        /// The client_id
+        /// The client's id
         client: String,
         #[command(flatten)]
         output: Json,
     },
     /// Change members of a client's metadata (JSON merge patch, RFC 7396); the others stay
     Update {
-        /// The client_id
+        /// The client's id
         client: String,
         #[command(flatten)]
         members: Members,
@@ -70,7 +70,7 @@ pub(super) enum Command {
 /// A client and why.
 #[derive(Args)]
 pub(super) struct WithReason {
-    /// The client_id
+    /// The client's id
     client: String,
     /// Why; it is recorded
     #[arg(long)]
@@ -82,7 +82,7 @@ pub(super) struct WithReason {
 /// A client and perhaps why.
 #[derive(Args)]
 pub(super) struct MayHaveReason {
-    /// The client_id
+    /// The client's id
     client: String,
     /// Why; it is recorded
     #[arg(long)]
@@ -94,7 +94,7 @@ pub(super) struct MayHaveReason {
 /// A client, a scope and why.
 #[derive(Args)]
 pub(super) struct WithScope {
-    /// The client_id
+    /// The client's id
     client: String,
     /// The scope
     scope: String,
@@ -106,22 +106,23 @@ pub(super) struct WithScope {
 }
 
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
-    // Input first: a mistake in it needs no database.
-    let command = match command {
-        Command::Create(members) => {
-            let registration = describe::parse(Value::Object(members.read()?))?;
-            let session = Session::open(connection).await?;
-            let chosen = registration.client_secret.clone();
-            let context = session.context("client create")?;
-            let created = session.operations.create_client(&context, registration).await?;
-            show_created(&session, created, chosen, members.wants_json()).await?;
-            session.close().await;
-            return Ok(());
-        }
-        other => other,
-    };
+    if let Command::Create(members) = command {
+        return create(connection, members).await;
+    }
     let session = Session::open(connection).await?;
     administer(&session, command).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn create(connection: &Connection, members: Members) -> anyhow::Result<()> {
+    // Input first: a mistake in it needs no database.
+    let registration = describe::parse(Value::Object(members.read()?))?;
+    let chosen = registration.client_secret.clone();
+    let session = Session::open(connection).await?;
+    let context = session.context("client create")?;
+    let created = session.operations.create_client(&context, registration).await?;
+    show_created(&session, created, chosen, members.wants_json()).await?;
     session.close().await;
     Ok(())
 }
@@ -234,7 +235,9 @@ async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Resul
     for (name, value) in document {
         let text = match value {
             Value::String(text) => text,
-            other => other.to_string(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                value.to_string()
+            }
         };
         output::line(&format!("{name:<28} {}", output::visible(&text)))?;
     }

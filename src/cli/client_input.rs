@@ -1,5 +1,9 @@
 //! What describes a client on the command line: RFC 7591 metadata as JSON, flags for the common members, or both
 //! (the flags win).
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help texts, where backticks would stand"
+)]
 
 use std::io::Read;
 

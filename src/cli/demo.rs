@@ -127,24 +127,24 @@ impl Maker<'_> {
         let registration = describe::parse(wanted)?;
         let client_id = registration.client_id.clone().unwrap_or_default();
         let operations = &self.app.operations;
-        let key = match operations.find_client(&client_id).await? {
-            Some(key) => {
-                self.keep(key, &client_id, introspects).await?;
-                key
+        let key = if let Some(key) = operations.find_client(&client_id).await? {
+            self.keep(key, &client_id, introspects).await?;
+            key
+        } else {
+            let created = operations.create_client(&self.context, registration).await?;
+            if let Some(secret) = created.client_secret {
+                self.remembered.secrets.insert(client_id.clone(), secret);
             }
-            None => {
-                let created = operations.create_client(&self.context, registration).await?;
-                if let Some(secret) = created.client_secret {
-                    self.remembered.secrets.insert(client_id.clone(), secret);
-                }
-                for scope in approved {
-                    self.approve(created.key, scope).await?;
-                }
-                created.key
-            }
+            created.key
         };
         let client = operations.load::<Client>(key.0).await?;
         let registration = client.registration.as_ref().context("a demo client is missing")?;
+        // Once: what an administrator decided since stays.
+        for scope in approved {
+            if !registration.approvals.contains_key(*scope) && client.active().is_some() {
+                self.approve(key, scope).await?;
+            }
+        }
         let metadata = &registration.metadata;
         Ok(DevClient {
             client_secret: self.remembered.secrets.get(&client_id).cloned(),

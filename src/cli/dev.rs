@@ -84,17 +84,16 @@ async fn start(
     arguments: &Arguments,
     postgres: &mut Option<Postgres>,
 ) -> anyhow::Result<(Running, telemetry::LogGuard)> {
-    let owner_url = match &arguments.database_url {
-        Some(url) => url.clone(),
-        None => {
-            let mut options = Options::new(files.postgres());
-            options.offline = arguments.offline;
-            options.settings = vec![("max_connections".to_owned(), "200".to_owned())];
-            let started = Postgres::start(options, output::note).await?;
-            let url = started.url("postgres", DATABASE);
-            *postgres = Some(started);
-            url
-        }
+    let owner_url = if let Some(url) = &arguments.database_url {
+        url.clone()
+    } else {
+        let mut options = Options::new(files.postgres());
+        options.offline = arguments.offline;
+        options.settings = vec![("max_connections".to_owned(), "200".to_owned())];
+        let started = Postgres::start(options, output::note).await?;
+        let url = started.url("postgres", DATABASE);
+        *postgres = Some(started);
+        url
     };
     create_database(&owner_url).await?;
     for migration in ledger::migrate::run(&owner_url).await? {

@@ -31,7 +31,7 @@ pub(super) enum Command {
     },
     /// Withdraw a key: every token that it signed is refused from now on
     Retire {
-        /// The kid
+        /// The key id
         kid: String,
         /// Why; it is recorded
         #[arg(long)]

@@ -173,16 +173,15 @@ async fn document(session: &Session, subject: SubjectId) -> anyhow::Result<Value
     let Some(account) = &user.account else {
         return Ok(json!({"sub": subject, "state": "erased"}));
     };
-    let profile = session.operations.profile(subject, account).await?;
+    let Some(profile) = session.operations.profile(subject, account).await? else {
+        return Ok(json!({"sub": subject, "state": "erased"}));
+    };
     let state = if account.disabled { "disabled" } else { "active" };
     let Profile {
         username,
         name,
         email,
-    } = match profile {
-        Some(profile) => profile,
-        None => return Ok(json!({"sub": subject, "state": "erased"})),
-    };
+    } = profile;
     Ok(json!({
         "sub": subject, "state": state, "username": username, "name": name, "email": email,
         "has_password": account.password.is_some(), "legal_hold": account.legal_hold,

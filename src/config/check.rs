@@ -102,10 +102,9 @@ fn tls(settings: &Settings) -> Option<(&'static str, String)> {
     let (field, path) = match (&settings.tls_cert, &settings.tls_key) {
         (Some(_), None) => return Some(("tls_key", "tls_cert is set, so it must be too".to_owned())),
         (None, Some(_)) => return Some(("tls_cert", "tls_key is set, so it must be too".to_owned())),
-        (None, None) => return None,
         (Some(cert), Some(_)) if !cert.is_file() => ("tls_cert", cert),
         (Some(_), Some(key)) if !key.is_file() => ("tls_key", key),
-        (Some(_), Some(_)) => return None,
+        (None, None) | (Some(_), Some(_)) => return None,
     };
     Some((field, format!("there is no file {}", path.display())))
 }

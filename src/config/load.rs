@@ -133,26 +133,21 @@ fn deserialize(found: &BTreeMap<String, (Value, Origin)>) -> Result<Settings, Co
         let missing = message
             .strip_prefix("missing field `")
             .and_then(|rest| rest.strip_suffix('`'));
-        ConfigError::Invalid(vec![match missing {
-            Some(field) => problem(
-                field.to_owned(),
-                Origin::Unset,
-                &format!("it must be set, in the file or as {}", variable(field)),
-            ),
-            None => {
-                // The field without what serde found inside of it, such as `[1]`.
-                let field = path.split(['.', '[']).next().unwrap_or(&path).to_owned();
-                let origin = found
-                    .get(&field)
-                    .map_or(Origin::Unset, |(_, origin)| origin.clone());
-                let what = if SECRET.contains(&field.as_str()) {
-                    "it is not text".to_owned()
-                } else {
-                    message
-                };
-                problem(field, origin, &what)
-            }
-        }])
+        if let Some(field) = missing {
+            let what = format!("it must be set, in the file or as {}", variable(field));
+            return ConfigError::Invalid(vec![problem(field.to_owned(), Origin::Unset, &what)]);
+        }
+        // The field without what serde found inside of it, such as `[1]`.
+        let field = path.split(['.', '[']).next().unwrap_or(&path).to_owned();
+        let origin = found
+            .get(&field)
+            .map_or(Origin::Unset, |(_, origin)| origin.clone());
+        let what = if SECRET.contains(&field.as_str()) {
+            "it is not text".to_owned()
+        } else {
+            message
+        };
+        ConfigError::Invalid(vec![problem(field, origin, &what)])
     })
 }
 

@@ -123,10 +123,10 @@ async fn killing_the_server_under_load_loses_nothing_that_was_acknowledged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_postgres_under_load_loses_nothing_and_the_service_recovers_by_itself() {
     let directory = tempfile::Builder::new().prefix("grantlog-crash-").tempdir_in("/tmp").unwrap();
-    std::os::unix::fs::PermissionsExt::set_mode(&mut directory.path().metadata().unwrap().permissions(), 0o755);
+    // Reachable for the user that Postgres runs as.
     std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     let postgres = Postgres::start(Options::new(directory.path().join("pg")), |_| {}).await.unwrap();
-    let server = TestServer::start_on(|user, database| postgres.url(user, database), |_| {}).await;
+    let server = TestServer::start_on(|user, database| postgres.url(user, database)).await;
     let party = Party::on(server, json!({})).await;
     let base = Arc::new(Mutex::new(party.server.base.clone()));
     let load = Load::start(&party, &base);

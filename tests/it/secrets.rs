@@ -61,6 +61,7 @@ async fn the_database_holds_no_credential_and_the_ledger_no_personal_datum() {
         secrets.extend(task.await.unwrap());
     }
     assert!(secrets.len() > 2500);
+    party.server.settle().await;
     let rows = dump(&party.server).await;
     let all: String = rows.iter().map(|(_, row)| row.as_str()).collect();
     for secret in &secrets {

@@ -13,7 +13,7 @@ use crate::harness::{TestServer, browser};
 /// The library's requests, sent with reqwest.
 async fn send(http: reqwest::Client, request: HttpRequest) -> Result<HttpResponse, reqwest::Error> {
     let response = http.execute(request.try_into()?).await?;
-    let mut builder = http::Response::builder().status(response.status());
+    let mut builder = axum::http::Response::builder().status(response.status());
     for (name, value) in response.headers() {
         builder = builder.header(name, value);
     }
