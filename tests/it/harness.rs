@@ -102,9 +102,7 @@ impl TestDatabase {
     pub(crate) async fn create_on(url: impl Fn(&str, &str) -> String) -> Self {
         let number = DATABASES.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
-        let mut admin = PgConnection::connect(&url("postgres", "postgres"))
-            .await
-            .unwrap();
+        let mut admin = PgConnection::connect(&url("postgres", "postgres")).await.unwrap();
         admin
             .execute(format!("CREATE DATABASE {name}").as_str())
             .await
