@@ -219,11 +219,7 @@ pub struct Change {
 
 impl Change {
     /// Applies it. A change of nothing costs nothing.
-    pub(super) async fn apply(
-        &self,
-        connection: &mut PgConnection,
-        table: &str,
-    ) -> Result<(), sqlx::Error> {
+    pub(super) async fn apply(&self, connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
         if self.given.is_empty() {
             return Ok(());
         }
@@ -268,11 +264,6 @@ impl CopyBuffer {
         Ok(())
     }
 
-    fn null(&mut self) -> Result<(), Mismatch> {
-        self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
-        Ok(())
-    }
-
     fn cell(&mut self, cell: &Cell) -> Result<(), Mismatch> {
         match cell {
             Cell::Int(Some(value)) => self.sized(&value.to_be_bytes()),
@@ -285,7 +276,8 @@ impl CopyBuffer {
             Cell::Time(Some(value)) => self.sized(&postgres_micros(*value).to_be_bytes()),
             Cell::Texts(values) => self.texts(values),
             Cell::Int(None) | Cell::Text(None) | Cell::Word(None) | Cell::Uuid(None) | Cell::Time(None) => {
-                self.null()
+                self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
+                Ok(())
             }
         }
     }
@@ -306,7 +298,8 @@ impl CopyBuffer {
     fn texts(&mut self, values: &[String]) -> Result<(), Mismatch> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&i32::from(!values.is_empty()).to_be_bytes());
+        self.bytes
+            .extend_from_slice(&i32::from(!values.is_empty()).to_be_bytes());
         self.bytes.extend_from_slice(&0_i32.to_be_bytes());
         self.bytes.extend_from_slice(&TEXT_OID.to_be_bytes());
         if !values.is_empty() {

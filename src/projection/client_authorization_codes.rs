@@ -173,20 +173,25 @@ impl Projection for Codes {
         match &recorded.event {
             Event::Grant(event) => self.grant(recorded, event, known),
             Event::User(UserEvent::PasswordChanged(_)) => {
-                self.revocations.user(recorded.user(known), recorded.mark("password_changed"));
+                self.revocations
+                    .user(recorded.user(known), recorded.mark("password_changed"));
             }
             Event::User(UserEvent::UserDisabled(_)) => {
-                self.revocations.user(recorded.user(known), recorded.mark("user_disabled"));
+                self.revocations
+                    .user(recorded.user(known), recorded.mark("user_disabled"));
             }
             Event::User(UserEvent::SubjectKeyDestroyed(_)) => {
-                self.revocations.user(recorded.user(known), recorded.mark("erased"));
+                self.revocations
+                    .user(recorded.user(known), recorded.mark("erased"));
             }
             Event::Consent(ConsentEvent::ConsentWithdrawn(_)) => {
                 let parties = known.consent(recorded.aggregate_id, position);
-                self.revocations.consent(parties, recorded.mark("consent_withdrawn"));
+                self.revocations
+                    .consent(parties, recorded.mark("consent_withdrawn"));
             }
             Event::Client(ClientEvent::ClientRevoked(_)) => {
-                self.revocations.client(recorded.client(known), recorded.mark("client_revoked"));
+                self.revocations
+                    .client(recorded.client(known), recorded.mark("client_revoked"));
             }
             Event::Client(
                 ClientEvent::ClientRegistered(_)

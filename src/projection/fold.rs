@@ -58,7 +58,10 @@ pub(super) async fn fold_batch(
 ) -> Result<Folded, FoldError> {
     let events = read::by_position(connection, after, upto, BATCH).await?;
     let Some(last) = events.last().map(|event| event.position) else {
-        return Ok(Folded { last: after, events: 0 });
+        return Ok(Folded {
+            last: after,
+            events: 0,
+        });
     };
     let known = resolver.resolve(connection, &events).await?;
     for target in targets.iter_mut() {

@@ -11,7 +11,10 @@ const LOCK: &str = "hashtext('grantlog.projections')";
 
 /// Creates what is missing: the table, its indexes, the view and the cursor of each projection.
 pub(super) async fn install(connection: &mut PgConnection) -> Result<(), ProjectionError> {
-    let schemas: Vec<&'static Schema> = super::all().iter().map(|projection| projection.schema()).collect();
+    let schemas: Vec<&'static Schema> = super::all()
+        .iter()
+        .map(|projection| projection.schema())
+        .collect();
     let installed = readers(connection).await?;
     if schemas
         .iter()
@@ -20,7 +23,11 @@ pub(super) async fn install(connection: &mut PgConnection) -> Result<(), Project
         return Ok(());
     }
     let mut transaction = connection.begin().await?;
-    execute(&mut transaction, &format!("SELECT pg_advisory_xact_lock({LOCK}, 0)")).await?;
+    execute(
+        &mut transaction,
+        &format!("SELECT pg_advisory_xact_lock({LOCK}, 0)"),
+    )
+    .await?;
     let installed = readers(&mut transaction).await?;
     for schema in schemas {
         if installed.iter().any(|reader| reader == schema.name) {
@@ -57,9 +64,16 @@ pub(super) async fn create_table(
     connection: &mut PgConnection,
     schema: &Schema,
 ) -> Result<String, ProjectionError> {
+    // Not the cursor's table either, though somebody dropped it: the runner would fold into the new one.
+    let named: Option<String> =
+        sqlx::query_scalar("SELECT table_name FROM grantlog.cursors WHERE reader = $1")
+            .bind(schema.name)
+            .fetch_optional(&mut *connection)
+            .await?;
     let generation = tables(connection, schema)
         .await?
         .iter()
+        .chain(&named)
         .filter_map(|table| schema.generation(table))
         .max()
         .unwrap_or(0)
@@ -96,7 +110,10 @@ pub(super) async fn point_view(
     schema: &Schema,
     table: &str,
 ) -> Result<(), ProjectionError> {
-    let (old, new) = (columns(connection, schema.name).await?, columns(connection, table).await?);
+    let (old, new) = (
+        columns(connection, schema.name).await?,
+        columns(connection, table).await?,
+    );
     if !new.starts_with(&old) {
         execute(connection, &format!("DROP VIEW public.{} CASCADE", schema.name)).await?;
     }
@@ -110,7 +127,10 @@ pub(super) async fn point_view(
 }
 
 /// The columns of a relation with their types, in order; none where it does not exist.
-async fn columns(connection: &mut PgConnection, relation: &str) -> Result<Vec<(String, String)>, sqlx::Error> {
+async fn columns(
+    connection: &mut PgConnection,
+    relation: &str,
+) -> Result<Vec<(String, String)>, sqlx::Error> {
     sqlx::query_as(
         "SELECT attname::text, format_type(atttypid, atttypmod) || ' ' || attcollation FROM pg_attribute \
          WHERE attrelid = to_regclass('public.' || $1) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",

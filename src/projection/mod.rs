@@ -84,5 +84,7 @@ pub fn all() -> Vec<Box<dyn Projection>> {
 /// A fresh fold of the projection of that name.
 #[must_use]
 pub fn named(name: &str) -> Option<Box<dyn Projection>> {
-    all().into_iter().find(|projection| projection.schema().name == name)
+    all()
+        .into_iter()
+        .find(|projection| projection.schema().name == name)
 }

@@ -75,15 +75,12 @@ pub(super) async fn histories(
 /// that it has not analysed, and a commit need not wait for the disk, since what a crash takes from a table it
 /// takes from the cursor too.
 pub(super) fn folding(options: &PgConnectOptions) -> PgConnectOptions {
-    options
-        .clone()
-        .application_name("grantlog projections")
-        .options([
-            ("plan_cache_mode", "force_generic_plan"),
-            ("synchronous_commit", "off"),
-            ("enable_seqscan", "off"),
-            ("enable_hashjoin", "off"),
-            ("enable_mergejoin", "off"),
-            ("jit", "off"),
-        ])
+    options.clone().application_name("grantlog projections").options([
+        ("plan_cache_mode", "force_generic_plan"),
+        ("synchronous_commit", "off"),
+        ("enable_seqscan", "off"),
+        ("enable_hashjoin", "off"),
+        ("enable_mergejoin", "off"),
+        ("jit", "off"),
+    ])
 }

@@ -82,7 +82,8 @@ impl Revocations {
 
     /// All of a user's at one client end.
     pub(super) fn consent(&mut self, parties: Option<(i64, i64)>, mark: Mark) {
-        self.consents.extend(parties.map(|(user, client)| (user, client, mark)));
+        self.consents
+            .extend(parties.map(|(user, client)| (user, client, mark)));
     }
 
     /// All of a client's end.
@@ -115,7 +116,13 @@ impl Revocations {
         }))?;
         let ones = gather(self.ones.drain(..).map(|(family, number, mark)| {
             let [position, at, reason] = mark.row();
-            vec![position, at, reason, Cell::Uuid(Some(family)), Cell::Small(number)]
+            vec![
+                position,
+                at,
+                reason,
+                Cell::Uuid(Some(family)),
+                Cell::Small(number),
+            ]
         }))?;
         let users = gather(self.users.drain(..).map(|(user, mark)| {
             let [position, at, reason] = mark.row();
@@ -123,7 +130,13 @@ impl Revocations {
         }))?;
         let consents = gather(self.consents.drain(..).map(|(user, client, mark)| {
             let [position, at, reason] = mark.row();
-            vec![position, at, reason, Cell::Int(Some(user)), Cell::Int(Some(client))]
+            vec![
+                position,
+                at,
+                reason,
+                Cell::Int(Some(user)),
+                Cell::Int(Some(client)),
+            ]
         }))?;
         let clients = gather(self.clients.drain(..).map(|(client, mark)| {
             let [position, at, reason] = mark.row();
@@ -142,7 +155,11 @@ impl Revocations {
                 &format!("r.user_id = e.owner AND r.client_id = e.client AND {outside}"),
                 consents,
             ),
-            change("client", &format!("r.client_id = e.client AND {outside}"), clients),
+            change(
+                "client",
+                &format!("r.client_id = e.client AND {outside}"),
+                clients,
+            ),
         ])
     }
 }

@@ -150,17 +150,12 @@ impl Worker {
 
     /// Waits for the time given, or for something to do; true when it is time to end.
     async fn rest(&mut self, wait: Option<Duration>) -> bool {
-        let timer = tokio::time::sleep(wait.unwrap_or(POLL));
         let Self { head, stopped, .. } = self;
-        let idle = wait.is_none();
-        tokio::pin!(timer);
-        loop {
-            tokio::select! {
-                ended = stopped.changed() => return ended.is_err() || *stopped.borrow(),
-                // A ledger that is closed announces nothing any more: the timer goes on.
-                Ok(()) = head.changed(), if idle => return false,
-                () = &mut timer => return false,
-            }
+        tokio::select! {
+            ended = stopped.changed() => ended.is_err() || *stopped.borrow(),
+            // A ledger that is closed announces nothing any more: the timer goes on.
+            Ok(()) = head.changed(), if wait.is_none() => false,
+            () = tokio::time::sleep(wait.unwrap_or(POLL)) => false,
         }
     }
 
@@ -203,7 +198,10 @@ impl Worker {
             .filter(|status| status.current && status.lag > 0)
             .filter_map(|status| {
                 let schema = named(&status.name)?.schema();
-                let rests = self.resting.get(schema.name).is_some_and(|(until, _)| now < *until);
+                let rests = self
+                    .resting
+                    .get(schema.name)
+                    .is_some_and(|(until, _)| now < *until);
                 (!rests).then_some(Due {
                     schema,
                     position: status.position,

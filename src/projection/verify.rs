@@ -132,15 +132,19 @@ async fn compare(
         let room = LISTED.saturating_sub(found.differences.len());
         found
             .differences
-            .extend(rows.into_iter().take(room).map(|(id, missing, extra, columns)| Difference {
-                table: schema.name,
-                id,
-                wrong: match (missing, extra) {
-                    (true, _) => Wrong::Missing,
-                    (_, true) => Wrong::Extra,
-                    (false, false) => Wrong::Changed(columns),
-                },
-            }));
+            .extend(
+                rows.into_iter()
+                    .take(room)
+                    .map(|(id, missing, extra, columns)| Difference {
+                        table: schema.name,
+                        id,
+                        wrong: match (missing, extra) {
+                            (true, _) => Wrong::Missing,
+                            (_, true) => Wrong::Extra,
+                            (false, false) => Wrong::Changed(columns),
+                        },
+                    }),
+            );
         if upper == i64::MAX {
             break;
         }

@@ -1,5 +1,5 @@
 //! The bulk build: several readers walk ranges of the ledger, each feeding a fold, each feeding a writer that
-//! COPYs into tables without indexes. The three work at the same time, and every statement is its own short
+//! copies into tables without indexes. The three work at the same time, and every statement is its own short
 //! transaction.
 
 use std::collections::VecDeque;
@@ -132,7 +132,9 @@ impl Bulk {
             .iter()
             .filter_map(|(name, table)| {
                 let columns = named(name)?.schema().column_list();
-                Some(format!("COPY public.{table} ({columns}) FROM STDIN (FORMAT binary)"))
+                Some(format!(
+                    "COPY public.{table} ({columns}) FROM STDIN (FORMAT binary)"
+                ))
             })
             .collect();
         while let Some((place, bytes)) = chunks.recv().await {
@@ -147,11 +149,7 @@ impl Bulk {
     }
 
     /// The aggregates cut into ranges of about the same number of events.
-    async fn ranges(
-        &self,
-        connection: &mut PgConnection,
-        count: u32,
-    ) -> Result<Vec<Range>, ProjectionError> {
+    async fn ranges(&self, connection: &mut PgConnection, count: u32) -> Result<Vec<Range>, ProjectionError> {
         let mut bounds = if self.upto < SMALL {
             Vec::new()
         } else if self.kind == AggregateType::Grant {
