@@ -26,7 +26,13 @@ impl World {
             7..16 => self.user_step(user).await,
             16..24 => self.client_step(client).await,
             24..28 => self.give_consent(user, client).await,
-            28..31 => self.withdraw_consent(user, client).await,
+            28..31 => {
+                let held = self.grants.get(newest).cloned();
+                if let Some((client, subject)) = held.and_then(|held| Some((held.client, held.subject?))) {
+                    self.give_consent(subject, client).await;
+                    self.withdraw_consent(subject, client).await;
+                }
+            }
             31..50 => _ = self.issue_code(user, client).await,
             50..56 => _ = self.issue_alone(client).await,
             _ if self.grants.is_empty() => {}
