@@ -7,18 +7,20 @@
 #[macro_use]
 mod event_macro;
 
-// pub mod app;
-// pub mod bench;
+pub mod app;
+pub mod bench;
 pub mod canonical;
-// pub mod cli;
+pub mod cli;
 pub mod clock;
-// pub mod config;
+pub mod config;
 pub mod credential;
 pub mod crypto;
 pub mod domain;
-// pub mod http;
+pub mod http;
 pub mod ids;
 pub mod ledger;
-// pub mod operations;
-// pub mod postgres;
+pub mod operations;
+pub mod postgres;
 pub mod projection;
+pub mod server;
+pub mod telemetry;

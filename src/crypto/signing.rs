@@ -340,3 +340,12 @@ pub async fn store_private(
         .await?;
     Ok(())
 }
+
+/// Removes a private key that came to no use, or that is retired.
+pub async fn forget_private(pool: &PgPool, id: KeyId) -> Result<(), LedgerError> {
+    sqlx::query("DELETE FROM grantlog.key_material WHERE key_id = $1")
+        .bind(id.0)
+        .execute(pool)
+        .await?;
+    Ok(())
+}

@@ -57,6 +57,8 @@ pub struct Context {
     pub address: Option<IpAddr>,
     /// The caller's user agent, capped.
     pub agent: Option<String>,
+    /// Why, in an administrator's words, where the event itself has no member for it.
+    pub note: Option<String>,
 }
 
 impl Context {
@@ -71,6 +73,7 @@ impl Context {
             trace: None,
             address: None,
             agent: None,
+            note: None,
         }
     }
 
@@ -78,14 +81,13 @@ impl Context {
     pub(super) async fn caller_key(
         &self,
         vault: &Vault,
+        subject: Option<SubjectId>,
         at: Timestamp,
     ) -> Result<Option<std::sync::Arc<DataKey>>, LedgerError> {
         if self.address.is_none() && self.agent.is_none() {
             return Ok(None);
         }
-        Ok(Some(
-            vault.find_or_create(&KeyOwner::network(self.subject, at)).await?,
-        ))
+        Ok(Some(vault.find_or_create(&KeyOwner::network(subject, at)).await?))
     }
 
     /// The metadata of one event, as canonical JSON.
@@ -121,6 +123,7 @@ impl Context {
             caller,
             endpoint: self.endpoint.to_owned(),
             network,
+            note: self.note.clone(),
             request_id: self.request,
             trace_id: self.trace.clone(),
         })?)
@@ -138,6 +141,9 @@ pub struct Metadata {
     pub endpoint: String,
     /// A digest of the caller's network, keyed per month: comparable without decrypting anything.
     pub network: Option<Digest>,
+    /// Why, in an administrator's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// The request.
     pub request_id: RequestId,
     /// The W3C trace id.

@@ -67,3 +67,35 @@ pub async fn is_current(connection: &mut PgConnection) -> Result<bool, sqlx::Err
             .await?;
     Ok(applied.iter().eq(MIGRATIONS.iter().map(|(version, ..)| version)))
 }
+
+/// How the database's schema stands to this build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schema {
+    /// Exactly this build's migrations.
+    Current,
+    /// This many are missing.
+    Behind(usize),
+    /// It has migrations up to this one, which this build does not know.
+    Ahead(i64),
+}
+
+/// How the database's schema stands to this build; a database that was never migrated is behind.
+pub async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
+    const UNDEFINED_TABLE: &str = "42P01";
+    let applied: Result<Vec<i64>, _> =
+        sqlx::query_scalar("SELECT version FROM public._sqlx_migrations WHERE success ORDER BY version")
+            .fetch_all(connection)
+            .await;
+    let applied = match applied {
+        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
+        applied => applied?,
+    };
+    let known = |version: &i64| MIGRATIONS.iter().any(|(known, ..)| known == version);
+    if let Some(unknown) = applied.iter().rev().find(|version| !known(version)) {
+        return Ok(Schema::Ahead(*unknown));
+    }
+    match MIGRATIONS.len() - applied.len() {
+        0 => Ok(Schema::Current),
+        missing => Ok(Schema::Behind(missing)),
+    }
+}

@@ -27,6 +27,7 @@ use crate::clock::{RandomnessUnavailable, Timestamp};
 use crate::crypto::CryptoError;
 use crate::crypto::vault::VaultError;
 use crate::domain::{Decision, LedgerAggregate, LedgerEvent, UnknownEvent};
+use crate::ids::SubjectId;
 
 /// How often a command that loses races is decided again.
 const MAX_ROUNDS: u32 = 12;
@@ -81,8 +82,10 @@ pub struct UnitOfWork<'a> {
     context: &'a Context,
     /// The moment that decisions of this round are made at.
     at: Timestamp,
+    subject: Option<SubjectId>,
     fresh: bool,
     from_cache: bool,
+    concluded: bool,
     rounds: u32,
     loaded: Vec<Expectation>,
     events: Vec<(Expectation, Vec<PendingEvent>)>,
@@ -101,8 +104,10 @@ impl<'a> UnitOfWork<'a> {
             ledger,
             context,
             at: ledger.clock().now(),
+            subject: context.subject,
             fresh: false,
             from_cache: false,
+            concluded: false,
             rounds: 0,
             loaded: Vec::new(),
             events: Vec::new(),
@@ -116,6 +121,22 @@ impl<'a> UnitOfWork<'a> {
         self.at
     }
 
+    /// Names the user that the command is about: the caller's address and agent are sealed under that user's
+    /// key, and are erased with the user.
+    pub fn about(&mut self, subject: Option<SubjectId>) {
+        self.subject = subject.or(self.subject);
+    }
+
+    /// Whether a refusal that was found outside of a decision may be given. False: it rested on cached state;
+    /// load and decide again.
+    pub fn refusal_stands(&mut self) -> Result<bool, LedgerError> {
+        if self.concluded || !self.from_cache {
+            return Ok(true);
+        }
+        self.again()?;
+        Ok(false)
+    }
+
     /// An aggregate as this round sees it. The append will pass only if it has not moved by then.
     pub async fn load<A: LedgerAggregate>(&mut self, id: Uuid) -> Result<Loaded<A>, LedgerError> {
         let cached = self.ledger.inner.cache.get::<A>(id);
@@ -125,7 +146,7 @@ impl<'a> UnitOfWork<'a> {
                 Loaded { id, sequence, state }
             }
             cached => {
-                let loaded = load::advance(self.ledger.pool(), id, cached.unwrap_or_default()).await?;
+                let loaded = load::advance(&self.ledger.inner.reader, id, cached.unwrap_or_default()).await?;
                 if loaded.exists() {
                     self.ledger
                         .inner
@@ -214,6 +235,7 @@ impl<'a> UnitOfWork<'a> {
         let command = self.command().await?;
         match self.ledger.append(command, Priority::Normal).await {
             Ok(appended) => {
+                self.concluded = true;
                 if !events.is_empty() {
                     self.keep(on, events);
                 }
@@ -270,7 +292,7 @@ impl<'a> UnitOfWork<'a> {
 
     async fn command(&mut self) -> Result<Command, LedgerError> {
         let vault = self.ledger.vault();
-        let key = self.context.caller_key(vault, self.at).await?;
+        let key = self.context.caller_key(vault, self.subject, self.at).await?;
         let mut events = Vec::new();
         for (base, pending) in self.events.drain(..) {
             for (offset, event) in (1..).zip(pending) {

@@ -7,7 +7,7 @@ use super::Progress;
 use super::account::Account;
 use super::command::output;
 use super::error::PostgresError;
-use super::home::{Home, make_private};
+use super::home::{Home, make_private, scratch_name};
 use super::search::Binaries;
 
 /// What a cluster directory holds.
@@ -62,10 +62,7 @@ pub(crate) async fn ensure(
         binaries.version,
         cluster.display()
     ));
-    let scratch = home.path().join("cluster.new");
-    if scratch.exists() {
-        fs::remove_dir_all(&scratch).map_err(PostgresError::file("remove", &scratch))?;
-    }
+    let scratch = scratch_name(home.path(), "cluster.new");
     make_private(&scratch, account)?;
     // Not every system has the locale C.UTF-8; initdb finds out before it writes anything.
     if let Err(error) = initdb(&scratch, account, binaries, "C.UTF-8").await {

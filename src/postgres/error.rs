@@ -123,8 +123,8 @@ pub enum PostgresError {
         /// For how long we have waited.
         waited: u64,
     },
-    /// A running server offers no Unix socket.
-    #[error("the PostgreSQL that already serves {} has no Unix socket; stop it and try again", cluster.display())]
+    /// A server that we did not start offers no Unix socket, or one at another place than its predecessor.
+    #[error("the PostgreSQL that already serves {} has no Unix socket where one is expected; stop it and try again", cluster.display())]
     NoSocket {
         /// The cluster.
         cluster: PathBuf,

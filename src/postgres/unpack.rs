@@ -10,6 +10,29 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::error::PostgresError;
 
+/// A package for one platform.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    /// The operating system and the architecture, as Rust calls them.
+    pub(crate) system: (&'static str, &'static str),
+    /// The platform, as the package's registry calls it.
+    pub(crate) platform: &'static str,
+    /// In base64.
+    pub(crate) checksum: &'static str,
+}
+
+/// The package for this platform.
+pub(crate) fn pinned(pins: &'static [Pin], client: &str) -> Result<&'static Pin, PostgresError> {
+    let here = (std::env::consts::OS, std::env::consts::ARCH);
+    pins.iter().find(|pin| pin.system == here).ok_or_else(|| {
+        let detail = format!("there is no package of PostgreSQL for {} on {}", here.0, here.1);
+        PostgresError::Tool {
+            program: client.to_owned(),
+            detail,
+        }
+    })
+}
+
 /// Refuses a file whose checksum is not the pinned one.
 pub(crate) fn verify(file: &Path, algorithm: &'static Algorithm, pinned: &str) -> Result<(), PostgresError> {
     let content = fs::read(file).map_err(PostgresError::file("read", file))?;

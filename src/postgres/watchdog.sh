@@ -1,6 +1,6 @@
 # Stops a PostgreSQL server when the process that supervises it ends, however it ends.
 #
-# Usage: sh watchdog.sh CLUSTER, with the read end of a pipe as standard input whose only write end is in the
+# Its argument is the cluster's directory. It needs the read end of a pipe as standard input whose only write end is in the
 # supervisor. Every line names the current postmaster's process id; the end of the input is the end of the
 # supervisor, or its wish to stop.
 trap '' HUP INT TERM

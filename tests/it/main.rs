@@ -1,3 +1,20 @@
-//! The integration tests, in one binary.
+//! The integration tests: real Postgres, real HTTP, names that are claims.
 
+mod authorize;
+mod code;
+mod command_line;
+mod configuration;
+mod crashes;
+mod cross_origin;
+mod documents;
+mod embedded_postgres;
+mod faults;
+mod flow;
+mod grant_properties;
+mod harness;
+mod ledger;
 mod projection;
+mod races;
+mod secrets;
+mod stock_client;
+mod token;

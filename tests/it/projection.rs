@@ -32,7 +32,7 @@ struct TestDatabase {
 }
 
 async fn database() -> TestDatabase {
-    let url = std::env::var("GRANTLOG_TEST_DATABASE_URL").expect("GRANTLOG_TEST_DATABASE_URL names a server");
+    let url = crate::harness::server_url("postgres", "postgres").await;
     let server: PgConnectOptions = url.parse().unwrap();
     let name = format!("h2_{}", Randomness::default().uuid().unwrap().simple());
     let mut connection = server.connect().await.unwrap();

@@ -1,0 +1,107 @@
+//! The server's state, shared by all requests.
+
+use std::sync::Arc;
+
+use crate::clock::{Clock, Randomness};
+use crate::config::Settings;
+use crate::crypto::master::MasterKey;
+use crate::crypto::password::Hasher;
+use crate::crypto::signing::SigningKeys;
+use crate::crypto::vault::Vault;
+use crate::http::client_auth::SecretCache;
+use crate::http::limits::Limits;
+use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
+use crate::operations::{OperationError, Operations};
+
+/// The server's state. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+/// What the server is made of.
+pub struct Parts {
+    /// The configuration.
+    pub settings: Settings,
+    /// The ledger.
+    pub ledger: Ledger,
+    /// Administration and look-ups.
+    pub operations: Operations,
+    /// The signing keys.
+    pub keys: SigningKeys,
+    /// Counts of failures and requests.
+    pub limits: Limits,
+    /// Client secrets that verified.
+    pub secrets: SecretCache,
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The database cannot be reached.
+    #[error("the database cannot be reached: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The ledger does not work.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The first keys could not be made.
+    #[error(transparent)]
+    Operation(#[from] OperationError),
+    /// Encryption does not work.
+    #[error(transparent)]
+    Crypto(#[from] crate::crypto::CryptoError),
+}
+
+impl std::ops::Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
+impl App {
+    /// Connects, makes the first signing keys where there are none, and is ready to serve.
+    pub async fn open(settings: Settings, master: MasterKey, clock: Clock) -> Result<Self, StartError> {
+        let master = Arc::new(master);
+        let operations = open_operations(&settings, Arc::clone(&master), clock).await?;
+        let ledger = operations.ledger.clone();
+        let context = Context::local(
+            ledger.random().uuid().map_err(LedgerError::from)?,
+            Actor::System,
+            "start",
+        );
+        operations.ensure_signing_keys(&context).await?;
+        let keys = SigningKeys::open(&ledger, master).await?;
+        Ok(Self(Arc::new(Parts {
+            limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
+            secrets: SecretCache::default(),
+            settings,
+            ledger,
+            operations,
+            keys,
+        })))
+    }
+}
+
+/// Opens what administration works with, without the keys and limits that serving needs.
+pub async fn open_operations(
+    settings: &Settings,
+    master: Arc<MasterKey>,
+    clock: Clock,
+) -> Result<Operations, StartError> {
+    let random = Randomness::default();
+    let options = LedgerOptions {
+        database: settings.database_url.parse()?,
+        max_connections: settings.database_connections,
+        cached_aggregates: settings.cached_aggregates,
+        refusals_per_minute: settings.refusals_per_minute,
+    };
+    let pool = reading_pool(&options);
+    let keys_pool = match &settings.keys_database_url {
+        Some(url) => sqlx::PgPool::connect_lazy_with(url.parse()?),
+        None => pool.clone(),
+    };
+    let vault = Vault::new(master, random.clone(), keys_pool);
+    let ledger = Ledger::open(&options, pool, vault, clock, random.clone()).await?;
+    let hasher = Hasher::new(settings.hashing_threads, random)?;
+    Ok(Operations { ledger, hasher })
+}

@@ -1,0 +1,181 @@
+//! `grantlog audit`: the ledger's events, in order.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::arguments::{Connection, Json};
+use super::grant::event_json;
+use super::output;
+use super::session::Session;
+use crate::crypto::vault::{KeyOwner, Place};
+use crate::ids::SubjectId;
+use crate::ledger::{Caller, LANE, Ledger, Metadata, StoredEvent};
+
+/// How often the ledger is looked at for more.
+const POLL: Duration = Duration::from_millis(250);
+/// Events read at once.
+const PAGE: u32 = 500;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Print events with their circumstances; without --from the last ones
+    Tail(Tail),
+}
+
+/// Options of `tail`.
+#[derive(Args)]
+pub(super) struct Tail {
+    /// Go on with what is appended
+    #[arg(long, short)]
+    follow: bool,
+    /// Begin with this position
+    #[arg(long, value_name = "POSITION")]
+    from: Option<i64>,
+    /// How many of the last events
+    #[arg(long, default_value_t = 20, conflicts_with = "from")]
+    lines: i64,
+    /// Decrypt the callers' addresses and user agents
+    #[arg(long)]
+    reveal: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
+    let Command::Tail(tail) = command;
+    let session = Session::open(connection).await?;
+    let printed = print(&session, &tail).await;
+    session.close().await;
+    printed
+}
+
+async fn print(session: &Session, tail: &Tail) -> anyhow::Result<()> {
+    let mut after = match tail.from {
+        Some(from) => from.saturating_sub(1),
+        None => head(session.ledger()).await? - tail.lines.max(0),
+    };
+    loop {
+        let events = session.operations.events_after(after, PAGE).await?;
+        for event in &events {
+            print_event(session.ledger(), event, tail).await?;
+            after = event.position;
+        }
+        if events.is_empty() {
+            if !tail.follow {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}
+
+async fn head(ledger: &Ledger) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
+        .bind(LANE)
+        .fetch_one(ledger.pool())
+        .await
+}
+
+async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyhow::Result<()> {
+    let caller = if tail.reveal {
+        reveal(ledger, event).await?
+    } else {
+        None
+    };
+    if tail.output.json {
+        let mut document = event_json(event)?;
+        if let (Some(members), Some(caller)) = (document.as_object_mut(), caller) {
+            members.insert("caller".to_owned(), json!(caller));
+        }
+        return output::json_line(&document);
+    }
+    let metadata = metadata(event)?;
+    let mut text = format!(
+        "{:>8}  {}  {:<24} {} {}/{}  {}  {}  {}",
+        event.position,
+        output::moment(event.recorded_at),
+        event.event_type,
+        event.aggregate_type,
+        event.aggregate_id,
+        event.sequence,
+        metadata.actor,
+        metadata.endpoint,
+        metadata.request_id,
+    );
+    if let Some(note) = &metadata.note {
+        text = format!("{text}  \"{}\"", output::visible(note));
+    }
+    if let Some(Caller { address, agent }) = caller {
+        let address = address.map(|address| address.to_string());
+        let agent = output::visible(&agent.unwrap_or_default());
+        let address = address.unwrap_or_default();
+        text = format!("{text}  from {address} {agent}");
+    }
+    output::line(&text)
+}
+
+fn metadata(event: &StoredEvent) -> anyhow::Result<Metadata> {
+    serde_json::from_str(&event.metadata).context("an event's metadata cannot be read")
+}
+
+/// The caller's address and agent; none where there is none, or the key to it is destroyed.
+async fn reveal(ledger: &Ledger, event: &StoredEvent) -> anyhow::Result<Option<Caller>> {
+    let metadata = metadata(event)?;
+    let Some(sealed) = &metadata.caller else {
+        return Ok(None);
+    };
+    let place = Place {
+        aggregate_type: &event.aggregate_type,
+        aggregate_id: event.aggregate_id,
+        event_type: &event.event_type,
+        field: "metadata.caller",
+    };
+    for subject in subjects(ledger, event, &metadata).await? {
+        let owner = KeyOwner::network(subject, event.recorded_at);
+        let Some(key) = ledger.vault().find(&owner).await? else {
+            continue;
+        };
+        // Under another subject's key it does not open, which is how the right one is found.
+        if let Ok(plain) = key.open(&place, sealed) {
+            return Ok(serde_json::from_str(&plain).ok());
+        }
+    }
+    Ok(None)
+}
+
+/// Whose network data it may be: the actor's, the one that the event or its grant names, or nobody's.
+async fn subjects(
+    ledger: &Ledger,
+    event: &StoredEvent,
+    metadata: &Metadata,
+) -> anyhow::Result<Vec<Option<SubjectId>>> {
+    let parse = |text: &str| Uuid::try_parse(text).ok().map(SubjectId);
+    let mut subjects = vec![None];
+    subjects.extend(metadata.actor.strip_prefix("user:").map(parse));
+    let payload: Value = serde_json::from_str(&event.payload)?;
+    subjects.extend(payload.get("subject").and_then(Value::as_str).map(parse));
+    match event.aggregate_type.as_str() {
+        "user" => subjects.push(Some(SubjectId(event.aggregate_id))),
+        "grant" | "session" => {
+            // Only their first event names the user.
+            let first: Option<String> = sqlx::query_scalar(
+                "SELECT payload->>'subject' FROM grantlog.ledger \
+                 WHERE lane = $1 AND aggregate_type = $2 AND aggregate_id = $3 AND sequence = 1",
+            )
+            .bind(LANE)
+            .bind(&event.aggregate_type)
+            .bind(event.aggregate_id)
+            .fetch_optional(ledger.pool())
+            .await?
+            .flatten();
+            subjects.extend(first.as_deref().map(parse));
+        }
+        _ => {}
+    }
+    Ok(subjects)
+}

@@ -1,0 +1,351 @@
+//! `grantlog client`.
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::arguments::{Confirmation, Connection, Json, Page};
+use super::client_input::Members;
+use super::session::Session;
+use super::{output, prompt};
+use crate::domain::client::{Approval, Client, ClientCommand, Registration};
+use crate::ids::ClientKey;
+use crate::operations::client::CreatedClient;
+use crate::operations::describe;
+use crate::operations::list::Listed;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Register a client; its secret is shown this once
+    Create(Members),
+    /// List clients in the order of their registration
+    List {
+        #[command(flatten)]
+        page: Page,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Show a client
+    Show {
+        /// The client's id
+        client: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Change members of a client's metadata (JSON merge patch, RFC 7396); the others stay
+    Update {
+        /// The client's id
+        client: String,
+        #[command(flatten)]
+        members: Members,
+    },
+    /// Block a client until it is reinstated; its tokens are not active meanwhile
+    Suspend(WithReason),
+    /// Unblock a suspended client
+    Reinstate(MayHaveReason),
+    /// Block a client for good
+    Revoke {
+        #[command(flatten)]
+        target: WithReason,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+    /// Add a secret, shown this once; the ones before end after an overlap
+    RotateSecret {
+        #[command(flatten)]
+        target: MayHaveReason,
+        /// Seconds that the old secrets are still accepted
+        #[arg(long, default_value_t = 0)]
+        overlap: u32,
+    },
+    /// Let a client use a restricted scope
+    ApproveScope(WithScope),
+    /// Refuse a client a restricted scope
+    RejectScope(WithScope),
+    /// Take back an approval
+    WithdrawScope(WithScope),
+}
+
+/// A client and why.
+#[derive(Args)]
+pub(super) struct WithReason {
+    /// The client's id
+    client: String,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// A client and perhaps why.
+#[derive(Args)]
+pub(super) struct MayHaveReason {
+    /// The client's id
+    client: String,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// A client, a scope and why.
+#[derive(Args)]
+pub(super) struct WithScope {
+    /// The client's id
+    client: String,
+    /// The scope
+    scope: String,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    output: Json,
+}
+
+pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
+    if let Command::Create(members) = command {
+        return create(connection, members).await;
+    }
+    let session = Session::open(connection).await?;
+    administer(&session, command).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn create(connection: &Connection, members: Members) -> anyhow::Result<()> {
+    // Input first: a mistake in it needs no database.
+    let registration = describe::parse(Value::Object(members.read()?))?;
+    let chosen = registration.client_secret.clone();
+    let session = Session::open(connection).await?;
+    let context = session.context("client create")?;
+    let created = session.operations.create_client(&context, registration).await?;
+    show_created(&session, created, chosen, members.wants_json()).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Create(_) => Ok(()),
+        Command::List { page, output } => list(session, page, output).await,
+        Command::Show { client, output } => {
+            let key = find(session, &client).await?;
+            show(session, key, output.json).await
+        }
+        Command::Update { client, members } => {
+            let key = find(session, &client).await?;
+            let registration = registration(session, key).await?;
+            let metadata = describe::merge(&registration.metadata, members.read()?)?;
+            let context = session.context("client update")?;
+            session.operations.update_client(&context, key, metadata).await?;
+            show(session, key, members.wants_json()).await
+        }
+        Command::Suspend(target) => {
+            let WithReason {
+                client,
+                reason,
+                output,
+            } = target;
+            let command = ClientCommand::Suspend { reason };
+            apply(session, "client suspend", &client, &command, output).await
+        }
+        Command::Reinstate(target) => reinstate(session, target).await,
+        Command::Revoke { target, confirmation } => {
+            let WithReason {
+                client,
+                reason,
+                output,
+            } = target;
+            prompt::confirm(
+                confirmation,
+                &format!("Revoke {} for good?", output::visible(&client)),
+            )?;
+            let command = ClientCommand::Revoke { reason };
+            apply(session, "client revoke", &client, &command, output).await
+        }
+        Command::RotateSecret { target, overlap } => rotate(session, target, overlap).await,
+        Command::ApproveScope(target) => {
+            approval(session, "client approve-scope", target, Approval::Approved).await
+        }
+        Command::RejectScope(target) => {
+            approval(session, "client reject-scope", target, Approval::Rejected).await
+        }
+        Command::WithdrawScope(target) => {
+            approval(session, "client withdraw-scope", target, Approval::Withdrawn).await
+        }
+    }
+}
+
+/// The client of that name, which must exist.
+pub(super) async fn find(session: &Session, client_id: &str) -> anyhow::Result<ClientKey> {
+    let key = session.operations.find_client(client_id).await?;
+    let key = key.with_context(|| format!("there is no client {client_id}"))?;
+    // A UUID is looked up nowhere: whether it is a client's is only known from its events.
+    if !session.operations.load::<Client>(key.0).await?.exists() {
+        bail!("there is no client {client_id}");
+    }
+    Ok(key)
+}
+
+async fn registration(session: &Session, key: ClientKey) -> anyhow::Result<Registration> {
+    let client = session.operations.load::<Client>(key.0).await?;
+    client.registration.clone().context("there is no such client")
+}
+
+/// RFC 7591 §3.2.1: the answer states all registered metadata, and the secret.
+async fn show_created(
+    session: &Session,
+    created: CreatedClient,
+    chosen: Option<String>,
+    as_json: bool,
+) -> anyhow::Result<()> {
+    let CreatedClient {
+        key,
+        client_id,
+        client_secret,
+    } = created;
+    if !as_json {
+        output::line(&format!("client_id      {client_id}"))?;
+        return match client_secret {
+            Some(secret) => output::line(&format!(
+                "client_secret  {secret}\n\nThe secret is shown this once: only its digest is stored."
+            )),
+            None => Ok(()),
+        };
+    }
+    let mut document = describe::document(&registration(session, key).await?.metadata);
+    document.insert("client_id".to_owned(), json!(client_id));
+    let issued_at = session.ledger().clock().now().timestamp();
+    document.insert("client_id_issued_at".to_owned(), json!(issued_at));
+    if let Some(secret) = client_secret.or(chosen) {
+        document.insert("client_secret".to_owned(), json!(secret));
+        document.insert("client_secret_expires_at".to_owned(), json!(0));
+    }
+    output::json(&document)
+}
+
+async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
+    let document = describe::client(&registration(session, key).await?);
+    if as_json {
+        return output::json(&document);
+    }
+    for (name, value) in document {
+        let text = match value {
+            Value::String(text) => text,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                value.to_string()
+            }
+        };
+        output::line(&format!("{name:<28} {}", output::visible(&text)))?;
+    }
+    Ok(())
+}
+
+async fn list(session: &Session, page: Page, output: Json) -> anyhow::Result<()> {
+    let clients = session.operations.list::<Client>(page.after, page.limit).await?;
+    if output.json {
+        let documents = clients.iter().filter_map(|listed| {
+            let mut document = describe::client(listed.loaded.registration.as_ref()?);
+            document.insert("position".to_owned(), json!(listed.position));
+            document.insert("created_at".to_owned(), json!(listed.created_at));
+            Some(document)
+        });
+        return output::json(&documents.collect::<Vec<_>>());
+    }
+    let rows: Vec<_> = clients.iter().filter_map(row).collect();
+    output::table(
+        ["POSITION", "CREATED", "STANDING", "KIND", "CLIENT ID", "NAME"],
+        &rows,
+    )
+}
+
+fn row(listed: &Listed<Client>) -> Option<[String; 6]> {
+    let registration = listed.loaded.registration.as_ref()?;
+    let kind = if registration.metadata.is_public() {
+        "public"
+    } else {
+        "confidential"
+    };
+    Some([
+        listed.position.to_string(),
+        output::moment(listed.created_at),
+        format!("{:?}", registration.standing).to_lowercase(),
+        kind.to_owned(),
+        registration.client_id.clone(),
+        registration.metadata.client_name.clone(),
+    ])
+}
+
+async fn apply(
+    session: &Session,
+    name: &'static str,
+    client: &str,
+    command: &ClientCommand,
+    output: Json,
+) -> anyhow::Result<()> {
+    let key = find(session, client).await?;
+    let context = session.context(name)?;
+    session.operations.command_client(&context, key, command).await?;
+    done(session, key, output).await
+}
+
+/// What the client is now, in a line or as JSON.
+async fn done(session: &Session, key: ClientKey, output: Json) -> anyhow::Result<()> {
+    if output.json {
+        return show(session, key, true).await;
+    }
+    let registration = registration(session, key).await?;
+    let standing = format!("{:?}", registration.standing).to_lowercase();
+    output::line(&format!(
+        "{} is {standing}",
+        output::visible(&registration.client_id)
+    ))
+}
+
+async fn reinstate(session: &Session, target: MayHaveReason) -> anyhow::Result<()> {
+    let key = find(session, &target.client).await?;
+    let context = session.context_with("client reinstate", target.reason.as_deref())?;
+    session
+        .operations
+        .command_client(&context, key, &ClientCommand::Reinstate)
+        .await?;
+    done(session, key, target.output).await
+}
+
+async fn rotate(session: &Session, target: MayHaveReason, overlap: u32) -> anyhow::Result<()> {
+    let key = find(session, &target.client).await?;
+    let context = session.context_with("client rotate-secret", target.reason.as_deref())?;
+    let secret = session
+        .operations
+        .rotate_client_secret(&context, key, overlap)
+        .await?;
+    let client_id = registration(session, key).await?.client_id;
+    if target.output.json {
+        return output::json(&json!({
+            "client_id": client_id, "client_secret": secret, "client_secret_expires_at": 0,
+            "old_secrets_end_in": overlap,
+        }));
+    }
+    output::line(&format!(
+        "client_secret  {secret}\n\nThe secret is shown this once. The ones before end in {overlap} seconds."
+    ))
+}
+
+async fn approval(
+    session: &Session,
+    name: &'static str,
+    target: WithScope,
+    step: Approval,
+) -> anyhow::Result<()> {
+    let WithScope {
+        client,
+        scope,
+        reason,
+        output,
+    } = target;
+    let command = ClientCommand::Approval { scope, step, reason };
+    apply(session, name, &client, &command, output).await
+}

@@ -1,0 +1,117 @@
+//! What describes a client on the command line: RFC 7591 metadata as JSON, flags for the common members, or both
+//! (the flags win).
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help texts, where backticks would stand"
+)]
+
+use std::io::Read;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::{Map, Value, json};
+
+/// Members that have a flag.
+#[derive(Args, Debug)]
+pub(super) struct Members {
+    /// Read RFC 7591 metadata from FILE (- is standard input), and print JSON. Without FILE: print JSON
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "")]
+    json: Option<String>,
+    /// The name that users are shown
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Where codes may be sent (repeat for several)
+    #[arg(long = "redirect-uri", value_name = "URI")]
+    redirect_uris: Vec<String>,
+    /// A grant type that it may use: authorization_code, refresh_token, client_credentials, password (repeat)
+    #[arg(long = "grant-type", value_name = "TYPE")]
+    grant_types: Vec<String>,
+    /// The scopes that it may ask for, separated by spaces
+    #[arg(long, value_name = "SCOPES")]
+    scope: Option<String>,
+    /// What a request without a scope asks for
+    #[arg(long, value_name = "SCOPES")]
+    default_scopes: Option<String>,
+    /// How it authenticates: client_secret_basic, client_secret_post, any, none
+    #[arg(long, value_name = "METHOD")]
+    auth_method: Option<String>,
+    /// It keeps no secret (the same as --auth-method none)
+    #[arg(long, conflicts_with = "auth_method")]
+    public: bool,
+    /// A browser origin that may call the endpoints (repeat)
+    #[arg(long = "allowed-origin", value_name = "ORIGIN")]
+    allowed_origins: Vec<String>,
+    /// The audience of its access tokens (repeat)
+    #[arg(long, value_name = "AUDIENCE")]
+    audience: Vec<String>,
+    /// As a resource server: an audience whose tokens it may introspect (repeat)
+    #[arg(long, value_name = "AUDIENCE")]
+    introspects: Vec<String>,
+}
+
+impl Members {
+    /// Whether the answer is for a machine.
+    pub(super) fn wants_json(&self) -> bool {
+        self.json.is_some()
+    }
+
+    /// The members that were given.
+    pub(super) fn read(&self) -> anyhow::Result<Map<String, Value>> {
+        let mut members = match self.json.as_deref() {
+            None | Some("") => Map::new(),
+            Some(file) => read_object(file)?,
+        };
+        let mut set = |name: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                members.insert(name.to_owned(), value);
+            }
+        };
+        let list = |values: &[String]| (!values.is_empty()).then(|| json!(values));
+        set("client_name", self.name.as_ref().map(|name| json!(name)));
+        set("redirect_uris", list(&self.redirect_uris));
+        set("grant_types", list(&self.grant_types));
+        set("scope", self.scope.as_ref().map(|scope| json!(scope)));
+        set(
+            "default_scopes",
+            self.default_scopes.as_ref().map(|scope| json!(scope)),
+        );
+        let method = if self.public {
+            Some("none")
+        } else {
+            self.auth_method.as_deref()
+        };
+        set("token_endpoint_auth_method", method.map(|method| json!(method)));
+        set("allowed_origins", list(&self.allowed_origins));
+        set("audience", list(&self.audience));
+        set("introspects", list(&self.introspects));
+        if members.is_empty() {
+            bail!("nothing is said of the client: give --json FILE, or flags such as --name");
+        }
+        Ok(members)
+    }
+}
+
+/// A JSON object from a file, or from standard input.
+fn read_object(file: &str) -> anyhow::Result<Map<String, Value>> {
+    let text = if file == "-" {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text)?;
+        text
+    } else {
+        std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?
+    };
+    // Not the parser's own words with the text: it may hold a secret.
+    let parsed: Value = serde_json::from_str(&text).map_err(|error| {
+        anyhow::anyhow!(
+            "{file}: not JSON, line {} column {}",
+            error.line(),
+            error.column()
+        )
+    })?;
+    match parsed {
+        Value::Object(members) => Ok(members),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            bail!("{file}: not a JSON object")
+        }
+    }
+}

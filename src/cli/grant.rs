@@ -1,0 +1,283 @@
+//! `grantlog grant`: a grant's whole life, found by its id or by any credential that came of it.
+
+use anyhow::{Context as _, bail};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::DateTime;
+use clap::Subcommand;
+use cqrs_es::Aggregate;
+use serde_json::{Value, json, value::RawValue};
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::arguments::{Confirmation, Connection, Json};
+use super::session::Session;
+use super::{output, prompt};
+use crate::clock::Timestamp;
+use crate::credential::{self, Kind, Presented};
+use crate::crypto::master::AddressKey;
+use crate::domain::LedgerEvent;
+use crate::domain::grant::{Grant, GrantEvent};
+use crate::domain::value::Digest;
+use crate::ids::GrantId;
+use crate::ledger::{Metadata, StoredEvent};
+
+/// What to do.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Show a grant's events and state
+    Show {
+        /// The grant's id, or an authorization code, refresh token or access token of it; - reads it from
+        /// standard input, where other processes do not see it
+        grant: String,
+        /// As it was then (RFC 3339)
+        #[arg(long, value_name = "TIME", value_parser = moment)]
+        at: Option<Timestamp>,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// End a grant and everything that came of it
+    Revoke {
+        /// As for show
+        grant: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    DateTime::parse_from_rfc3339(text)
+        .map(|at| at.to_utc())
+        .map_err(|_| "it is not a moment such as 2026-11-05T14:02:07Z".to_owned())
+}
+
+pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
+    let session = Session::open(connection).await?;
+    match command {
+        Command::Show { grant, at, output } => show(&session, grant, at, output).await?,
+        Command::Revoke {
+            grant,
+            reason,
+            confirmation,
+            output,
+        } => {
+            let found = Found::parse(&session, grant)?;
+            prompt::confirm(confirmation, "Revoke the grant and all its tokens?")?;
+            let context = session.context_with("grant revoke", Some(&reason))?;
+            session.operations.revoke_grant(&context, found.grant).await?;
+            if output.json {
+                output::json(&json!({"grant": found.grant, "state": "revoked"}))?;
+            } else {
+                output::line(&format!("grant {} is revoked", found.grant))?;
+            }
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+/// The grant that was named, and what was pasted. The text itself is gone.
+struct Found {
+    grant: GrantId,
+    credential: Option<(Kind, Presented)>,
+}
+
+impl Found {
+    fn parse(session: &Session, text: String) -> anyhow::Result<Self> {
+        let text = Zeroizing::new(if text == "-" { prompt::first_line()? } else { text });
+        let text = text.trim();
+        if let Ok(grant) = Uuid::try_parse(text) {
+            return Ok(Self {
+                grant: GrantId(grant),
+                credential: None,
+            });
+        }
+        let parsed = parse_credential(session.ledger().vault().master().address_key(), text);
+        // What was pasted is not repeated: it may be good.
+        let (kind, presented) = parsed.context(
+            "this is neither a grant's id nor a credential of this server (an authorization code, refresh token \
+             or access token)",
+        )?;
+        Ok(Self {
+            grant: presented.address.grant,
+            credential: Some((kind, presented)),
+        })
+    }
+
+    /// What the pasted credential is, in words.
+    fn describe(&self, events: &[StoredEvent], grant: &Grant) -> anyhow::Result<Option<Value>> {
+        let Some((kind, presented)) = &self.credential else {
+            return Ok(None);
+        };
+        let sequence = presented.address.sequence;
+        let issuing = events.iter().find(|event| event.sequence == i64::from(sequence));
+        let event = issuing.map(decode).transpose()?;
+        let what = match kind {
+            Kind::Code => "authorization code",
+            Kind::Refresh => "refresh token",
+            Kind::TokenId => "access token",
+        };
+        let authentic = event
+            .and_then(|event| digest(*kind, &event))
+            .is_some_and(|digest| digest.matches(&presented.digest));
+        let live = authentic
+            && match kind {
+                Kind::Code => grant.family.as_ref().is_some_and(|family| {
+                    family.revoked.is_none() && family.code.as_ref().is_some_and(|code| !code.redeemed)
+                }),
+                Kind::Refresh => grant.family.as_ref().is_some_and(|family| {
+                    let current = family.refresh.as_ref().map(|refresh| refresh.current.sequence);
+                    family.revoked.is_none() && current == Some(sequence)
+                }),
+                Kind::TokenId => grant.access_at(sequence).is_some(),
+            };
+        Ok(Some(json!({
+            "kind": what, "issued_at_sequence": sequence, "authentic": authentic, "usable_unless_expired": live,
+        })))
+    }
+}
+
+/// A code, a refresh token, or a JWT by its `jti`, whose signature is not asked for: the digest will tell.
+fn parse_credential(key: &AddressKey, text: &str) -> Option<(Kind, Presented)> {
+    for kind in [Kind::Code, Kind::Refresh] {
+        if let Some(presented) = credential::parse(kind, key, text) {
+            return Some((kind, presented));
+        }
+    }
+    let claims = text.split('.').nth(1)?;
+    let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()?;
+    let jti = claims.get("jti")?.as_str()?;
+    Some((Kind::TokenId, credential::parse(Kind::TokenId, key, jti)?))
+}
+
+fn decode(event: &StoredEvent) -> anyhow::Result<GrantEvent> {
+    Ok(GrantEvent::decode(
+        &event.event_type,
+        event.event_version,
+        &event.payload,
+    )?)
+}
+
+/// The digest of the credential of that kind that an event issued.
+fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
+    let (code, access, refresh) = match event {
+        GrantEvent::CodeIssued(event) => (Some(event.digest), None, None),
+        GrantEvent::TokenIssued(event) => (None, Some(event.access), event.refresh),
+        GrantEvent::RefreshRotated(event) => (None, Some(event.access), Some(event.refresh)),
+        GrantEvent::RefreshRetried(event) => (None, Some(event.access), Some(event.refresh)),
+        GrantEvent::CodeRedeemed(_)
+        | GrantEvent::CodeReplayed(_)
+        | GrantEvent::RefreshReplayed(_)
+        | GrantEvent::TokenRevoked(_) => (None, None, None),
+    };
+    match kind {
+        Kind::Code => code,
+        Kind::Refresh => refresh.map(|token| token.digest),
+        Kind::TokenId => access.map(|token| token.digest),
+    }
+}
+
+async fn show(session: &Session, grant: String, at: Option<Timestamp>, output: Json) -> anyhow::Result<()> {
+    let found = Found::parse(session, grant)?;
+    let mut events = session.operations.grant_events(found.grant).await?;
+    if let Some(at) = at {
+        events.retain(|event| event.recorded_at <= at);
+    }
+    if events.is_empty() {
+        bail!(
+            "there is no grant {}{}",
+            found.grant,
+            if at.is_some() { " at that moment" } else { "" }
+        );
+    }
+    let mut state = Grant::default();
+    for event in &events {
+        state.apply(decode(event)?);
+    }
+    let credential = found.describe(&events, &state)?;
+    if output.json {
+        let events: Vec<Value> = events.iter().map(event_json).collect::<anyhow::Result<_>>()?;
+        return output::json(&json!({
+            "grant": found.grant, "credential": credential, "state": state.family, "events": events,
+        }));
+    }
+    output::line(&format!("grant {}", found.grant))?;
+    print_state(&state, credential.as_ref())?;
+    let rows: Vec<_> = events.iter().map(row).collect::<anyhow::Result<_>>()?;
+    output::line("")?;
+    output::table(
+        ["POSITION", "RECORDED", "SEQ", "EVENT", "ACTOR", "REQUEST"],
+        &rows,
+    )
+}
+
+fn print_state(state: &Grant, credential: Option<&Value>) -> anyhow::Result<()> {
+    let Some(family) = state.family.as_deref() else {
+        return Ok(());
+    };
+    let standing = match family.revoked {
+        Some(reason) => format!("revoked ({})", reason.name()),
+        None => format!("stands until {}", output::moment(family.expires_at)),
+    };
+    let subject = family
+        .subject
+        .map_or_else(|| "none".to_owned(), |subject| subject.to_string());
+    for (name, value) in [
+        ("state", standing),
+        ("client", family.client.to_string()),
+        ("user", subject),
+        ("flow", family.flow.name().to_owned()),
+        ("scope", family.scope.to_string()),
+    ] {
+        output::line(&format!("{name:<10} {value}"))?;
+    }
+    if let Some(refresh) = &family.refresh {
+        output::line(&format!(
+            "{:<10} generation {}",
+            "refresh", refresh.current.number
+        ))?;
+    }
+    let Some(credential) = credential else {
+        return Ok(());
+    };
+    let is = |name: &str| credential.get(name) == Some(&Value::Bool(true));
+    let words = match (is("authentic"), is("usable_unless_expired")) {
+        (false, _) => "NOT authentic: this grant never issued it",
+        (true, true) => "authentic, usable unless it has expired",
+        (true, false) => "authentic, no longer usable",
+    };
+    let kind = credential.get("kind").and_then(Value::as_str).unwrap_or_default();
+    output::line(&format!("{:<10} {kind}: {words}", "pasted"))
+}
+
+fn metadata(event: &StoredEvent) -> anyhow::Result<Metadata> {
+    serde_json::from_str(&event.metadata).context("an event's metadata cannot be read")
+}
+
+fn row(event: &StoredEvent) -> anyhow::Result<[String; 6]> {
+    let metadata = metadata(event)?;
+    Ok([
+        event.position.to_string(),
+        output::moment(event.recorded_at),
+        event.sequence.to_string(),
+        event.event_type.clone(),
+        metadata.actor,
+        metadata.request_id.to_string(),
+    ])
+}
+
+/// An event as JSON: payload and metadata as they stand in the ledger.
+pub(super) fn event_json(event: &StoredEvent) -> anyhow::Result<Value> {
+    let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text);
+    Ok(json!({
+        "position": event.position, "recorded_at": event.recorded_at,
+        "aggregate_type": event.aggregate_type, "aggregate_id": event.aggregate_id, "sequence": event.sequence,
+        "event_type": event.event_type, "event_version": event.event_version,
+        "payload": raw(&event.payload)?, "metadata": raw(&event.metadata)?,
+    }))
+}

@@ -1,0 +1,142 @@
+//! `grantlog key`.
+
+use anyhow::Context as _;
+use clap::{Subcommand, ValueEnum};
+use serde_json::json;
+
+use super::arguments::{Confirmation, Connection, Json};
+use super::session::Session;
+use super::{output, prompt};
+use crate::domain::client::TokenAlgorithm;
+use crate::operations::key::StoredKey;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// List the keys that sign tokens, newest first
+    List {
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Make a new key that signs from now on; what the old ones signed is still accepted
+    Rotate {
+        /// For which algorithm
+        #[arg(long, value_enum, default_value_t = Algorithm::All)]
+        algorithm: Algorithm,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Withdraw a key: every token that it signed is refused from now on
+    Retire {
+        /// The key id
+        kid: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+/// An algorithm, or all.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Algorithm {
+    /// ES256
+    #[value(name = "ES256", alias = "es256")]
+    Es256,
+    /// RS256
+    #[value(name = "RS256", alias = "rs256")]
+    Rs256,
+    /// Each algorithm
+    All,
+}
+
+pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
+    let session = Session::open(connection).await?;
+    match command {
+        Command::List { output } => list(&session, output).await?,
+        Command::Rotate {
+            algorithm,
+            reason,
+            output,
+        } => {
+            rotate(&session, algorithm, reason.as_deref(), output).await?;
+        }
+        Command::Retire {
+            kid,
+            reason,
+            confirmation,
+            output,
+        } => {
+            let keys = session.operations.signing_keys().await?;
+            let key = keys.iter().find(|key| key.kid == kid);
+            let key = key.with_context(|| format!("there is no key {kid}"))?;
+            prompt::confirm(confirmation, "Refuse every token that this key signed?")?;
+            let context = session.context_with("key retire", Some(&reason))?;
+            session.operations.retire_signing_key(&context, key.id).await?;
+            list(&session, output).await?;
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+async fn rotate(
+    session: &Session,
+    algorithm: Algorithm,
+    reason: Option<&str>,
+    output: Json,
+) -> anyhow::Result<()> {
+    let algorithms: &[TokenAlgorithm] = match algorithm {
+        Algorithm::Es256 => &[TokenAlgorithm::ES256],
+        Algorithm::Rs256 => &[TokenAlgorithm::RS256],
+        Algorithm::All => &TokenAlgorithm::ALL,
+    };
+    let context = session.context_with("key rotate", reason)?;
+    for algorithm in algorithms {
+        session
+            .operations
+            .rotate_signing_key(&context, *algorithm)
+            .await?;
+    }
+    list(session, output).await
+}
+
+fn state(key: &StoredKey) -> &'static str {
+    match (key.retired_at, key.active_since, key.opens) {
+        (Some(_), _, _) => "retired",
+        (None, _, false) => "unreadable",
+        (None, Some(_), true) => "active",
+        (None, None, true) => "published",
+    }
+}
+
+async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
+    let keys = session.operations.signing_keys().await?;
+    if output.json {
+        let documents = keys.iter().map(|key| {
+            json!({
+                "kid": key.kid, "algorithm": key.algorithm, "state": state(key), "generated_at": key.generated_at,
+                "active_since": key.active_since, "retired_at": key.retired_at,
+            })
+        });
+        return output::json(&documents.collect::<Vec<_>>());
+    }
+    let rows: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            [
+                key.kid.clone(),
+                key.algorithm.clone(),
+                state(key).to_owned(),
+                output::moment(key.generated_at),
+            ]
+        })
+        .collect();
+    output::table(["KID", "ALGORITHM", "STATE", "GENERATED"], &rows)
+}

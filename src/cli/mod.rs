@@ -1,0 +1,98 @@
+//! The command line. Each command reads its arguments, does one operation, prints what came of it; with
+//! `--json`, for machines. `docs/command-line.md` is the manual.
+
+mod arguments;
+mod audit;
+mod client;
+mod client_input;
+mod demo;
+mod dev;
+mod dev_files;
+mod doctor;
+mod grant;
+mod key;
+mod output;
+mod projection;
+mod prompt;
+mod scope;
+mod serve;
+mod session;
+mod user;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+
+pub use arguments::Connection;
+pub use output::Gone;
+
+/// An event-sourced OAuth 2.0 authorization server whose ledger answers auditors.
+#[derive(Parser)]
+#[command(name = "grantlog", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    connection: Connection,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run everything on this machine: an embedded Postgres, demo clients and a demo user
+    Dev(dev::Arguments),
+    /// Serve, with the configuration of a file and GRANTLOG_* variables
+    Serve(serve::Arguments),
+    /// Bring the database's schema up to date, as its owner
+    Migrate(serve::MigrateArguments),
+    /// Check the installation and say what to do about what is wrong
+    Doctor(doctor::Arguments),
+    /// Register and manage clients
+    #[command(subcommand)]
+    Client(client::Command),
+    /// Register and manage users
+    #[command(subcommand)]
+    User(user::Command),
+    /// Manage the keys that sign tokens
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Look at a grant's whole life, or end it
+    #[command(subcommand)]
+    Grant(grant::Command),
+    /// Define scopes
+    #[command(subcommand)]
+    Scope(scope::Command),
+    /// Read the ledger
+    #[command(subcommand)]
+    Audit(audit::Command),
+    /// Look at, rebuild and verify the tables that are folded from the ledger
+    #[command(subcommand)]
+    Projection(projection::Command),
+    /// Measure this machine: ratios to what is measured beside it in the same run
+    Bench(crate::bench::Arguments),
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> anyhow::Result<()> {
+    let Cli { connection, command } = Cli::parse();
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")?
+        .block_on(run(connection, command))
+}
+
+async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Dev(arguments) => dev::run(&connection, arguments).await,
+        Command::Serve(arguments) => serve::run(&connection, arguments).await,
+        Command::Migrate(arguments) => serve::migrate(&connection, arguments).await,
+        Command::Doctor(arguments) => doctor::run(&connection, arguments).await,
+        Command::Client(command) => client::run(&connection, command).await,
+        Command::User(command) => user::run(&connection, command).await,
+        Command::Key(command) => key::run(&connection, command).await,
+        Command::Grant(command) => grant::run(&connection, command).await,
+        Command::Scope(command) => scope::run(&connection, command).await,
+        Command::Audit(command) => audit::run(&connection, command).await,
+        Command::Projection(command) => projection::run(&connection, command).await,
+        Command::Bench(arguments) => crate::bench::run(arguments).await,
+    }
+}

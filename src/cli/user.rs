@@ -1,0 +1,234 @@
+//! `grantlog user`.
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::arguments::{Confirmation, Connection, Json, Page};
+use super::session::Session;
+use super::{output, prompt};
+use crate::domain::user::User;
+use crate::ids::SubjectId;
+use crate::operations::user::{NewUser, Profile, parse_subject};
+
+/// What to do.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Register a user; the password is typed, or comes from standard input
+    Create {
+        /// The login name
+        username: String,
+        /// The display name
+        #[arg(long)]
+        name: Option<String>,
+        /// The e-mail address
+        #[arg(long)]
+        email: Option<String>,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+        /// Register without a password: the user cannot log in until one is set
+        #[arg(long, conflicts_with = "password_stdin")]
+        no_password: bool,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// List users in the order of their registration
+    List {
+        #[command(flatten)]
+        page: Page,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Show a user
+    Show {
+        /// The login name or the subject's id
+        user: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Set a new password; every session and token of the user ends
+    SetPassword {
+        #[command(flatten)]
+        target: Target,
+        /// Read the password from the first line of standard input
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Let a user act no more; sessions and tokens end at once
+    Disable {
+        /// The login name or the subject's id
+        user: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Let a user act again
+    Enable(Target),
+    /// Destroy the keys to everything that is stored of a user, for good
+    Erase {
+        #[command(flatten)]
+        target: Target,
+        #[command(flatten)]
+        confirmation: Confirmation,
+    },
+}
+
+/// A user and perhaps why.
+#[derive(Args)]
+pub(super) struct Target {
+    /// The login name or the subject's id
+    user: String,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    output: Json,
+}
+
+pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
+    let session = Session::open(connection).await?;
+    administer(&session, command).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
+    let operations = &session.operations;
+    match command {
+        Command::Create {
+            username,
+            name,
+            email,
+            password_stdin,
+            no_password,
+            output,
+        } => {
+            let password = if no_password {
+                None
+            } else {
+                Some(prompt::password(password_stdin)?)
+            };
+            let user = NewUser {
+                username,
+                name,
+                email,
+                password,
+            };
+            let context = session.context("user create")?;
+            let subject = operations.create_user(&context, user).await?;
+            show(session, subject, output).await
+        }
+        Command::List { page, output } => list(session, page, output).await,
+        Command::Show { user, output } => show(session, find(session, &user).await?, output).await,
+        Command::SetPassword {
+            target,
+            password_stdin,
+        } => {
+            let subject = find(session, &target.user).await?;
+            let password = prompt::password(password_stdin)?;
+            let context = session.context_with("user set-password", target.reason.as_deref())?;
+            operations.set_password(&context, subject, password).await?;
+            show(session, subject, target.output).await
+        }
+        Command::Disable { user, reason, output } => {
+            let subject = find(session, &user).await?;
+            let context = session.context("user disable")?;
+            operations.disable_user(&context, subject, &reason).await?;
+            show(session, subject, output).await
+        }
+        Command::Enable(target) => {
+            let subject = find(session, &target.user).await?;
+            let context = session.context_with("user enable", target.reason.as_deref())?;
+            operations.enable_user(&context, subject).await?;
+            show(session, subject, target.output).await
+        }
+        Command::Erase { target, confirmation } => {
+            let subject = find(session, &target.user).await?;
+            let question = format!("Erase {} for good?", output::visible(&target.user));
+            prompt::confirm(confirmation, &question)?;
+            let context = session.context_with("user erase", target.reason.as_deref())?;
+            operations.erase_user(&context, subject).await?;
+            show(session, subject, target.output).await
+        }
+    }
+}
+
+async fn find(session: &Session, user: &str) -> anyhow::Result<SubjectId> {
+    if let Some(subject) = session.operations.find_user(user).await? {
+        return Ok(subject);
+    }
+    let subject = parse_subject(user).with_context(|| format!("there is no user {user}"))?;
+    if !session.operations.load::<User>(subject.0).await?.exists() {
+        bail!("there is no user {user}");
+    }
+    Ok(subject)
+}
+
+/// A user as far as it may be shown, with what is personal decrypted.
+async fn document(session: &Session, subject: SubjectId) -> anyhow::Result<Value> {
+    let user = session.operations.load::<User>(subject.0).await?;
+    let Some(account) = &user.account else {
+        return Ok(json!({"sub": subject, "state": "erased"}));
+    };
+    let Some(profile) = session.operations.profile(subject, account).await? else {
+        return Ok(json!({"sub": subject, "state": "erased"}));
+    };
+    let state = if account.disabled { "disabled" } else { "active" };
+    let Profile {
+        username,
+        name,
+        email,
+    } = profile;
+    Ok(json!({
+        "sub": subject, "state": state, "username": username, "name": name, "email": email,
+        "has_password": account.password.is_some(), "legal_hold": account.legal_hold,
+    }))
+}
+
+async fn show(session: &Session, subject: SubjectId, output: Json) -> anyhow::Result<()> {
+    let document = document(session, subject).await?;
+    if output.json {
+        return output::json(&document);
+    }
+    for (name, value) in document.as_object().into_iter().flatten() {
+        output::line(&format!("{name:<14} {}", text(value)))?;
+    }
+    Ok(())
+}
+
+async fn list(session: &Session, page: Page, output: Json) -> anyhow::Result<()> {
+    let mut documents = Vec::new();
+    for listed in session.operations.list::<User>(page.after, page.limit).await? {
+        let mut document = document(session, SubjectId(listed.loaded.id)).await?;
+        if let Some(members) = document.as_object_mut() {
+            members.insert("position".to_owned(), json!(listed.position));
+            members.insert("created_at".to_owned(), json!(listed.created_at));
+        }
+        documents.push(document);
+    }
+    if output.json {
+        return output::json(&documents);
+    }
+    let cell = |document: &Value, name: &str| document.get(name).map(text).unwrap_or_default();
+    let rows: Vec<_> = documents
+        .iter()
+        .map(|document| {
+            ["position", "state", "sub", "username", "name", "email"].map(|name| cell(document, name))
+        })
+        .collect();
+    output::table(
+        ["POSITION", "STATE", "SUBJECT", "USERNAME", "NAME", "E-MAIL"],
+        &rows,
+    )
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => output::visible(text),
+        Value::Null => "-".to_owned(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}

@@ -1,0 +1,176 @@
+//! Configuration: what an operator may set, with defaults that are safe. `docs/configuration.md` describes every
+//! field; [`load`] reads them from a file and the environment, [`check`] refuses what cannot work.
+
+mod check;
+mod error;
+mod key_file;
+mod load;
+mod merged;
+
+pub use check::is_loopback;
+pub use error::{ConfigError, Origin, Problem};
+pub use key_file::{parse_master_key, warn_of_readers};
+pub use load::{Override, field_names, load, load_with, variable};
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Everything that can be set, by a TOML file and by environment variables (`GRANTLOG_` and the field's name
+/// in capitals; the environment wins).
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// The issuer identifier (RFC 8414 §2): the URL that clients know this server by, without a path's final
+    /// slash. Never taken from the Host header.
+    pub issuer: String,
+    /// The database, as the application's role.
+    pub database_url: String,
+    /// The database as the schema's owner, for `grantlog migrate`.
+    #[serde(default)]
+    pub migration_database_url: Option<String>,
+    /// The database that holds the data keys, where it is another.
+    #[serde(default)]
+    pub keys_database_url: Option<String>,
+    /// The master key, 32 bytes in base64url or hexadecimal.
+    #[serde(default)]
+    pub master_key: Option<Secret>,
+    /// A file that holds the master key.
+    #[serde(default)]
+    pub master_key_file: Option<PathBuf>,
+    /// Where to serve.
+    #[serde(default = "default_listen")]
+    pub listen: SocketAddr,
+    /// Where to serve `/metrics`; nowhere unless set.
+    #[serde(default)]
+    pub metrics_listen: Option<SocketAddr>,
+    /// A PEM file with the TLS certificate chain.
+    #[serde(default)]
+    pub tls_cert: Option<PathBuf>,
+    /// A PEM file with its private key.
+    #[serde(default)]
+    pub tls_key: Option<PathBuf>,
+    /// Seconds that requests under way are given when the server is told to stop.
+    #[serde(default = "default_shutdown_seconds")]
+    pub shutdown_seconds: u32,
+    /// Addresses of proxies whose `X-Forwarded-For` is believed.
+    #[serde(default)]
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Whether clients that may use the password grant (RFC 6749 §4.3) are let.
+    #[serde(default)]
+    pub allow_password_grant: bool,
+    /// Seconds that an authorization code lives.
+    #[serde(default = "default_code_lifetime")]
+    pub code_lifetime: u32,
+    /// Days that a grant lives, whatever its refresh tokens do.
+    #[serde(default = "default_grant_lifetime_days")]
+    pub grant_lifetime_days: u32,
+    /// Seconds that a browser login lives.
+    #[serde(default = "default_session_lifetime")]
+    pub session_lifetime: u32,
+    /// Failed logins and client authentications that one address, user name or client may have per minute.
+    #[serde(default = "default_failures_per_minute")]
+    pub failures_per_minute: u32,
+    /// Refused requests per source and minute that are recorded one by one.
+    #[serde(default = "default_refusals_per_minute")]
+    pub refusals_per_minute: u32,
+    /// Requests to `/api` that one token may make per minute; 0 means no limit.
+    #[serde(default = "default_api_requests_per_minute")]
+    pub api_requests_per_minute: u32,
+    /// Connections to the database for reading.
+    #[serde(default = "default_database_connections")]
+    pub database_connections: u32,
+    /// Hot aggregates kept in memory.
+    #[serde(default = "default_cached_aggregates")]
+    pub cached_aggregates: usize,
+    /// Passwords hashed at once; each takes about 19 MiB and a core.
+    #[serde(default = "default_hashing_threads")]
+    pub hashing_threads: usize,
+    /// `text` or `json`.
+    #[serde(default)]
+    pub log_format: LogFormat,
+    /// A filter such as `info` or `grantlog=debug,sqlx=warn`.
+    #[serde(default = "default_log_filter")]
+    pub log_filter: String,
+}
+
+impl std::fmt::Debug for Settings {
+    /// Not the rest: database URLs hold passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Settings")
+            .field("issuer", &self.issuer)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A setting that is never printed.
+#[derive(Clone, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+fn default_listen() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 8480))
+}
+
+fn default_shutdown_seconds() -> u32 {
+    25
+}
+
+fn default_code_lifetime() -> u32 {
+    600
+}
+
+fn default_grant_lifetime_days() -> u32 {
+    365
+}
+
+fn default_session_lifetime() -> u32 {
+    12 * 3600
+}
+
+fn default_failures_per_minute() -> u32 {
+    10
+}
+
+fn default_refusals_per_minute() -> u32 {
+    60
+}
+
+fn default_api_requests_per_minute() -> u32 {
+    6000
+}
+
+fn default_database_connections() -> u32 {
+    8
+}
+
+fn default_cached_aggregates() -> usize {
+    20_000
+}
+
+fn default_hashing_threads() -> usize {
+    2
+}
+
+fn default_log_filter() -> String {
+    "info".to_owned()
+}

@@ -1,0 +1,189 @@
+//! What settings must be for a server to be safe and to work.
+
+use std::ops::RangeInclusive;
+use std::str::FromStr;
+
+use sqlx::postgres::PgConnectOptions;
+use tracing_subscriber::EnvFilter;
+use url::{Host, Url};
+
+use super::error::{Origin, Problem};
+use super::{Settings, key_file};
+
+/// Everything that is wrong with settings.
+pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
+    let mut found: Vec<(&'static str, String)> = Vec::new();
+    if let Err(what) = issuer(&settings.issuer) {
+        found.push(("issuer", what.to_owned()));
+    }
+    let urls = [
+        ("database_url", Some(&settings.database_url)),
+        ("migration_database_url", settings.migration_database_url.as_ref()),
+        ("keys_database_url", settings.keys_database_url.as_ref()),
+    ];
+    for (field, url) in urls {
+        // The parser's own words may quote the password.
+        if url.is_some_and(|url| !is_database_url(url)) {
+            found.push((
+                field,
+                "it is not a URL such as postgres://user@host/database".to_owned(),
+            ));
+        }
+    }
+    found.extend(key_file::problem(settings));
+    found.extend(tls(settings));
+    if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
+        found.push(("metrics_listen", "it is the same as listen".to_owned()));
+    }
+    for (field, value, range) in ranges(settings) {
+        if !range.contains(&value) {
+            let (least, most) = range.into_inner();
+            found.push((field, format!("it needs {least} to {most}, not {value}")));
+        }
+    }
+    if EnvFilter::from_str(&settings.log_filter).is_err() {
+        found.push((
+            "log_filter",
+            "it is not a filter such as info or grantlog=debug,sqlx=warn".to_owned(),
+        ));
+    }
+    found
+        .into_iter()
+        .map(|(field, what)| Problem {
+            field: field.to_owned(),
+            origin: origin(field),
+            what,
+        })
+        .collect()
+}
+
+/// RFC 8414 §2: https, no query, no fragment. Plain http is for this machine only.
+fn issuer(issuer: &str) -> Result<(), &'static str> {
+    let url = Url::parse(issuer).map_err(|_| "it is not a URL")?;
+    match url.scheme() {
+        "https" => {}
+        "http" if is_loopback(&url) => {}
+        "http" => return Err("it must be https (http is for localhost, 127.0.0.1 and [::1] only)"),
+        _ => return Err("it must be an https URL"),
+    }
+    if url.host().is_none() || !url.username().is_empty() || url.password().is_some() {
+        return Err("it must have a host, and no user name or password");
+    }
+    if issuer.contains(['?', '#']) {
+        return Err("it must have no query and no fragment (RFC 8414 §2)");
+    }
+    if issuer.ends_with('/') {
+        return Err("it must not end with a slash");
+    }
+    // Clients compare it character by character, so it must be spelled the one usual way.
+    if url.as_str().trim_end_matches('/') != issuer {
+        return Err("it must be spelled as a URL parser writes it: lower-case host, no default port");
+    }
+    Ok(())
+}
+
+/// Whether a URL's host is this machine.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn is_database_url(url: &str) -> bool {
+    (url.starts_with("postgres://") || url.starts_with("postgresql://"))
+        && url.parse::<PgConnectOptions>().is_ok()
+}
+
+fn tls(settings: &Settings) -> Option<(&'static str, String)> {
+    let (field, path) = match (&settings.tls_cert, &settings.tls_key) {
+        (Some(_), None) => return Some(("tls_key", "tls_cert is set, so it must be too".to_owned())),
+        (None, Some(_)) => return Some(("tls_cert", "tls_key is set, so it must be too".to_owned())),
+        (Some(cert), Some(_)) if !cert.is_file() => ("tls_cert", cert),
+        (Some(_), Some(key)) if !key.is_file() => ("tls_key", key),
+        (None, None) | (Some(_), Some(_)) => return None,
+    };
+    Some((field, format!("there is no file {}", path.display())))
+}
+
+/// Numbers, and what they may be.
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 10] {
+    let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    [
+        // RFC 6749 §4.1.2: ten minutes at most.
+        ("code_lifetime", settings.code_lifetime.into(), 10..=600),
+        (
+            "grant_lifetime_days",
+            settings.grant_lifetime_days.into(),
+            1..=1826,
+        ),
+        (
+            "session_lifetime",
+            settings.session_lifetime.into(),
+            60..=90 * 86_400,
+        ),
+        (
+            "failures_per_minute",
+            settings.failures_per_minute.into(),
+            1..=1_000_000,
+        ),
+        (
+            "refusals_per_minute",
+            settings.refusals_per_minute.into(),
+            0..=1_000_000,
+        ),
+        (
+            "api_requests_per_minute",
+            settings.api_requests_per_minute.into(),
+            0..=100_000_000,
+        ),
+        (
+            "database_connections",
+            settings.database_connections.into(),
+            2..=1000,
+        ),
+        (
+            "cached_aggregates",
+            size(settings.cached_aggregates),
+            100..=10_000_000,
+        ),
+        ("hashing_threads", size(settings.hashing_threads), 1..=256),
+        ("shutdown_seconds", settings.shutdown_seconds.into(), 1..=3600),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::issuer;
+
+    #[test]
+    fn an_issuer_is_https_or_loopback_and_spelled_the_usual_way() {
+        for good in [
+            "https://id.example",
+            "https://id.example/tenant",
+            "https://id.example:8443",
+            "http://127.0.0.1:8480",
+            "http://[::1]:1",
+            "http://localhost",
+        ] {
+            assert_eq!(issuer(good), Ok(()), "{good}");
+        }
+        for bad in [
+            "http://id.example",
+            "id.example",
+            "ftp://id.example",
+            "https://id.example/",
+            "https://id.example?x",
+            "https://id.example#x",
+            "https://u:p@id.example",
+            "https://ID.example",
+            "https://id.example:443",
+            "http://127.0.0.1.evil.example",
+        ] {
+            assert!(issuer(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Who sent a request, and its id.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::State;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::app::App;
+use crate::ids::RequestId;
+use crate::ledger::{Actor, Context};
+
+/// The header by which a caller can quote its request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The most bytes of a user agent that are kept.
+const MAX_AGENT: usize = 256;
+
+/// What the middleware found out about a request.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// Its id.
+    pub request: RequestId,
+    /// Its sender's address.
+    pub address: Option<IpAddr>,
+    agent: Option<String>,
+    trace: Option<String>,
+}
+
+impl Origin {
+    /// The context of events that this request causes at `endpoint`.
+    #[must_use]
+    pub fn context(&self, endpoint: &'static str, actor: Actor) -> Context {
+        Context {
+            request: self.request,
+            actor,
+            subject: None,
+            endpoint,
+            trace: self.trace.clone(),
+            address: self.address,
+            agent: self.agent.clone(),
+            note: None,
+        }
+    }
+}
+
+/// Gives each request its id, and each answer the header that names it.
+pub async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let peer = request
+        .extensions()
+        .get::<ConnectInfo<SocketAddr>>()
+        .map(|info| info.0.ip());
+    // Without randomness nothing can be issued anyway; the nil id marks such a request.
+    let id = app.ledger.random().uuid().unwrap_or_default();
+    let origin = Origin {
+        request: RequestId(id),
+        address: peer.map(|peer| sender(peer, request.headers(), &app.settings.trusted_proxies)),
+        agent: agent(request.headers()),
+        trace: trace(request.headers()),
+    };
+    request.extensions_mut().insert(origin);
+    let mut response = next.run(request).await;
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
+}
+
+/// The last address of `X-Forwarded-For` that is not a trusted proxy's, where the peer is one.
+fn sender(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
+    let peer = peer.to_canonical();
+    if !trusted.contains(&peer) {
+        return peer;
+    }
+    let hops: Vec<&str> = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    let mut nearest = peer;
+    for hop in hops.iter().rev() {
+        let Ok(address) = hop.parse::<IpAddr>() else { break };
+        nearest = address.to_canonical();
+        if !trusted.contains(&nearest) {
+            break;
+        }
+    }
+    nearest
+}
+
+fn agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(MAX_AGENT).collect())
+}
+
+/// The trace id of a W3C `traceparent`.
+fn trace(headers: &HeaderMap) -> Option<String> {
+    let parent = headers.get("traceparent")?.to_str().ok()?;
+    let trace = parent.split('-').nth(1)?;
+    (trace.len() == 32 && trace.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| trace.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_forwarded_address_is_believed_from_a_trusted_proxy_only() {
+        let mut headers = HeaderMap::new();
+        headers.insert(
+            "x-forwarded-for",
+            "6.6.6.6, 203.0.113.9, 10.0.0.2".parse().unwrap(),
+        );
+        let (proxy, other): (IpAddr, IpAddr) = ("10.0.0.1".parse().unwrap(), "198.51.100.1".parse().unwrap());
+        let trusted = [proxy, "10.0.0.2".parse().unwrap()];
+        assert_eq!(sender(other, &headers, &trusted), other);
+        assert_eq!(
+            sender(proxy, &headers, &trusted),
+            "203.0.113.9".parse::<IpAddr>().unwrap()
+        );
+        assert_eq!(sender(proxy, &HeaderMap::new(), &trusted), proxy);
+    }
+}

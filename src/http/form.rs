@@ -1,0 +1,132 @@
+//! `application/x-www-form-urlencoded`, strictly: UTF-8 only, each parameter at most once, an empty value
+//! counts as absent (RFC 6749 §3.1, §3.2).
+
+use percent_encoding::percent_decode_str;
+
+/// The most bytes of a form.
+pub const MAX_BYTES: usize = 64 * 1024;
+/// The most parameters of a form.
+const MAX_PARAMETERS: usize = 100;
+
+/// Why a form was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormError {
+    /// A parameter is there twice.
+    #[error("a parameter is included more than once")]
+    Duplicate(String),
+    /// Not UTF-8 once decoded, or a broken escape.
+    #[error("the form is not UTF-8")]
+    NotUtf8,
+    /// A NUL character, which nothing here has.
+    #[error("the form has a NUL character")]
+    Nul,
+    /// Too many parameters.
+    #[error("the form has too many parameters")]
+    TooMany,
+}
+
+/// Parameters by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Form(Vec<(String, String)>);
+
+impl Form {
+    /// Reads a body or a query.
+    pub fn parse(text: &str) -> Result<Self, FormError> {
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, value) = (decode(name)?, decode(value)?);
+            if parameters.len() >= MAX_PARAMETERS {
+                return Err(FormError::TooMany);
+            }
+            if parameters.iter().any(|(known, _)| *known == name) {
+                return Err(FormError::Duplicate(name));
+            }
+            parameters.push((name, value));
+        }
+        parameters.retain(|(_, value)| !value.is_empty());
+        Ok(Self(parameters))
+    }
+
+    /// Reads bytes.
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Self, FormError> {
+        Self::parse(std::str::from_utf8(bytes).map_err(|_| FormError::NotUtf8)?)
+    }
+
+    /// A parameter's value; none where it is absent or empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// All parameters, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// Decodes one component: `+` is a space, `%xx` a byte of UTF-8.
+pub fn decode(text: &str) -> Result<String, FormError> {
+    let mut escapes = text.split('%').skip(1);
+    if !escapes.all(|rest| {
+        rest.as_bytes()
+            .get(..2)
+            .is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    }) {
+        return Err(FormError::NotUtf8);
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced)
+        .decode_utf8()
+        .map_err(|_| FormError::NotUtf8)?
+        .into_owned();
+    if decoded.contains('\0') {
+        return Err(FormError::Nul);
+    }
+    Ok(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn an_empty_value_counts_as_absent_and_a_second_one_is_refused() {
+        let form = Form::parse("a=1&b=&c&d=x%20y+z").unwrap();
+        assert_eq!(
+            (form.get("a"), form.get("b"), form.get("c"), form.get("d")),
+            (Some("1"), None, None, Some("x y z"))
+        );
+        assert_eq!(Form::parse("a=1&%61=2"), Err(FormError::Duplicate("a".into())));
+        assert_eq!(Form::parse("b=&b=1"), Err(FormError::Duplicate("b".into())));
+    }
+
+    #[test]
+    fn broken_encodings_are_refused() {
+        for text in ["a=%ff", "a=%", "a=%4", "a=%zz", "%c3=1"] {
+            assert_eq!(Form::parse(text), Err(FormError::NotUtf8), "{text}");
+        }
+        assert_eq!(Form::parse("a=%00"), Err(FormError::Nul));
+        assert_eq!(Form::parse_bytes(b"a=\xff"), Err(FormError::NotUtf8));
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_browser_encodes_is_read_back(pairs in proptest::collection::btree_map("\\PC{1,8}", "\\PC{1,12}", 0..6)) {
+            let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(&pairs).finish();
+            let form = Form::parse(&text).unwrap();
+            for (name, value) in &pairs {
+                prop_assert_eq!(form.get(name), Some(value.as_str()));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Form::parse_bytes(&bytes);
+        }
+    }
+}

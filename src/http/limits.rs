@@ -1,0 +1,144 @@
+//! Limits: failed authentications per address, client and user name; requests to the API per token.
+
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
+use quick_cache::sync::Cache;
+
+use crate::clock::Timestamp;
+use crate::domain::value::Digest;
+
+/// What is counted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// Failures from an address (IPv6: its /64).
+    Address(IpAddr),
+    /// Failures to authenticate as a client, from one address: a stranger cannot lock a client out.
+    Client(String, Option<IpAddr>),
+    /// Failed logins under a user name, by its digest.
+    Login(Digest),
+    /// Requests with an access token, by the digest of its `jti`.
+    Token(Digest),
+}
+
+#[derive(Clone, Copy)]
+struct Window {
+    since: Timestamp,
+    count: u32,
+}
+
+/// Fixed windows of a minute, in bounded memory, on this node.
+pub struct Limits {
+    failures_per_minute: u32,
+    api_requests_per_minute: u32,
+    windows: Cache<Counted, Window>,
+}
+
+/// Too many: come back after so many seconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooMany {
+    /// For `Retry-After`.
+    pub retry_after: u32,
+}
+
+impl Limits {
+    pub(crate) fn new(failures_per_minute: u32, api_requests_per_minute: u32) -> Self {
+        Self {
+            failures_per_minute,
+            api_requests_per_minute,
+            windows: Cache::new(50_000),
+        }
+    }
+
+    /// Whether another attempt may be made; it is counted only when it fails.
+    pub fn check_failures(&self, counted: &[Counted], at: Timestamp) -> Result<(), TooMany> {
+        counted.iter().try_for_each(|counted| {
+            let window = self.window(counted, at);
+            exceeded(window, self.failures_per_minute, at)
+        })
+    }
+
+    /// Counts a failure.
+    pub fn record_failure(&self, counted: &[Counted], at: Timestamp) {
+        for counted in counted {
+            self.add(counted, at);
+        }
+    }
+
+    /// Counts a request to the API.
+    pub fn check_request(&self, token: Digest, at: Timestamp) -> Result<(), TooMany> {
+        if self.api_requests_per_minute == 0 {
+            return Ok(());
+        }
+        let counted = Counted::Token(token);
+        exceeded(self.window(&counted, at), self.api_requests_per_minute, at)?;
+        self.add(&counted, at);
+        Ok(())
+    }
+
+    fn window(&self, counted: &Counted, at: Timestamp) -> Window {
+        self.windows
+            .get(counted)
+            .filter(|window| at < window.since + TimeDelta::minutes(1))
+            .unwrap_or(Window { since: at, count: 0 })
+    }
+
+    fn add(&self, counted: &Counted, at: Timestamp) {
+        // Two requests at the same instant may count as one: a limit, not an account.
+        let Window { since, count } = self.window(counted, at);
+        self.windows.insert(
+            counted.clone(),
+            Window {
+                since,
+                count: count.saturating_add(1),
+            },
+        );
+    }
+}
+
+fn exceeded(window: Window, most: u32, at: Timestamp) -> Result<(), TooMany> {
+    if window.count < most {
+        return Ok(());
+    }
+    let left = (window.since + TimeDelta::minutes(1) - at).num_seconds();
+    Err(TooMany {
+        retry_after: u32::try_from(left).unwrap_or_default().max(1),
+    })
+}
+
+/// The address that failures are counted under: one person's IPv6 network is one source.
+#[must_use]
+pub fn counted_address(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            std::net::Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_holds_for_a_minute_and_then_ends() {
+        let limits = Limits::new(2, 0);
+        let start = chrono::DateTime::UNIX_EPOCH;
+        let who = [Counted::Login(Digest::of(b"x"))];
+        for _ in 0..2 {
+            assert_eq!(limits.check_failures(&who, start), Ok(()));
+            limits.record_failure(&who, start);
+        }
+        let later = start + TimeDelta::seconds(20);
+        assert_eq!(
+            limits.check_failures(&who, later),
+            Err(TooMany { retry_after: 40 })
+        );
+        assert_eq!(
+            limits.check_failures(&who, start + TimeDelta::seconds(60)),
+            Ok(())
+        );
+    }
+}

@@ -1,0 +1,91 @@
+//! A client in RFC 7591's words: what `client show` prints can be edited and handed to `client update`.
+
+use serde_json::{Map, Value, json};
+
+use super::OperationError;
+use super::client::ClientRegistration;
+use crate::domain::client::{ClientMetadata, Registration, SecretVerifier};
+
+/// RFC 7591's names of members that have another name here.
+const ALIASES: [(&str, &str); 3] = [
+    ("client_uri", "home_page_url"),
+    ("logo_uri", "logo_url"),
+    ("policy_uri", "privacy_policy_url"),
+];
+
+/// The metadata as a registration would state it.
+#[must_use]
+pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
+    let mut members = match serde_json::to_value(metadata) {
+        Ok(Value::Object(members)) => members,
+        // Metadata is a struct of plain members.
+        Ok(_) | Err(_) => Map::new(),
+    };
+    for (name, scope) in [
+        ("scope", &metadata.scope),
+        ("default_scopes", &metadata.default_scopes),
+    ] {
+        members.insert(name.to_owned(), scope.to_string().into());
+    }
+    members.retain(|_, value| !value.is_null());
+    members
+}
+
+/// All that may be shown of a client: no verifier of a secret.
+#[must_use]
+pub fn client(registration: &Registration) -> Map<String, Value> {
+    let mut members = Map::new();
+    members.insert("client_id".to_owned(), registration.client_id.clone().into());
+    members.insert("standing".to_owned(), json!(registration.standing));
+    members.extend(document(&registration.metadata));
+    members.insert("approvals".to_owned(), json!(registration.approvals));
+    let secrets = registration.secrets.iter().map(|secret| {
+        let kind = match secret.verifier {
+            SecretVerifier::Sha256(_) => "generated",
+            SecretVerifier::Argon2id(_) => "chosen",
+        };
+        json!({"number": secret.number, "kind": kind, "retired_at": secret.retired_at})
+    });
+    members.insert("secrets".to_owned(), secrets.collect());
+    members
+}
+
+/// Metadata with a JSON merge patch (RFC 7396) applied: null removes a member, which then has its default.
+pub fn merge(metadata: &ClientMetadata, patch: Map<String, Value>) -> Result<ClientMetadata, OperationError> {
+    let mut members = document(metadata);
+    for (name, value) in patch {
+        if matches!(name.as_str(), "client_id" | "client_secret") {
+            return Err(OperationError::invalid(
+                "client_id, client_secret",
+                "an update does not change them (a new secret comes from `client rotate-secret`)",
+            ));
+        }
+        let name = ALIASES
+            .iter()
+            .find(|(alias, _)| *alias == name)
+            .map_or(name, |(_, ours)| (*ours).to_owned());
+        // Members are text, numbers, switches and lists: nothing to merge within them.
+        if value.is_null() {
+            members.remove(&name);
+        } else {
+            members.insert(name, value);
+        }
+    }
+    parse(Value::Object(members))?.metadata()
+}
+
+/// Reads a registration; an error names the member.
+pub fn parse(document: Value) -> Result<ClientRegistration, OperationError> {
+    serde_path_to_error::deserialize(document).map_err(|error| {
+        let path = error.path().to_string();
+        let what = error.into_inner().to_string();
+        OperationError::invalid(
+            "client metadata",
+            if path == "." {
+                what
+            } else {
+                format!("{path}: {what}")
+            },
+        )
+    })
+}

@@ -1,0 +1,86 @@
+//! Administration: what the command line does to clients, users, scopes and keys. Each operation is a command
+//! on the ledger like any other.
+
+pub mod client;
+pub mod describe;
+pub mod grant;
+pub mod key;
+pub mod list;
+pub mod scope;
+pub mod user;
+
+use crate::crypto::password::{Hasher, PasswordError};
+use crate::domain::client::ClientRefusal;
+use crate::domain::grant::GrantRefusal;
+use crate::domain::scope::ScopeRefusal;
+use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::user::UserRefusal;
+use crate::ledger::{Ledger, LedgerError};
+
+/// What operations work with.
+#[derive(Clone)]
+pub struct Operations {
+    /// The ledger.
+    pub ledger: Ledger,
+    /// The password hasher.
+    pub hasher: Hasher,
+}
+
+/// Why an operation was not done. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OperationError {
+    /// An input is not acceptable.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which input.
+        field: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The client's state does not allow it.
+    #[error(transparent)]
+    Client(#[from] ClientRefusal),
+    /// The user's state does not allow it.
+    #[error(transparent)]
+    User(#[from] UserRefusal),
+    /// The scope's state does not allow it.
+    #[error(transparent)]
+    Scope(#[from] ScopeRefusal),
+    /// The key's state does not allow it.
+    #[error(transparent)]
+    Key(#[from] SigningKeyRefusal),
+    /// The grant's state does not allow it.
+    #[error(transparent)]
+    Grant(#[from] GrantRefusal),
+    /// The ledger did not take it.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A password was not hashed.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+}
+
+impl OperationError {
+    pub(crate) fn invalid(field: &'static str, problem: impl Into<String>) -> Self {
+        Self::Invalid {
+            field,
+            problem: problem.into(),
+        }
+    }
+}
+
+/// Runs one command on one aggregate until it is durable: load, decide, append.
+macro_rules! run {
+    ($operations:expr, $context:expr, $Aggregate:ty, $id:expr, $command:expr) => {{
+        let mut unit = $operations.ledger.unit_of_work($context);
+        let command = $command;
+        loop {
+            let aggregate = unit.load::<$Aggregate>($id).await?;
+            let decision = aggregate.decide(command);
+            if let Some(concluded) = unit.conclude(&aggregate, decision).await? {
+                break concluded;
+            }
+        }
+    }};
+}
+pub(crate) use run;

@@ -1,0 +1,97 @@
+//! What runs beside the requests. Each task goes on after a failure: the next round may succeed.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+
+use crate::app::App;
+use crate::clock::{Timestamp, machine_now};
+use crate::ledger::{Actor, Context};
+use crate::projection::ProjectionRunner;
+
+const KEYS_EVERY: Duration = Duration::from_secs(5);
+const CLOCK_EVERY: Duration = Duration::from_secs(30);
+const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
+const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
+
+/// The tasks that run.
+pub(super) struct Background {
+    projections: ProjectionRunner,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Background {
+    /// Ends them, the projections after the batch they are in, the others wherever they are: what those do can
+    /// be done again.
+    pub(super) async fn stop(self) {
+        for task in self.tasks {
+            task.abort();
+        }
+        self.projections.stop().await;
+    }
+}
+
+/// Starts them all.
+pub(super) fn start(app: &App) -> Background {
+    let tasks = vec![
+        every(KEYS_EVERY, app, |app| async move {
+            if let Err(error) = app.keys.refresh().await {
+                tracing::warn!(%error, "the signing keys could not be read again");
+            }
+        }),
+        every(CLOCK_EVERY, app, |app| async move {
+            if let Err(error) = follow_clock(&app).await {
+                tracing::warn!(%error, "the database's clock could not be read");
+            }
+        }),
+        every(SUPPRESSED_EVERY, app, |app| async move {
+            let request = app.ledger.random().uuid().unwrap_or_default();
+            let context = Context::local(request, Actor::System, "refusals");
+            app.ledger.record_suppressed(&context).await;
+        }),
+        every(PARTITIONS_EVERY, app, |app| async move {
+            match create_partitions(&app).await {
+                Ok(0) => {}
+                Ok(created) => tracing::info!(created, "partitions for the coming quarters"),
+                Err(error) => tracing::error!(%error, "partitions could not be created ahead"),
+            }
+        }),
+    ];
+    Background {
+        projections: ProjectionRunner::start(&app.ledger),
+        tasks,
+    }
+}
+
+/// At once and then every so often.
+fn every<F>(period: Duration, app: &App, work: impl Fn(App) -> F + Send + 'static) -> JoinHandle<()>
+where
+    F: Future<Output = ()> + Send,
+{
+    let app = app.clone();
+    let mut ticks = tokio::time::interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    tokio::spawn(async move {
+        loop {
+            ticks.tick().await;
+            work(app.clone()).await;
+        }
+    })
+}
+
+async fn follow_clock(app: &App) -> Result<(), sqlx::Error> {
+    let mut connection = app.ledger.pool().acquire().await?;
+    let before = machine_now();
+    let now: Timestamp = sqlx::query_scalar("SELECT clock_timestamp()")
+        .fetch_one(&mut *connection)
+        .await?;
+    app.ledger.clock().follow(before, now);
+    Ok(())
+}
+
+async fn create_partitions(app: &App) -> Result<i32, sqlx::Error> {
+    sqlx::query_scalar("SELECT grantlog.create_partitions(now(), interval '9 months')")
+        .fetch_one(app.ledger.pool())
+        .await
+}

@@ -1,0 +1,99 @@
+//! `grantlog dev`: one command from nothing to a server, and the same one again.
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::{Running, eventually, finish, grantlog, json, terminate};
+
+fn start(dir: &Path) -> Running {
+    let mut command = grantlog();
+    command
+        .args(["dev", "--listen", "127.0.0.1:0", "--offline", "--data-dir"])
+        .arg(dir);
+    Running::spawn(command, &dir.with_extension("log"))
+}
+
+async fn announced(dir: &Path) -> Value {
+    eventually("dev.json is written", || async {
+        let text = std::fs::read_to_string(dir.join("dev.json")).ok()?;
+        serde_json::from_str(&text).ok()
+    })
+    .await
+}
+
+async fn stop(mut dev: Running, dir: &Path) {
+    terminate(dev.0.id());
+    let log = || std::fs::read_to_string(dir.with_extension("log")).unwrap();
+    assert_eq!(dev.ended().await, Some(0), "{}", log());
+    assert!(!dir.join("dev.json").exists(), "nothing serves any more");
+    assert!(
+        !dir.join("postgres/cluster/postmaster.pid").exists(),
+        "Postgres has stopped"
+    );
+}
+
+/// A restarted server has another port; all else stays.
+fn without_address(mut announced: Value) -> Value {
+    announced["issuer"].take();
+    announced
+}
+
+#[tokio::test]
+async fn dev_serves_demo_clients_and_keeps_their_secrets() {
+    let directory = tempfile::tempdir().unwrap();
+    // The user that Postgres runs as must get in.
+    std::fs::set_permissions(directory.path(), Permissions::from_mode(0o755)).unwrap();
+    let dir = directory.path().join("data");
+    let dev = start(&dir);
+    let first = announced(&dir).await;
+    let issuer = first["issuer"].as_str().unwrap();
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(
+            reqwest::get(format!("{issuer}{path}")).await.unwrap().status(),
+            200,
+            "{path}"
+        );
+    }
+    for name in ["master.key", "dev.json", "secrets.json"] {
+        let mode = std::fs::metadata(dir.join(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    assert!(
+        first["clients"]["confidential"]["client_secret"]
+            .as_str()
+            .unwrap()
+            .starts_with("gls_")
+    );
+    assert_eq!(first["clients"]["public"]["client_secret"], Value::Null);
+    assert_eq!(first["clients"]["machine"]["scopes"][0], "server-operations");
+    assert!(first["admin"]["client_secret"].is_string() && first["users"][0]["password"].is_string());
+
+    let beside = |arguments: &[&str]| {
+        let mut command = grantlog();
+        command.args(arguments).arg("--data-dir").arg(&dir);
+        finish(command, None)
+    };
+    let clients = json(&beside(&["client", "list", "--json"]).await);
+    assert_eq!(clients.as_array().unwrap().len(), 4);
+    assert!(beside(&["doctor"]).await.status.success());
+    stop(dev, &dir).await;
+
+    let dev = start(&dir);
+    let second = announced(&dir).await;
+    assert_eq!(without_address(second), without_address(first.clone()));
+    stop(dev, &dir).await;
+
+    // Lost secrets are replaced, and the new ones are then kept.
+    std::fs::remove_file(dir.join("secrets.json")).unwrap();
+    let dev = start(&dir);
+    let third = announced(&dir).await;
+    assert_ne!(
+        third["clients"]["machine"]["client_secret"],
+        first["clients"]["machine"]["client_secret"]
+    );
+    assert_ne!(third["users"][0]["password"], first["users"][0]["password"]);
+    stop(dev, &dir).await;
+}

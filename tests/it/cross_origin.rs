@@ -1,0 +1,114 @@
+//! Pages of registered origins may call what browser applications call; other pages may not, and never with
+//! cookies.
+
+use reqwest::{Method, Response, header};
+use serde_json::json;
+
+use crate::harness::TestServer;
+
+const REGISTERED: &str = "https://spa.example";
+
+async fn call(server: &TestServer, method: Method, path: &str, origin: &str) -> Response {
+    let mut request = reqwest::Client::new()
+        .request(method.clone(), server.url(path))
+        .header(header::ORIGIN, origin);
+    if method == Method::OPTIONS {
+        request = request.header(header::ACCESS_CONTROL_REQUEST_METHOD, "POST");
+    }
+    request.send().await.unwrap()
+}
+
+fn allowed(response: &Response) -> Option<&str> {
+    assert!(
+        !response
+            .headers()
+            .contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS)
+    );
+    let origin = response.headers().get(header::ACCESS_CONTROL_ALLOW_ORIGIN)?;
+    Some(origin.to_str().unwrap())
+}
+
+async fn server() -> (TestServer, grantlog::ids::ClientKey) {
+    let server = TestServer::start().await;
+    let client = server
+        .client(json!({
+            "client_name": "Single page", "token_endpoint_auth_method": "none",
+            "redirect_uris": ["https://spa.example/cb"], "allowed_origins": [REGISTERED],
+        }))
+        .await;
+    (server, client.key)
+}
+
+#[tokio::test]
+async fn only_registered_origins_may_call() {
+    let (server, _) = server().await;
+    for path in ["/oauth/token", "/oauth/revoke", "/api/user"] {
+        for method in [Method::OPTIONS, Method::POST] {
+            let response = call(&server, method.clone(), path, REGISTERED).await;
+            assert_eq!(allowed(&response), Some(REGISTERED), "{method} {path}");
+            assert_eq!(response.headers()[header::VARY], "Origin");
+            let exposed = response.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS]
+                .to_str()
+                .unwrap();
+            assert_eq!(exposed, "WWW-Authenticate, X-Request-Id, Retry-After");
+            for stranger in ["https://evil.example", "https://spa.example.evil.example", "null"] {
+                let response = call(&server, method.clone(), path, stranger).await;
+                assert_eq!(allowed(&response), None, "{method} {path} {stranger}");
+                assert_eq!(response.headers()[header::VARY], "Origin");
+            }
+        }
+    }
+    let preflight = call(&server, Method::OPTIONS, "/oauth/token", REGISTERED).await;
+    assert_eq!(preflight.status(), 204);
+    assert_eq!(preflight.headers()[header::ACCESS_CONTROL_ALLOW_METHODS], "POST");
+    assert_eq!(
+        preflight.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS],
+        "Authorization, Content-Type"
+    );
+}
+
+#[tokio::test]
+async fn what_only_servers_and_people_use_is_closed_to_pages() {
+    let (server, _) = server().await;
+    for path in ["/oauth/introspect", "/oauth/authorize", "/login", "/readyz"] {
+        let response = call(&server, Method::POST, path, REGISTERED).await;
+        assert_eq!(allowed(&response), None, "{path}");
+    }
+    let response = call(
+        &server,
+        Method::GET,
+        "/.well-known/oauth-authorization-server",
+        "https://any.example",
+    )
+    .await;
+    assert_eq!(allowed(&response), Some("*"));
+}
+
+#[tokio::test]
+async fn a_suspended_clients_origin_is_forgotten_within_seconds() {
+    let (server, client) = server().await;
+    let registered =
+        || async { allowed(&call(&server, Method::POST, "/oauth/token", REGISTERED).await).is_some() };
+    assert!(registered().await);
+    let context = TestServer::context();
+    let command = grantlog::domain::client::ClientCommand::Suspend {
+        reason: "test".to_owned(),
+    };
+    server
+        .app
+        .operations
+        .command_client(&context, client, &command)
+        .await
+        .unwrap();
+    server.clock.advance(std::time::Duration::from_secs(11));
+    assert!(!registered().await);
+    let command = grantlog::domain::client::ClientCommand::Reinstate;
+    server
+        .app
+        .operations
+        .command_client(&context, client, &command)
+        .await
+        .unwrap();
+    server.clock.advance(std::time::Duration::from_secs(11));
+    assert!(registered().await);
+}
