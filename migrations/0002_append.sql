@@ -122,22 +122,39 @@ BEGIN
 END $$;
 
 -- Which of these aggregates are no longer at the sequence that the caller knows. What appends nothing may
--- rely on cached state only after this.
+-- rely on cached state only after this. (PL/pgSQL, whose plans are kept: an SQL function would be planned over
+-- all partitions at every call.)
 CREATE FUNCTION grantlog.moved(p_lane smallint, p_type text[], p_id uuid[], p_sequence bigint[])
-RETURNS TABLE (place int, actual bigint)
-LANGUAGE sql STABLE
+RETURNS SETOF int
+LANGUAGE plpgsql STABLE
 SET plan_cache_mode = force_generic_plan
 AS $$
-    SELECT s.place::int, s.actual
-    FROM (
-        SELECT x.place, x.sequence, coalesce((
+BEGIN
+    RETURN QUERY
+        SELECT x.place::int
+        FROM unnest(p_type, p_id, p_sequence) WITH ORDINALITY AS x (type, id, sequence, place)
+        WHERE x.sequence <> coalesce((
             SELECT l.sequence FROM grantlog.ledger l
             WHERE l.lane = p_lane AND l.aggregate_type = x.type AND l.aggregate_id = x.id
-            ORDER BY l.sequence DESC LIMIT 1), 0) AS actual
-        FROM unnest(p_type, p_id, p_sequence) WITH ORDINALITY AS x (type, id, sequence, place)
-    ) s
-    WHERE s.actual <> s.sequence
-$$;
+            ORDER BY l.sequence DESC LIMIT 1), 0);
+END $$;
+
+-- The events of these aggregates after the sequences that the caller knows, in order. place says whose.
+CREATE FUNCTION grantlog.events_after(p_lane smallint, p_type text[], p_id uuid[], p_after bigint[])
+RETURNS TABLE (place int, sequence bigint, event_type text, event_version smallint, payload text)
+LANGUAGE plpgsql STABLE
+SET plan_cache_mode = force_generic_plan
+AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+        SELECT x.place::int, l.sequence, l.event_type, l.event_version, l.payload::text
+        FROM unnest(p_type, p_id, p_after) WITH ORDINALITY AS x (type, id, after, place)
+        CROSS JOIN LATERAL (
+            SELECT e.sequence, e.event_type, e.event_version, e.payload FROM grantlog.ledger e
+            WHERE e.lane = p_lane AND e.aggregate_type = x.type AND e.aggregate_id = x.id AND e.sequence > x.after
+            ORDER BY e.sequence OFFSET 0) AS l;
+END $$;
 
 -- Creates the partitions of grants and refusals for the quarters that begin up to p_ahead after p_from. A
 -- partition is created beside the ledger and then attached, so that appends wait for no long lock.

@@ -44,7 +44,7 @@ END $$;
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA grantlog FROM PUBLIC;
 GRANT USAGE ON SCHEMA grantlog TO grantlog_app;
 GRANT SELECT ON ALL TABLES IN SCHEMA grantlog TO grantlog_app;
-GRANT EXECUTE ON FUNCTION grantlog.append, grantlog.moved, grantlog.create_partitions, grantlog.uuid_floor TO grantlog_app;
+GRANT EXECUTE ON FUNCTION grantlog.append, grantlog.moved, grantlog.events_after, grantlog.create_partitions, grantlog.uuid_floor TO grantlog_app;
 GRANT INSERT, DELETE ON grantlog.data_keys TO grantlog_app;
 GRANT INSERT, DELETE ON grantlog.key_material TO grantlog_app;
 GRANT INSERT, UPDATE, DELETE ON grantlog.cursors TO grantlog_app;

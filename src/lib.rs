@@ -8,7 +8,7 @@
 mod event_macro;
 
 pub mod app;
-// pub mod bench;
+pub mod bench;
 pub mod canonical;
 pub mod cli;
 pub mod clock;

@@ -103,10 +103,21 @@ pub async fn serve(
     listener: std::net::TcpListener,
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
+    let router = crate::http::router(app.clone());
+    serve_router(app, router, listener, stop).await
+}
+
+/// [`serve`], with other routes than the product's: the benchmark adds its floor.
+pub(crate) async fn serve_router(
+    app: App,
+    router: axum::Router,
+    listener: std::net::TcpListener,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
     let tls = tls::load(&app.settings).await?;
     let metrics = metrics_endpoint::start(&app).await?;
     let background = background::start(&app);
-    let service = crate::http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let handle = Handle::new();
     let grace = Duration::from_secs(app.settings.shutdown_seconds.into());
     let gate = Gate::new(tokio::net::TcpListener::from_std(listener)?, stop.clone());

@@ -66,7 +66,8 @@ enum Command {
     /// Look at, rebuild and verify the tables that are folded from the ledger
     #[command(subcommand)]
     Projection(projection::Command),
-    // WIRE: Bench(crate::bench::Arguments)
+    /// Measure this machine: ratios to what is measured beside it in the same run
+    Bench(crate::bench::Arguments),
 }
 
 /// Runs the command that the process was started with.
@@ -92,5 +93,6 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Scope(command) => scope::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
+        Command::Bench(arguments) => crate::bench::run(arguments).await,
     }
 }

@@ -70,6 +70,12 @@ pub fn is_native(uri: &str) -> bool {
     Url::parse(uri).is_ok_and(|parsed| !matches!(parsed.scheme(), "https" | "http") || is_loopback(&parsed))
 }
 
+/// Whether the port is the request's to say, and so the registered URI alone is no address to send anything to.
+#[must_use]
+pub fn has_free_port(registered: &str) -> bool {
+    without_loopback_port(registered).is_some()
+}
+
 fn is_loopback(uri: &Url) -> bool {
     match uri.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),

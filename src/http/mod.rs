@@ -1,12 +1,19 @@
 //! The wire: endpoints as lists of steps, each format with one error type.
 
+pub mod api;
 pub mod client_auth;
 pub mod context;
+pub mod cookie;
 pub mod cors;
+pub mod csrf;
 pub mod error;
 pub mod form;
 pub mod health;
 pub mod limits;
+pub mod logout;
+pub mod oauth;
+pub mod page;
+pub mod session;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -18,6 +25,10 @@ use crate::app::App;
 pub fn router(app: App) -> Router {
     let origins = cors::Origins::new(&app.ledger);
     Router::new()
+        .merge(oauth::authorize::routes())
+        .merge(logout::routes())
+        .merge(oauth::routes())
+        .merge(api::routes())
         .merge(health::routes())
         .layer(DefaultBodyLimit::max(form::MAX_BYTES))
         .layer(middleware::from_fn_with_state(origins, cors::cross_origin))

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::LANE;
 use super::command::Expectation;
+use super::gather::{Ask, Gathered};
 use super::unit::LedgerError;
 use crate::clock::Timestamp;
 use crate::domain::{LedgerAggregate, LedgerEvent};
@@ -49,35 +50,77 @@ impl<A> std::ops::Deref for Loaded<A> {
     }
 }
 
+/// An event of an aggregate, as it is read back.
+pub(super) struct EventRow {
+    sequence: i64,
+    event_type: String,
+    version: i16,
+    payload: String,
+}
+
+/// Asks for the events of an aggregate after a sequence.
+#[derive(Clone)]
+pub(super) struct EventsAfter(pub(super) PgPool);
+
+impl Ask for EventsAfter {
+    type Question = Expectation;
+    type Answer = Vec<EventRow>;
+
+    async fn ask(&self, questions: &[Expectation]) -> Result<Vec<Vec<EventRow>>, sqlx::Error> {
+        let kinds: Vec<&str> = questions.iter().map(|known| known.kind.name()).collect();
+        let ids: Vec<Uuid> = questions.iter().map(|known| known.id).collect();
+        let sequences: Vec<i64> = questions.iter().map(|known| known.sequence).collect();
+        let rows: Vec<(i32, i64, String, i16, String)> = retrying(|| async {
+            sqlx::query_as(
+                "SELECT place, sequence, event_type, event_version, payload FROM grantlog.events_after($1, $2, $3, $4)",
+            )
+            .bind(LANE)
+            .bind(&kinds)
+            .bind(&ids)
+            .bind(&sequences)
+            .fetch_all(&self.0)
+            .await
+        })
+        .await?;
+        let mut answers: Vec<Vec<EventRow>> = questions.iter().map(|_| Vec::new()).collect();
+        for (place, sequence, event_type, version, payload) in rows {
+            let slot = usize::try_from(place)
+                .ok()
+                .and_then(|place| answers.get_mut(place.checked_sub(1)?));
+            if let Some(slot) = slot {
+                slot.push(EventRow {
+                    sequence,
+                    event_type,
+                    version,
+                    payload,
+                });
+            }
+        }
+        Ok(answers)
+    }
+}
+
 /// The state at `base` brought up to the ledger's last event.
 pub(super) async fn advance<A: LedgerAggregate>(
-    pool: &PgPool,
+    reader: &Gathered<EventsAfter>,
     id: Uuid,
     base: (i64, Arc<A>),
 ) -> Result<Loaded<A>, LedgerError> {
-    // The type's own partition, by name: it needs no pruning. Names are constants.
-    let query = format!(
-        "SELECT sequence, event_type, event_version, payload::text FROM grantlog.ledger_{kind} \
-         WHERE lane = $1 AND aggregate_type = '{kind}' AND aggregate_id = $2 AND sequence > $3 ORDER BY sequence",
-        kind = A::TYPE
-    );
-    let rows: Vec<(i64, String, i16, String)> = retrying(|| async {
-        sqlx::query_as(&query)
-            .bind(LANE)
-            .bind(id)
-            .bind(base.0)
-            .fetch_all(pool)
-            .await
-    })
-    .await?;
     let (mut sequence, mut state) = base;
+    let rows = reader
+        .ask(Expectation {
+            kind: A::KIND,
+            id,
+            sequence,
+        })
+        .await?;
     if rows.is_empty() {
         return Ok(Loaded { id, sequence, state });
     }
     let folded = Arc::make_mut(&mut state);
-    for (number, event_type, version, payload) in rows {
-        folded.apply(A::Event::decode(&event_type, version, &payload)?);
-        sequence = number;
+    for row in rows {
+        folded.apply(A::Event::decode(&row.event_type, row.version, &row.payload)?);
+        sequence = row.sequence;
     }
     Ok(Loaded { id, sequence, state })
 }

@@ -9,6 +9,7 @@ mod appender;
 mod cache;
 mod command;
 mod freshness;
+mod gather;
 mod load;
 mod metadata;
 pub mod migrate;
@@ -47,7 +48,8 @@ pub struct Ledger {
 struct Inner {
     pool: PgPool,
     appender: appender::Appender,
-    freshness: freshness::Freshness,
+    freshness: gather::Gathered<freshness::Moved>,
+    reader: gather::Gathered<load::EventsAfter>,
     cache: cache::AggregateCache,
     vault: Vault,
     clock: Clock,
@@ -69,8 +71,8 @@ pub struct LedgerOptions {
     pub refusals_per_minute: u32,
 }
 
-/// A pool whose connections plan each read for its parameters (so that partitions are pruned before they are
-/// locked) and are not pinged before use.
+/// A pool whose connections are not pinged before use, and plan what is not one of the ledger's own functions
+/// for its parameters, so that partitions are pruned before they are locked.
 pub fn reading_pool(options: &LedgerOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(options.max_connections)
@@ -105,7 +107,8 @@ impl Ledger {
             appender::Appender::start(options.database.clone(), epoch, clock.clone(), head.clone());
         Ok(Self {
             inner: Arc::new(Inner {
-                freshness: freshness::Freshness::start(pool.clone()),
+                freshness: gather::Gathered::start(&freshness::Moved(pool.clone())),
+                reader: gather::Gathered::start(&load::EventsAfter(pool.clone())),
                 cache: cache::AggregateCache::new(options.cached_aggregates),
                 refusals: RefusalBudget::new(options.refusals_per_minute),
                 appender,
@@ -156,7 +159,7 @@ impl Ledger {
     /// Whether none of these aggregates has an event after the sequence that the caller knows, asked of the
     /// database now (together with what other requests ask).
     pub async fn is_current(&self, expectations: Vec<Expectation>) -> Result<bool, LedgerError> {
-        self.inner.freshness.is_current(expectations).await
+        self.inner.freshness.ask(expectations).await.map(|moved| !moved)
     }
 
     /// Which aggregate has this name.

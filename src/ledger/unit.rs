@@ -146,7 +146,7 @@ impl<'a> UnitOfWork<'a> {
                 Loaded { id, sequence, state }
             }
             cached => {
-                let loaded = load::advance(self.ledger.pool(), id, cached.unwrap_or_default()).await?;
+                let loaded = load::advance(&self.ledger.inner.reader, id, cached.unwrap_or_default()).await?;
                 if loaded.exists() {
                     self.ledger
                         .inner

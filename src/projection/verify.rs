@@ -58,8 +58,9 @@ pub async fn verify(
     progress: &(dyn Fn(Progress) + Send + Sync),
 ) -> Result<Verification, ProjectionError> {
     let mut building = Building::begin(pool, vault, names).await?;
+    let schemas = building.schemas();
     let compared = compare_all(&mut building, progress).await;
-    building.discard().await?;
+    building.discard(&schemas).await?;
     compared
 }
 

@@ -1,7 +1,15 @@
 //! The integration tests: real Postgres, real HTTP, names that are claims.
 
+mod authorize;
+mod code;
 mod command_line;
 mod configuration;
 mod cross_origin;
 mod embedded_postgres;
+mod faults;
+mod flow;
+mod grant_properties;
 mod harness;
+mod ledger;
+mod projection;
+mod token;

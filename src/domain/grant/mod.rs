@@ -125,6 +125,17 @@ impl Grant {
         live.then_some((family, current))
     }
 
+    /// Whether this is the live generation or its predecessor. Older ones are rows of the ledger.
+    #[must_use]
+    pub fn knows_refresh(&self, sequence: u32, digest: &Digest) -> bool {
+        let refresh = self.family.as_deref().and_then(|family| family.refresh.as_ref());
+        refresh.is_some_and(|refresh| {
+            std::iter::once(&refresh.current)
+                .chain(&refresh.predecessor)
+                .any(|generation| generation.sequence == sequence && generation.digest.matches(digest))
+        })
+    }
+
     fn evolve(&mut self, event: GrantEvent) {
         self.sequence += 1;
         let sequence = self.sequence;

@@ -204,10 +204,9 @@ impl Building {
         Ok(())
     }
 
-    /// Drops what was built.
-    pub(crate) async fn discard(mut self) -> Result<(), ProjectionError> {
-        let schemas = self.schemas();
-        install::drop_leftovers(&mut self.connection, &schemas).await?;
+    /// Drops what was built for these projections and is seen by nobody.
+    pub(crate) async fn discard(mut self, schemas: &[&'static Schema]) -> Result<(), ProjectionError> {
+        install::drop_leftovers(&mut self.connection, schemas).await?;
         self.connection.close().await?;
         Ok(())
     }

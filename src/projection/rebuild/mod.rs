@@ -85,7 +85,10 @@ pub async fn rebuild(
         () = tell => Ok(()),
     };
     if let Err(error) = filled {
-        building.discard().await?;
+        let schemas = building.schemas();
+        if let Err(left) = building.discard(&schemas).await {
+            tracing::warn!(error = %left, "a rebuild left tables behind; the next one drops them");
+        }
         return Err(error);
     }
     swap::swap(&mut building).await?;

@@ -1,0 +1,34 @@
+# The recipes that CI runs, and the long ones that it does not.
+
+# Everything that must pass before a commit lands.
+check: format lint test clients
+
+format:
+    cargo fmt --check
+
+lint:
+    cargo clippy --all-targets -- -D warnings
+
+# All tests, on an embedded Postgres of their own.
+test:
+    cargo test
+
+# Licences and advisories of the dependencies (needs cargo-deny).
+deny:
+    cargo deny check
+
+# Stock client libraries against a server of their own.
+clients:
+    tests/clients/run
+
+# Every measurement, about ten minutes on two cores.
+bench:
+    cargo run --release -- bench
+
+# The event catalogue, generated from the types.
+events:
+    GRANTLOG_WRITE_DOCS=1 cargo test --test it the_event_catalogue_is_up_to_date
+
+# A server with demo data.
+dev:
+    cargo run --release -- dev

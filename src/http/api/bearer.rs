@@ -1,0 +1,112 @@
+//! Bearer tokens, RFC 6750: which user and scope a request stands for, as the ledger has it now.
+
+use axum::http::{HeaderMap, header};
+
+use super::super::error::{ApiError, Rejection};
+use crate::app::App;
+use crate::credential::{self, Kind, Presented};
+use crate::crypto::jwt::AccessClaims;
+use crate::crypto::signing::TokenRefusal;
+use crate::domain::client::Registration;
+use crate::domain::grant::Grant;
+use crate::domain::scope::Scope;
+use crate::domain::user::{Account, User};
+use crate::domain::value::ScopeSet;
+use crate::http::oauth::standing;
+use crate::ids::SubjectId;
+use crate::ledger::UnitOfWork;
+
+/// A token whose form, signature, time and audience are good.
+pub struct BearerToken {
+    claims: AccessClaims,
+    presented: Presented,
+}
+
+impl BearerToken {
+    /// Reads the Authorization header (RFC 6750 §2.1; tokens in queries or bodies are not looked at).
+    pub async fn read(app: &App, headers: &HeaderMap) -> Result<Self, Rejection<ApiError>> {
+        let header = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let token = match header.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
+            _ => return Err(Rejection::new(ApiError::Unauthenticated, "no_bearer_token")),
+        };
+        let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
+        let claims = match app.keys.verify(token, &app.settings.issuer).await? {
+            Ok(claims) => claims,
+            Err(TokenRefusal::Expired) => {
+                return Err(Rejection::new(ApiError::TokenExpired, "token_expired"));
+            }
+            Err(TokenRefusal::Invalid) => return Err(invalid("not_our_token")),
+        };
+        // RFC 9068 §4: this resource server's own audience is the issuer.
+        if !claims.aud.contains(&app.settings.issuer) {
+            return Err(invalid("other_audience"));
+        }
+        let key = app.ledger.vault().master().address_key();
+        let presented = credential::parse(Kind::TokenId, key, &claims.jti).ok_or(invalid("no_address"))?;
+        let at = app.ledger.clock().now();
+        app.limits.check_request(presented.digest, at).map_err(|wait| {
+            Rejection::new(
+                ApiError::RateLimitExceeded(wait.retry_after),
+                "rate_limit_exceeded",
+            )
+        })?;
+        Ok(Self { claims, presented })
+    }
+
+    /// The account that the token stands for, where the token is active and has `scope` at this moment.
+    pub async fn account(
+        &self,
+        unit: &mut UnitOfWork<'_>,
+        scope: &'static str,
+    ) -> Result<(SubjectId, Account), Rejection<ApiError>> {
+        let address = self.presented.address;
+        let grant = unit.load::<Grant>(address.grant.0).await?;
+        let revoked = || Rejection::new(ApiError::TokenInvalid, "token_revoked");
+        let family = grant.access_at(address.sequence).ok_or_else(revoked)?;
+        let about = |rejection: Rejection<ApiError>| {
+            rejection
+                .client(family.client)
+                .grant(address.grant, family.subject)
+        };
+        let carried = standing::carried(unit, family).await?;
+        let (client, circumstances) = carried.ok_or_else(|| about(revoked()))?;
+        let Some(subject) = family.subject else {
+            return Err(about(Rejection::new(ApiError::PermissionDenied, "no_user")));
+        };
+        let granted = ScopeSet::parse(&self.claims.scope).unwrap_or_default();
+        if !granted.contains(scope) {
+            return Err(about(Rejection::new(
+                ApiError::InsufficientScope(scope),
+                "insufficient_scope",
+            )));
+        }
+        if !circumstances.allowed_scope.contains(scope) {
+            let (error, reason) = not_allowed(unit, client.registration.as_ref(), scope).await?;
+            return Err(about(Rejection::new(error, reason)));
+        }
+        let user = unit.load::<User>(subject.0).await?;
+        let account = user.account.clone().ok_or_else(|| about(revoked()))?;
+        Ok((subject, account))
+    }
+}
+
+/// Why a granted scope is not allowed any more: a restricted one lacks approval, another was taken away.
+async fn not_allowed(
+    unit: &mut UnitOfWork<'_>,
+    client: Option<&Registration>,
+    scope: &'static str,
+) -> Result<(ApiError, &'static str), Rejection<ApiError>> {
+    let definition = unit.load::<Scope>(Scope::id(scope)).await?;
+    let restricted = definition
+        .grantable()
+        .is_some_and(|definition| definition.restricted);
+    let registered = client.is_some_and(|client| client.metadata.scope.contains(scope));
+    if restricted && registered {
+        return Ok((ApiError::UnapprovedScope(scope), "scope_not_approved"));
+    }
+    Ok((ApiError::InsufficientScope(scope), "scope_no_longer_allowed"))
+}

@@ -1,0 +1,115 @@
+//! Logging out. A link or a form elsewhere cannot do it: the page asks, and its form proves where it came from.
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, State};
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::context::Origin;
+use super::csrf::{self, Purpose};
+use super::error::{Rejection, WireError};
+use super::oauth::authorize::{read_form, see_other};
+use super::page::{self, ErrorPage, PageError};
+use super::session::{self, LiveSession, Presented, SESSION_COOKIE};
+use crate::app::App;
+use crate::ledger::{Actor, Context, LedgerError, Refused};
+
+const ENDPOINT: &str = "/logout";
+
+/// The page that logs out.
+pub fn routes() -> Router<App> {
+    Router::new().route(ENDPOINT, get(ask).post(submit))
+}
+
+async fn ask(State(app): State<App>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {
+    let context = origin.context(ENDPOINT, Actor::Anonymous);
+    let shown = match live(&app, &context, &headers).await {
+        Ok(Some(live)) => confirmation(&app, &live, None).await,
+        Ok(None) => Ok(page::logged_out()),
+        Err(error) => Err(error),
+    };
+    shown.unwrap_or_else(|error| failed(&context, Rejection::from(error).error))
+}
+
+async fn submit(
+    State(app): State<App>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let context = origin.context(ENDPOINT, Actor::Anonymous);
+    match log_out(&app, &context, &headers, body).await {
+        Ok(response) => response,
+        Err(rejection) => {
+            if let Some(refused) = rejection.refused() {
+                app.ledger.record_refusal(&context, refused).await;
+            }
+            failed(&context, rejection.error)
+        }
+    }
+}
+
+async fn log_out(
+    app: &App,
+    context: &Context,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Rejection<PageError>> {
+    let form = read_form(body)?;
+    if let Some(live) = live(app, context, headers).await? {
+        if !Purpose::Logout(live.id).verify(app, "", form.get(csrf::FIELD)) {
+            let refused = Refused {
+                error: PageError::ForgedForm.code(),
+                reason: "form_token_wrong",
+                client: None,
+                subject: Some(live.login.subject),
+                grant: None,
+            };
+            app.ledger.record_refusal(context, refused).await;
+            return Ok(confirmation(app, &live, Some(PageError::ForgedForm)).await?);
+        }
+        let context = Context {
+            actor: Actor::User(live.login.subject),
+            subject: Some(live.login.subject),
+            ..context.clone()
+        };
+        session::finish(app, &context, live.id).await?;
+    }
+    // To this same page, which then finds nobody logged in.
+    let mut response = see_other("logout");
+    page::set_cookie(&mut response, SESSION_COOKIE.clear(&app.settings));
+    Ok(response)
+}
+
+/// The browser's login, confirmed.
+async fn live(app: &App, context: &Context, headers: &HeaderMap) -> Result<Option<LiveSession>, LedgerError> {
+    let presented = Presented::read(app, headers);
+    let mut unit = app.ledger.unit_of_work(context);
+    loop {
+        let live = session::find(presented.as_ref(), &mut unit).await?;
+        if unit.confirm().await? {
+            return Ok(live);
+        }
+    }
+}
+
+async fn confirmation(
+    app: &App,
+    live: &LiveSession,
+    error: Option<PageError>,
+) -> Result<Response, LedgerError> {
+    let account = live.account(app).await?;
+    let token = Purpose::Logout(live.id).token(app, "");
+    Ok(page::logout(&account, &token, error))
+}
+
+fn failed(context: &Context, error: PageError) -> Response {
+    ErrorPage {
+        error,
+        request: context.request,
+    }
+    .into_response()
+}

@@ -1,0 +1,112 @@
+//! Issuing the code (RFC 6749 §4.1.2): the consent, if it is given now, and the code are one append, which
+//! passes only if client, user, session, scopes and consent are by then as they were seen.
+
+use axum::response::Response;
+use chrono::TimeDelta;
+
+use super::error::AuthorizeError;
+use super::request::{AuthorizationRequest, Target};
+use super::visit::Visit;
+use crate::clock::Timestamp;
+use crate::credential::{self, Address, Kind};
+use crate::domain::consent::{Consent, ConsentCommand};
+use crate::domain::grant::{CodeIssued, Grant};
+use crate::domain::value::Digest;
+use crate::http::error::Rejection;
+use crate::http::session::LiveSession;
+use crate::ids::GrantId;
+use crate::ledger::{LedgerError, Loaded, UnitOfWork};
+
+/// What a code rests on.
+#[derive(Clone, Copy)]
+pub(super) struct Granting<'a> {
+    pub(super) target: &'a Target,
+    pub(super) request: &'a AuthorizationRequest,
+    pub(super) live: &'a LiveSession,
+    pub(super) consent: &'a Loaded<Consent>,
+    /// Whether the user has just approved.
+    pub(super) consents_now: bool,
+}
+
+/// Issues a code and sends it to the client. None: something had moved, decide again.
+pub(super) async fn issue(
+    visit: &Visit,
+    unit: &mut UnitOfWork<'_>,
+    granting: Granting<'_>,
+) -> Result<Option<Response>, Rejection<AuthorizeError>> {
+    let (app, at) = (&visit.app, unit.at());
+    let random: [u8; 32] = app.ledger.random().bytes().map_err(LedgerError::from)?;
+    let id = app.ledger.random().uuid_at(at).map_err(LedgerError::from)?;
+    unit.about(Some(granting.live.login.subject));
+    if granting.consents_now {
+        give_consent(unit, &granting)?;
+    }
+    let grant = unit.create::<Grant>(id);
+    let event = granting.code_issued(visit, credential::digest(Kind::Code, &random), at);
+    let Some(concluded) = unit.conclude(&grant, grant.issue_code(&event)).await? else {
+        return Ok(None);
+    };
+    concluded.outcome?;
+    let address = Address {
+        grant: GrantId(id),
+        sequence: 1,
+    };
+    let key = app.ledger.vault().master().address_key();
+    let code = credential::format(Kind::Code, key, address, &random);
+    Ok(Some(granting.target.back.code(&code)))
+}
+
+/// Writes the consent where it adds something, or where the client had the user asked again.
+fn give_consent(unit: &mut UnitOfWork<'_>, granting: &Granting<'_>) -> Result<(), LedgerError> {
+    let Granting {
+        target,
+        request,
+        live,
+        consent,
+        ..
+    } = *granting;
+    if request.scope.is_subset(&consent.scope) && !request.prompt.consent {
+        return Ok(());
+    }
+    let command = ConsentCommand::Give {
+        subject: live.login.subject,
+        client: target.key,
+        scope: request.scope.clone(),
+        at: unit.at(),
+    };
+    unit.also(consent, &consent.decide(&command).events)
+}
+
+impl Granting<'_> {
+    fn code_issued(&self, visit: &Visit, digest: Digest, at: Timestamp) -> CodeIssued {
+        let Self {
+            target,
+            request,
+            live,
+            consent,
+            ..
+        } = *self;
+        let settings = &visit.app.settings;
+        let mut audience = target.registration.metadata.audience.clone();
+        if audience.is_empty() {
+            audience.push(settings.issuer.clone());
+        }
+        CodeIssued {
+            client: target.key,
+            subject: live.login.subject,
+            session: Some(live.id),
+            auth_time: Some(live.login.authenticated_at),
+            scope: request.scope.clone(),
+            audience,
+            digest,
+            redirect_uri: target.back.redirect_uri.clone(),
+            redirect_uri_required: target.redirect_uri_given,
+            challenge: request.challenge.clone(),
+            password_generation: live.user.password_generation,
+            consent_withdrawals: consent.withdrawals,
+            issued_at: at,
+            expires_at: at + TimeDelta::seconds(i64::from(settings.code_lifetime)),
+            grant_expires_at: at + TimeDelta::days(i64::from(settings.grant_lifetime_days)),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! The consent form's answer: approve, deny, or use another account.
+
+use axum::response::Response;
+
+use super::code::{self, Granting};
+use super::error::{AuthorizeError, Failure};
+use super::request::{AuthorizationRequest, Target};
+use super::see_other;
+use super::visit::{Typed, Visit, settle};
+use crate::domain::consent::Consent;
+use crate::http::csrf::{self, Purpose};
+use crate::http::error::Rejection;
+use crate::http::form::Form;
+use crate::http::page::{self, PageError};
+use crate::http::session::{self, LiveSession, SESSION_COOKIE};
+use crate::ids::SessionId;
+use crate::ledger::{Refused, UnitOfWork};
+
+/// What the user chose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Choice {
+    Approve,
+    Deny,
+    Switch,
+}
+
+impl Choice {
+    fn read(form: &Form) -> Option<Self> {
+        match form.get("decision")? {
+            "approve" => Some(Self::Approve),
+            "deny" => Some(Self::Deny),
+            "switch" => Some(Self::Switch),
+            _ => None,
+        }
+    }
+}
+
+/// Takes the form.
+pub(super) async fn submit(visit: &Visit, form: &Form) -> Response {
+    let mut unit = visit.app.ledger.unit_of_work(&visit.context);
+    loop {
+        let outcome = answer(visit, &mut unit, form).await;
+        match settle(&mut unit, outcome) {
+            Ok(Some(response)) => return response,
+            Ok(None) => {}
+            Err(failure) => return visit.refuse(failure).await,
+        }
+    }
+}
+
+/// One round.
+async fn answer(visit: &Visit, unit: &mut UnitOfWork<'_>, form: &Form) -> Result<Option<Response>, Failure> {
+    let (target, request) = visit.checked(unit).await?;
+    decide(visit, unit, (&target, &request), form)
+        .await
+        .map_err(|rejection| Failure::redirect(&target.back, (target.key, visit.context.subject), rejection))
+}
+
+async fn decide(
+    visit: &Visit,
+    unit: &mut UnitOfWork<'_>,
+    asked: (&Target, &AuthorizationRequest),
+    form: &Form,
+) -> Result<Option<Response>, Rejection<AuthorizeError>> {
+    let (target, request) = asked;
+    let live = session::find(visit.session.as_ref(), unit).await?;
+    let (Some(choice), true) = (Choice::read(form), is_ours(visit, form)) else {
+        return ask_again(visit, unit, asked, live.as_ref()).await;
+    };
+    let Some(live) = live else {
+        return Err(Rejection::new(AuthorizeError::AccessDenied, "session_expired"));
+    };
+    match choice {
+        Choice::Approve => {
+            let consent = unit
+                .load::<Consent>(Consent::id(live.login.subject, target.key))
+                .await?;
+            let granting = Granting {
+                target,
+                request,
+                live: &live,
+                consent: &consent,
+                consents_now: true,
+            };
+            code::issue(visit, unit, granting).await
+        }
+        Choice::Deny => Err(Rejection::new(AuthorizeError::AccessDenied, "user_denied")),
+        Choice::Switch => {
+            session::finish(&visit.app, &visit.context, live.id).await?;
+            let mut response = see_other(&format!("authorize?{}", visit.query()));
+            page::set_cookie(&mut response, SESSION_COOKIE.clear(&visit.app.settings));
+            Ok(Some(response))
+        }
+    }
+}
+
+/// Whether the form was made for the session that the browser has. A browser that has none any more (logged out
+/// in another window) still shows what it was made for: its answer is that the session is over, which tells a
+/// stranger's page nothing and does nothing.
+fn is_ours(visit: &Visit, form: &Form) -> bool {
+    let made_for = form
+        .get("session")
+        .and_then(|text| uuid::Uuid::try_parse(text).ok())
+        .map(SessionId);
+    let Some(made_for) = made_for else { return false };
+    let same_session = visit.session.is_none_or(|presented| presented.id == made_for);
+    same_session && Purpose::Consent(made_for).verify(&visit.app, visit.query(), form.get(csrf::FIELD))
+}
+
+/// The form is not ours, or no longer: nothing is done, and the page is shown afresh.
+async fn ask_again(
+    visit: &Visit,
+    unit: &mut UnitOfWork<'_>,
+    asked: (&Target, &AuthorizationRequest),
+    live: Option<&LiveSession>,
+) -> Result<Option<Response>, Rejection<AuthorizeError>> {
+    let notice = Some(PageError::ForgedForm);
+    // A consent form for a request that asks for the password first would be a way around it.
+    let live = live.filter(|_| !asked.1.prompt.login);
+    let page = if let Some(live) = live {
+        visit.consent_page(asked, live, notice).await?
+    } else {
+        let typed = Typed {
+            notice,
+            ..Typed::default()
+        };
+        visit.login_page(asked.0, typed)?
+    };
+    if !unit.confirm().await? {
+        return Ok(None);
+    }
+    let refused = Refused {
+        error: "invalid_request",
+        reason: "form_token_wrong",
+        client: Some(asked.0.key),
+        subject: live.map(|live| live.login.subject),
+        grant: None,
+    };
+    visit.record(&visit.context, refused).await;
+    Ok(Some(page))
+}

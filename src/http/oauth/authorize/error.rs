@@ -1,0 +1,143 @@
+//! What a refused authorization request is answered with (RFC 6749 §4.1.2.1): an error that is sent back to the
+//! client, or a page where nothing may be sent anywhere.
+
+use crate::domain::grant::GrantRefusal;
+use crate::http::error::{Rejection, WireError};
+use crate::http::page::PageError;
+use crate::ids::{ClientKey, SubjectId};
+use crate::ledger::Refused;
+
+use super::redirect::ReturnAddress;
+
+/// Errors that are sent to the client's redirection endpoint (RFC 6749 §4.1.2.1; the last two OpenID Connect
+/// Core §3.1.2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthorizeError {
+    /// Malformed, or a parameter is missing or doubled. Says what, in fixed words.
+    InvalidRequest(&'static str),
+    /// This client may not use the authorization code grant.
+    UnauthorizedClient,
+    /// The user, or this server, says no.
+    AccessDenied,
+    /// Not `code`.
+    UnsupportedResponseType,
+    /// The scope is malformed, unknown, or more than this client may have.
+    InvalidScope,
+    /// The `request` parameter (RFC 9101) is not supported.
+    RequestNotSupported,
+    /// The `request_uri` parameter (RFC 9101) is not supported.
+    RequestUriNotSupported,
+    /// The `registration` parameter (OpenID Connect Core §7.2.1) is not supported.
+    RegistrationNotSupported,
+    /// Nobody is logged in, and no page may be shown.
+    LoginRequired,
+    /// The user has not consented, and no page may be shown.
+    ConsentRequired,
+    /// Something is broken here.
+    ServerError,
+    /// The database cannot be reached.
+    TemporarilyUnavailable,
+}
+
+impl AuthorizeError {
+    /// The `error_description`: ASCII without quote or backslash (RFC 6749 appendix A.8).
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::InvalidRequest(what) => what,
+            Self::UnauthorizedClient => "The client may not use the authorization code grant.",
+            Self::AccessDenied => "The resource owner or the authorization server denied the request.",
+            Self::UnsupportedResponseType => "The only response_type that is supported is code.",
+            Self::InvalidScope => {
+                "The scope is malformed or unknown, the client may not ask for it, or it needs an approval that the client does not have."
+            }
+            Self::RequestNotSupported => "The request parameter is not supported.",
+            Self::RequestUriNotSupported => "The request_uri parameter is not supported.",
+            Self::RegistrationNotSupported => "The registration parameter is not supported.",
+            Self::LoginRequired => "Nobody is logged in, and prompt=none forbids to ask.",
+            Self::ConsentRequired => "The user has not consented, and prompt=none forbids to ask.",
+            Self::ServerError => "The server met an unexpected condition.",
+            Self::TemporarilyUnavailable => "The server is temporarily unable to handle the request.",
+        }
+    }
+}
+
+impl WireError for AuthorizeError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest(_) => "invalid_request",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::AccessDenied => "access_denied",
+            Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::RequestNotSupported => "request_not_supported",
+            Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::RegistrationNotSupported => "registration_not_supported",
+            Self::LoginRequired => "login_required",
+            Self::ConsentRequired => "consent_required",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+
+    fn unavailable() -> Self {
+        Self::TemporarilyUnavailable
+    }
+
+    fn broken() -> Self {
+        Self::ServerError
+    }
+
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
+    }
+}
+
+impl From<GrantRefusal> for Rejection<AuthorizeError> {
+    fn from(refusal: GrantRefusal) -> Self {
+        // A new grant under a fresh id refuses nothing but an id that is taken.
+        Self::new(AuthorizeError::ServerError, refusal.reason())
+    }
+}
+
+/// An invalid request, in words for the client's developer and in a word for the ledger.
+#[must_use]
+pub(super) fn invalid_request(what: &'static str, reason: &'static str) -> Rejection<AuthorizeError> {
+    Rejection::new(AuthorizeError::InvalidRequest(what), reason)
+}
+
+/// A refusal, and where it goes.
+pub(super) enum Failure {
+    /// Nothing may be sent anywhere: the client or its redirect URI is not known to be good.
+    Page(Rejection<PageError>),
+    /// Back to the client.
+    Redirect(Box<ReturnAddress>, Rejection<AuthorizeError>),
+}
+
+impl Failure {
+    /// A refusal of a request whose client and redirect URI are good.
+    pub(super) fn redirect(
+        back: &ReturnAddress,
+        (client, subject): (ClientKey, Option<SubjectId>),
+        mut rejection: Rejection<AuthorizeError>,
+    ) -> Self {
+        rejection.subject = rejection.subject.or(subject);
+        Self::Redirect(Box::new(back.clone()), rejection.client(client))
+    }
+
+    /// Whether it is the server's trouble and not the request's.
+    pub(super) fn is_ours(&self) -> bool {
+        match self {
+            Self::Page(rejection) => rejection.error.is_ours(),
+            Self::Redirect(_, rejection) => rejection.error.is_ours(),
+        }
+    }
+
+    /// What the ledger records.
+    pub(super) fn refused(&self) -> Option<Refused> {
+        match self {
+            Self::Page(rejection) => rejection.refused(),
+            Self::Redirect(_, rejection) => rejection.refused(),
+        }
+    }
+}

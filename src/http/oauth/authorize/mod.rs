@@ -1,0 +1,162 @@
+//! Authorization endpoint, RFC 6749 §3.1 and §4.1, with the rules of RFC 9700, RFC 7636 (PKCE), RFC 9207 (`iss`)
+//! and the `prompt` parameter of OpenID Connect Core.
+//!
+//! `GET` checks the request and shows the login or the consent page, or answers at once. Both forms are posted
+//! to the same address, whose query carries the request through: nothing is kept between the steps, and each
+//! step checks all of it again.
+
+mod code;
+mod consent;
+mod error;
+mod login;
+mod parameters;
+mod redirect;
+mod request;
+mod visit;
+
+pub use error::AuthorizeError;
+pub use redirect::{ReturnAddress, see_other};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{Extension, RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use self::error::Failure;
+use self::request::{AuthorizationRequest, Target};
+use self::visit::{Typed, Visit, refuse, settle};
+use crate::app::App;
+use crate::domain::consent::Consent;
+use crate::domain::redirect_uri;
+use crate::http::context::Origin;
+use crate::http::error::Rejection;
+use crate::http::form::Form;
+use crate::http::page::PageError;
+use crate::http::session;
+use crate::ledger::{Actor, UnitOfWork};
+
+/// The path, as the trail names it.
+const ENDPOINT: &str = "/oauth/authorize";
+
+/// The authorization endpoint.
+pub fn routes() -> Router<App> {
+    Router::new().route(ENDPOINT, get(show).post(submit))
+}
+
+/// An authorization request.
+async fn show(
+    State(app): State<App>,
+    Extension(origin): Extension<Origin>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let visit = match Visit::begin(&app, &origin, &headers, &query.unwrap_or_default()).await {
+        Ok(visit) => visit,
+        Err(rejection) => return refuse_page(&app, &origin, rejection).await,
+    };
+    let mut unit = app.ledger.unit_of_work(&visit.context);
+    loop {
+        let outcome = answer(&visit, &mut unit).await;
+        match settle(&mut unit, outcome) {
+            Ok(Some(response)) => return response,
+            Ok(None) => {}
+            Err(failure) => return visit.refuse(failure).await,
+        }
+    }
+}
+
+/// One of our own forms.
+async fn submit(
+    State(app): State<App>,
+    Extension(origin): Extension<Origin>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let form = match read_form(body) {
+        Ok(form) => form,
+        Err(rejection) => return refuse_page(&app, &origin, rejection).await,
+    };
+    let visit = match Visit::begin(&app, &origin, &headers, &query.unwrap_or_default()).await {
+        Ok(visit) => visit,
+        Err(rejection) => return refuse_page(&app, &origin, rejection).await,
+    };
+    match form.get("step") {
+        Some("consent") => consent::submit(&visit, &form).await,
+        _ => login::submit(&visit, &form).await,
+    }
+}
+
+/// A form's body.
+pub(in crate::http) fn read_form(body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<PageError>> {
+    let bytes = body.map_err(|rejection| {
+        if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Rejection::new(PageError::TooLarge, "body_too_large")
+        } else {
+            Rejection::new(PageError::Malformed, "malformed_body")
+        }
+    })?;
+    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, "malformed_body"))
+}
+
+async fn refuse_page(app: &App, origin: &Origin, rejection: Rejection<PageError>) -> Response {
+    let context = origin.context(ENDPOINT, Actor::Anonymous);
+    refuse(app, &context, Failure::Page(rejection)).await
+}
+
+/// One round: the request is checked, then answered as far as it can be without asking.
+async fn answer(visit: &Visit, unit: &mut UnitOfWork<'_>) -> Result<Option<Response>, Failure> {
+    let (target, request) = visit.checked(unit).await?;
+    proceed(visit, unit, &target, &request)
+        .await
+        .map_err(|rejection| Failure::redirect(&target.back, (target.key, visit.context.subject), rejection))
+}
+
+/// A login, a consent, a code: whichever is next. What a page says is confirmed like all else.
+async fn proceed(
+    visit: &Visit,
+    unit: &mut UnitOfWork<'_>,
+    target: &Target,
+    request: &AuthorizationRequest,
+) -> Result<Option<Response>, Rejection<AuthorizeError>> {
+    let live = session::find(visit.session.as_ref(), unit).await?;
+    let Some(live) = live.filter(|_| !request.prompt.login) else {
+        if request.prompt.none {
+            return Err(Rejection::new(AuthorizeError::LoginRequired, "login_required"));
+        }
+        let page = visit.login_page(target, Typed::default())?;
+        return Ok(unit.confirm().await?.then_some(page));
+    };
+    let consent = unit
+        .load::<Consent>(Consent::id(live.login.subject, target.key))
+        .await?;
+    if !must_ask(target, request, &consent) {
+        let granting = code::Granting {
+            target,
+            request,
+            live: &live,
+            consent: &consent,
+            consents_now: false,
+        };
+        return code::issue(visit, unit, granting).await;
+    }
+    if request.prompt.none {
+        return Err(Rejection::new(
+            AuthorizeError::ConsentRequired,
+            "consent_required",
+        ));
+    }
+    let page = visit.consent_page((target, request), &live, None).await?;
+    Ok(unit.confirm().await?.then_some(page))
+}
+
+/// Whether the user must be asked although logged in. A public client on the user's own machine cannot be told
+/// from another program that pretends to be it, so its user is always asked (RFC 8252 §8.6).
+fn must_ask(target: &Target, request: &AuthorizationRequest, consent: &Consent) -> bool {
+    let cannot_be_known =
+        target.registration.metadata.is_public() && redirect_uri::is_native(&target.back.redirect_uri);
+    request.prompt.consent || cannot_be_known || !request.scope.is_subset(&consent.scope)
+}

@@ -1,0 +1,115 @@
+//! The parameters of an authorization request, which our forms carry on in their address.
+
+use url::form_urlencoded;
+
+use crate::http::error::Rejection;
+use crate::http::form::{self, Form, FormError};
+use crate::http::page::PageError;
+
+/// The query of an authorization request, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Parameters {
+    form: Form,
+    /// A parameter is there twice; its values are left out of `form`.
+    doubled: bool,
+    /// As it came, for our forms to carry on.
+    pub(super) query: String,
+}
+
+impl Parameters {
+    /// Reads a query. A parameter that is there twice is an error that can be sent back, unless it is one of
+    /// the two that say where to.
+    pub(super) fn parse(query: &str) -> Result<Self, Rejection<PageError>> {
+        let (mut text, mut doubled) = (query.to_owned(), false);
+        loop {
+            match Form::parse(&text) {
+                Ok(form) => {
+                    let query = query.to_owned();
+                    return Ok(Self { form, doubled, query });
+                }
+                Err(FormError::Duplicate(name)) if name == "client_id" || name == "redirect_uri" => {
+                    return Err(Rejection::new(
+                        PageError::Doubled,
+                        "client_or_redirect_uri_doubled",
+                    ));
+                }
+                Err(FormError::Duplicate(name)) => {
+                    doubled = true;
+                    text = without(&text, &name);
+                }
+                Err(FormError::NotUtf8 | FormError::Nul | FormError::TooMany) => {
+                    return Err(Rejection::new(PageError::Malformed, "malformed_query"));
+                }
+            }
+        }
+    }
+
+    /// A parameter's value; none where it is absent or empty.
+    pub(super) fn get(&self, name: &str) -> Option<&str> {
+        self.form.get(name)
+    }
+
+    /// Whether a parameter is there twice.
+    pub(super) fn has_doubled(&self) -> bool {
+        self.doubled
+    }
+
+    /// The query for after the login: `prompt=login` is done.
+    pub(super) fn after_login(&self) -> String {
+        let Some(prompt) = self.get("prompt") else {
+            return self.query.clone();
+        };
+        let rest = without(&self.query, "prompt");
+        let left: Vec<&str> = prompt.split(' ').filter(|value| *value != "login").collect();
+        if left.is_empty() {
+            return rest;
+        }
+        form_urlencoded::Serializer::new(rest)
+            .append_pair("prompt", &left.join(" "))
+            .finish()
+    }
+}
+
+/// A query without the parameters of that name; the others as they are.
+fn without(query: &str, name: &str) -> String {
+    let kept = query.split('&').filter(|pair| {
+        let (found, _) = pair.split_once('=').unwrap_or((pair, ""));
+        form::decode(found).as_deref() != Ok(name)
+    });
+    kept.collect::<Vec<_>>().join("&")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_login_only_prompt_login_is_gone() {
+        for (before, after) in [
+            ("a=1&prompt=login&b=%2f", "a=1&b=%2f"),
+            ("prompt=login+consent&a=+%20", "a=+%20&prompt=consent"),
+            ("prompt=login", ""),
+            ("prompt=consent%20login", "prompt=consent"),
+            ("a=1", "a=1"),
+        ] {
+            let parameters = Parameters::parse(before).unwrap();
+            assert_eq!(parameters.after_login(), after, "{before}");
+        }
+    }
+
+    #[test]
+    fn a_doubled_parameter_can_be_sent_back_unless_it_says_where_to() {
+        let parameters = Parameters::parse("client_id=a&scope=x&%73cope=y&state=s").unwrap();
+        assert!(parameters.doubled);
+        assert_eq!(
+            (parameters.get("scope"), parameters.get("state")),
+            (None, Some("s"))
+        );
+        for query in [
+            "client_id=a&client_id=b",
+            "redirect_uri=a&redirect%5furi=a&client_id=c",
+        ] {
+            assert_eq!(Parameters::parse(query).unwrap_err().error, PageError::Doubled);
+        }
+    }
+}

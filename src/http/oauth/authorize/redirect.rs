@@ -1,0 +1,110 @@
+//! The way back to the client: its redirect URI with our parameters appended (RFC 6749 §4.1.2, RFC 9207).
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use url::form_urlencoded;
+
+use super::error::AuthorizeError;
+use crate::http::error::WireError;
+use crate::http::page;
+
+/// Where answers to one request go. Made only of a redirect URI that is registered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnAddress {
+    /// The redirect URI as requested, which is as registered but for a loopback port.
+    pub redirect_uri: String,
+    /// The `state` parameter, returned unchanged.
+    pub state: Option<String>,
+    /// Who answers (RFC 9207), so that a client of several servers cannot be confused.
+    pub issuer: String,
+}
+
+impl ReturnAddress {
+    /// The successful answer (RFC 6749 §4.1.2).
+    #[must_use]
+    pub fn code(&self, code: &str) -> Response {
+        see_other(&self.location(&[("code", code)]))
+    }
+
+    /// The refusal (RFC 6749 §4.1.2.1).
+    #[must_use]
+    pub fn error(&self, error: AuthorizeError) -> Response {
+        let parameters = [
+            ("error", error.code()),
+            ("error_description", error.description()),
+        ];
+        see_other(&self.location(&parameters))
+    }
+
+    /// Appends to the text, so that nothing of the registered URI is normalised and a query that it has is kept
+    /// (RFC 6749 §3.1.2).
+    fn location(&self, parameters: &[(&str, &str)]) -> String {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.extend_pairs(parameters);
+        if let Some(state) = &self.state {
+            query.append_pair("state", state);
+        }
+        query.append_pair("iss", &self.issuer);
+        let separator = match self.redirect_uri.split_once('?') {
+            None => "?",
+            Some((_, existing)) if existing.is_empty() || existing.ends_with('&') => "",
+            Some(_) => "&",
+        };
+        format!("{}{separator}{}", self.redirect_uri, query.finish())
+    }
+}
+
+/// 303, so that no browser repeats a password at the other end (RFC 9700 §4.12). It carries no referrer: this
+/// page's address has the request's parameters.
+#[must_use]
+pub fn see_other(location: &str) -> Response {
+    let Ok(location) = HeaderValue::from_str(location) else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, location)]).into_response();
+    page::protect(&mut response);
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn location(redirect_uri: &str, state: Option<&str>) -> String {
+        ReturnAddress {
+            redirect_uri: redirect_uri.to_owned(),
+            state: state.map(str::to_owned),
+            issuer: "https://id.example".to_owned(),
+        }
+        .location(&[("code", "c")])
+    }
+
+    #[test]
+    fn a_query_that_the_redirect_uri_has_is_kept() {
+        let tail = "code=c&iss=https%3A%2F%2Fid.example";
+        for (uri, expected) in [
+            ("https://a.example/cb", format!("https://a.example/cb?{tail}")),
+            ("https://a.example/cb?", format!("https://a.example/cb?{tail}")),
+            (
+                "https://a.example/cb?x=1",
+                format!("https://a.example/cb?x=1&{tail}"),
+            ),
+            (
+                "https://a.example/cb?x=1&",
+                format!("https://a.example/cb?x=1&{tail}"),
+            ),
+            ("com.example.app:/cb", format!("com.example.app:/cb?{tail}")),
+        ] {
+            assert_eq!(location(uri, None), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn state_cannot_break_out_of_its_parameter() {
+        let location = location("https://a.example/cb", Some("a&code=evil#\r\nä +"));
+        assert!(
+            location.contains("&state=a%26code%3Devil%23%0D%0A%C3%A4+%2B&"),
+            "{location}"
+        );
+    }
+}

@@ -1,0 +1,317 @@
+//! Checking an authorization request (RFC 6749 §4.1.1), one rule per function.
+
+use super::error::{AuthorizeError, invalid_request};
+use super::parameters::Parameters;
+use super::redirect::ReturnAddress;
+use crate::app::App;
+use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
+use crate::domain::pkce::{Challenge, Method};
+use crate::domain::redirect_uri;
+use crate::domain::scope::{Definition, Scope};
+use crate::domain::value::ScopeSet;
+use crate::http::error::Rejection;
+use crate::http::page::PageError;
+use crate::ids::ClientKey;
+use crate::ledger::UnitOfWork;
+
+/// The most bytes of a `state`: it comes back in a header.
+const MAX_STATE: usize = 4096;
+
+/// The client and where its answers go: from here on errors are sent there.
+pub(super) struct Target {
+    pub(super) key: ClientKey,
+    pub(super) registration: Registration,
+    pub(super) back: ReturnAddress,
+    /// Whether the request named the redirect URI; then the token request must, too.
+    pub(super) redirect_uri_given: bool,
+}
+
+/// A request that may be put before the user.
+pub(super) struct AuthorizationRequest {
+    pub(super) scope: ScopeSet,
+    /// The same scopes, with their descriptions.
+    pub(super) scopes: Vec<Definition>,
+    pub(super) challenge: Option<Challenge>,
+    pub(super) prompt: Prompt,
+}
+
+/// The `prompt` parameter (OpenID Connect Core §3.1.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Prompt {
+    /// Show no page.
+    pub(super) none: bool,
+    /// Ask for the password, whoever is logged in.
+    pub(super) login: bool,
+    /// Ask for consent, whatever was given before.
+    pub(super) consent: bool,
+}
+
+/// Finds the client and its redirect URI. Whoever asks, nothing is sent to an address that is not registered
+/// (RFC 6749 §4.1.2.1, RFC 9700 §4.11).
+pub(super) async fn target(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    parameters: &Parameters,
+) -> Result<Target, Rejection<PageError>> {
+    let client_id = parameters
+        .get("client_id")
+        .ok_or(Rejection::new(PageError::ClientMissing, "client_id_missing"))?;
+    let unknown = || Rejection::new(PageError::ClientUnknown, "unknown_client");
+    let key = app.operations.find_client(client_id).await?.ok_or_else(unknown)?;
+    let client = unit.load::<Client>(key.0).await?;
+    let registration = client.registration.clone();
+    let registration = registration
+        .filter(|known| known.client_id == client_id)
+        .ok_or_else(unknown)?;
+    // One that is suspended may come back, so its users are sent back to it with an error; one that is revoked
+    // for good is sent nobody any more.
+    if registration.standing == Standing::Revoked {
+        return Err(Rejection::new(PageError::ClientRevoked, "client_revoked").client(key));
+    }
+    let requested = parameters.get("redirect_uri");
+    let redirect_uri = redirect_uri(&registration.metadata, requested)
+        .map_err(|(error, reason)| Rejection::new(error, reason).client(key))?
+        .to_owned();
+    let state = parameters.get("state").filter(|state| state.len() <= MAX_STATE);
+    Ok(Target {
+        key,
+        registration,
+        back: ReturnAddress {
+            redirect_uri,
+            state: state.map(str::to_owned),
+            issuer: app.settings.issuer.clone(),
+        },
+        redirect_uri_given: requested.is_some(),
+    })
+}
+
+/// RFC 6749 §3.1.2.3: the requested one if it is registered; the only one where none is requested. A loopback
+/// address must be requested, since only the request knows the port.
+fn redirect_uri<'a>(
+    metadata: &'a ClientMetadata,
+    requested: Option<&'a str>,
+) -> Result<&'a str, (PageError, &'static str)> {
+    match (requested, metadata.redirect_uris.as_slice()) {
+        (Some(requested), _) if metadata.registered_redirect_uri(requested).is_some() => Ok(requested),
+        (Some(_), _) => Err((PageError::RedirectUriUnknown, "redirect_uri_not_registered")),
+        (None, [only]) if !redirect_uri::has_free_port(only) => Ok(only),
+        (None, _) => Err((PageError::RedirectUriMissing, "redirect_uri_missing")),
+    }
+}
+
+/// Checks all else of the request.
+pub(super) async fn check(
+    unit: &mut UnitOfWork<'_>,
+    parameters: &Parameters,
+    target: &Target,
+) -> Result<AuthorizationRequest, Rejection<AuthorizeError>> {
+    let registration = &target.registration;
+    let metadata = &registration.metadata;
+    if registration.standing != Standing::Active {
+        return Err(Rejection::new(AuthorizeError::AccessDenied, "client_suspended"));
+    }
+    well_formed(parameters)?;
+    response_type(parameters.get("response_type"))?;
+    if !metadata.allows(GrantType::AuthorizationCode) {
+        return Err(Rejection::new(
+            AuthorizeError::UnauthorizedClient,
+            "grant_type_not_allowed",
+        ));
+    }
+    let scope = requested_scope(parameters.get("scope"), metadata)?;
+    let scopes = granted_scopes(unit, registration, &scope).await?;
+    let challenge = challenge(
+        parameters.get("code_challenge"),
+        parameters.get("code_challenge_method"),
+        metadata.legacy,
+    )?;
+    let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
+    supported(parameters)?;
+    Ok(AuthorizationRequest {
+        scope,
+        scopes,
+        challenge,
+        prompt,
+    })
+}
+
+/// RFC 6749 §3.1: no parameter twice.
+fn well_formed(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
+    if parameters.has_doubled() {
+        return Err(invalid_request(
+            "A parameter is included more than once.",
+            "parameter_doubled",
+        ));
+    }
+    if parameters
+        .get("state")
+        .is_some_and(|state| state.len() > MAX_STATE)
+    {
+        return Err(invalid_request(
+            "The state is longer than 4096 bytes.",
+            "state_too_long",
+        ));
+    }
+    Ok(())
+}
+
+/// RFC 6749 §3.1.1.
+fn response_type(requested: Option<&str>) -> Result<(), Rejection<AuthorizeError>> {
+    match requested {
+        Some("code") => Ok(()),
+        Some(_) => Err(Rejection::new(
+            AuthorizeError::UnsupportedResponseType,
+            "response_type_unsupported",
+        )),
+        None => Err(invalid_request(
+            "The response_type is missing.",
+            "response_type_missing",
+        )),
+    }
+}
+
+/// RFC 6749 §3.3: what is asked for, or the client's default, and no more than the client may ask for.
+fn requested_scope(
+    requested: Option<&str>,
+    metadata: &ClientMetadata,
+) -> Result<ScopeSet, Rejection<AuthorizeError>> {
+    let invalid = |reason| Rejection::new(AuthorizeError::InvalidScope, reason);
+    let scope = match requested {
+        Some(text) => ScopeSet::parse(text).map_err(|_| invalid("scope_malformed"))?,
+        None => metadata.default_scopes.clone(),
+    };
+    if scope.is_empty() {
+        return Err(invalid("scope_missing"));
+    }
+    if !scope.is_subset(&metadata.scope) {
+        return Err(invalid("scope_not_allowed"));
+    }
+    Ok(scope)
+}
+
+/// Each scope must exist, and a restricted one be approved for this client at this moment.
+async fn granted_scopes(
+    unit: &mut UnitOfWork<'_>,
+    registration: &Registration,
+    scope: &ScopeSet,
+) -> Result<Vec<Definition>, Rejection<AuthorizeError>> {
+    let invalid = |reason| Rejection::new(AuthorizeError::InvalidScope, reason);
+    let mut scopes = Vec::new();
+    for name in scope.iter() {
+        let loaded = unit.load::<Scope>(Scope::id(name)).await?;
+        let definition = loaded.grantable().ok_or_else(|| invalid("scope_unknown"))?;
+        if definition.restricted && !registration.is_approved(name) {
+            return Err(invalid("scope_not_approved"));
+        }
+        scopes.push(definition.clone());
+    }
+    Ok(scopes)
+}
+
+/// RFC 7636 §4.3, tightened by RFC 9700 §2.1.1: a challenge is required and must be S256, except that a client
+/// marked legacy may send `plain` (which is what an absent method means) or nothing.
+fn challenge(
+    challenge: Option<&str>,
+    method: Option<&str>,
+    legacy: bool,
+) -> Result<Option<Challenge>, Rejection<AuthorizeError>> {
+    let method = match (challenge, method) {
+        (None, None) if legacy => return Ok(None),
+        (None, _) => {
+            return Err(invalid_request(
+                "The code_challenge is missing (PKCE).",
+                "pkce_missing",
+            ));
+        }
+        (Some(_), Some("S256")) => Method::S256,
+        (Some(_), Some("plain") | None) if legacy => Method::Plain,
+        (Some(_), _) => {
+            let what = "The code_challenge_method must be S256.";
+            return Err(invalid_request(what, "pkce_method_unsupported"));
+        }
+    };
+    let parsed = challenge.map(|text| Challenge::parse(text, method)).transpose();
+    parsed.map_err(|_| invalid_request("The code_challenge is malformed.", "pkce_malformed"))
+}
+
+impl Prompt {
+    fn parse(text: &str) -> Result<Self, Rejection<AuthorizeError>> {
+        let mut prompt = Self::default();
+        for value in text.split(' ').filter(|value| !value.is_empty()) {
+            match value {
+                "none" => prompt.none = true,
+                "login" => prompt.login = true,
+                "consent" => prompt.consent = true,
+                _ => {
+                    return Err(invalid_request(
+                        "The prompt has an unknown value.",
+                        "prompt_unknown",
+                    ));
+                }
+            }
+        }
+        if prompt.none && (prompt.login || prompt.consent) {
+            let what = "The prompt has none together with another value.";
+            return Err(invalid_request(what, "prompt_none_with_others"));
+        }
+        Ok(prompt)
+    }
+}
+
+/// Says no to what this server does not do, rather than leave it out unnoticed.
+fn supported(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
+    for (name, error, reason) in [
+        ("request", AuthorizeError::RequestNotSupported, "request_object"),
+        (
+            "request_uri",
+            AuthorizeError::RequestUriNotSupported,
+            "request_uri",
+        ),
+        (
+            "registration",
+            AuthorizeError::RegistrationNotSupported,
+            "registration",
+        ),
+    ] {
+        if parameters.get(name).is_some() {
+            return Err(Rejection::new(error, reason));
+        }
+    }
+    match parameters.get("response_mode") {
+        None | Some("query") => Ok(()),
+        Some(_) => Err(invalid_request(
+            "The only response_mode that is supported is query.",
+            "response_mode_unsupported",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pkce_is_required_and_plain_is_for_legacy_clients_only() {
+        let s256 = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
+        let method = |challenge, method, legacy| {
+            super::challenge(challenge, method, legacy)
+                .map(|found| found.map(|found| found.method))
+                .map_err(|rejection| rejection.reason)
+        };
+        for legacy in [false, true] {
+            assert_eq!(method(Some(s256), Some("S256"), legacy), Ok(Some(Method::S256)));
+            assert_eq!(method(None, Some("S256"), legacy), Err("pkce_missing"));
+            assert_eq!(method(Some("short"), Some("S256"), legacy), Err("pkce_malformed"));
+            assert_eq!(
+                method(Some(s256), Some("s256"), legacy),
+                Err("pkce_method_unsupported")
+            );
+        }
+        for absent in [Some("plain"), None] {
+            assert_eq!(method(Some(s256), absent, true), Ok(Some(Method::Plain)));
+            assert_eq!(method(Some(s256), absent, false), Err("pkce_method_unsupported"));
+        }
+        assert_eq!(method(None, None, true), Ok(None));
+        assert_eq!(method(None, None, false), Err("pkce_missing"));
+    }
+}

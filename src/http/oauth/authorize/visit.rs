@@ -1,0 +1,189 @@
+//! One visit of a browser: what it brought, the pages it can be shown, and how it is refused.
+
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use url::Url;
+
+use super::ENDPOINT;
+use super::error::Failure;
+use super::parameters::Parameters;
+use super::request::{self, AuthorizationRequest, Target};
+use crate::app::App;
+use crate::domain::redirect_uri;
+use crate::http::context::Origin;
+use crate::http::csrf::{BrowserMark, FORM_COOKIE, Purpose};
+use crate::http::error::Rejection;
+use crate::http::page::{self, ConsentPage, ErrorPage, LoginPage, PageError, Problem};
+use crate::http::session::{LiveSession, Presented};
+use crate::ids::SubjectId;
+use crate::ledger::{Actor, Context, LedgerError, Refused, UnitOfWork};
+
+/// What a browser brought.
+pub(super) struct Visit {
+    pub(super) app: App,
+    pub(super) origin: Origin,
+    /// With the user of the session cookie as actor, where there is one.
+    pub(super) context: Context,
+    pub(super) parameters: Parameters,
+    pub(super) session: Option<Presented>,
+    pub(super) mark: Option<BrowserMark>,
+}
+
+impl Visit {
+    pub(super) async fn begin(
+        app: &App,
+        origin: &Origin,
+        headers: &HeaderMap,
+        query: &str,
+    ) -> Result<Self, Rejection<PageError>> {
+        let mut context = origin.context(ENDPOINT, Actor::Anonymous);
+        let parameters = Parameters::parse(query)?;
+        let session = Presented::read(app, headers);
+        if let Some(presented) = &session
+            && let Some(subject) = presented.subject(app, &context).await?
+        {
+            context = acting(origin, subject);
+        }
+        Ok(Self {
+            app: app.clone(),
+            origin: origin.clone(),
+            context,
+            parameters,
+            session,
+            mark: BrowserMark::read(app, headers),
+        })
+    }
+
+    pub(super) fn query(&self) -> &str {
+        &self.parameters.query
+    }
+
+    /// The request, as this round of a unit of work sees it.
+    pub(super) async fn checked(
+        &self,
+        unit: &mut UnitOfWork<'_>,
+    ) -> Result<(Target, AuthorizationRequest), Failure> {
+        let target = request::target(&self.app, unit, &self.parameters)
+            .await
+            .map_err(Failure::Page)?;
+        match request::check(unit, &self.parameters, &target).await {
+            Ok(request) => Ok((target, request)),
+            Err(rejection) => Err(Failure::redirect(
+                &target.back,
+                (target.key, self.context.subject),
+                rejection,
+            )),
+        }
+    }
+
+    /// The login page. A browser that has no mark yet gets one, to which the form is bound.
+    pub(super) fn login_page(&self, target: &Target, typed: Typed<'_>) -> Result<Response, LedgerError> {
+        let (mark, is_new) = match &self.mark {
+            Some(mark) => (mark.clone(), false),
+            None => (BrowserMark::fresh(&self.app)?, true),
+        };
+        let mut response = LoginPage {
+            client_name: &target.registration.metadata.client_name,
+            query: self.query(),
+            token: Purpose::Login(&mark).token(&self.app, self.query()),
+            username: typed.username,
+            problem: typed.problem,
+            notice: typed.notice,
+        }
+        .into_response();
+        if is_new {
+            page::set_cookie(&mut response, FORM_COOKIE.set(&self.app.settings, mark.as_str()));
+        }
+        Ok(response)
+    }
+
+    /// The consent page.
+    pub(super) async fn consent_page(
+        &self,
+        (target, request): (&Target, &AuthorizationRequest),
+        live: &LiveSession,
+        notice: Option<PageError>,
+    ) -> Result<Response, LedgerError> {
+        let token = Purpose::Consent(live.id).token(&self.app, self.query());
+        Ok(ConsentPage {
+            client: &target.registration.metadata,
+            destination: &destination(&target.back.redirect_uri),
+            scopes: &request.scopes,
+            account: &live.account(&self.app).await?,
+            query: self.query(),
+            session: (live.id, token),
+            notice,
+        }
+        .into_response())
+    }
+
+    /// Records a refusal that is not the answer's whole content.
+    pub(super) async fn record(&self, context: &Context, refused: Refused) {
+        self.app.ledger.record_refusal(context, refused).await;
+    }
+
+    /// The answer to a refused request, once it is recorded.
+    pub(super) async fn refuse(&self, failure: Failure) -> Response {
+        refuse(&self.app, &self.context, failure).await
+    }
+}
+
+/// What a login page repeats and says.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Typed<'a> {
+    pub(super) username: &'a str,
+    pub(super) problem: Option<Problem>,
+    pub(super) notice: Option<PageError>,
+}
+
+/// The context of what a user does.
+pub(super) fn acting(origin: &Origin, subject: SubjectId) -> Context {
+    Context {
+        subject: Some(subject),
+        ..origin.context(ENDPOINT, Actor::User(subject))
+    }
+}
+
+/// The answer to a refused request, once it is recorded.
+pub(super) async fn refuse(app: &App, context: &Context, failure: Failure) -> Response {
+    if let Some(refused) = failure.refused() {
+        app.ledger.record_refusal(context, refused).await;
+    }
+    match failure {
+        Failure::Page(rejection) => ErrorPage {
+            error: rejection.error,
+            request: context.request,
+        }
+        .into_response(),
+        Failure::Redirect(back, rejection) => back.error(rejection.error),
+    }
+}
+
+/// What a round came to: an answer, another round, or a refusal that stands. One that rested on cached state
+/// does not stand yet.
+pub(super) fn settle<T>(
+    unit: &mut UnitOfWork<'_>,
+    outcome: Result<Option<T>, Failure>,
+) -> Result<Option<T>, Failure> {
+    match outcome {
+        Err(failure) if !failure.is_ours() => match unit.refusal_stands() {
+            Ok(true) => Err(failure),
+            Ok(false) => Ok(None),
+            Err(error) => Err(Failure::Page(error.into())),
+        },
+        outcome => outcome,
+    }
+}
+
+/// Where the user returns to, in words: a host, or a program on this device.
+fn destination(uri: &str) -> String {
+    let parsed = Url::parse(uri).ok();
+    if redirect_uri::is_native(uri) {
+        return "an application on this device".to_owned();
+    }
+    parsed
+        .as_ref()
+        .and_then(Url::host_str)
+        .unwrap_or_default()
+        .to_owned()
+}

@@ -1,0 +1,196 @@
+//! Token introspection, RFC 7662. A client may ask about its own tokens, a resource server about tokens of its
+//! audience, nobody about others.
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+
+use super::super::context::Origin;
+use super::super::error::{Rejection, TokenError, no_store};
+use super::{ClientRequest, answer, rounds, standing};
+use crate::app::App;
+use crate::credential::{self, Kind, Presented};
+use crate::crypto::jwt::{AccessClaims, Audience};
+use crate::domain::grant::Grant;
+use crate::domain::value::ScopeSet;
+use crate::http::client_auth::AuthenticatedClient;
+use crate::ledger::{Actor, UnitOfWork};
+
+const ENDPOINT: &str = "/oauth/introspect";
+
+/// RFC 7662 §2.2.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Introspection {
+    Inactive { active: bool },
+    Active(Box<ActiveToken>),
+}
+
+#[derive(Serialize)]
+struct ActiveToken {
+    active: bool,
+    scope: String,
+    client_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_type: Option<&'static str>,
+    exp: i64,
+    iat: i64,
+    sub: String,
+    aud: Audience,
+    iss: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jti: Option<String>,
+}
+
+const INACTIVE: Introspection = Introspection::Inactive { active: false };
+
+/// The state of a token.
+pub async fn introspect(
+    State(app): State<App>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let result = state(&app, &origin, &headers, body).await;
+    answer(&app, &origin, ENDPOINT, result).await
+}
+
+/// A token as it was presented, its form checked.
+enum Token {
+    Refresh(Presented),
+    Access(Box<AccessClaims>, Presented),
+    Other,
+}
+
+async fn state(
+    app: &App,
+    origin: &Origin,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Rejection<TokenError>> {
+    let context = origin.context(ENDPOINT, Actor::Anonymous);
+    let request = ClientRequest::read(app, context, headers, body).await?;
+    let text = request.required("token")?;
+    let token = read(app, text).await?;
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    let result = rounds!(unit, round(app, &request, &mut unit, &token));
+    if let Err(rejection) = &result {
+        request.count_failure(app, rejection.error, app.ledger.clock().now());
+    }
+    let mut response = Json(result?).into_response();
+    no_store(&mut response);
+    Ok(response)
+}
+
+async fn read(app: &App, text: &str) -> Result<Token, Rejection<TokenError>> {
+    let key = app.ledger.vault().master().address_key();
+    if text.starts_with(Kind::Refresh.prefix()) {
+        return Ok(credential::parse(Kind::Refresh, key, text).map_or(Token::Other, Token::Refresh));
+    }
+    let Ok(claims) = app.keys.verify(text, &app.settings.issuer).await? else {
+        return Ok(Token::Other);
+    };
+    let presented = credential::parse(Kind::TokenId, key, &claims.jti);
+    Ok(presented.map_or(Token::Other, |presented| {
+        Token::Access(Box::new(claims), presented)
+    }))
+}
+
+async fn round(
+    app: &App,
+    request: &ClientRequest,
+    unit: &mut UnitOfWork<'_>,
+    token: &Token,
+) -> Result<Option<Introspection>, Rejection<TokenError>> {
+    let caller = request.authenticate(app, unit).await?;
+    if caller.registration.metadata.is_public() {
+        // RFC 7662 §2.1: some form of authorization is required.
+        let error = TokenError::InvalidClient { challenge: true };
+        return Err(Rejection::new(error, "public_client").client(caller.key));
+    }
+    let introspection = match token {
+        Token::Other => INACTIVE,
+        Token::Access(claims, presented) => access(unit, &caller, claims, presented).await?,
+        Token::Refresh(presented) => refresh(app, unit, &caller, presented).await?,
+    };
+    Ok(unit.confirm().await?.then_some(introspection))
+}
+
+async fn access(
+    unit: &mut UnitOfWork<'_>,
+    caller: &AuthenticatedClient,
+    claims: &AccessClaims,
+    presented: &Presented,
+) -> Result<Introspection, Rejection<TokenError>> {
+    let own = caller.registration.client_id == claims.client_id;
+    let of_its_audience = caller
+        .registration
+        .metadata
+        .introspects
+        .iter()
+        .any(|one| claims.aud.contains(one));
+    if !own && !of_its_audience {
+        return Ok(INACTIVE);
+    }
+    let grant = unit.load::<Grant>(presented.address.grant.0).await?;
+    let Some(family) = grant.access_at(presented.address.sequence) else {
+        return Ok(INACTIVE);
+    };
+    let Some((_, circumstances)) = standing::carried(unit, family).await? else {
+        return Ok(INACTIVE);
+    };
+    let scope = ScopeSet::parse(&claims.scope).unwrap_or_default();
+    let scope: ScopeSet = scope
+        .iter()
+        .filter(|scope| circumstances.allowed_scope.contains(scope))
+        .collect();
+    Ok(Introspection::Active(Box::new(ActiveToken {
+        active: true,
+        scope: scope.to_string(),
+        client_id: claims.client_id.clone(),
+        token_type: Some("Bearer"),
+        exp: claims.exp,
+        iat: claims.iat,
+        sub: claims.sub.clone(),
+        aud: claims.aud.clone(),
+        iss: claims.iss.clone(),
+        jti: Some(claims.jti.clone()),
+    })))
+}
+
+async fn refresh(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    caller: &AuthenticatedClient,
+    presented: &Presented,
+) -> Result<Introspection, Rejection<TokenError>> {
+    let at = unit.at();
+    let grant = unit.load::<Grant>(presented.address.grant.0).await?;
+    let live = grant.live_refresh(presented.address.sequence, &presented.digest, at);
+    let Some((family, generation)) = live.filter(|(family, _)| family.client == caller.key) else {
+        return Ok(INACTIVE);
+    };
+    let Some((_, circumstances)) = standing::carried(unit, family).await? else {
+        return Ok(INACTIVE);
+    };
+    let issued_at = family.refresh.as_ref().map_or(at, |refresh| refresh.rotated_at);
+    let client_id = caller.registration.client_id.clone();
+    Ok(Introspection::Active(Box::new(ActiveToken {
+        active: true,
+        scope: circumstances.allowed_scope.to_string(),
+        token_type: None,
+        exp: generation.expires_at.timestamp(),
+        iat: issued_at.timestamp(),
+        sub: family
+            .subject
+            .map_or_else(|| client_id.clone(), |subject| subject.to_string()),
+        aud: family.audience.clone().into(),
+        iss: app.settings.issuer.clone(),
+        client_id,
+        jti: None,
+    })))
+}

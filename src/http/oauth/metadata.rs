@@ -1,0 +1,54 @@
+//! Authorization server metadata, RFC 8414.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::app::App;
+
+#[derive(Serialize)]
+struct Metadata {
+    issuer: String,
+    authorization_endpoint: String,
+    token_endpoint: String,
+    jwks_uri: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
+    response_types_supported: &'static [&'static str],
+    response_modes_supported: &'static [&'static str],
+    grant_types_supported: Vec<&'static str>,
+    token_endpoint_auth_methods_supported: &'static [&'static str],
+    introspection_endpoint_auth_methods_supported: &'static [&'static str],
+    revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    code_challenge_methods_supported: &'static [&'static str],
+    authorization_response_iss_parameter_supported: bool,
+}
+
+/// What this server can do.
+pub async fn metadata(State(app): State<App>) -> Response {
+    let issuer = app.settings.issuer.clone();
+    let endpoint = |path: &str| format!("{issuer}{path}");
+    let mut grant_types = vec!["authorization_code", "refresh_token", "client_credentials"];
+    if app.settings.allow_password_grant {
+        grant_types.push("password");
+    }
+    let metadata = Metadata {
+        authorization_endpoint: endpoint("/oauth/authorize"),
+        token_endpoint: endpoint("/oauth/token"),
+        jwks_uri: endpoint("/oauth/jwks"),
+        introspection_endpoint: endpoint("/oauth/introspect"),
+        revocation_endpoint: endpoint("/oauth/revoke"),
+        response_types_supported: &["code"],
+        response_modes_supported: &["query"],
+        grant_types_supported: grant_types,
+        token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
+        introspection_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post"],
+        revocation_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
+        code_challenge_methods_supported: &["S256"],
+        authorization_response_iss_parameter_supported: true,
+        issuer,
+    };
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(metadata)).into_response()
+}

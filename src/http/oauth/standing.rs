@@ -1,0 +1,70 @@
+//! What client, user, consent and scopes say of a grant at this moment.
+
+use crate::domain::client::{Client, Registration};
+use crate::domain::consent::Consent;
+use crate::domain::grant::{Circumstances, Family};
+use crate::domain::scope::Scope;
+use crate::domain::user::User;
+use crate::domain::value::ScopeSet;
+use crate::ids::{ClientKey, SubjectId};
+use crate::ledger::{LedgerError, Loaded, UnitOfWork};
+
+/// Which of `asked` the client may have now: registered for it, defined, not retired, and approved where it is
+/// restricted.
+pub async fn allowed_scope(
+    unit: &mut UnitOfWork<'_>,
+    client: &Registration,
+    asked: &ScopeSet,
+) -> Result<ScopeSet, LedgerError> {
+    let mut allowed = Vec::new();
+    for name in asked.iter().filter(|name| client.metadata.scope.contains(name)) {
+        let scope = unit.load::<Scope>(Scope::id(name)).await?;
+        let grantable = scope
+            .grantable()
+            .is_some_and(|definition| !definition.restricted || client.is_approved(name));
+        if grantable {
+            allowed.push(name);
+        }
+    }
+    Ok(allowed.into_iter().collect())
+}
+
+/// What a decision on a grant of this user and client depends on besides the grant.
+pub async fn circumstances(
+    unit: &mut UnitOfWork<'_>,
+    client: (ClientKey, &Registration),
+    subject: Option<SubjectId>,
+    scope: &ScopeSet,
+) -> Result<Circumstances, LedgerError> {
+    let (key, registration) = client;
+    let (user, consent) = match subject {
+        None => (None, None),
+        Some(subject) => {
+            let user: Loaded<User> = unit.load(subject.0).await?;
+            let consent: Loaded<Consent> = unit.load(Consent::id(subject, key)).await?;
+            (Some(user), Some(consent))
+        }
+    };
+    Ok(Circumstances {
+        user_may_act: user.as_ref().is_none_or(|user| user.may_act()),
+        password_generation: user.map_or(0, |user| user.password_generation),
+        consent_withdrawals: consent.map_or(0, |consent| consent.withdrawals),
+        allowed_scope: allowed_scope(unit, registration, scope).await?,
+    })
+}
+
+/// The client of a grant and what holds of it, where a token of that grant is active as far as they go; none
+/// where the client is blocked, or user, password or consent no longer carry the grant.
+pub async fn carried(
+    unit: &mut UnitOfWork<'_>,
+    family: &Family,
+) -> Result<Option<(Loaded<Client>, Circumstances)>, LedgerError> {
+    let client = unit.load::<Client>(family.client.0).await?;
+    let Some(registration) = client.active() else {
+        return Ok(None);
+    };
+    let circumstances =
+        circumstances(unit, (family.client, registration), family.subject, &family.scope).await?;
+    let stands = family.stands(&circumstances, unit.at()).is_ok();
+    Ok(stands.then_some((client, circumstances)))
+}

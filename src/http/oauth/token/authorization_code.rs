@@ -1,0 +1,70 @@
+//! `grant_type=authorization_code`, RFC 6749 §4.1.3, with PKCE (RFC 7636 §4.5).
+
+use super::super::{ClientRequest, rounds, standing};
+use super::{Randoms, TokenResponse, allowed};
+use crate::app::App;
+use crate::credential::{self, Kind, Presented};
+use crate::domain::client::GrantType;
+use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemCode};
+use crate::domain::value::ScopeSet;
+use crate::http::error::{Rejection, TokenError};
+use crate::ledger::UnitOfWork;
+
+pub(super) async fn redeem(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
+    let code = request.required("code")?;
+    let presented = credential::parse(Kind::Code, app.ledger.vault().master().address_key(), code)
+        .filter(|presented| presented.address.sequence == 1);
+    let randoms = Randoms::new(app)?;
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    rounds!(unit, round(app, request, &mut unit, presented, &randoms))
+}
+
+async fn round(
+    app: &App,
+    request: &ClientRequest,
+    unit: &mut UnitOfWork<'_>,
+    presented: Option<Presented>,
+    randoms: &Randoms,
+) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
+    let client = request.authenticate(app, unit).await?;
+    allowed(&client, GrantType::AuthorizationCode)?;
+    let Some(Presented { address, digest }) = presented else {
+        return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
+    };
+    let grant = unit.load::<Grant>(address.grant.0).await?;
+    let subject = grant.family.as_ref().and_then(|family| family.subject);
+    let scope = grant
+        .family
+        .as_ref()
+        .map_or_else(ScopeSet::default, |family| family.scope.clone());
+    let circumstances =
+        standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
+    unit.about(subject);
+    let command = RedeemCode {
+        digest,
+        client: client.key,
+        redirect_uri: request.form.get("redirect_uri").map(str::to_owned),
+        verifier: request.form.get("code_verifier").map(str::to_owned),
+        circumstances,
+        mint: randoms.mint(&client.registration, true),
+        at: unit.at(),
+    };
+    let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else {
+        return Ok(None);
+    };
+    match concluded.outcome {
+        Ok(Outcome::Tokens(issued)) => {
+            TokenResponse::new(app, &client.registration, address.grant, &issued, randoms).map(Some)
+        }
+        Ok(Outcome::Code | Outcome::Revoked) => {
+            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
+        }
+        Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
+        Err(refusal) => Err(Rejection::from(refusal)
+            .client(client.key)
+            .grant(address.grant, subject)),
+    }
+}

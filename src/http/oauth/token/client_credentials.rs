@@ -1,0 +1,59 @@
+//! `grant_type=client_credentials`, RFC 6749 §4.4: a fresh grant for each issuance, without a refresh token.
+
+use chrono::TimeDelta;
+
+use super::super::{ClientRequest, rounds};
+use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
+use crate::app::App;
+use crate::domain::client::GrantType;
+use crate::domain::grant::{Grant, IssueToken, Outcome};
+use crate::http::error::{Rejection, TokenError};
+use crate::ids::GrantId;
+use crate::ledger::{LedgerError, UnitOfWork};
+
+pub(super) async fn issue(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
+    let randoms = Randoms::new(app)?;
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    rounds!(unit, round(app, request, &mut unit, &randoms))
+}
+
+async fn round(
+    app: &App,
+    request: &ClientRequest,
+    unit: &mut UnitOfWork<'_>,
+    randoms: &Randoms,
+) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
+    let client = request.authenticate(app, unit).await?;
+    allowed(&client, GrantType::ClientCredentials)?;
+    let scope = requested_scope(request, unit, &client).await?;
+    let at = unit.at();
+    let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
+    let grant = unit.create::<Grant>(id.0);
+    let lifetime = i64::from(client.registration.metadata.access_token_lifetime);
+    let command = IssueToken {
+        flow: GrantType::ClientCredentials,
+        client: client.key,
+        subject: None,
+        scope,
+        audience: audience(app, &client.registration),
+        password_generation: 0,
+        grant_expires_at: at + TimeDelta::seconds(lifetime),
+        mint: randoms.mint(&client.registration, false),
+        at,
+    };
+    let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {
+        return Ok(None);
+    };
+    match concluded.outcome {
+        Ok(Outcome::Tokens(issued)) => {
+            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+        }
+        Ok(Outcome::Code | Outcome::Revoked) => {
+            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
+        }
+        Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
+    }
+}

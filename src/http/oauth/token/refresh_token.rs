@@ -1,0 +1,105 @@
+//! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
+
+use super::super::{ClientRequest, rounds, standing};
+use super::{Randoms, TokenResponse, allowed, parameter_scope};
+use crate::app::App;
+use crate::credential::{self, Kind, Presented};
+use crate::domain::client::GrantType;
+use crate::domain::grant::{Grant, GrantEvent, GrantRefusal, Outcome, Rotate};
+use crate::domain::value::ScopeSet;
+use crate::http::error::{Rejection, TokenError};
+use crate::ledger::{Ledger, LedgerError, Loaded, UnitOfWork, recorded_event};
+
+pub(super) async fn rotate(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
+    let token = request.required("refresh_token")?;
+    let presented = credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token);
+    let randoms = Randoms::new(app)?;
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    rounds!(unit, round(app, request, &mut unit, presented, &randoms))
+}
+
+async fn round(
+    app: &App,
+    request: &ClientRequest,
+    unit: &mut UnitOfWork<'_>,
+    presented: Option<Presented>,
+    randoms: &Randoms,
+) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
+    let client = request.authenticate(app, unit).await?;
+    allowed(&client, GrantType::RefreshToken)?;
+    let scope = parameter_scope(request)?;
+    let Some(presented) = presented else {
+        return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
+    };
+    let grant_id = presented.address.grant;
+    let grant = unit.load::<Grant>(grant_id.0).await?;
+    let was_issued = was_issued(&app.ledger, &grant, &presented).await?;
+    let subject = grant.family.as_ref().and_then(|family| family.subject);
+    let granted = grant
+        .family
+        .as_ref()
+        .map_or_else(ScopeSet::default, |family| family.scope.clone());
+    let circumstances =
+        standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
+    unit.about(subject);
+    let command = Rotate {
+        sequence: presented.address.sequence,
+        digest: presented.digest,
+        was_issued,
+        client: client.key,
+        scope,
+        grace: client.registration.metadata.grace(),
+        circumstances,
+        mint: randoms.mint(&client.registration, true),
+        at: unit.at(),
+    };
+    let Some(concluded) = unit.conclude(&grant, grant.rotate_refresh(&command)).await? else {
+        return Ok(None);
+    };
+    match concluded.outcome {
+        Ok(Outcome::Tokens(issued)) => {
+            TokenResponse::new(app, &client.registration, grant_id, &issued, randoms).map(Some)
+        }
+        Ok(Outcome::Code | Outcome::Revoked) => {
+            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
+        }
+        Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
+        Err(refusal) => Err(Rejection::from(refusal)
+            .client(client.key)
+            .grant(grant_id, subject)),
+    }
+}
+
+/// Whether the ledger ever issued this refresh token. The state knows the two generations that can still mean
+/// something; an older one is one row, read only when it is presented.
+pub(crate) async fn was_issued(
+    ledger: &Ledger,
+    grant: &Loaded<Grant>,
+    presented: &Presented,
+) -> Result<bool, LedgerError> {
+    let sequence = presented.address.sequence;
+    if grant.knows_refresh(sequence, &presented.digest) {
+        return Ok(true);
+    }
+    if grant.family.is_none() || sequence == 0 || sequence > grant.state.sequence {
+        return Ok(false);
+    }
+    let event = recorded_event::<Grant>(ledger.pool(), grant.id, i64::from(sequence)).await?;
+    let refresh = match event {
+        Some(GrantEvent::TokenIssued(event)) => event.refresh,
+        Some(GrantEvent::RefreshRotated(event)) => Some(event.refresh),
+        Some(GrantEvent::RefreshRetried(event)) => Some(event.refresh),
+        Some(
+            GrantEvent::CodeIssued(_)
+            | GrantEvent::CodeRedeemed(_)
+            | GrantEvent::CodeReplayed(_)
+            | GrantEvent::RefreshReplayed(_)
+            | GrantEvent::TokenRevoked(_),
+        )
+        | None => None,
+    };
+    Ok(refresh.is_some_and(|refresh| refresh.digest.matches(&presented.digest)))
+}

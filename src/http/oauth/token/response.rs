@@ -1,0 +1,76 @@
+//! The successful answer, RFC 6749 §5.1.
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::Randoms;
+use crate::app::App;
+use crate::credential::{self, Address, Kind};
+use crate::crypto::jwt::AccessClaims;
+use crate::domain::client::Registration;
+use crate::domain::grant::Issued;
+use crate::http::error::{Rejection, TokenError, no_store};
+use crate::ids::GrantId;
+use crate::ledger::LedgerError;
+
+/// Tokens, as the client is given them.
+#[derive(Serialize)]
+pub struct TokenResponse {
+    token_type: &'static str,
+    expires_in: i64,
+    access_token: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+    scope: String,
+}
+
+impl TokenResponse {
+    /// Signs the access token and spells the refresh token that an append has just made durable.
+    pub(super) fn new(
+        app: &App,
+        client: &Registration,
+        grant: GrantId,
+        issued: &Issued,
+        randoms: &Randoms,
+    ) -> Result<Self, Rejection<TokenError>> {
+        let address = Address {
+            grant,
+            sequence: issued.sequence,
+        };
+        let key = app.ledger.vault().master().address_key();
+        let scope = issued.scope.to_string();
+        let claims = AccessClaims {
+            iss: app.settings.issuer.clone(),
+            sub: issued
+                .subject
+                .map_or_else(|| client.client_id.clone(), |subject| subject.to_string()),
+            aud: issued.audience.clone().into(),
+            client_id: client.client_id.clone(),
+            scope: scope.clone(),
+            iat: issued.issued_at.timestamp(),
+            exp: issued.access_expires_at.timestamp(),
+            jti: credential::format(Kind::TokenId, key, address, &randoms.access),
+        };
+        let access_token = app
+            .keys
+            .sign(client.metadata.access_token_algorithm, &claims)
+            .map_err(LedgerError::from)?;
+        let refresh_token = issued
+            .refresh
+            .then(|| credential::format(Kind::Refresh, key, address, &randoms.refresh));
+        Ok(Self {
+            token_type: "Bearer",
+            expires_in: claims.exp - claims.iat,
+            access_token,
+            refresh_token,
+            scope,
+        })
+    }
+
+    pub(super) fn into_response(self) -> Response {
+        let mut response = Json(self).into_response();
+        no_store(&mut response);
+        response
+    }
+}

@@ -1,0 +1,202 @@
+//! Errors that are shown to a person, because there is nowhere safe to send them (RFC 6749 §4.1.2.1), or
+//! because the person can do something about them.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use maud::html;
+
+use super::{Forms, Page};
+use crate::http::error::WireError;
+use crate::ids::RequestId;
+
+/// Errors that are shown as a page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// The request cannot be read.
+    Malformed,
+    /// `client_id` or `redirect_uri` is there twice.
+    Doubled,
+    /// There is no `client_id`.
+    ClientMissing,
+    /// There is no such client.
+    ClientUnknown,
+    /// The client is blocked for good.
+    ClientRevoked,
+    /// There is no `redirect_uri`, and the client has not exactly one.
+    RedirectUriMissing,
+    /// The `redirect_uri` is not one of the client's.
+    RedirectUriUnknown,
+    /// The form did not come from our page, or the page was too old.
+    ForgedForm,
+    /// Too many failed logins: come back after so many seconds.
+    TooMany(u32),
+    /// The form is too large.
+    TooLarge,
+    /// Something is broken here.
+    ServerError,
+    /// The database cannot be reached, or too many log in at once.
+    TemporarilyUnavailable,
+}
+
+impl PageError {
+    /// The status.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed
+            | Self::Doubled
+            | Self::ClientMissing
+            | Self::ClientUnknown
+            | Self::ClientRevoked
+            | Self::RedirectUriMissing
+            | Self::RedirectUriUnknown => StatusCode::BAD_REQUEST,
+            Self::ForgedForm => StatusCode::FORBIDDEN,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Malformed
+            | Self::Doubled
+            | Self::ClientMissing
+            | Self::ClientUnknown
+            | Self::ClientRevoked
+            | Self::RedirectUriMissing
+            | Self::RedirectUriUnknown => "This login link does not work",
+            Self::ForgedForm => "The page was out of date",
+            Self::TooMany(_) => "Too many attempts",
+            Self::TooLarge => "Too much was sent",
+            Self::ServerError => "Something went wrong",
+            Self::TemporarilyUnavailable => "Not available just now",
+        }
+    }
+
+    /// What happened, and what the reader can do.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Malformed => "The application sent a request that cannot be read.",
+            Self::Doubled => "The application named itself, or the address to return to, more than once.",
+            Self::ClientMissing => "The application did not say who it is: client_id is missing.",
+            Self::ClientUnknown => "The application is not registered here: its client_id is unknown.",
+            Self::ClientRevoked => "The application is blocked here.",
+            Self::RedirectUriMissing => {
+                "The application did not say where to return to: redirect_uri is missing."
+            }
+            Self::RedirectUriUnknown => {
+                "The application asked to return to an address that is not registered for it: redirect_uri does not match. Nothing was sent there."
+            }
+            Self::ForgedForm => {
+                "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
+            }
+            Self::TooMany(_) => "There were too many failed attempts. Please wait a minute, then try again.",
+            Self::TooLarge => "The form is larger than this server accepts.",
+            Self::ServerError => "This is a fault of this server, not yours.",
+            Self::TemporarilyUnavailable => "The server is busy. Please try again in a moment.",
+        }
+    }
+
+    /// Whether the people to turn to are the application's.
+    fn is_the_applications(self) -> bool {
+        self.status() == StatusCode::BAD_REQUEST
+    }
+
+    /// The seconds after which it is worth coming back.
+    #[must_use]
+    pub fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::TooMany(seconds) => Some(seconds),
+            Self::TemporarilyUnavailable => Some(1),
+            Self::Malformed
+            | Self::Doubled
+            | Self::ClientMissing
+            | Self::ClientUnknown
+            | Self::ClientRevoked
+            | Self::RedirectUriMissing
+            | Self::RedirectUriUnknown
+            | Self::ForgedForm
+            | Self::TooLarge
+            | Self::ServerError => None,
+        }
+    }
+
+    /// Gives a page that shows this error its status and headers.
+    pub fn mark(self, response: &mut Response) {
+        *response.status_mut() = self.status();
+        if let Some(seconds) = self.retry_after() {
+            let headers = response.headers_mut();
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+    }
+}
+
+impl WireError for PageError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Malformed
+            | Self::Doubled
+            | Self::ClientMissing
+            | Self::RedirectUriMissing
+            | Self::RedirectUriUnknown
+            | Self::ForgedForm
+            | Self::TooLarge => "invalid_request",
+            Self::ClientUnknown => "invalid_client",
+            Self::ClientRevoked | Self::TooMany(_) => "access_denied",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+
+    fn unavailable() -> Self {
+        Self::TemporarilyUnavailable
+    }
+
+    fn broken() -> Self {
+        Self::ServerError
+    }
+
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
+    }
+}
+
+/// An error as a page of its own, with the request's id for whoever is asked about it.
+#[derive(Clone, Copy, Debug)]
+pub struct ErrorPage {
+    /// What happened.
+    pub error: PageError,
+    /// Which request.
+    pub request: RequestId,
+}
+
+impl IntoResponse for ErrorPage {
+    fn into_response(self) -> Response {
+        let Self { error, request } = self;
+        let body = html! {
+            h1 { (error.title()) }
+            p { (error.text()) }
+            @if error.is_the_applications() {
+                p { "Go back to the application and try again. If it happens again, its developers can help; give them this:" }
+            } @else {
+                p { "If you ask for help, give this:" }
+            }
+            dl {
+                dt { "Error" } dd { code { (error.code()) } }
+                dt { "Request" } dd { code { (request) } }
+            }
+        };
+        let mut response = Page {
+            status: error.status(),
+            title: error.title().to_owned(),
+            body,
+            forms: Forms::None,
+        }
+        .into_response();
+        error.mark(&mut response);
+        response
+    }
+}

@@ -1,0 +1,50 @@
+//! The pages of the end of a login.
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use maud::html;
+
+use super::{Account, Forms, Page, PageError, hidden, notice};
+use crate::domain::value::Digest;
+
+/// Asks whether to log out: a link from anywhere must not do it by itself.
+#[must_use]
+pub fn logout(account: &Account, token: &Digest, error: Option<PageError>) -> Response {
+    let body = html! {
+        h1 { "Log out?" }
+        (notice(error))
+        p { "You are logged in as " strong { bdi { (account.username) } } "." }
+        // No action: the form is sent to this page's own address.
+        form method="post" {
+            (hidden("logout", token))
+            button.primary type="submit" { "Log out" }
+        }
+    };
+    let mut response = Page {
+        status: StatusCode::OK,
+        title: "Log out?".to_owned(),
+        body,
+        forms: Forms::Here,
+    }
+    .into_response();
+    if let Some(error) = error {
+        error.mark(&mut response);
+    }
+    response
+}
+
+/// Says that nobody is logged in.
+#[must_use]
+pub fn logged_out() -> Response {
+    let body = html! {
+        h1 { "You are logged out" }
+        p { "Applications that you were using keep the access that you gave them until it ends or you take it back." }
+    };
+    Page {
+        status: StatusCode::OK,
+        title: "You are logged out".to_owned(),
+        body,
+        forms: Forms::None,
+    }
+    .into_response()
+}

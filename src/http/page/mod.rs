@@ -1,0 +1,143 @@
+//! The pages that people see: rendered here, usable without JavaScript, the same for a screen reader as for
+//! everybody else, and under a policy that lets nothing else in.
+
+mod consent;
+mod error;
+mod login;
+mod logout;
+
+pub use consent::{Account, ConsentPage};
+pub use error::{ErrorPage, PageError};
+pub use login::{LoginPage, Problem};
+pub use logout::{logged_out, logout};
+
+use std::sync::LazyLock;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::domain::value::Digest;
+
+/// The one stylesheet; in the page itself, allowed by its hash.
+const STYLE: &str = include_str!("style.css");
+
+static STYLE_HASH: LazyLock<String> = LazyLock::new(|| STANDARD.encode(Digest::of(STYLE.as_bytes()).0));
+
+/// Where a page's forms may lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forms {
+    /// The page has none.
+    None,
+    /// They are answered by this server.
+    Here,
+    /// Their answer may be a redirect to a client.
+    ///
+    /// Browsers apply `form-action` to every redirect that follows a form post, also to those that the client's
+    /// callback makes: naming the redirect URI's origin would break each client that goes on to another origin,
+    /// and an IPv6 loopback address cannot be named at all. So these pages have no `form-action`. What it
+    /// guards against, a form smuggled into the page, is left to the escaping of all that pages show.
+    ToClient,
+}
+
+/// A page about to be sent.
+pub struct Page {
+    /// The status.
+    pub status: StatusCode,
+    /// The title, which a screen reader says first.
+    pub title: String,
+    /// What is in `main`.
+    pub body: Markup,
+    /// Where its forms may lead.
+    pub forms: Forms,
+}
+
+impl IntoResponse for Page {
+    fn into_response(self) -> Response {
+        let markup = html! {
+            (DOCTYPE)
+            html lang="en" {
+                head {
+                    meta charset="utf-8";
+                    meta name="viewport" content="width=device-width, initial-scale=1";
+                    meta name="color-scheme" content="light dark";
+                    meta name="robots" content="noindex";
+                    title { (self.title) }
+                    style { (PreEscaped(STYLE)) }
+                }
+                body { main { (self.body) } }
+            }
+        };
+        let mut response = (self.status, Html(markup.into_string())).into_response();
+        protect(&mut response);
+        if let Ok(policy) = HeaderValue::from_str(&policy(self.forms)) {
+            response
+                .headers_mut()
+                .insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
+        response
+    }
+}
+
+/// No images either: a client's logo would tell the client's server of the visit before the user has agreed to
+/// anything.
+fn policy(forms: Forms) -> String {
+    let forms = match forms {
+        Forms::None => "; form-action 'none'",
+        Forms::Here => "; form-action 'self'",
+        Forms::ToClient => "",
+    };
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; frame-ancestors 'none'{forms}",
+        STYLE_HASH.as_str()
+    )
+}
+
+/// The headers that every answer to a browser has: not framed, not sniffed, not stored, and its address, which
+/// carries the request's parameters, not told to the next site.
+pub fn protect(response: &mut Response) {
+    crate::http::error::no_store(response);
+    let headers = response.headers_mut();
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+}
+
+/// Adds a `Set-Cookie`.
+pub fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
+    if let Some(cookie) = cookie {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}
+
+/// A form's hidden fields: which form it is, and the proof that it is ours.
+fn hidden(step: &str, token: &Digest) -> Markup {
+    html! {
+        input type="hidden" name="step" value=(step);
+        input type="hidden" name=(crate::http::csrf::FIELD) value=(token);
+    }
+}
+
+/// What went wrong before this page, where the page itself is the way on.
+fn notice(error: Option<PageError>) -> Markup {
+    html! {
+        @if let Some(error) = error {
+            div.notice role="alert" { p { (error.text()) } }
+        }
+    }
+}
+
+/// The first letter of a client's name, as a mark beside it.
+fn monogram(name: &str) -> Markup {
+    let letter = name.chars().find(|c| c.is_alphanumeric()).unwrap_or('?');
+    html! { div.monogram aria-hidden="true" { (letter.to_uppercase()) } }
+}

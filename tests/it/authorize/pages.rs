@@ -1,0 +1,127 @@
+//! What the pages are made of: nothing of what strangers wrote runs, nothing secret is in them.
+
+use serde_json::json;
+
+use crate::flow::{self, PASSWORD, USERNAME};
+use crate::harness::{TestServer, browser};
+
+const ATTACK: &str = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'&";
+
+#[tokio::test]
+async fn what_strangers_wrote_is_text() {
+    let server = TestServer::start().await;
+    server.user(USERNAME, PASSWORD).await;
+    let mut metadata = flow::confidential();
+    metadata["client_name"] = json!(format!("Evil{ATTACK}"));
+    metadata["home_page_url"] = json!("https://app.example/\"><script>alert(2)</script>");
+    let client = server.client(metadata).await;
+    let (browser, query) = (browser(), flow::with(&flow::query(&client), &[("state", ATTACK)]));
+    let login = flow::request(&server, &browser, &query).await;
+    let wrong = flow::log_in(&server, &browser, &query, (ATTACK, "wrong password")).await;
+    assert!(
+        wrong.body.contains("value=\"&quot;&gt;&lt;script&gt;"),
+        "the name is kept, escaped"
+    );
+    let raw = format!(
+        "/oauth/authorize?client_id={}&x=%22><script>alert(1)</script>",
+        client.client_id
+    );
+    let raw = flow::get(&server, &browser, &raw).await;
+    let after = flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
+    let consent = flow::follow(&server, &browser, &after).await;
+    assert!(login.is_login_page() && consent.is_consent_page());
+    for page in [&login, &wrong, &raw, &consent] {
+        assert!(
+            !page.body.contains("<script") && !page.body.contains("<img"),
+            "{}",
+            page.body
+        );
+        assert!(!page.body.contains(PASSWORD));
+    }
+    let answer = flow::decide(&server, &browser, &query, (&consent, "approve")).await;
+    assert_eq!(answer.parameters()["state"], ATTACK);
+}
+
+#[tokio::test]
+async fn pages_are_not_framed_stored_sniffed_or_scripted() {
+    let server = TestServer::start().await;
+    let client = flow::client_and_user(&server).await;
+    let (browser, query) = (browser(), flow::query(&client));
+    let login = flow::request(&server, &browser, &query).await;
+    let after = flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
+    let consent = flow::follow(&server, &browser, &after).await;
+    let logout = flow::get(&server, &browser, "/logout").await;
+    let error = flow::get(&server, &browser, "/oauth/authorize").await;
+    for (page, forms) in [
+        (&login, ""),
+        (&consent, ""),
+        (&logout, "; form-action 'self'"),
+        (&error, "; form-action 'none'"),
+    ] {
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        let start = "default-src 'none'; style-src 'sha256-";
+        let end = format!("'; base-uri 'none'; frame-ancestors 'none'{forms}");
+        assert!(policy.starts_with(start) && policy.ends_with(&end), "{policy}");
+        assert!(page.body.starts_with("<!DOCTYPE html><html lang=\"en\">"));
+        assert_eq!(page.body.matches("<h1").count(), 1);
+        assert!(
+            !page.body.contains("style=") && !page.body.contains(" on"),
+            "no inline code"
+        );
+    }
+    for answer in [&login, &after, &consent, &logout, &error] {
+        for (name, value) in [
+            ("x-frame-options", "DENY"),
+            ("x-content-type-options", "nosniff"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.headers[name], value, "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_consent_page_says_who_asks_for_what_of_whom() {
+    let server = TestServer::start().await;
+    server.user(USERNAME, PASSWORD).await;
+    let mut metadata = flow::confidential();
+    metadata["home_page_url"] = json!("https://app.example/");
+    metadata["privacy_policy_url"] = json!("https://app.example/privacy");
+    metadata["logo_url"] = json!("https://cdn.example/logo.png");
+    let client = server.client(metadata).await;
+    let (browser, query) = (browser(), flow::query(&client));
+    let query = flow::with(&query, &[("scope", "view-user server-operations")]);
+    let after = flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
+    let page = flow::follow(&server, &browser, &after).await.body;
+    for said in [
+        "<h1><bdi>Example App</bdi> asks for access</h1>",
+        "<bdi>alice</bdi>",
+        "<bdi>alice Example</bdi>",
+        "<li><span>See your name and user name</span> <code>view-user</code></li>",
+        "<li><span>Operate servers</span> <code>server-operations</code></li>",
+        "<bdi>app.example</bdi>",
+        "href=\"https://app.example/privacy\" target=\"_blank\" rel=\"noreferrer noopener\"",
+        "name=\"decision\" value=\"approve\"",
+        "name=\"decision\" value=\"deny\"",
+    ] {
+        assert!(page.contains(said), "{said} in {page}");
+    }
+    assert!(
+        !page.contains("cdn.example"),
+        "nobody is told of the visit before the user agrees"
+    );
+}
+
+#[tokio::test]
+async fn a_form_that_is_too_large_or_malformed_is_refused_with_a_page() {
+    let server = TestServer::start().await;
+    let (client, browser) = (flow::client_and_user(&server).await, browser());
+    let query = flow::query(&client);
+    let large = "x".repeat(100_000);
+    let answer = flow::post(&server, &browser, &query, &[("step", &large)]).await;
+    assert_eq!(answer.status, 413);
+    assert!(answer.body.contains("<h1>Too much was sent</h1>"));
+    let answer = flow::post(&server, &browser, &query, &[("step", "login"), ("step", "login")]).await;
+    assert_eq!(answer.status, 400);
+}

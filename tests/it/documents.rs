@@ -1,0 +1,84 @@
+//! Documents that are generated from the code, or that must name all of it.
+
+use std::fmt::Write as _;
+
+use grantlog::domain::event::Event;
+
+/// The names that never change.
+const FIXED: [&str; 5] = ["CodeIssued", "CodeRedeemed", "TokenIssued", "RefreshRotated", "TokenRevoked"];
+
+fn catalogue() -> String {
+    let mut text = String::from(
+        "# The events\n\n\
+         Generated from the types in `src/domain` by `just events`; a test compares it with them. Every event has a\n\
+         version; once released it changes only by a new version with an upcaster. A bold name is fixed for good.\n\n\
+         A payload is canonical JSON (RFC 8785) without null members: an optional member is there or it is not.\n\
+         Digests are SHA-256 in hexadecimal, times RFC 3339 in UTC, `Sealed` values are encrypted under the data key\n\
+         of their subject. The metadata beside each payload holds `request_id`, `actor`, `endpoint`, `trace_id`,\n\
+         `network` (a digest keyed per month) and `caller` (address and user agent, sealed).\n",
+    );
+    let mut aggregate = "";
+    for schema in Event::schemas() {
+        if schema.aggregate != aggregate {
+            aggregate = schema.aggregate;
+            write!(text, "\n## `{aggregate}`\n").unwrap();
+        }
+        let name = if FIXED.contains(&schema.event_type) {
+            format!("**{}**", schema.event_type)
+        } else {
+            schema.event_type.to_owned()
+        };
+        write!(text, "\n### {name} (version {})\n\n{}\n", schema.version, schema.doc.trim()).unwrap();
+        if !schema.fields.is_empty() {
+            text.push_str("\n| member | type | meaning |\n|---|---|---|\n");
+        }
+        for (member, kind, doc) in schema.fields {
+            writeln!(text, "| `{member}` | `{}` | {} |", kind.replace(' ', ""), doc.trim()).unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn the_event_catalogue_is_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/events.md");
+    if std::env::var_os("GRANTLOG_WRITE_DOCS").is_some() {
+        std::fs::write(path, catalogue()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == catalogue(), "docs/events.md differs from the types: run `just events`");
+}
+
+#[test]
+fn the_fixed_names_are_there() {
+    let names: Vec<_> = Event::schemas().iter().map(|schema| schema.event_type).collect();
+    assert!(FIXED.iter().all(|name| names.contains(name)));
+}
+
+#[test]
+fn every_test_that_the_specifications_table_names_exists() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let table = std::fs::read_to_string(format!("{root}/docs/specs.md")).unwrap();
+    let mut sources = String::new();
+    let mut directories = vec![std::path::PathBuf::from(format!("{root}/tests/it")), format!("{root}/src").into()];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| RFC") || line.starts_with("| OIDC")).collect();
+    assert!(rows.len() > 40, "{} rows", rows.len());
+    for row in rows {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [_, _, file, test] = cells[..] else { panic!("four cells: {row}") };
+        let file = file.trim_matches('`');
+        assert!(std::path::Path::new(root).join(file).exists(), "no file {file}");
+        let test = test.trim_matches('`');
+        assert!(sources.contains(&format!("fn {test}(")), "no test {test}");
+    }
+}

@@ -1,0 +1,376 @@
+//! The grant's invariants, over random histories of its pure decisions.
+
+use chrono::{DateTime, TimeDelta};
+use cqrs_es::Aggregate;
+use grantlog::clock::Timestamp;
+use grantlog::domain::client::GrantType;
+use grantlog::domain::grant::*;
+use grantlog::domain::value::{Digest, ScopeSet};
+use grantlog::ids::{ClientKey, SubjectId};
+use proptest::prelude::*;
+use uuid::Uuid;
+
+const OWNER: ClientKey = ClientKey(Uuid::from_u128(1));
+const STRANGER: ClientKey = ClientKey(Uuid::from_u128(2));
+const GRACE: u32 = 10;
+
+/// What somebody does next.
+#[derive(Clone, Debug)]
+enum Step {
+    Redeem {
+        by_owner: bool,
+        right_digest: bool,
+    },
+    /// Presents the refresh token that was issued `back` issuances ago.
+    Rotate {
+        by_owner: bool,
+        back: usize,
+        scope: Option<u8>,
+        forged: bool,
+    },
+    RevokeFamily {
+        by_owner: bool,
+    },
+    RevokeAccess {
+        back: usize,
+    },
+    Wait {
+        seconds: u16,
+    },
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        2 => (prop::bool::weighted(0.9), prop::bool::weighted(0.9))
+            .prop_map(|(by_owner, right_digest)| Step::Redeem { by_owner, right_digest }),
+        6 => (prop::bool::weighted(0.9), prop_oneof![5 => Just(0), 2 => Just(1), 1 => 0_usize..6], prop::option::of(0_u8..16), prop::bool::weighted(0.1))
+            .prop_map(|(by_owner, back, scope, forged)| Step::Rotate { by_owner, back, scope, forged }),
+        1 => any::<bool>().prop_map(|by_owner| Step::RevokeFamily { by_owner }),
+        1 => (0_usize..4).prop_map(|back| Step::RevokeAccess { back }),
+        3 => prop_oneof![4 => 0_u16..6, 2 => 8_u16..15, 1 => 100_u16..2000].prop_map(|seconds| Step::Wait { seconds }),
+    ];
+    prop::collection::vec(step, 1..40)
+}
+
+fn scope(bits: u8) -> ScopeSet {
+    ["a", "b", "c", "d"]
+        .iter()
+        .enumerate()
+        .filter(|(bit, _)| bits >> bit & 1 == 1)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+/// A history under test, and what an independent observer counts.
+struct History {
+    grant: Grant,
+    now: Timestamp,
+    counter: u64,
+    code: Digest,
+    /// Every refresh token that was given out: its sequence, digest, generation.
+    refresh: Vec<(u32, Digest, u32)>,
+    access: Vec<u32>,
+    redemptions: u32,
+    revoked: bool,
+    events: Vec<GrantEvent>,
+}
+
+impl History {
+    fn begin() -> Self {
+        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        let code = Digest::of(b"code");
+        let mut history = Self {
+            grant: Grant::default(),
+            now,
+            counter: 0,
+            code,
+            refresh: Vec::new(),
+            access: Vec::new(),
+            redemptions: 0,
+            revoked: false,
+            events: Vec::new(),
+        };
+        let issued = CodeIssued {
+            client: OWNER,
+            subject: SubjectId(Uuid::from_u128(3)),
+            session: None,
+            auth_time: Some(now),
+            scope: scope(0b0111),
+            audience: vec!["api".into()],
+            digest: code,
+            redirect_uri: "https://app.example/".into(),
+            redirect_uri_required: false,
+            challenge: None,
+            password_generation: 0,
+            consent_withdrawals: 0,
+            issued_at: now,
+            expires_at: now + TimeDelta::seconds(600),
+            grant_expires_at: now + TimeDelta::seconds(5000),
+        };
+        let decision = history.grant.issue_code(&issued);
+        history.apply(decision).unwrap();
+        history
+    }
+
+    fn digest(&mut self) -> Digest {
+        self.counter += 1;
+        Digest::of(&self.counter.to_be_bytes())
+    }
+
+    fn circumstances() -> Circumstances {
+        Circumstances {
+            user_may_act: true,
+            password_generation: 0,
+            consent_withdrawals: 0,
+            // The client lost `a` since.
+            allowed_scope: scope(0b1110),
+        }
+    }
+
+    fn mint(&mut self) -> Mint {
+        let refresh = Some(MintRefresh {
+            digest: self.digest(),
+            lifetime: 1000,
+        });
+        Mint {
+            access: self.digest(),
+            access_lifetime: 300,
+            refresh,
+        }
+    }
+
+    fn apply(&mut self, decision: Decision) -> Result<Outcome, GrantRefusal> {
+        for event in decision.events {
+            self.events.push(event.clone());
+            self.grant.apply(event);
+        }
+        decision.outcome
+    }
+
+    fn step(&mut self, step: &Step) {
+        match *step {
+            Step::Wait { seconds } => self.now += TimeDelta::seconds(i64::from(seconds)),
+            Step::Redeem {
+                by_owner,
+                right_digest,
+            } => self.redeem(by_owner, right_digest),
+            Step::Rotate {
+                by_owner,
+                back,
+                scope: asked,
+                forged,
+            } => {
+                self.rotate(by_owner, back, asked.map(scope), forged);
+            }
+            Step::RevokeFamily { by_owner } => {
+                let client = Some(if by_owner { OWNER } else { STRANGER });
+                let command = Revoke {
+                    client,
+                    target: Target::Family,
+                    reason: Reason::ClientRequest,
+                    at: self.now,
+                };
+                let outcome = self.apply(self.grant.revoke(&command));
+                assert_eq!(outcome.is_ok(), by_owner);
+                self.revoked |= by_owner;
+            }
+            Step::RevokeAccess { back } => {
+                let Some(&sequence) = self.access.iter().rev().nth(back) else {
+                    return;
+                };
+                let target = Target::Access {
+                    sequence,
+                    expires_at: self.now + TimeDelta::seconds(300),
+                };
+                let command = Revoke {
+                    client: Some(OWNER),
+                    target,
+                    reason: Reason::ClientRequest,
+                    at: self.now,
+                };
+                self.apply(self.grant.revoke(&command)).unwrap();
+                assert!(
+                    self.grant.access_at(sequence).is_none(),
+                    "a revoked access token is active"
+                );
+            }
+        }
+        self.check();
+    }
+
+    fn redeem(&mut self, by_owner: bool, right_digest: bool) {
+        let mint = self.mint();
+        let command = RedeemCode {
+            digest: if right_digest {
+                self.code
+            } else {
+                Digest::of(b"guess")
+            },
+            client: if by_owner { OWNER } else { STRANGER },
+            redirect_uri: None,
+            verifier: None,
+            circumstances: Self::circumstances(),
+            mint,
+            at: self.now,
+        };
+        let decision = self.grant.redeem(&command);
+        if !by_owner || !right_digest {
+            assert!(
+                decision.events.is_empty(),
+                "a guess or a stranger touched the grant"
+            );
+        }
+        match self.apply(decision) {
+            Ok(Outcome::Tokens(issued)) => {
+                self.redemptions += 1;
+                self.given(&issued, &mint);
+            }
+            Ok(_) => unreachable!(),
+            Err(GrantRefusal::CodeReplayed) => self.revoked = true,
+            Err(_) => {}
+        }
+    }
+
+    fn rotate(&mut self, by_owner: bool, back: usize, asked: Option<ScopeSet>, forged: bool) {
+        let Some(&(sequence, digest, generation)) = self.refresh.iter().rev().nth(back) else {
+            return;
+        };
+        let mint = self.mint();
+        let digest = if forged { Digest::of(b"guess") } else { digest };
+        let is_last = self.refresh.last().is_some_and(|last| last.0 == sequence);
+        let command = Rotate {
+            sequence,
+            digest,
+            was_issued: !forged,
+            client: if by_owner { OWNER } else { STRANGER },
+            scope: asked,
+            grace: GRACE,
+            circumstances: Self::circumstances(),
+            mint,
+            at: self.now,
+        };
+        let decision = self.grant.rotate_refresh(&command);
+        if !by_owner || forged {
+            assert!(
+                decision.events.is_empty(),
+                "a guess or a stranger touched the grant"
+            );
+        }
+        match self.apply(decision) {
+            Ok(Outcome::Tokens(issued)) => {
+                assert!(!self.revoked, "a revoked family was refreshed");
+                if !is_last {
+                    let retried = matches!(self.events.last(), Some(GrantEvent::RefreshRetried(_)));
+                    assert!(retried && back == 1, "an old generation {generation} was rotated");
+                }
+                self.given(&issued, &mint);
+            }
+            Ok(_) => unreachable!(),
+            Err(GrantRefusal::RefreshReplayed) => self.revoked = true,
+            Err(_) => {}
+        }
+    }
+
+    fn given(&mut self, issued: &Issued, mint: &Mint) {
+        let granted = scope(0b0111);
+        assert!(
+            issued.scope.is_subset(&granted),
+            "a token is wider than its grant"
+        );
+        assert!(
+            !issued.scope.contains("a"),
+            "a token has a scope that its client lost"
+        );
+        let end = self.grant.family.as_ref().unwrap().expires_at;
+        assert!(issued.access_expires_at <= end, "a token outlives its grant");
+        let generation = self
+            .grant
+            .family
+            .as_ref()
+            .unwrap()
+            .refresh
+            .as_ref()
+            .unwrap()
+            .current
+            .number;
+        assert!(
+            self.refresh.iter().all(|(_, _, before)| *before < generation),
+            "generations are not in order"
+        );
+        self.refresh
+            .push((issued.sequence, mint.refresh.unwrap().digest, generation));
+        self.access.push(issued.sequence);
+    }
+
+    fn check(&self) {
+        assert!(self.redemptions <= 1, "a code was redeemed twice");
+        let live = |(sequence, digest, _): &&(u32, Digest, u32)| {
+            self.grant.live_refresh(*sequence, digest, self.now).is_some()
+        };
+        let live: Vec<_> = self.refresh.iter().filter(live).collect();
+        assert!(live.len() <= 1, "two generations are live");
+        if self.revoked {
+            assert!(live.is_empty(), "a refresh token of a revoked family is live");
+            assert!(
+                self.access
+                    .iter()
+                    .all(|sequence| self.grant.access_at(*sequence).is_none())
+            );
+        }
+        // The state is the fold of the events, whatever path led to it.
+        let mut folded = Grant::default();
+        self.events.iter().cloned().for_each(|event| folded.apply(event));
+        assert_eq!(folded, self.grant);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_history_breaks_the_grants_invariants(steps in steps()) {
+        let mut history = History::begin();
+        history.step(&Step::Redeem { by_owner: true, right_digest: true });
+        for step in &steps {
+            history.step(step);
+        }
+    }
+
+    #[test]
+    fn any_state_survives_its_json(steps in steps()) {
+        let mut history = History::begin();
+        steps.iter().for_each(|step| history.step(step));
+        let text = serde_json::to_string(&history.grant).unwrap();
+        let read: Grant = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(read, history.grant);
+    }
+}
+
+#[test]
+fn the_flow_of_a_grant_is_what_issued_it() {
+    let mut grant = Grant::default();
+    let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    let command = IssueToken {
+        flow: GrantType::ClientCredentials,
+        client: OWNER,
+        subject: None,
+        scope: scope(1),
+        audience: Vec::new(),
+        password_generation: 0,
+        grant_expires_at: now + TimeDelta::seconds(60),
+        mint: Mint {
+            access: Digest::of(b"x"),
+            access_lifetime: 3600,
+            refresh: None,
+        },
+        at: now,
+    };
+    let decision = grant.issue(&command);
+    let Ok(Outcome::Tokens(issued)) = &decision.outcome else {
+        panic!("{decision:?}")
+    };
+    assert_eq!(issued.access_expires_at, now + TimeDelta::seconds(60));
+    decision.events.into_iter().for_each(|event| grant.apply(event));
+    assert_eq!(grant.family.as_ref().unwrap().flow, GrantType::ClientCredentials);
+    assert!(matches!(grant.issue(&command).outcome, Err(GrantRefusal::Exists)));
+}

@@ -1,0 +1,595 @@
+//! Projections: live, rebuilt and verified.
+
+mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grantlog::clock::Randomness;
+use grantlog::crypto::master::MasterKey;
+use grantlog::crypto::vault::Vault;
+use grantlog::domain::client::{AuthMethod, ClientCommand};
+use grantlog::domain::user::UserCommand;
+use grantlog::ledger::{Ledger, LedgerOptions, migrate, reading_pool};
+use grantlog::projection::verify::Wrong;
+use grantlog::projection::{NAMES, ProjectionError, ProjectionRunner, Verification, rebuild, status, verify};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Executor, PgPool};
+use world::World;
+
+/// A database of the test's own.
+struct TestDatabase {
+    name: String,
+    server: PgConnectOptions,
+    /// As the owner.
+    owner: PgPool,
+    /// As the application.
+    options: LedgerOptions,
+}
+
+async fn database() -> TestDatabase {
+    let url = std::env::var("GRANTLOG_TEST_DATABASE_URL").expect("GRANTLOG_TEST_DATABASE_URL names a server");
+    let server: PgConnectOptions = url.parse().unwrap();
+    let name = format!("h2_{}", Randomness::default().uuid().unwrap().simple());
+    let mut connection = server.connect().await.unwrap();
+    connection
+        .execute(format!("CREATE DATABASE {name}").as_str())
+        .await
+        .unwrap();
+    let owner = server.clone().database(&name);
+    migrate::run(owner.to_url_lossy().as_str()).await.unwrap();
+    TestDatabase {
+        name,
+        owner: PgPoolOptions::new()
+            .max_connections(2)
+            .connect_lazy_with(owner.clone()),
+        options: LedgerOptions {
+            database: owner.username("grantlog_app"),
+            max_connections: 8,
+            cached_aggregates: 1_000,
+            refusals_per_minute: 100,
+        },
+        server,
+    }
+}
+
+impl TestDatabase {
+    async fn ledger(&self) -> Ledger {
+        let (clock, random) = world::sources();
+        let pool = reading_pool(&self.options);
+        let master = Arc::new(MasterKey::from_bytes([7; 32]));
+        let vault = Vault::new(master, random.clone(), pool.clone());
+        Ledger::open(&self.options, pool, vault, clock, random)
+            .await
+            .unwrap()
+    }
+
+    /// Every row of every projection, as readers see them.
+    async fn dump(&self) -> Vec<(String, Vec<String>)> {
+        let mut tables = Vec::new();
+        for name in NAMES {
+            let rows = sqlx::query_scalar(&format!(
+                "SELECT to_jsonb(t)::text FROM public.{name} AS t ORDER BY id"
+            ))
+            .fetch_all(&self.owner)
+            .await
+            .unwrap();
+            tables.push((name.to_owned(), rows));
+        }
+        tables
+    }
+
+    async fn head(&self) -> i64 {
+        sqlx::query_scalar("SELECT position FROM grantlog.head")
+            .fetch_one(&self.owner)
+            .await
+            .unwrap()
+    }
+
+    async fn text(&self, query: &str) -> Option<String> {
+        sqlx::query_scalar(query).fetch_one(&self.owner).await.unwrap()
+    }
+
+    async fn drop(self) {
+        self.owner.close().await;
+        let mut connection = self.server.connect().await.unwrap();
+        connection
+            .execute(format!("DROP DATABASE {} WITH (FORCE)", self.name).as_str())
+            .await
+            .unwrap();
+    }
+}
+
+async fn caught_up(runner: &ProjectionRunner, database: &TestDatabase) {
+    let head = database.head().await;
+    tokio::time::timeout(Duration::from_secs(30), runner.wait_for(head))
+        .await
+        .unwrap()
+        .unwrap();
+}
+
+async fn verified(ledger: &Ledger) -> Verification {
+    verify(ledger.pool(), ledger.vault(), &NAMES, &|_| {})
+        .await
+        .unwrap()
+}
+
+async fn rebuilt(ledger: &Ledger, names: &[&str]) {
+    rebuild(ledger.pool(), ledger.vault(), names, &|_| {})
+        .await
+        .unwrap();
+}
+
+/// Fails with the first row that differs, not with all of them.
+fn assert_same(left: &[(String, Vec<String>)], right: &[(String, Vec<String>)]) {
+    for ((name, left), (_, right)) in left.iter().zip(right) {
+        for (left, right) in left.iter().zip(right) {
+            assert_eq!(left, right, "{name}");
+        }
+        assert_eq!(left.len(), right.len(), "{name}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rebuilt_tables_equal_live_ones() {
+    for seed in [1, 20_260, 777] {
+        let database = database().await;
+        let ledger = database.ledger().await;
+        let runner = ProjectionRunner::start(&ledger);
+        let mut world = World::new(ledger.clone(), seed);
+        for _ in 0..700 {
+            world.step().await;
+        }
+        caught_up(&runner, &database).await;
+        let live = database.dump().await;
+        assert!(live.iter().all(|(_, rows)| rows.len() > 5), "seed {seed}");
+        for reason in [
+            "retried",
+            "password_changed",
+            "client_revoked",
+            "refresh_replayed",
+            "administrator",
+        ] {
+            let reached = database
+                .text(&format!(
+                    "SELECT min(revoked_reason) FROM client_refresh_tokens WHERE revoked_reason = '{reason}'"
+                ))
+                .await;
+            assert!(reached.is_some(), "no step of seed {seed} came to {reason}");
+        }
+
+        assert_eq!(verified(&ledger).await.differences, []);
+        rebuilt(&ledger, &NAMES).await;
+        assert_same(&database.dump().await, &live);
+
+        runner.stop().await;
+        for name in NAMES {
+            let tables: Vec<String> =
+                sqlx::query_scalar("SELECT table_name FROM grantlog.cursors WHERE reader = $1")
+                    .bind(name)
+                    .fetch_all(&database.owner)
+                    .await
+                    .unwrap();
+            database
+                .owner
+                .execute(format!("DROP TABLE public.{} CASCADE", tables[0]).as_str())
+                .await
+                .unwrap();
+        }
+        database
+            .owner
+            .execute("DELETE FROM grantlog.cursors")
+            .await
+            .unwrap();
+        rebuilt(&ledger, &NAMES).await;
+        assert_same(&database.dump().await, &live);
+        ledger.close().await;
+        database.drop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_live_fold_from_the_beginning_equals_one_along_the_way() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 5);
+    for _ in 0..500 {
+        world.step().await;
+    }
+    caught_up(&runner, &database).await;
+    let along = database.dump().await;
+    runner.stop().await;
+    for name in NAMES {
+        let emptied = format!("DELETE FROM public.{name}");
+        database.owner.execute(emptied.as_str()).await.unwrap();
+    }
+    database
+        .owner
+        .execute("UPDATE grantlog.cursors SET position = 0")
+        .await
+        .unwrap();
+    // One batch of everything now, where it had been many of a few.
+    let runner = ProjectionRunner::start(&ledger);
+    caught_up(&runner, &database).await;
+    assert_same(&database.dump().await, &along);
+    runner.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_step_of_a_grant_shows_in_its_rows() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 1);
+    let user = world.register_user().await;
+    let client = world.register_client(AuthMethod::ClientSecretBasic).await;
+    let grant = world.issue_code(user, client).await;
+    world.redeem(grant).await;
+    world.rotate(grant, 0).await;
+    world.rotate(grant, 1).await; // a retry: generation 1 again, 2 is killed unused
+    world.rotate(grant, 0).await;
+    world.issue_code(user, client).await;
+    world
+        .user(
+            user,
+            UserCommand::ChangePassword(world.seal(user, "password", "x").await),
+        )
+        .await;
+    caught_up(&runner, &database).await;
+    let rows = |query: &'static str| {
+        let pool = database.owner.clone();
+        async move {
+            sqlx::query_scalar::<_, String>(query)
+                .fetch_all(&pool)
+                .await
+                .unwrap()
+        }
+    };
+    // Positions: 1 user, 2 client, 3 its secret, 4 code, 5 redeemed, 6 tokens, 7 rotated, 8 retried, 9 rotated,
+    // 10 another code, 11 password.
+    assert_eq!(
+        rows("SELECT concat_ws(' ', id, client_id, user_id, generation, grant_type, replaced_by, used_at IS NOT NULL, revoked_reason, revoked_position) FROM client_refresh_tokens ORDER BY id").await,
+        [
+            "6 2 1 1 authorization_code 7 t password_changed 11",
+            "7 2 1 2 refresh_token 8 f retried 8",
+            "8 2 1 3 refresh_token 9 t password_changed 11",
+            "9 2 1 4 refresh_token f password_changed 11",
+        ]
+    );
+    assert_eq!(
+        rows("SELECT concat_ws(' ', id, client_id, user_id, client_refresh_token_id, sequence, scope, audience, revoked_position) FROM client_access_tokens ORDER BY id").await,
+        [
+            "6 2 1 6 3 a b https://api.example https://b.example 11",
+            "7 2 1 7 4 a b https://api.example https://b.example 11",
+            "8 2 1 8 5 a b https://api.example https://b.example 11",
+            "9 2 1 9 6 a b https://api.example https://b.example 11",
+        ]
+    );
+    assert_eq!(
+        rows("SELECT concat_ws(' ', id, client_id, user_id, scope, is_used, used_position, revoked_reason) FROM client_authorization_codes ORDER BY id").await,
+        ["4 2 1 {a,b} t 5", "10 2 1 {a,b} f password_changed"]
+    );
+    world.redeem(grant).await; // a replay, of a code that was used
+    caught_up(&runner, &database).await;
+    assert_eq!(
+        rows("SELECT concat_ws(' ', id, replayed_at IS NOT NULL, revoked_reason) FROM client_authorization_codes ORDER BY id").await,
+        ["4 t code_replayed", "10 f password_changed"]
+    );
+    runner.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_user_is_blank_and_a_secret_is_a_digest() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 1);
+    let user = world.register_user().await;
+    world.register_client(AuthMethod::ClientSecretBasic).await;
+    let chosen = world.register_client(AuthMethod::ClientSecretBasic).await;
+    caught_up(&runner, &database).await;
+    let user_row =
+        "SELECT concat_ws('|', username, name, email, password IS NULL, erased_at IS NULL) FROM users";
+    assert_eq!(database.text(user_row).await.unwrap(), "user0|Üser \"0\"|f|t");
+    let secrets =
+        "SELECT string_agg(length(client_secret)::text || standing, ' ' ORDER BY id) FROM oauth_clients";
+    assert_eq!(database.text(secrets).await.unwrap(), "64active 64active");
+
+    world.erase(user).await;
+    world
+        .client(
+            chosen,
+            ClientCommand::Revoke {
+                reason: "x".to_owned(),
+            },
+        )
+        .await;
+    caught_up(&runner, &database).await;
+    assert_eq!(database.text(user_row).await.unwrap(), "t|f");
+    assert_eq!(database.text(secrets).await.unwrap(), "64active 64revoked");
+    rebuilt(&ledger, &["users"]).await;
+    assert_eq!(database.text(user_row).await.unwrap(), "t|f");
+    runner.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tampered_row_is_reported() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 3);
+    for _ in 0..300 {
+        world.step().await;
+    }
+    caught_up(&runner, &database).await;
+    assert_eq!(verified(&ledger).await.differences, []);
+    for tampering in [
+        "UPDATE client_access_tokens SET scope = 'everything', revoked_at = NULL WHERE id = (SELECT min(id) FROM client_access_tokens WHERE revoked_at IS NOT NULL)",
+        "DELETE FROM client_refresh_tokens WHERE id = (SELECT max(id) FROM client_refresh_tokens)",
+        "INSERT INTO users (id, subject, disabled, password_generation, created_at) VALUES (999999999, gen_random_uuid(), false, 0, now())",
+    ] {
+        database.owner.execute(tampering).await.unwrap();
+    }
+    let found: Vec<_> = verified(&ledger)
+        .await
+        .differences
+        .into_iter()
+        .map(|difference| (difference.table, difference.wrong))
+        .collect();
+    let changed = Wrong::Changed(vec!["scope".to_owned(), "revoked_at".to_owned()]);
+    assert_eq!(
+        found,
+        [
+            ("client_access_tokens", changed),
+            ("client_refresh_tokens", Wrong::Missing),
+            ("users", Wrong::Extra)
+        ]
+    );
+    rebuilt(&ledger, &NAMES).await;
+    assert_eq!(verified(&ledger).await.differences, []);
+    runner.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runners_fold_each_event_once() {
+    let database = database().await;
+    let (ledger, other) = (database.ledger().await, database.ledger().await);
+    let runners = [ProjectionRunner::start(&ledger), ProjectionRunner::start(&other)];
+    let mut worlds = [World::new(ledger.clone(), 8), World::new(other.clone(), 9)];
+    for _ in 0..250 {
+        let [left, right] = &mut worlds;
+        tokio::join!(left.step(), right.step());
+    }
+    for runner in &runners {
+        caught_up(runner, &database).await;
+    }
+    assert_eq!(verified(&ledger).await.differences, []);
+    for runner in &runners {
+        runner.stop().await;
+    }
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_do_not_skip_when_a_runner_dies_mid_batch() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let survivor = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 12);
+    for round in 0..12 {
+        let mortal = ProjectionRunner::start(&ledger);
+        for _ in 0..20 {
+            world.step().await;
+        }
+        // Its connection dies in whatever it is doing; sometimes the runner goes with it.
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'grantlog projections'",
+        )
+        .execute(&database.owner)
+        .await
+        .unwrap();
+        if round % 2 == 0 {
+            mortal.stop().await;
+        }
+    }
+    caught_up(&survivor, &database).await;
+    let report = verified(&ledger).await;
+    assert_eq!(report.differences, []);
+    assert_eq!(report.position, database.head().await);
+    survivor.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_goes_on_while_events_are_appended() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 21);
+    for _ in 0..100 {
+        world.step().await;
+    }
+    let writing = tokio::spawn(async move {
+        for _ in 0..600 {
+            world.step().await;
+        }
+    });
+    let reading = tokio::spawn({
+        let pool = database.owner.clone();
+        async move {
+            let mut least = 0;
+            for _ in 0..200 {
+                let count: i64 = sqlx::query_scalar("SELECT count(*) FROM client_access_tokens")
+                    .fetch_one(&pool)
+                    .await
+                    .unwrap();
+                assert!(count >= least, "a swap took rows away");
+                least = count;
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        }
+    });
+    let mut rebuilds = 0;
+    while !writing.is_finished() {
+        rebuilt(&ledger, &NAMES).await;
+        assert_eq!(verified(&ledger).await.differences, []);
+        rebuilds += 1;
+    }
+    writing.await.unwrap();
+    reading.await.unwrap();
+    assert!(rebuilds > 0);
+    caught_up(&runner, &database).await;
+    assert_eq!(verified(&ledger).await.differences, []);
+    let tables = database
+        .text("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname ~ '_[0-9]+$'")
+        .await;
+    assert_eq!(tables.as_deref(), Some("5"), "replaced tables are dropped");
+    runner.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_that_fails_stands_still_and_the_others_go_on() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 2);
+    world.step().await;
+    caught_up(&runner, &database).await;
+    database
+        .owner
+        .execute("DROP TABLE public.users_1 CASCADE")
+        .await
+        .unwrap();
+    world.register_user().await;
+    let stuck = tokio::time::timeout(Duration::from_secs(10), runner.wait_for(database.head().await)).await;
+    assert!(matches!(stuck, Ok(Err(ProjectionError::StandsStill(name, _))) if name == "users"));
+    world.register_client(AuthMethod::None).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for status in status(ledger.pool()).await.unwrap() {
+        assert_eq!(status.lag > 0, status.name == "users", "{status:?}");
+        assert_eq!(status.error.is_some(), status.name == "users", "{status:?}");
+    }
+    rebuilt(&ledger, &["users"]).await;
+    caught_up(&runner, &database).await;
+    assert_eq!(verified(&ledger).await.differences, []);
+    runner.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seed_columns_come_first_in_order() {
+    const SEED: [(&str, &[&str]); 5] = [
+        (
+            "users",
+            &["id bigint", "name text", "username text", "password text"],
+        ),
+        (
+            "clients",
+            &[
+                "id bigint",
+                "client_id text",
+                "client_secret text",
+                "name text",
+                "home_page_url text",
+                "logo_url text",
+                "privacy_policy_url text",
+                "user_id text",
+                "is_live boolean",
+                "redirect_uri text[]",
+            ],
+        ),
+        (
+            "client_access_tokens",
+            &[
+                "id bigint",
+                "client_id bigint",
+                "user_id bigint",
+                "client_refresh_token_id bigint",
+                "access_token text",
+                "grant_type text",
+                "scope text",
+                "audience text",
+                "expired_at timestamp with time zone",
+            ],
+        ),
+        (
+            "client_refresh_tokens",
+            &[
+                "id bigint",
+                "client_id bigint",
+                "user_id bigint",
+                "refresh_token text",
+                "grant_type text",
+                "scope text",
+                "audience text",
+                "expired_at timestamp with time zone",
+            ],
+        ),
+        (
+            "client_authorization_codes",
+            &[
+                "id bigint",
+                "client_id bigint",
+                "user_id bigint",
+                "code text",
+                "scope text[]",
+                "is_used boolean",
+                "redirect_uri text",
+                "expired_at timestamp with time zone",
+            ],
+        ),
+    ];
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    World::new(ledger.clone(), 1).step().await;
+    caught_up(&runner, &database).await;
+    let columns = |relation: String| {
+        let pool = database.owner.clone();
+        async move {
+            sqlx::query_scalar::<_, String>(
+                "SELECT attname || ' ' || format_type(atttypid, atttypmod) FROM pg_attribute \
+                 WHERE attrelid = ('public.' || $1)::regclass AND attnum > 0 ORDER BY attnum",
+            )
+            .bind(relation)
+            .fetch_all(&pool)
+            .await
+            .unwrap()
+        }
+    };
+    for (name, seed) in SEED {
+        let shown = columns(name.to_owned()).await;
+        assert_eq!(&shown[..seed.len()], seed, "{name}");
+        assert_eq!(
+            shown,
+            columns(format!("{name}_1")).await,
+            "{name}: the fold's columns are the table's"
+        );
+    }
+    assert_eq!(
+        columns("oauth_clients".to_owned()).await,
+        columns("clients".to_owned()).await
+    );
+    runner.stop().await;
+    database.drop().await;
+}
+
+/// `cargo test --release --test it -- --ignored --nocapture a_rebuild_is_fast`
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn a_rebuild_is_fast() {
+    let url = std::env::var("GRANTLOG_TEST_DATABASE_URL").unwrap();
+    let events = std::env::var("GRANTLOG_BENCH_EVENTS").map_or(1_000_000, |count| count.parse().unwrap());
+    let progress = |progress| println!("{progress:?}");
+    let figures = grantlog::projection::bench::rebuild_benchmark(&url.parse().unwrap(), events, &progress)
+        .await
+        .unwrap();
+    println!("{figures:#?}");
+}

@@ -1,0 +1,462 @@
+//! A small world of users, clients and grants, moved by random but real decisions.
+
+use std::time::Duration;
+
+use grantlog::clock::{Clock, Randomness};
+use grantlog::credential::Kind;
+use grantlog::crypto::vault::{KeyOwner, Place};
+use grantlog::domain::client::{
+    Approval, AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, SecretVerifier, TokenAlgorithm,
+};
+use grantlog::domain::consent::{Consent, ConsentCommand};
+use grantlog::domain::grant::{
+    Circumstances, CodeIssued, Grant, GrantCommand, IssueToken, Mint, MintRefresh, Outcome, Reason,
+    RedeemCode, Revoke, Rotate, Target,
+};
+use grantlog::domain::user::{ProfileUpdated, User, UserCommand, UserRegistered};
+use grantlog::domain::value::{Digest, ScopeSet, Sealed};
+use grantlog::domain::{Decision, LedgerAggregate};
+use grantlog::ids::{ClientKey, SubjectId};
+use grantlog::ledger::{Actor, Context, Ledger, Loaded};
+use uuid::Uuid;
+
+/// Random numbers that a seed repeats.
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, sides: usize) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        usize::try_from((mixed ^ (mixed >> 31)) % sides as u64).unwrap()
+    }
+}
+
+/// A grant as its holder knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) id: Uuid,
+    pub(crate) client: ClientKey,
+    pub(crate) subject: Option<SubjectId>,
+    pub(crate) code: Option<Digest>,
+    /// Sequence and digest of every refresh token, oldest first.
+    pub(crate) refresh: Vec<(u32, Digest)>,
+    /// Sequences of access tokens.
+    pub(crate) access: Vec<u32>,
+}
+
+pub(crate) struct World {
+    pub(crate) ledger: Ledger,
+    pub(crate) dice: Dice,
+    pub(crate) users: Vec<SubjectId>,
+    pub(crate) clients: Vec<ClientKey>,
+    pub(crate) grants: Vec<Held>,
+}
+
+impl World {
+    pub(crate) fn new(ledger: Ledger, seed: u64) -> Self {
+        Self {
+            ledger,
+            dice: Dice::new(seed),
+            users: Vec::new(),
+            clients: Vec::new(),
+            grants: Vec::new(),
+        }
+    }
+
+    /// Appends what `decide` says of an aggregate; the outcome, refusals included.
+    pub(crate) async fn act<A: LedgerAggregate, O, R>(
+        &self,
+        id: Uuid,
+        decide: impl Fn(&Loaded<A>) -> Decision<A::Event, O, R>,
+    ) -> Result<O, R> {
+        let request = self.ledger.random().uuid().unwrap();
+        let context = Context::local(request, Actor::System, "test");
+        let mut unit = self.ledger.unit_of_work(&context);
+        loop {
+            let loaded = unit.load::<A>(id).await.unwrap();
+            if let Some(concluded) = unit.conclude(&loaded, decide(&loaded)).await.unwrap() {
+                return concluded.outcome;
+            }
+        }
+    }
+
+    async fn state<A: LedgerAggregate>(&self, id: Uuid) -> A {
+        let context = Context::local(Uuid::nil(), Actor::System, "test");
+        let mut unit = self.ledger.unit_of_work(&context);
+        (*unit.load::<A>(id).await.unwrap().state).clone()
+    }
+
+    pub(crate) async fn seal(&self, user: SubjectId, field: &str, value: &str) -> Sealed {
+        let vault = self.ledger.vault();
+        let key = vault.find_or_create(&KeyOwner::subject(user)).await.unwrap();
+        let place = Place {
+            aggregate_type: "user",
+            aggregate_id: user.0,
+            event_type: "*",
+            field,
+        };
+        key.seal(vault.random(), &place, value).unwrap()
+    }
+
+    pub(crate) async fn register_user(&mut self) -> SubjectId {
+        let user = SubjectId(self.ledger.random().uuid().unwrap());
+        let number = self.users.len();
+        let event = UserRegistered {
+            username: self.seal(user, "username", &format!("user{number}")).await,
+            name: Some(self.seal(user, "name", &format!("Üser \"{number}\"")).await),
+            email: None,
+            password: Some(self.seal(user, "password", "$argon2id$v=19$…").await),
+        };
+        self.user(user, UserCommand::Register(event)).await;
+        self.users.push(user);
+        user
+    }
+
+    pub(crate) async fn user(&self, user: SubjectId, command: UserCommand) {
+        let _ = self
+            .act::<User, _, _>(user.0, |state| state.decide(&command))
+            .await;
+    }
+
+    pub(crate) async fn erase(&self, user: SubjectId) {
+        let state: User = self.state(user.0).await;
+        if state.account.is_some_and(|account| !account.legal_hold) {
+            self.ledger.vault().destroy(user).await.unwrap();
+        }
+        self.user(user, UserCommand::Erase).await;
+    }
+
+    pub(crate) async fn register_client(&mut self, method: AuthMethod) -> ClientKey {
+        let client = ClientKey(self.ledger.random().uuid().unwrap());
+        let verifier = match self.clients.len() % 2 {
+            _ if method == AuthMethod::None => None,
+            0 => Some(SecretVerifier::Sha256(self.digest())),
+            _ => Some(SecretVerifier::Argon2id("$argon2id$v=19$chosen".to_owned())),
+        };
+        let command = ClientCommand::Register {
+            client_id: format!("client-{}", self.clients.len()),
+            metadata: Box::new(self.metadata(method)),
+            verifier,
+        };
+        self.client(client, command).await;
+        self.clients.push(client);
+        client
+    }
+
+    pub(crate) async fn client(&self, client: ClientKey, command: ClientCommand) {
+        let _ = self
+            .act::<Client, _, _>(client.0, |state| state.decide(&command))
+            .await;
+    }
+
+    fn metadata(&mut self, method: AuthMethod) -> ClientMetadata {
+        ClientMetadata {
+            client_name: format!("Client {}", self.dice.below(1000)),
+            redirect_uris: vec![
+                "https://c.example/cb".to_owned(),
+                "https://c.example/\"x\\y\"".to_owned(),
+            ],
+            grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            token_endpoint_auth_method: method,
+            scope: ScopeSet::parse("a b c").unwrap(),
+            default_scopes: ScopeSet::default(),
+            audience: Vec::new(),
+            introspects: Vec::new(),
+            legacy: false,
+            access_token_algorithm: TokenAlgorithm::ES256,
+            access_token_lifetime: 600,
+            refresh_token_lifetime: 86_400,
+            refresh_grace: Some(10),
+            allowed_origins: Vec::new(),
+            home_page_url: None,
+            logo_url: Some("https://c.example/logo.png".to_owned()),
+            privacy_policy_url: None,
+            is_live: self.dice.below(2) == 0,
+            owner: self.users.first().copied(),
+        }
+    }
+
+    pub(crate) fn digest(&self) -> Digest {
+        grantlog::credential::digest(Kind::Code, &self.ledger.random().bytes().unwrap())
+    }
+
+    fn mint(&self, refresh: bool) -> (Mint, Digest) {
+        let digest = self.digest();
+        let mint = Mint {
+            access: self.digest(),
+            access_lifetime: 600,
+            refresh: refresh.then_some(MintRefresh {
+                digest,
+                lifetime: 86_400,
+            }),
+        };
+        (mint, digest)
+    }
+
+    async fn circumstances(&self, held: &Held) -> Circumstances {
+        let (mut user_may_act, mut password_generation, mut consent_withdrawals) = (true, 0, 0);
+        if let Some(subject) = held.subject {
+            let user: User = self.state(subject.0).await;
+            let consent: Consent = self.state(Consent::id(subject, held.client)).await;
+            user_may_act = user.may_act();
+            password_generation = user.password_generation;
+            consent_withdrawals = consent.withdrawals;
+        }
+        Circumstances {
+            user_may_act,
+            password_generation,
+            consent_withdrawals,
+            allowed_scope: ScopeSet::parse("a b c").unwrap(),
+        }
+    }
+
+    pub(crate) async fn give_consent(&self, subject: SubjectId, client: ClientKey) {
+        let at = self.ledger.clock().now();
+        let scope = ScopeSet::parse("a b").unwrap();
+        let command = ConsentCommand::Give {
+            subject,
+            client,
+            scope,
+            at,
+        };
+        let _ = self
+            .act::<Consent, _, _>(Consent::id(subject, client), |state| state.decide(&command))
+            .await;
+    }
+
+    pub(crate) async fn withdraw_consent(&self, subject: SubjectId, client: ClientKey) {
+        let at = self.ledger.clock().now();
+        let _ = self
+            .act::<Consent, _, _>(Consent::id(subject, client), |state| {
+                state.decide(&ConsentCommand::Withdraw { at })
+            })
+            .await;
+    }
+
+    pub(crate) async fn issue_code(&mut self, subject: SubjectId, client: ClientKey) -> usize {
+        let at = self.ledger.clock().now();
+        let digest = self.digest();
+        let mut held = Held {
+            id: self.ledger.random().uuid_at(at).unwrap(),
+            client,
+            subject: Some(subject),
+            code: Some(digest),
+            refresh: Vec::new(),
+            access: Vec::new(),
+        };
+        let circumstances = self.circumstances(&held).await;
+        let event = CodeIssued {
+            client,
+            subject,
+            session: None,
+            auth_time: Some(at),
+            scope: ScopeSet::parse("a b").unwrap(),
+            audience: vec!["https://api.example".to_owned(), "https://b.example".to_owned()],
+            digest,
+            redirect_uri: "https://c.example/cb".to_owned(),
+            redirect_uri_required: false,
+            challenge: None,
+            password_generation: circumstances.password_generation,
+            consent_withdrawals: circumstances.consent_withdrawals,
+            issued_at: at,
+            expires_at: at + Duration::from_secs(60),
+            grant_expires_at: at + Duration::from_secs(86_400 * 30),
+        };
+        let command = GrantCommand::IssueCode(event);
+        if self
+            .act::<Grant, _, _>(held.id, |grant| grant.decide(&command))
+            .await
+            .is_err()
+        {
+            held.code = None;
+        }
+        self.grants.push(held);
+        self.grants.len() - 1
+    }
+
+    pub(crate) async fn redeem(&mut self, index: usize) {
+        let held = self.grants[index].clone();
+        let Some(digest) = held.code else { return };
+        let (mint, refresh) = self.mint(true);
+        let command = GrantCommand::RedeemCode(RedeemCode {
+            digest,
+            client: held.client,
+            redirect_uri: None,
+            verifier: None,
+            circumstances: self.circumstances(&held).await,
+            mint,
+            at: self.ledger.clock().now(),
+        });
+        self.issue(index, refresh, command).await;
+    }
+
+    pub(crate) async fn rotate(&mut self, index: usize, back: usize) {
+        let held = self.grants[index].clone();
+        let Some((sequence, digest)) = held.refresh.iter().rev().nth(back).copied() else {
+            return;
+        };
+        let (mint, refresh) = self.mint(true);
+        let command = GrantCommand::Rotate(Rotate {
+            sequence,
+            digest,
+            was_issued: true,
+            client: held.client,
+            scope: None,
+            grace: 10,
+            circumstances: self.circumstances(&held).await,
+            mint,
+            at: self.ledger.clock().now(),
+        });
+        self.issue(index, refresh, command).await;
+    }
+
+    pub(crate) async fn issue_alone(&mut self, client: ClientKey) -> usize {
+        let at = self.ledger.clock().now();
+        self.grants.push(Held {
+            id: self.ledger.random().uuid_at(at).unwrap(),
+            client,
+            subject: None,
+            code: None,
+            refresh: Vec::new(),
+            access: Vec::new(),
+        });
+        let index = self.grants.len() - 1;
+        let (mint, refresh) = self.mint(false);
+        let command = GrantCommand::IssueToken(IssueToken {
+            flow: GrantType::ClientCredentials,
+            client,
+            subject: None,
+            scope: ScopeSet::parse("a").unwrap(),
+            audience: Vec::new(),
+            password_generation: 0,
+            grant_expires_at: at + Duration::from_secs(600),
+            mint,
+            at,
+        });
+        self.issue(index, refresh, command).await;
+        index
+    }
+
+    async fn issue(&mut self, index: usize, refresh: Digest, command: GrantCommand) {
+        let id = self.grants[index].id;
+        let outcome = self.act::<Grant, _, _>(id, |grant| grant.decide(&command)).await;
+        if let Ok(Outcome::Tokens(issued)) = outcome {
+            let held = &mut self.grants[index];
+            held.access.push(issued.sequence);
+            if issued.refresh {
+                held.refresh.push((issued.sequence, refresh));
+            }
+        }
+    }
+
+    pub(crate) async fn revoke(&self, index: usize, access: Option<u32>) {
+        let at = self.ledger.clock().now();
+        let target = match access {
+            Some(sequence) => Target::Access {
+                sequence,
+                expires_at: at + Duration::from_secs(600),
+            },
+            None => Target::Family,
+        };
+        let command = GrantCommand::Revoke(Revoke {
+            client: None,
+            target,
+            reason: Reason::Administrator,
+            at,
+        });
+        let _ = self
+            .act::<Grant, _, _>(self.grants[index].id, |grant| grant.decide(&command))
+            .await;
+    }
+
+    /// One random step.
+    pub(crate) async fn step(&mut self) {
+        if self.users.len() < 2 {
+            self.register_user().await;
+        }
+        if self.clients.len() < 2 {
+            self.register_client(AuthMethod::ClientSecretBasic).await;
+        }
+        let user = self.users[self.dice.below(self.users.len())];
+        let client = self.clients[self.dice.below(self.clients.len())];
+        let grant = self.dice.below(self.grants.len().max(1));
+        let newest = self.grants.len().saturating_sub(1 + self.dice.below(4));
+        match self.dice.below(100) {
+            0..4 => _ = self.register_user().await,
+            4..6 => _ = self.register_client(AuthMethod::ClientSecretBasic).await,
+            6 => _ = self.register_client(AuthMethod::None).await,
+            7..16 => self.user_step(user).await,
+            16..24 => self.client_step(client).await,
+            24..28 => self.give_consent(user, client).await,
+            28..31 => self.withdraw_consent(user, client).await,
+            31..50 => _ = self.issue_code(user, client).await,
+            50..56 => _ = self.issue_alone(client).await,
+            _ if self.grants.is_empty() => {}
+            56..72 => self.redeem(newest).await,
+            72..90 => self.rotate(newest, 0).await,
+            90..93 => self.rotate(newest, 1).await,
+            93 => self.rotate(grant, 1).await,
+            94 => self.redeem(grant).await,
+            95..98 => {
+                let access = self.grants[grant].access.first().copied();
+                if access.is_some() {
+                    self.revoke(grant, access).await;
+                }
+            }
+            _ => self.revoke(grant, None).await,
+        }
+    }
+
+    async fn user_step(&mut self, user: SubjectId) {
+        let password = self.seal(user, "password", "another").await;
+        let reason = "because".to_owned();
+        let command = match self.dice.below(12) {
+            0..3 => UserCommand::ChangePassword(password),
+            3 => UserCommand::RehashPassword(password),
+            4..7 => UserCommand::UpdateProfile(ProfileUpdated {
+                name: None,
+                email: Some(self.seal(user, "email", "someone@example.com").await),
+            }),
+            7 => UserCommand::Disable { reason },
+            8 => UserCommand::Enable,
+            9 => UserCommand::PlaceHold { reason },
+            10 => UserCommand::LiftHold,
+            _ => return self.erase(user).await,
+        };
+        self.user(user, command).await;
+    }
+
+    async fn client_step(&mut self, client: ClientKey) {
+        let reason = "because".to_owned();
+        let approval = |step| ClientCommand::Approval {
+            scope: "b".to_owned(),
+            step,
+            reason: "because".to_owned(),
+        };
+        let command = match self.dice.below(16) {
+            0..3 => ClientCommand::Update(Box::new(self.metadata(AuthMethod::Any))),
+            3..6 => ClientCommand::RotateSecret {
+                verifier: SecretVerifier::Sha256(self.digest()),
+                retire_at: self.ledger.clock().now(),
+            },
+            6..8 => ClientCommand::Suspend { reason },
+            8..10 => ClientCommand::Reinstate,
+            10 => approval(Approval::Requested),
+            11..13 => approval(Approval::Approved),
+            13 => approval(Approval::Rejected),
+            14 => approval(Approval::Withdrawn),
+            _ => ClientCommand::Revoke { reason },
+        };
+        self.client(client, command).await;
+    }
+}
+
+/// The clock and randomness of a test's ledger.
+pub(crate) fn sources() -> (Clock, Randomness) {
+    (Clock::default(), Randomness::default())
+}
