@@ -91,11 +91,16 @@ pub(crate) async fn server_url(user: &str, database: &str) -> String {
     SERVER.get_or_init(Server::start).await.url(user, database)
 }
 
+/// A name for a database of this process, which a later one drops.
+pub(crate) fn database_name() -> String {
+    let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+    format!("test_{}_{number}", std::process::id())
+}
+
 impl TestDatabase {
     /// Makes one.
     pub(crate) async fn create() -> Self {
-        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test_{}_{number}", std::process::id());
+        let name = database_name();
         let mut admin = PgConnection::connect(&server_url("postgres", "postgres").await)
             .await
             .unwrap();
