@@ -98,20 +98,24 @@ pub(crate) fn database_name() -> String {
 }
 
 impl TestDatabase {
-    /// Makes one.
+    /// Makes one on the shared server.
     pub(crate) async fn create() -> Self {
+        let server = SERVER.get_or_init(Server::start).await;
+        Self::create_on(|user, database| server.url(user, database)).await
+    }
+
+    /// Makes one on any server: `(user, database) -> url`.
+    pub(crate) async fn create_on(url: impl Fn(&str, &str) -> String) -> Self {
         let name = database_name();
-        let mut admin = PgConnection::connect(&server_url("postgres", "postgres").await)
-            .await
-            .unwrap();
+        let mut admin = PgConnection::connect(&url("postgres", "postgres")).await.unwrap();
         admin
             .execute(format!("CREATE DATABASE {name}").as_str())
             .await
             .unwrap();
-        let owner_url = server_url("postgres", &name).await;
+        let owner_url = url("postgres", &name);
         grantlog::ledger::migrate::run(&owner_url).await.unwrap();
         Self {
-            app_url: server_url("grantlog_app", &name).await,
+            app_url: url("grantlog_app", &name),
             owner_url,
             name,
         }
@@ -151,7 +155,15 @@ impl TestServer {
 
     /// Starts one with changed settings.
     pub(crate) async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
-        let database = TestDatabase::create().await;
+        Self::start_on_database(TestDatabase::create().await, change).await
+    }
+
+    /// Starts one on a database of a server of the test's own.
+    pub(crate) async fn start_on(url: impl Fn(&str, &str) -> String) -> Self {
+        Self::start_on_database(TestDatabase::create_on(url).await, |_| {}).await
+    }
+
+    async fn start_on_database(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let mut settings = settings(&database.app_url);
@@ -182,6 +194,14 @@ impl TestServer {
                 .unwrap();
         }
         server
+    }
+
+    /// Folds the projections up to the ledger's head.
+    pub(crate) async fn settle(&self) {
+        let runner = grantlog::projection::ProjectionRunner::start(&self.app.ledger);
+        let head = *self.app.ledger.head().borrow();
+        runner.wait_for(head).await.unwrap();
+        runner.stop().await;
     }
 
     /// The context of administration in tests.
