@@ -91,6 +91,12 @@ pub(crate) async fn server_url(user: &str, database: &str) -> String {
     SERVER.get_or_init(Server::start).await.url(user, database)
 }
 
+/// A name for a database of this process, which a later one drops.
+pub(crate) fn database_name() -> String {
+    let number = DATABASES.fetch_add(1, Ordering::Relaxed);
+    format!("test_{}_{number}", std::process::id())
+}
+
 impl TestDatabase {
     /// Makes one on the shared server.
     pub(crate) async fn create() -> Self {
@@ -100,8 +106,7 @@ impl TestDatabase {
 
     /// Makes one on any server: `(user, database) -> url`.
     pub(crate) async fn create_on(url: impl Fn(&str, &str) -> String) -> Self {
-        let number = DATABASES.fetch_add(1, Ordering::Relaxed);
-        let name = format!("test_{}_{number}", std::process::id());
+        let name = database_name();
         let mut admin = PgConnection::connect(&url("postgres", "postgres")).await.unwrap();
         admin
             .execute(format!("CREATE DATABASE {name}").as_str())

@@ -9,7 +9,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grantlog::clock::Randomness;
 use grantlog::crypto::master::MasterKey;
 use grantlog::crypto::vault::Vault;
 use grantlog::domain::client::{AuthMethod, ClientCommand};
@@ -34,7 +33,7 @@ struct TestDatabase {
 async fn database() -> TestDatabase {
     let url = crate::harness::server_url("postgres", "postgres").await;
     let server: PgConnectOptions = url.parse().unwrap();
-    let name = format!("h2_{}", Randomness::default().uuid().unwrap().simple());
+    let name = crate::harness::database_name();
     let mut connection = server.connect().await.unwrap();
     connection
         .execute(format!("CREATE DATABASE {name}").as_str())

@@ -3,6 +3,7 @@
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -71,6 +72,8 @@ async fn dev_serves_demo_clients_and_keeps_their_secrets() {
     assert_eq!(first["clients"]["machine"]["scopes"][0], "server-operations");
     assert!(first["admin"]["client_secret"].is_string() && first["users"][0]["password"].is_string());
 
+    what_it_prints_works_when_pasted(&dir);
+
     let beside = |arguments: &[&str]| {
         let mut command = grantlog();
         command.args(arguments).arg("--data-dir").arg(&dir);
@@ -96,4 +99,22 @@ async fn dev_serves_demo_clients_and_keeps_their_secrets() {
     );
     assert_ne!(third["users"][0]["password"], first["users"][0]["password"]);
     stop(dev, &dir).await;
+}
+
+/// The lines under "A token for the machine", run by a shell: the token is issued, and introspection knows it.
+fn what_it_prints_works_when_pasted(dir: &Path) {
+    let log = std::fs::read_to_string(dir.with_extension("log")).unwrap();
+    let lines: Vec<&str> = log
+        .lines()
+        .skip_while(|line| !line.starts_with("TOKEN="))
+        .take_while(|line| !line.is_empty())
+        .collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    let pasted = Command::new("sh")
+        .args(["-c", &lines.join("\n")])
+        .output()
+        .unwrap();
+    let answer: Value = serde_json::from_slice(&pasted.stdout).unwrap();
+    assert_eq!(answer["active"], true, "{answer}");
+    assert_eq!(answer["scope"], "server-operations");
 }
