@@ -18,3 +18,4 @@ mod races;
 mod secrets;
 mod stock_client;
 mod token;
+mod tokens;
