@@ -5,69 +5,71 @@ use grantlog::projection::ProjectionRunner;
 use super::world::World;
 use super::{caught_up, database};
 
+/// The tables as the seed gives them.
+const SEED: [(&str, &[&str]); 5] = [
+    (
+        "users",
+        &["id bigint", "name text", "username text", "password text"],
+    ),
+    (
+        "clients",
+        &[
+            "id bigint",
+            "client_id text",
+            "client_secret text",
+            "name text",
+            "home_page_url text",
+            "logo_url text",
+            "privacy_policy_url text",
+            "user_id text",
+            "is_live boolean",
+            "redirect_uri text[]",
+        ],
+    ),
+    (
+        "client_access_tokens",
+        &[
+            "id bigint",
+            "client_id bigint",
+            "user_id bigint",
+            "client_refresh_token_id bigint",
+            "access_token text",
+            "grant_type text",
+            "scope text",
+            "audience text",
+            "expired_at timestamp with time zone",
+        ],
+    ),
+    (
+        "client_refresh_tokens",
+        &[
+            "id bigint",
+            "client_id bigint",
+            "user_id bigint",
+            "refresh_token text",
+            "grant_type text",
+            "scope text",
+            "audience text",
+            "expired_at timestamp with time zone",
+        ],
+    ),
+    (
+        "client_authorization_codes",
+        &[
+            "id bigint",
+            "client_id bigint",
+            "user_id bigint",
+            "code text",
+            "scope text[]",
+            "is_used boolean",
+            "redirect_uri text",
+            "expired_at timestamp with time zone",
+        ],
+    ),
+];
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_seed_columns_come_first_in_order() {
-    const SEED: [(&str, &[&str]); 5] = [
-        (
-            "users",
-            &["id bigint", "name text", "username text", "password text"],
-        ),
-        (
-            "clients",
-            &[
-                "id bigint",
-                "client_id text",
-                "client_secret text",
-                "name text",
-                "home_page_url text",
-                "logo_url text",
-                "privacy_policy_url text",
-                "user_id text",
-                "is_live boolean",
-                "redirect_uri text[]",
-            ],
-        ),
-        (
-            "client_access_tokens",
-            &[
-                "id bigint",
-                "client_id bigint",
-                "user_id bigint",
-                "client_refresh_token_id bigint",
-                "access_token text",
-                "grant_type text",
-                "scope text",
-                "audience text",
-                "expired_at timestamp with time zone",
-            ],
-        ),
-        (
-            "client_refresh_tokens",
-            &[
-                "id bigint",
-                "client_id bigint",
-                "user_id bigint",
-                "refresh_token text",
-                "grant_type text",
-                "scope text",
-                "audience text",
-                "expired_at timestamp with time zone",
-            ],
-        ),
-        (
-            "client_authorization_codes",
-            &[
-                "id bigint",
-                "client_id bigint",
-                "user_id bigint",
-                "code text",
-                "scope text[]",
-                "is_used boolean",
-                "redirect_uri text",
-                "expired_at timestamp with time zone",
-            ],
-        ),
-    ];
     let database = database().await;
     let ledger = database.ledger().await;
     let runner = ProjectionRunner::start(&ledger);
