@@ -1,4 +1,4 @@
-//! Typed identifiers. Grants and refusals are UUIDv7 (their birth time places them in a partition of the
+//! Typed identifiers. Grants and refusals are `UUIDv7` (their birth time places them in a partition of the
 //! ledger); subjects, clients and sessions are random, so that they say nothing.
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +26,7 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A grant: one authorization and everything that descends from it. UUIDv7.
+    /// A grant: one authorization and everything that descends from it. `UUIDv7`.
     GrantId,
     /// The aggregate id of a client. Its wire name, `client_id`, may be another string that it chose.
     ClientKey,

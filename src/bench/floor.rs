@@ -76,28 +76,13 @@ async fn issue(app: &App, body: &str) -> anyhow::Result<Response> {
     let command = ledger_rows::command(&app.ledger, grant.0, i64::from(sequence), &events, METADATA)?;
     app.ledger.append(command, Priority::Normal).await?;
     let issuing = sequence + u32::try_from(events.len())?;
-    let address = Address {
-        grant,
-        sequence: issuing,
-    };
-    let claims = AccessClaims {
-        iss: minted.issuer.clone(),
-        sub: "00000000-0000-4000-8000-000000000000".to_owned(),
-        aud: vec![minted.issuer.clone()].into(),
-        client_id: "00000000-0000-4000-8000-000000000000".to_owned(),
-        scope: "view-user".to_owned(),
-        iat: at.timestamp(),
-        exp: at.timestamp() + 3600,
-        jti: credential::format(Kind::TokenId, key, address, &random),
-    };
-    Ok(Json(json!({
-        "access_token": app.keys.sign(TokenAlgorithm::ES256, &claims)?,
-        "expires_in": 3600,
-        "refresh_token": credential::format(Kind::Refresh, key, address, &refresh),
-        "scope": "view-user",
-        "token_type": "Bearer",
-    }))
-    .into_response())
+    minted.answer(
+        app,
+        Address {
+            grant,
+            sequence: issuing,
+        },
+    )
 }
 
 struct Minted {
@@ -108,6 +93,28 @@ struct Minted {
 }
 
 impl Minted {
+    fn answer(&self, app: &App, address: Address) -> anyhow::Result<Response> {
+        let key = app.ledger.vault().master().address_key();
+        let claims = AccessClaims {
+            iss: self.issuer.clone(),
+            sub: "00000000-0000-4000-8000-000000000000".to_owned(),
+            aud: vec![self.issuer.clone()].into(),
+            client_id: "00000000-0000-4000-8000-000000000000".to_owned(),
+            scope: "view-user".to_owned(),
+            iat: self.at.timestamp(),
+            exp: self.at.timestamp() + 3600,
+            jti: credential::format(Kind::TokenId, key, address, &self.random),
+        };
+        Ok(Json(json!({
+            "access_token": app.keys.sign(TokenAlgorithm::ES256, &claims)?,
+            "expires_in": 3600,
+            "refresh_token": credential::format(Kind::Refresh, key, address, &self.refresh),
+            "scope": "view-user",
+            "token_type": "Bearer",
+        }))
+        .into_response())
+    }
+
     fn client() -> ClientKey {
         ClientKey(uuid::Uuid::nil())
     }

@@ -108,6 +108,7 @@ static PAIRS: LazyLock<Cache<(Digest, bool), Arc<Pair>>> = LazyLock::new(|| Cach
 
 struct CachedSigner(Arc<Pair>);
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the provider's signature")]
 fn cached_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
     let is_rsa = *algorithm == Algorithm::RS256;
     let id = (Digest::of(key.as_bytes()), is_rsa);

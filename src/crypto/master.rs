@@ -32,7 +32,11 @@ impl MasterKey {
 
     /// Derives the keys (HKDF-SHA256, one label per purpose).
     #[must_use]
-    #[expect(clippy::expect_used, reason = "key lengths are constants that fit")]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "key lengths are constants that fit"
+    )]
     pub fn from_bytes(mut bytes: [u8; Self::LEN]) -> Self {
         let prk = Salt::new(HKDF_SHA256, b"grantlog master key v1").extract(&bytes);
         zeroize::Zeroize::zeroize(&mut bytes);
@@ -152,7 +156,11 @@ impl AddressKey {
 
     /// Hides an id.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "one whole block is always encrypted")]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "one whole block is always encrypted"
+    )]
     pub fn seal(&self, mut block: [u8; 16]) -> [u8; 16] {
         self.encrypting
             .encrypt(&mut block)
@@ -162,7 +170,11 @@ impl AddressKey {
 
     /// Gives an id back.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "one whole block is always decrypted")]
+    #[expect(
+        clippy::expect_used,
+        clippy::missing_panics_doc,
+        reason = "one whole block is always decrypted"
+    )]
     pub fn open(&self, mut block: [u8; 16]) -> [u8; 16] {
         self.decrypting
             .decrypt(&mut block, DecryptionContext::None)

@@ -202,14 +202,12 @@ impl SigningKeys {
             return Ok(Err(TokenRefusal::Invalid));
         };
         let find = || self.set().keys.iter().find(|key| key.kid == kid).cloned();
-        let key = match find() {
-            Some(key) => Some(key),
+        let mut key = find();
+        if key.is_none() {
             // Another node may have rotated.
-            None => {
-                self.reread(REREAD_AT_MOST_EVERY_MILLIS).await?;
-                find()
-            }
-        };
+            self.reread(REREAD_AT_MOST_EVERY_MILLIS).await?;
+            key = find();
+        }
         let Some(key) = key else {
             return Ok(Err(TokenRefusal::Invalid));
         };

@@ -1,6 +1,6 @@
 //! The call of `grantlog.append`: a batch of commands as arrays, and its verdicts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -179,17 +179,17 @@ fn read_verdict(row: &sqlx::postgres::PgRow) -> Result<Verdict, sqlx::Error> {
 
 /// Whether two commands may share a batch: neither writes what the other writes, relies on or names.
 pub(super) struct Footprint {
-    written: HashMap<(AggregateType, Uuid), ()>,
-    relied: HashMap<(AggregateType, Uuid), ()>,
-    names: HashMap<(&'static str, [u8; 32]), ()>,
+    written: HashSet<(AggregateType, Uuid)>,
+    relied: HashSet<(AggregateType, Uuid)>,
+    names: HashSet<(&'static str, [u8; 32])>,
 }
 
 impl Footprint {
     pub(super) fn new() -> Self {
         Self {
-            written: HashMap::new(),
-            relied: HashMap::new(),
-            names: HashMap::new(),
+            written: HashSet::new(),
+            relied: HashSet::new(),
+            names: HashSet::new(),
         }
     }
 
@@ -197,23 +197,23 @@ impl Footprint {
     pub(super) fn admit(&mut self, command: &Command) -> bool {
         let collides = command
             .written()
-            .any(|key| self.written.contains_key(&key) || self.relied.contains_key(&key))
+            .any(|key| self.written.contains(&key) || self.relied.contains(&key))
             || command
                 .expectations
                 .iter()
-                .any(|x| self.written.contains_key(&(x.kind, x.id)))
+                .any(|x| self.written.contains(&(x.kind, x.id)))
             || command
                 .names
                 .iter()
-                .any(|name| self.names.contains_key(&(name.kind, name.digest)));
+                .any(|name| self.names.contains(&(name.kind, name.digest)));
         if collides {
             return false;
         }
-        self.written.extend(command.written().map(|key| (key, ())));
+        self.written.extend(command.written());
         self.relied
-            .extend(command.expectations.iter().map(|x| ((x.kind, x.id), ())));
+            .extend(command.expectations.iter().map(|x| (x.kind, x.id)));
         self.names
-            .extend(command.names.iter().map(|name| ((name.kind, name.digest), ())));
+            .extend(command.names.iter().map(|name| (name.kind, name.digest)));
         true
     }
 }

@@ -194,14 +194,15 @@ where
 
 /// Whether a read that failed so may succeed on another connection.
 fn is_passing(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => error
-            .code()
-            .is_some_and(|code| ["08", "57P", "40"].iter().any(|class| code.starts_with(class))),
-        _ => false,
+    if let sqlx::Error::Database(error) = error {
+        let code = error.code();
+        return code.is_some_and(|code| ["08", "57P", "40"].iter().any(|class| code.starts_with(class)));
     }
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::PoolTimedOut
+    )
 }

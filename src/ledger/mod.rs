@@ -73,6 +73,7 @@ pub struct LedgerOptions {
 
 /// A pool whose connections are not pinged before use, and plan what is not one of the ledger's own functions
 /// for its parameters, so that partitions are pruned before they are locked.
+#[must_use]
 pub fn reading_pool(options: &LedgerOptions) -> PgPool {
     PgPoolOptions::new()
         .max_connections(options.max_connections)

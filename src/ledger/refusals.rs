@@ -182,6 +182,7 @@ fn source_of(context: &Context, refused: &Refused) -> Uuid {
         .unwrap_or_default();
     let client = refused.client.map_or(Uuid::nil(), |client| client.0);
     let digest = crate::domain::value::Digest::of(format!("{network} {client}").as_bytes());
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, ..] = digest.0;
-    Uuid::from_bytes([a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p])
+    let mut bytes = [0; 16];
+    bytes.iter_mut().zip(digest.0).for_each(|(to, from)| *to = from);
+    Uuid::from_bytes(bytes)
 }

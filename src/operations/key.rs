@@ -122,7 +122,7 @@ impl Operations {
                 .await
                 .map_err(|_| LedgerError::Crypto(crate::crypto::CryptoError))?
                 .map_err(LedgerError::Crypto)?;
-        let kid = event.kid.clone();
+        let published = event.kid.clone();
         let id = KeyId(self.ledger.random().uuid().map_err(LedgerError::from)?);
         // Before its event: a key that nobody knows does no harm, an event without its key would.
         let (master, random) = (self.ledger.vault().master(), self.ledger.random());
@@ -133,8 +133,8 @@ impl Operations {
             if first {
                 unit.claim::<SigningKey>(FIRST_KEY, algorithm.name(), id.0);
             }
-            let decision = key.decide(&SigningKeyCommand::Generate(event.clone()));
-            let concluded = match unit.conclude(&key, decision).await {
+            let generate = SigningKeyCommand::Generate(event.clone());
+            let concluded = match unit.conclude(&key, key.decide(&generate)).await {
                 Err(LedgerError::NameTaken(kind)) => {
                     signing::forget_private(self.ledger.pool(), id).await?;
                     return Err(LedgerError::NameTaken(kind).into());
@@ -147,6 +147,6 @@ impl Operations {
             }
         }
         run!(self, context, SigningKey, id.0, &SigningKeyCommand::Activate).outcome?;
-        Ok(kid)
+        Ok(published)
     }
 }

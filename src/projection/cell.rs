@@ -264,11 +264,6 @@ impl CopyBuffer {
         Ok(())
     }
 
-    fn null(&mut self) -> Result<(), Mismatch> {
-        self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
-        Ok(())
-    }
-
     fn cell(&mut self, cell: &Cell) -> Result<(), Mismatch> {
         match cell {
             Cell::Int(Some(value)) => self.sized(&value.to_be_bytes()),
@@ -281,7 +276,8 @@ impl CopyBuffer {
             Cell::Time(Some(value)) => self.sized(&postgres_micros(*value).to_be_bytes()),
             Cell::Texts(values) => self.texts(values),
             Cell::Int(None) | Cell::Text(None) | Cell::Word(None) | Cell::Uuid(None) | Cell::Time(None) => {
-                self.null()
+                self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
+                Ok(())
             }
         }
     }

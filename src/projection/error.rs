@@ -1,5 +1,7 @@
 //! Why a projection could not go on.
 
+use sqlx::error::DatabaseError;
+
 use crate::crypto::vault::VaultError;
 use crate::domain::UnknownEvent;
 
@@ -49,13 +51,13 @@ impl From<super::cell::Mismatch> for ProjectionError {
 
 /// Postgres's messages may quote values, so only the code is told.
 fn describe(error: &sqlx::Error) -> String {
-    match error {
-        sqlx::Error::Database(error) => format!(
-            "the database refused it (SQLSTATE {})",
-            error.code().unwrap_or_default()
-        ),
-        other => format!("the database could not be used: {other}"),
-    }
+    error.as_database_error().map_or_else(
+        || format!("the database could not be used: {error}"),
+        |refused| {
+            let code = refused.code().unwrap_or_default();
+            format!("the database refused it (SQLSTATE {code})")
+        },
+    )
 }
 
 impl ProjectionError {
@@ -78,26 +80,26 @@ impl ProjectionError {
 }
 
 fn is_passing(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::WorkerCrashed
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::PoolTimedOut => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "25", "40", "53", "55P03", "57", "58"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
-        _ => false,
+    if let Some(code) = error.as_database_error().and_then(DatabaseError::code) {
+        return ["08", "25", "40", "53", "55P03", "57", "58"]
+            .iter()
+            .any(|class| code.starts_with(class));
     }
+    matches!(
+        error,
+        sqlx::Error::Io(_)
+            | sqlx::Error::Tls(_)
+            | sqlx::Error::Protocol(_)
+            | sqlx::Error::WorkerCrashed
+            | sqlx::Error::PoolClosed
+            | sqlx::Error::PoolTimedOut
+    )
 }
 
 /// Whether a statement gave up waiting for a lock.
 pub(super) fn is_lock_timeout(error: &sqlx::Error) -> bool {
     error
         .as_database_error()
-        .and_then(|error| error.code())
+        .and_then(DatabaseError::code)
         .is_some_and(|code| code == "55P03")
 }

@@ -64,9 +64,16 @@ pub(super) async fn create_table(
     connection: &mut PgConnection,
     schema: &Schema,
 ) -> Result<String, ProjectionError> {
+    // Not the cursor's table either, though somebody dropped it: the runner would fold into the new one.
+    let named: Option<String> =
+        sqlx::query_scalar("SELECT table_name FROM grantlog.cursors WHERE reader = $1")
+            .bind(schema.name)
+            .fetch_optional(&mut *connection)
+            .await?;
     let generation = tables(connection, schema)
         .await?
         .iter()
+        .chain(&named)
         .filter_map(|table| schema.generation(table))
         .max()
         .unwrap_or(0)

@@ -81,15 +81,21 @@ impl ProjectionRunner {
     /// Waits until every projection shows the events up to a position. Fails where one of them stands still.
     pub async fn wait_for(&self, position: i64) -> Result<(), ProjectionError> {
         let mut reached = self.shared.reached.clone();
-        let arrived = reached
-            .wait_for(|reached| reached.position >= position || reached.stuck.is_some())
-            .await
-            .map_err(|_| ProjectionError::Stopped)?;
-        match &arrived.stuck {
-            Some((name, why)) if arrived.position < position => {
-                Err(ProjectionError::StandsStill(name.clone(), why.clone()))
+        loop {
+            let arrived = reached
+                .wait_for(|reached| reached.position >= position || reached.stuck.is_some())
+                .await
+                .map_err(|_| ProjectionError::Stopped)?
+                .position
+                >= position;
+            if arrived {
+                return Ok(());
             }
-            _ => Ok(()),
+            // What the task saw may be over: a rebuild mends what stands still.
+            if let Some((name, why)) = stuck(&self.status().await?) {
+                return Err(ProjectionError::StandsStill(name, why));
+            }
+            reached.changed().await.map_err(|_| ProjectionError::Stopped)?;
         }
     }
 
@@ -150,17 +156,12 @@ impl Worker {
 
     /// Waits for the time given, or for something to do; true when it is time to end.
     async fn rest(&mut self, wait: Option<Duration>) -> bool {
-        let timer = tokio::time::sleep(wait.unwrap_or(POLL));
         let Self { head, stopped, .. } = self;
-        let idle = wait.is_none();
-        tokio::pin!(timer);
-        loop {
-            tokio::select! {
-                ended = stopped.changed() => return ended.is_err() || *stopped.borrow(),
-                // A ledger that is closed announces nothing any more: the timer goes on.
-                Ok(()) = head.changed(), if idle => return false,
-                () = &mut timer => return false,
-            }
+        tokio::select! {
+            ended = stopped.changed() => ended.is_err() || *stopped.borrow(),
+            // A ledger that is closed announces nothing any more: the timer goes on.
+            Ok(()) = head.changed(), if wait.is_none() => false,
+            () = tokio::time::sleep(wait.unwrap_or(POLL)) => false,
         }
     }
 
@@ -181,7 +182,7 @@ impl Worker {
             match self.fold_group(&mut connection, &group, (position, upto)).await {
                 Ok(events) => most = most.max(events),
                 Err(failed) if failed.error.is_passing() => return Err(failed.error),
-                Err(failed) => self.set_aside(&mut connection, &group, failed).await?,
+                Err(failed) => self.set_aside(&mut connection, &group, position, failed).await?,
             }
         }
         self.connection = Some(connection);
@@ -203,10 +204,12 @@ impl Worker {
             .filter(|status| status.current && status.lag > 0)
             .filter_map(|status| {
                 let schema = named(&status.name)?.schema();
-                let rests = self
-                    .resting
-                    .get(schema.name)
-                    .is_some_and(|(until, _)| now < *until);
+                // Not where a rebuild has mended it meanwhile.
+                let rests = status.error.is_some()
+                    && self
+                        .resting
+                        .get(schema.name)
+                        .is_some_and(|(until, _)| now < *until);
                 (!rests).then_some(Due {
                     schema,
                     position: status.position,
@@ -221,14 +224,7 @@ impl Worker {
                 .set(f64::from(u32::try_from(status.lag).unwrap_or(u32::MAX)));
         }
         let position = seen.iter().map(|status| status.position).min().unwrap_or(0);
-        let stuck = seen.iter().find_map(|status| match &status.error {
-            Some(error) => Some((status.name.clone(), error.clone())),
-            None if status.current => None,
-            None => Some((
-                status.name.clone(),
-                "its table is of another version: rebuild it".to_owned(),
-            )),
-        });
+        let stuck = stuck(seen);
         self.reach.send_if_modified(|reached| {
             let changed = reached.position != position || reached.stuck != stuck;
             *reached = Reached { position, stuck };
@@ -288,6 +284,7 @@ impl Worker {
         &mut self,
         connection: &mut PgConnection,
         group: &[&'static Schema],
+        position: i64,
         failed: FoldError,
     ) -> Result<(), ProjectionError> {
         for schema in group {
@@ -303,15 +300,29 @@ impl Worker {
             self.resting.insert(schema.name, (Instant::now() + pause, pause));
             tracing::error!(projection = schema.name, error = %failed.error, "a projection stands still");
             sqlx::query(
-                "UPDATE grantlog.cursors SET failed_at = clock_timestamp(), error = $2 WHERE reader = $1",
+                "UPDATE grantlog.cursors SET failed_at = clock_timestamp(), error = $2 \
+                 WHERE reader = $1 AND position = $3",
             )
             .bind(schema.name)
             .bind(failed.error.to_string())
+            .bind(position)
             .execute(&mut *connection)
             .await?;
         }
         Ok(())
     }
+}
+
+/// The first projection that stands still, and why.
+fn stuck(seen: &[ProjectionStatus]) -> Option<(String, String)> {
+    seen.iter().find_map(|status| match &status.error {
+        Some(error) => Some((status.name.clone(), error.clone())),
+        None if status.current => None,
+        None => Some((
+            status.name.clone(),
+            "its table is of another version: rebuild it".to_owned(),
+        )),
+    })
 }
 
 /// Locks the cursors of a group that still stand at the position, and returns their tables.

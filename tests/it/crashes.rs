@@ -29,7 +29,8 @@ impl Load {
         let acknowledged: Arc<Mutex<Vec<String>>> = Arc::default();
         let tasks = (0..6)
             .map(|_| {
-                let (stop, acknowledged, base) = (Arc::clone(&stop), Arc::clone(&acknowledged), Arc::clone(base));
+                let (stop, acknowledged, base) =
+                    (Arc::clone(&stop), Arc::clone(&acknowledged), Arc::clone(base));
                 let (client_id, secret) = (party.client_id.clone(), party.secret.clone());
                 tokio::spawn(async move {
                     let http = reqwest::Client::new();
@@ -45,14 +46,23 @@ impl Load {
                             continue;
                         };
                         if response.status() == 200 {
-                            let Ok(body) = response.json::<Value>().await else { continue };
-                            acknowledged.lock().unwrap().push(jti(body["access_token"].as_str().unwrap()));
+                            let Ok(body) = response.json::<Value>().await else {
+                                continue;
+                            };
+                            acknowledged
+                                .lock()
+                                .unwrap()
+                                .push(jti(body["access_token"].as_str().unwrap()));
                         }
                     }
                 })
             })
             .collect();
-        Self { stop, acknowledged, tasks }
+        Self {
+            stop,
+            acknowledged,
+            tasks,
+        }
     }
 
     fn count(&self) -> usize {
@@ -61,9 +71,15 @@ impl Load {
 
     /// Waits until more were acknowledged: the service works (again).
     async fn wait_for_more(&self) {
-        let (before, deadline) = (self.count(), tokio::time::Instant::now() + Duration::from_secs(60));
+        let (before, deadline) = (
+            self.count(),
+            tokio::time::Instant::now() + Duration::from_secs(60),
+        );
         while self.count() < before + 30 {
-            assert!(tokio::time::Instant::now() < deadline, "the service did not recover");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the service did not recover"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
@@ -80,7 +96,9 @@ impl Load {
 fn jti(token: &str) -> String {
     use base64::Engine;
     let claims = token.split('.').nth(1).unwrap();
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).unwrap();
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(claims)
+        .unwrap();
     let claims: Value = serde_json::from_slice(&claims).unwrap();
     claims["jti"].as_str().unwrap().to_owned()
 }
@@ -88,17 +106,21 @@ fn jti(token: &str) -> String {
 /// Every acknowledged token is in the ledger, once.
 async fn assert_kept(server: &TestServer, acknowledged: &[String]) {
     let key = MasterKey::from_bytes([42; 32]);
-    let digests: Vec<String> =
-        sqlx::query_scalar("SELECT payload->'access'->>'digest' FROM grantlog.ledger_grant WHERE event_type = 'TokenIssued'")
-            .fetch_all(server.app.ledger.pool())
-            .await
-            .unwrap();
+    let digests: Vec<String> = sqlx::query_scalar(
+        "SELECT payload->'access'->>'digest' FROM grantlog.ledger_grant WHERE event_type = 'TokenIssued'",
+    )
+    .fetch_all(server.app.ledger.pool())
+    .await
+    .unwrap();
     let recorded: HashSet<&str> = digests.iter().map(String::as_str).collect();
     assert_eq!(recorded.len(), digests.len(), "a token was recorded twice");
     for jti in acknowledged {
         let presented =
             grantlog::credential::parse(grantlog::credential::Kind::TokenId, key.address_key(), jti).unwrap();
-        assert!(recorded.contains(presented.digest.to_string().as_str()), "an acknowledged token is missing");
+        assert!(
+            recorded.contains(presented.digest.to_string().as_str()),
+            "an acknowledged token is missing"
+        );
     }
     assert_gapless(&server.app.ledger).await;
 }
@@ -122,10 +144,19 @@ async fn killing_the_server_under_load_loses_nothing_that_was_acknowledged() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killing_postgres_under_load_loses_nothing_and_the_service_recovers_by_itself() {
-    let directory = tempfile::Builder::new().prefix("grantlog-crash-").tempdir_in("/tmp").unwrap();
+    let directory = tempfile::Builder::new()
+        .prefix("grantlog-crash-")
+        .tempdir_in("/tmp")
+        .unwrap();
     // Reachable for the user that Postgres runs as.
-    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let postgres = Postgres::start(Options::new(directory.path().join("pg")), |_| {}).await.unwrap();
+    std::fs::set_permissions(
+        directory.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o755),
+    )
+    .unwrap();
+    let postgres = Postgres::start(Options::new(directory.path().join("pg")), |_| {})
+        .await
+        .unwrap();
     let server = TestServer::start_on(|user, database| postgres.url(user, database)).await;
     let party = Party::on(server, json!({})).await;
     let base = Arc::new(Mutex::new(party.server.base.clone()));
@@ -134,7 +165,10 @@ async fn killing_postgres_under_load_loses_nothing_and_the_service_recovers_by_i
         load.wait_for_more().await;
         let pid = postgres.pid().unwrap();
         // The test's own Postgres, by its id.
-        let killed = std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap();
+        let killed = std::process::Command::new("kill")
+            .args(["-9", &pid.to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success());
         while postgres.pid() == Some(pid) {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -5,7 +5,13 @@ use std::fmt::Write as _;
 use grantlog::domain::event::Event;
 
 /// The names that never change.
-const FIXED: [&str; 5] = ["CodeIssued", "CodeRedeemed", "TokenIssued", "RefreshRotated", "TokenRevoked"];
+const FIXED: [&str; 5] = [
+    "CodeIssued",
+    "CodeRedeemed",
+    "TokenIssued",
+    "RefreshRotated",
+    "TokenRevoked",
+];
 
 fn catalogue() -> String {
     let mut text = String::from(
@@ -28,12 +34,24 @@ fn catalogue() -> String {
         } else {
             schema.event_type.to_owned()
         };
-        write!(text, "\n### {name} (version {})\n\n{}\n", schema.version, schema.doc.trim()).unwrap();
+        write!(
+            text,
+            "\n### {name} (version {})\n\n{}\n",
+            schema.version,
+            schema.doc.trim()
+        )
+        .unwrap();
         if !schema.fields.is_empty() {
             text.push_str("\n| member | type | meaning |\n|---|---|---|\n");
         }
         for (member, kind, doc) in schema.fields {
-            writeln!(text, "| `{member}` | `{}` | {} |", kind.replace(' ', ""), doc.trim()).unwrap();
+            writeln!(
+                text,
+                "| `{member}` | `{}` | {} |",
+                kind.replace(' ', ""),
+                doc.trim()
+            )
+            .unwrap();
         }
     }
     text
@@ -46,7 +64,10 @@ fn the_event_catalogue_is_up_to_date() {
         std::fs::write(path, catalogue()).unwrap();
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(written == catalogue(), "docs/events.md differs from the types: run `just events`");
+    assert!(
+        written == catalogue(),
+        "docs/events.md differs from the types: run `just events`"
+    );
 }
 
 #[test]
@@ -60,7 +81,10 @@ fn every_test_that_the_specifications_table_names_exists() {
     let root = env!("CARGO_MANIFEST_DIR");
     let table = std::fs::read_to_string(format!("{root}/docs/specs.md")).unwrap();
     let mut sources = String::new();
-    let mut directories = vec![std::path::PathBuf::from(format!("{root}/tests/it")), format!("{root}/src").into()];
+    let mut directories = vec![
+        std::path::PathBuf::from(format!("{root}/tests/it")),
+        format!("{root}/src").into(),
+    ];
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
@@ -71,11 +95,16 @@ fn every_test_that_the_specifications_table_names_exists() {
             }
         }
     }
-    let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| RFC") || line.starts_with("| OIDC")).collect();
+    let rows: Vec<_> = table
+        .lines()
+        .filter(|line| line.starts_with("| RFC") || line.starts_with("| OIDC"))
+        .collect();
     assert!(rows.len() > 40, "{} rows", rows.len());
     for row in rows {
         let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [_, _, file, test] = cells[..] else { panic!("four cells: {row}") };
+        let [_, _, file, test] = cells[..] else {
+            panic!("four cells: {row}")
+        };
         let file = file.trim_matches('`');
         assert!(std::path::Path::new(root).join(file).exists(), "no file {file}");
         let test = test.trim_matches('`');

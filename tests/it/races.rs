@@ -28,7 +28,10 @@ impl Node {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let mut node = Self { child: Self::spawn(database_url, issuer, &address.to_string()), base: format!("http://{address}") };
+        let mut node = Self {
+            child: Self::spawn(database_url, issuer, &address.to_string()),
+            base: format!("http://{address}"),
+        };
         node.wait_until_ready().await;
         node
     }
@@ -58,7 +61,10 @@ impl Node {
                 return;
             }
             assert!(self.child.try_wait().unwrap().is_none(), "the server ended");
-            assert!(tokio::time::Instant::now() < deadline, "the server is not ready after 30 s");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "the server is not ready after 30 s"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -70,8 +76,15 @@ impl Node {
 }
 
 /// Posts the same form `times` times at once, alternating between the nodes; the statuses and bodies.
-async fn stampede(party: &Party, nodes: &[&str], form: &[(&str, &str)], times: usize) -> Vec<(u16, serde_json::Value)> {
-    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+async fn stampede(
+    party: &Party,
+    nodes: &[&str],
+    form: &[(&str, &str)],
+    times: usize,
+) -> Vec<(u16, serde_json::Value)> {
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
     let tasks: Vec<_> = (0..times)
         .map(|number| {
             let request = party
@@ -97,7 +110,11 @@ fn successes(answers: &[(u16, serde_json::Value)]) -> Vec<&serde_json::Value> {
     for (status, body) in answers.iter().filter(|(status, _)| *status != 200) {
         assert_eq!((*status, text(body, "error")), (400, "invalid_grant"));
     }
-    answers.iter().filter(|(status, _)| *status == 200).map(|(_, body)| body).collect()
+    answers
+        .iter()
+        .filter(|(status, _)| *status == 200)
+        .map(|(_, body)| body)
+        .collect()
 }
 
 async fn events(party: &Party, event_type: &str) -> i64 {
@@ -121,13 +138,20 @@ async fn of_64_redemptions_of_one_code_on_two_nodes_one_succeeds_and_the_family_
         ("code_verifier", VERIFIER),
     ];
     let answers = stampede(&party, &[&other.base, &third.base], &form, 64).await;
-    let [tokens] = successes(&answers)[..] else { panic!("{} succeeded", successes(&answers).len()) };
+    let [tokens] = successes(&answers)[..] else {
+        panic!("{} succeeded", successes(&answers).len())
+    };
     for member in ["access_token", "refresh_token"] {
         assert!(!party.is_active(text(tokens, member)).await, "{member} is active");
     }
     let (status, _) = party.refresh(text(tokens, "refresh_token")).await;
     assert_eq!(status, 400);
-    for (event, times) in [("CodeRedeemed", 1), ("TokenIssued", 1), ("CodeReplayed", 1), ("TokenRevoked", 1)] {
+    for (event, times) in [
+        ("CodeRedeemed", 1),
+        ("TokenIssued", 1),
+        ("CodeReplayed", 1),
+        ("TokenRevoked", 1),
+    ] {
         assert_eq!(events(&party, event).await, times, "{event}");
     }
     // Each of the 63 refusals left its trace, within the budget of its source.
@@ -142,11 +166,21 @@ async fn of_64_uses_of_one_refresh_token_without_grace_one_succeeds_and_the_fami
     let other = Node::beside(&party.server).await;
     let third = Node::beside(&party.server).await;
     let (_, first) = party.redeem(&party.code("view-user").await).await;
-    let form = [("grant_type", "refresh_token"), ("refresh_token", text(&first, "refresh_token"))];
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", text(&first, "refresh_token")),
+    ];
     let answers = stampede(&party, &[&other.base, &third.base], &form, 64).await;
-    let [tokens] = successes(&answers)[..] else { panic!("{} succeeded", successes(&answers).len()) };
+    let [tokens] = successes(&answers)[..] else {
+        panic!("{} succeeded", successes(&answers).len())
+    };
     assert!(!party.is_active(text(tokens, "refresh_token")).await);
-    for (event, times) in [("RefreshRotated", 1), ("RefreshReplayed", 1), ("RefreshRetried", 0), ("TokenRevoked", 1)] {
+    for (event, times) in [
+        ("RefreshRotated", 1),
+        ("RefreshReplayed", 1),
+        ("RefreshRetried", 0),
+        ("TokenRevoked", 1),
+    ] {
         assert_eq!(events(&party, event).await, times, "{event}");
     }
     crate::ledger::assert_gapless(&party.server.app.ledger).await;
@@ -157,7 +191,10 @@ async fn of_two_uses_within_the_grace_period_both_succeed_and_one_generation_liv
     let party = Party::new().await;
     let other = Node::beside(&party.server).await;
     let (_, first) = party.redeem(&party.code("view-user").await).await;
-    let form = [("grant_type", "refresh_token"), ("refresh_token", text(&first, "refresh_token"))];
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", text(&first, "refresh_token")),
+    ];
     let answers = stampede(&party, &[&party.server.base, &other.base], &form, 2).await;
     let tokens = successes(&answers);
     assert_eq!(tokens.len(), 2);
@@ -166,7 +203,13 @@ async fn of_two_uses_within_the_grace_period_both_succeed_and_one_generation_liv
         live += usize::from(party.is_active(text(body, "refresh_token")).await);
     }
     assert_eq!(live, 1);
-    assert_eq!((events(&party, "RefreshRotated").await, events(&party, "RefreshRetried").await), (1, 1));
+    assert_eq!(
+        (
+            events(&party, "RefreshRotated").await,
+            events(&party, "RefreshRetried").await
+        ),
+        (1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,7 +223,15 @@ async fn what_one_node_revokes_no_node_calls_active() {
             .basic_auth(&party.client_id, Some(&party.secret))
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form);
-        async move { request.send().await.unwrap().json::<serde_json::Value>().await.unwrap_or_default() }
+        async move {
+            request
+                .send()
+                .await
+                .unwrap()
+                .json::<serde_json::Value>()
+                .await
+                .unwrap_or_default()
+        }
     };
     for revoker in [&party.server.base, &other.base] {
         let (_, tokens) = party.redeem(&party.code("view-user").await).await;
@@ -189,7 +240,12 @@ async fn what_one_node_revokes_no_node_calls_active() {
             let body = post(base.clone(), "/oauth/introspect", format!("token={access}")).await;
             assert_eq!(body["active"], true);
         }
-        post(revoker.clone(), "/oauth/revoke", format!("token={}", text(&tokens, "refresh_token"))).await;
+        post(
+            revoker.clone(),
+            "/oauth/revoke",
+            format!("token={}", text(&tokens, "refresh_token")),
+        )
+        .await;
         for base in [&party.server.base, &other.base] {
             let body = post(base.clone(), "/oauth/introspect", format!("token={access}")).await;
             assert_eq!(body["active"], false);
@@ -201,17 +257,34 @@ async fn what_one_node_revokes_no_node_calls_active() {
 async fn a_client_suspended_on_one_node_gets_nothing_on_another() {
     let party = Party::new().await;
     let other = Node::beside(&party.server).await;
-    let form = [("grant_type", "client_credentials"), ("scope", "server-operations")];
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("scope", "server-operations"),
+    ];
     let answers = stampede(&party, &[&other.base], &form, 1).await;
     assert_eq!(answers[0].0, 200);
     let access = text(&answers[0].1, "access_token").to_owned();
-    let suspend = grantlog::domain::client::ClientCommand::Suspend { reason: "test".into() };
+    let suspend = grantlog::domain::client::ClientCommand::Suspend {
+        reason: "test".into(),
+    };
     let context = TestServer::context();
-    party.server.app.operations.command_client(&context, party.key, &suspend).await.unwrap();
+    party
+        .server
+        .app
+        .operations
+        .command_client(&context, party.key, &suspend)
+        .await
+        .unwrap();
     let answers = stampede(&party, &[&other.base], &form, 4).await;
     for (status, body) in answers {
         assert_eq!((status, text(&body, "error")), (401, "invalid_client"));
     }
-    let response = party.http.get(format!("{}/api/user", other.base)).bearer_auth(access).send().await.unwrap();
+    let response = party
+        .http
+        .get(format!("{}/api/user", other.base))
+        .bearer_auth(access)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 401);
 }

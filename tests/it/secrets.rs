@@ -17,8 +17,10 @@ async fn dump(server: &TestServer) -> Vec<(String, String)> {
     .unwrap();
     let mut rows = Vec::new();
     for table in tables {
-        let texts: Vec<String> =
-            sqlx::query_scalar(&format!("SELECT t::text FROM {table} t")).fetch_all(&owner).await.unwrap();
+        let texts: Vec<String> = sqlx::query_scalar(&format!("SELECT t::text FROM {table} t"))
+            .fetch_all(&owner)
+            .await
+            .unwrap();
         rows.extend(texts.into_iter().map(|row| (table.clone(), row)));
     }
     rows
@@ -33,7 +35,13 @@ async fn the_database_holds_no_credential_and_the_ledger_no_personal_datum() {
         .server
         .client(json!({"client_name": "Mover", "client_id": "mover-1", "client_secret": chosen, "grant_types": ["client_credentials"]}))
         .await;
-    let rotated = party.server.app.operations.rotate_client_secret(&context, party.key, 60).await.unwrap();
+    let rotated = party
+        .server
+        .app
+        .operations
+        .rotate_client_secret(&context, party.key, 60)
+        .await
+        .unwrap();
     let mut secrets = vec![chosen.to_owned(), rotated, party.secret.clone()];
     let mut tasks = Vec::new();
     let party = std::sync::Arc::new(party);
@@ -51,7 +59,10 @@ async fn the_database_holds_no_credential_and_the_ledger_no_personal_datum() {
                     issued.push(text(&tokens, "refresh_token").to_owned());
                     tokens = party.refresh(text(&tokens, "refresh_token")).await.1;
                 }
-                let form = [("grant_type", "client_credentials"), ("scope", "server-operations")];
+                let form = [
+                    ("grant_type", "client_credentials"),
+                    ("scope", "server-operations"),
+                ];
                 issued.push(text(&party.post("/oauth/token", &form).await.1, "access_token").to_owned());
             }
             issued
@@ -67,15 +78,33 @@ async fn the_database_holds_no_credential_and_the_ledger_no_personal_datum() {
     for secret in &secrets {
         // The whole of it, its signature, its random part.
         let tail = &secret[secret.len() - 20..];
-        assert!(!all.contains(secret.as_str()) && !all.contains(tail), "a credential is in the database");
+        assert!(
+            !all.contains(secret.as_str()) && !all.contains(tail),
+            "a credential is in the database"
+        );
     }
-    for datum in ["correct horse battery", "ada@example.com", "ada Example", "127.0.0.1, ", "reqwest"] {
+    for datum in [
+        "correct horse battery",
+        "ada@example.com",
+        "ada Example",
+        "127.0.0.1, ",
+        "reqwest",
+    ] {
         for (table, row) in &rows {
             // The projection of users shows what may be shown, until erasure blanks it.
-            assert!(!row.contains(datum) || table.starts_with("users"), "{table} holds {datum}: {row}");
+            assert!(
+                !row.contains(datum) || table.starts_with("users"),
+                "{table} holds {datum}: {row}"
+            );
         }
     }
-    party.server.app.operations.erase_user(&context, party.subject).await.unwrap();
+    party
+        .server
+        .app
+        .operations
+        .erase_user(&context, party.subject)
+        .await
+        .unwrap();
     party.server.settle().await;
     for (table, row) in dump(&party.server).await {
         for datum in ["ada@example.com", "ada Example"] {

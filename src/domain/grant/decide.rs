@@ -325,6 +325,11 @@ impl Grant {
         if let Err(refusal) = family.stands(&command.circumstances, command.at) {
             return Decision::refuse(refusal);
         }
+        self.issue_redeemed(family, command)
+    }
+
+    /// The code is good: what it is exchanged for.
+    fn issue_redeemed(&self, family: &Family, command: &RedeemCode) -> Decision {
         let Some(scope) = family.still_allowed(None, &command.circumstances) else {
             return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
         };

@@ -160,7 +160,7 @@ impl Grant {
             GrantEvent::RefreshRetried(event) => self.rotate(event.refresh, event.issued_at, false),
             GrantEvent::TokenRevoked(event) => {
                 if let Some(family) = &mut self.family {
-                    family.revoke(event);
+                    family.revoke(&event);
                 }
             }
             GrantEvent::CodeReplayed(_) | GrantEvent::RefreshReplayed(_) => {}
@@ -224,7 +224,7 @@ impl Family {
         }
     }
 
-    fn revoke(&mut self, event: TokenRevoked) {
+    fn revoke(&mut self, event: &TokenRevoked) {
         match event.target {
             Target::Family => self.revoked = Some(event.reason),
             Target::Access { sequence, expires_at } => {

@@ -1,5 +1,5 @@
 //! The bulk build: several readers walk ranges of the ledger, each feeding a fold, each feeding a writer that
-//! COPYs into tables without indexes. The three work at the same time, and every statement is its own short
+//! copies into tables without indexes. The three work at the same time, and every statement is its own short
 //! transaction.
 
 use std::collections::VecDeque;

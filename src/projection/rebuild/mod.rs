@@ -1,7 +1,7 @@
 //! The rebuild: a projection is built anew beside the table that readers see, and takes its place.
 //!
 //! The ledger is read in primary-key order, each grant's events together, and each aggregate is folded in
-//! memory to its final rows, which are COPYed into tables without indexes. Indexes come next, then what events
+//! memory to its final rows, which are copied (`COPY`) into tables without indexes. Indexes come next, then what events
 //! of users, consents and clients ended, then the events since the reading began, by position; then the swap.
 //! Memory is bounded by one grant and a few pages. A rebuild that dies leaves tables that nobody sees; the next
 //! one drops them.

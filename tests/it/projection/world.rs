@@ -6,14 +6,14 @@ use grantlog::clock::{Clock, Randomness};
 use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
 use grantlog::domain::client::{
-    Approval, AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, SecretVerifier, TokenAlgorithm,
+    AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, SecretVerifier, TokenAlgorithm,
 };
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{
     Circumstances, CodeIssued, Grant, GrantCommand, IssueToken, Mint, MintRefresh, Outcome, Reason,
     RedeemCode, Revoke, Rotate, Target,
 };
-use grantlog::domain::user::{ProfileUpdated, User, UserCommand, UserRegistered};
+use grantlog::domain::user::{User, UserCommand, UserRegistered};
 use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::domain::{Decision, LedgerAggregate};
 use grantlog::ids::{ClientKey, SubjectId};
@@ -154,7 +154,7 @@ impl World {
             .await;
     }
 
-    fn metadata(&mut self, method: AuthMethod) -> ClientMetadata {
+    pub(crate) fn metadata(&mut self, method: AuthMethod) -> ClientMetadata {
         ClientMetadata {
             client_name: format!("Client {}", self.dice.below(1000)),
             redirect_uris: vec![
@@ -372,87 +372,6 @@ impl World {
         let _ = self
             .act::<Grant, _, _>(self.grants[index].id, |grant| grant.decide(&command))
             .await;
-    }
-
-    /// One random step.
-    pub(crate) async fn step(&mut self) {
-        if self.users.len() < 2 {
-            self.register_user().await;
-        }
-        if self.clients.len() < 2 {
-            self.register_client(AuthMethod::ClientSecretBasic).await;
-        }
-        let user = self.users[self.dice.below(self.users.len())];
-        let client = self.clients[self.dice.below(self.clients.len())];
-        let grant = self.dice.below(self.grants.len().max(1));
-        let newest = self.grants.len().saturating_sub(1 + self.dice.below(4));
-        match self.dice.below(100) {
-            0..4 => _ = self.register_user().await,
-            4..6 => _ = self.register_client(AuthMethod::ClientSecretBasic).await,
-            6 => _ = self.register_client(AuthMethod::None).await,
-            7..16 => self.user_step(user).await,
-            16..24 => self.client_step(client).await,
-            24..28 => self.give_consent(user, client).await,
-            28..31 => self.withdraw_consent(user, client).await,
-            31..50 => _ = self.issue_code(user, client).await,
-            50..56 => _ = self.issue_alone(client).await,
-            _ if self.grants.is_empty() => {}
-            56..72 => self.redeem(newest).await,
-            72..90 => self.rotate(newest, 0).await,
-            90..93 => self.rotate(newest, 1).await,
-            93 => self.rotate(grant, 1).await,
-            94 => self.redeem(grant).await,
-            95..98 => {
-                let access = self.grants[grant].access.first().copied();
-                if access.is_some() {
-                    self.revoke(grant, access).await;
-                }
-            }
-            _ => self.revoke(grant, None).await,
-        }
-    }
-
-    async fn user_step(&mut self, user: SubjectId) {
-        let password = self.seal(user, "password", "another").await;
-        let reason = "because".to_owned();
-        let command = match self.dice.below(12) {
-            0..3 => UserCommand::ChangePassword(password),
-            3 => UserCommand::RehashPassword(password),
-            4..7 => UserCommand::UpdateProfile(ProfileUpdated {
-                name: None,
-                email: Some(self.seal(user, "email", "someone@example.com").await),
-            }),
-            7 => UserCommand::Disable { reason },
-            8 => UserCommand::Enable,
-            9 => UserCommand::PlaceHold { reason },
-            10 => UserCommand::LiftHold,
-            _ => return self.erase(user).await,
-        };
-        self.user(user, command).await;
-    }
-
-    async fn client_step(&mut self, client: ClientKey) {
-        let reason = "because".to_owned();
-        let approval = |step| ClientCommand::Approval {
-            scope: "b".to_owned(),
-            step,
-            reason: "because".to_owned(),
-        };
-        let command = match self.dice.below(16) {
-            0..3 => ClientCommand::Update(Box::new(self.metadata(AuthMethod::Any))),
-            3..6 => ClientCommand::RotateSecret {
-                verifier: SecretVerifier::Sha256(self.digest()),
-                retire_at: self.ledger.clock().now(),
-            },
-            6..8 => ClientCommand::Suspend { reason },
-            8..10 => ClientCommand::Reinstate,
-            10 => approval(Approval::Requested),
-            11..13 => approval(Approval::Approved),
-            13 => approval(Approval::Rejected),
-            14 => approval(Approval::Withdrawn),
-            _ => ClientCommand::Revoke { reason },
-        };
-        self.client(client, command).await;
     }
 }
 

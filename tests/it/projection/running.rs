@@ -1,0 +1,138 @@
+//! Runners that compete, die or fail, and rebuilds beside them.
+
+use std::time::Duration;
+
+use grantlog::domain::client::AuthMethod;
+use grantlog::projection::{NAMES, ProjectionError, ProjectionRunner, status};
+use sqlx::Executor;
+
+use super::world::World;
+use super::{caught_up, database, rebuilt, verified};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_runners_fold_each_event_once() {
+    let database = database().await;
+    let (ledger, other) = (database.ledger().await, database.ledger().await);
+    let runners = [ProjectionRunner::start(&ledger), ProjectionRunner::start(&other)];
+    let mut worlds = [World::new(ledger.clone(), 8), World::new(other.clone(), 9)];
+    for _ in 0..250 {
+        let [left, right] = &mut worlds;
+        tokio::join!(left.step(), right.step());
+    }
+    for runner in &runners {
+        caught_up(runner, &database).await;
+    }
+    assert_eq!(verified(&ledger).await.differences, []);
+    for runner in &runners {
+        runner.stop().await;
+    }
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn positions_do_not_skip_when_a_runner_dies_mid_batch() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let survivor = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 12);
+    for round in 0..12 {
+        let mortal = ProjectionRunner::start(&ledger);
+        for _ in 0..20 {
+            world.step().await;
+        }
+        // Its connection dies in whatever it is doing; sometimes the runner goes with it.
+        sqlx::query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+             WHERE datname = current_database() AND application_name = 'grantlog projections'",
+        )
+        .execute(&database.owner)
+        .await
+        .unwrap();
+        if round % 2 == 0 {
+            mortal.stop().await;
+        }
+    }
+    caught_up(&survivor, &database).await;
+    let report = verified(&ledger).await;
+    assert_eq!(report.differences, []);
+    assert_eq!(report.position, database.head().await);
+    survivor.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_goes_on_while_events_are_appended() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 21);
+    for _ in 0..100 {
+        world.step().await;
+    }
+    let writing = tokio::spawn(async move {
+        for _ in 0..600 {
+            world.step().await;
+        }
+    });
+    let reading = tokio::spawn({
+        let pool = database.owner.clone();
+        async move {
+            let mut least = 0;
+            for _ in 0..200 {
+                let count: i64 = sqlx::query_scalar("SELECT count(*) FROM client_access_tokens")
+                    .fetch_one(&pool)
+                    .await
+                    .unwrap();
+                assert!(count >= least, "a swap took rows away");
+                least = count;
+                tokio::time::sleep(Duration::from_millis(3)).await;
+            }
+        }
+    });
+    let mut rebuilds = 0;
+    while !writing.is_finished() {
+        rebuilt(&ledger, &NAMES).await;
+        assert_eq!(verified(&ledger).await.differences, []);
+        rebuilds += 1;
+    }
+    writing.await.unwrap();
+    reading.await.unwrap();
+    assert!(rebuilds > 0);
+    caught_up(&runner, &database).await;
+    assert_eq!(verified(&ledger).await.differences, []);
+    let tables = database
+        .text("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname ~ '_[0-9]+$'")
+        .await;
+    assert_eq!(tables.as_deref(), Some("5"), "replaced tables are dropped");
+    runner.stop().await;
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_projection_that_fails_stands_still_and_the_others_go_on() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 2);
+    world.step().await;
+    caught_up(&runner, &database).await;
+    database
+        .owner
+        .execute("DROP TABLE public.users_1 CASCADE")
+        .await
+        .unwrap();
+    world.register_user().await;
+    let stuck = tokio::time::timeout(Duration::from_secs(10), runner.wait_for(database.head().await)).await;
+    assert!(matches!(stuck, Ok(Err(ProjectionError::StandsStill(name, _))) if name == "users"));
+    world.register_client(AuthMethod::None).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for status in status(ledger.pool()).await.unwrap() {
+        assert_eq!(status.lag > 0, status.name == "users", "{status:?}");
+        assert_eq!(status.error.is_some(), status.name == "users", "{status:?}");
+    }
+    rebuilt(&ledger, &["users"]).await;
+    caught_up(&runner, &database).await;
+    assert_eq!(verified(&ledger).await.differences, []);
+    runner.stop().await;
+    database.drop().await;
+}
