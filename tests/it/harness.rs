@@ -39,14 +39,13 @@ static SERVER: OnceCell<Server> = OnceCell::const_new();
 
 impl Server {
     async fn start() -> Self {
-        let server = match std::env::var("GRANTLOG_TEST_SOCKET_DIR") {
-            Ok(dir) => Self::Socket(dir),
-            Err(_) => {
-                let mut options = Options::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/postgres"));
-                options.settings = vec![("max_connections".to_owned(), "400".to_owned())];
-                let started = Postgres::start(options, |line| eprintln!("{line}")).await;
-                Self::Embedded(started.unwrap())
-            }
+        let server = if let Ok(dir) = std::env::var("GRANTLOG_TEST_SOCKET_DIR") {
+            Self::Socket(dir)
+        } else {
+            let mut options = Options::new(concat!(env!("CARGO_TARGET_TMPDIR"), "/postgres"));
+            options.settings = vec![("max_connections".to_owned(), "400".to_owned())];
+            let started = Postgres::start(options, |line| eprintln!("{line}")).await;
+            Self::Embedded(started.unwrap())
         };
         drop_stale_databases(&server.url("postgres", "postgres")).await;
         server

@@ -1,4 +1,13 @@
 //! The integration tests: real Postgres, real HTTP, names that are claims.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::too_many_lines,
+    reason = "helpers of tests"
+)]
 
 mod authorize;
 mod code;
