@@ -16,6 +16,7 @@ use super::master::{self, MasterKey};
 use crate::clock::{Randomness, Timestamp};
 use crate::domain::value::Sealed;
 use crate::ids::SubjectId;
+use crate::ledger::retrying;
 
 /// Whose data a key encrypts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -147,12 +148,14 @@ impl Vault {
         if let Some(key) = self.cache.get(owner) {
             return Ok(Some(key));
         }
-        let wrapped: Option<Vec<u8>> =
+        let wrapped: Option<Vec<u8>> = retrying(|| async {
             sqlx::query_scalar("SELECT wrapped FROM grantlog.data_keys WHERE owner = $1 AND period = $2")
                 .bind(owner.owner)
                 .bind(&owner.period)
                 .fetch_optional(&self.pool)
-                .await?;
+                .await
+        })
+        .await?;
         wrapped.map(|wrapped| self.keep(owner, &wrapped)).transpose()
     }
 
@@ -183,12 +186,15 @@ impl Vault {
         let fresh: [u8; 32] = self.random.bytes().map_err(|_| CryptoError)?;
         let wrapped = self.master.wrap(&self.random, &owner.label(), &fresh)?;
         // Another node may be first: what is stored counts.
-        sqlx::query("INSERT INTO grantlog.data_keys (owner, period, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
-            .bind(owner.owner)
-            .bind(&owner.period)
-            .bind(wrapped)
-            .execute(&self.pool)
-            .await?;
+        retrying(|| async {
+            sqlx::query("INSERT INTO grantlog.data_keys (owner, period, wrapped) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING")
+                .bind(owner.owner)
+                .bind(&owner.period)
+                .bind(&wrapped)
+                .execute(&self.pool)
+                .await
+        })
+        .await?;
         self.find(owner)
             .await?
             .ok_or(VaultError::Unavailable(sqlx::Error::RowNotFound))

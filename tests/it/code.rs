@@ -32,13 +32,15 @@ pub(crate) async fn issue(
         let user = unit.load::<User>(subject.0).await.unwrap();
         let consent = unit.load::<Consent>(Consent::id(subject, client)).await.unwrap();
         let scope = ScopeSet::parse(scope).unwrap();
-        let given = consent.decide(&ConsentCommand::Give {
-            subject,
-            client,
-            scope: scope.clone(),
-            at,
-        });
-        unit.also(&consent, &given.events).unwrap();
+        if !scope.is_subset(&consent.scope) {
+            let give = ConsentCommand::Give {
+                subject,
+                client,
+                scope: scope.clone(),
+                at,
+            };
+            unit.also(&consent, &consent.decide(&give).events).unwrap();
+        }
         let grant = unit.create::<Grant>(id.0);
         let event = CodeIssued {
             client,

@@ -109,7 +109,7 @@ async fn assert_kept(server: &TestServer, acknowledged: &[String]) {
     let digests: Vec<String> = sqlx::query_scalar(
         "SELECT payload->'access'->>'digest' FROM grantlog.ledger_grant WHERE event_type = 'TokenIssued'",
     )
-    .fetch_all(server.app.ledger.pool())
+    .fetch_all(&server.database.owner().await)
     .await
     .unwrap();
     let recorded: HashSet<&str> = digests.iter().map(String::as_str).collect();
@@ -122,7 +122,7 @@ async fn assert_kept(server: &TestServer, acknowledged: &[String]) {
             "an acknowledged token is missing"
         );
     }
-    assert_gapless(&server.app.ledger).await;
+    assert_gapless(server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -144,7 +144,7 @@ async fn a_connection_that_dies_after_the_commit_neither_replays_nor_doubles() {
     ] {
         assert_eq!(count(&party.server, event).await, times, "{event}");
     }
-    assert_gapless(&party.server.app.ledger).await;
+    assert_gapless(&party.server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +168,7 @@ async fn a_lock_holder_that_dies_delays_appends_and_loses_nothing() {
     assert!(killed);
     let appended = waiting.await.unwrap().unwrap();
     assert!(!appended.repeated);
-    assert_gapless(&server.app.ledger).await;
+    assert_gapless(&server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,5 +189,5 @@ async fn a_statement_that_times_out_is_tried_again() {
     holder.execute("ROLLBACK").await.unwrap();
     assert!(!waiting.await.unwrap().unwrap().repeated);
     assert_eq!(count(&server, "RefusalsSuppressed").await, 2);
-    assert_gapless(&server.app.ledger).await;
+    assert_gapless(&server).await;
 }

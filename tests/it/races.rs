@@ -157,7 +157,7 @@ async fn of_64_redemptions_of_one_code_on_two_nodes_one_succeeds_and_the_family_
     // Each of the 63 refusals left its trace, within the budget of its source.
     let (refused, suppressed) = (events(&party, "RequestRefused").await, 64);
     assert!((1..=suppressed).contains(&refused), "{refused}");
-    crate::ledger::assert_gapless(&party.server.app.ledger).await;
+    crate::ledger::assert_gapless(&party.server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +183,7 @@ async fn of_64_uses_of_one_refresh_token_without_grace_one_succeeds_and_the_fami
     ] {
         assert_eq!(events(&party, event).await, times, "{event}");
     }
-    crate::ledger::assert_gapless(&party.server.app.ledger).await;
+    crate::ledger::assert_gapless(&party.server).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

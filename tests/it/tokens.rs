@@ -9,28 +9,45 @@ use crate::harness::{TestServer, browser};
 use crate::token::{Party, text};
 
 fn part(token: &str, number: usize) -> Value {
-    let bytes = URL_SAFE_NO_PAD.decode(token.split('.').nth(number).unwrap()).unwrap();
+    let bytes = URL_SAFE_NO_PAD
+        .decode(token.split('.').nth(number).unwrap())
+        .unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
 
 async fn machine_token(party: &Party) -> String {
-    let form = [("grant_type", "client_credentials"), ("scope", "server-operations")];
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("scope", "server-operations"),
+    ];
     let (status, body) = party.post("/oauth/token", &form).await;
     assert_eq!(status, 200, "{body}");
     text(&body, "access_token").to_owned()
 }
 
 async fn get(party: &Party, path: &str) -> Value {
-    party.http.get(party.server.url(path)).send().await.unwrap().json().await.unwrap()
+    party
+        .http
+        .get(party.server.url(path))
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
 async fn access_tokens_verify_against_the_published_keys() {
     for algorithm in ["ES256", "RS256"] {
-        let party = Party::with(json!({"access_token_algorithm": algorithm, "audience": ["api-1", "api-2"]})).await;
+        let party =
+            Party::with(json!({"access_token_algorithm": algorithm, "audience": ["api-1", "api-2"]})).await;
         let token = machine_token(&party).await;
         let header = part(&token, 0);
-        assert_eq!((text(&header, "typ"), text(&header, "alg")), ("at+jwt", algorithm));
+        assert_eq!(
+            (text(&header, "typ"), text(&header, "alg")),
+            ("at+jwt", algorithm)
+        );
         let keys = get(&party, "/oauth/jwks").await;
         let keys: jsonwebtoken::jwk::JwkSet = serde_json::from_value(keys).unwrap();
         let key = keys.find(text(&header, "kid")).unwrap();
@@ -38,11 +55,16 @@ async fn access_tokens_verify_against_the_published_keys() {
         let mut validation = jsonwebtoken::Validation::new(algorithm.parse().unwrap());
         validation.set_audience(&["api-2"]);
         validation.set_issuer(&[&party.server.base]);
-        let claims = jsonwebtoken::decode::<Value>(&token, &key, &validation).unwrap().claims;
+        let claims = jsonwebtoken::decode::<Value>(&token, &key, &validation)
+            .unwrap()
+            .claims;
         assert_eq!(claims["sub"], party.client_id.as_str());
         assert_eq!(claims["client_id"], party.client_id.as_str());
         assert_eq!(claims["scope"], "server-operations");
-        assert_eq!(claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(), 3600);
+        assert_eq!(
+            claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap(),
+            3600
+        );
         assert_eq!(claims["aud"], json!(["api-1", "api-2"]));
     }
 }
@@ -64,7 +86,10 @@ async fn forged_tokens_are_refused() {
     longer["exp"] = json!(4_000_000_000_i64);
     let public_key = get(&party, "/oauth/jwks").await.to_string();
     let confused = jsonwebtoken::encode(
-        &serde_json::from_value::<jsonwebtoken::Header>(json!({"typ": "at+jwt", "alg": "HS256", "kid": header["kid"]})).unwrap(),
+        &serde_json::from_value::<jsonwebtoken::Header>(
+            json!({"typ": "at+jwt", "alg": "HS256", "kid": header["kid"]}),
+        )
+        .unwrap(),
         &part(&token, 1),
         &jsonwebtoken::EncodingKey::from_secret(public_key.as_bytes()),
     );
@@ -104,8 +129,16 @@ async fn an_expired_token_is_said_to_be_expired_and_is_not_active() {
     let (status, body) = party.api("/api/user", access).await;
     assert_eq!((status, text(&body, "error")), (401, "token_expired"));
     assert!(!party.is_active(access).await);
-    let response = party.http.get(party.server.url("/api/user")).send().await.unwrap();
-    assert_eq!(response.headers()["www-authenticate"], r#"Bearer realm="grantlog""#);
+    let response = party
+        .http
+        .get(party.server.url("/api/user"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(
+        response.headers()["www-authenticate"],
+        r#"Bearer realm="grantlog""#
+    );
     assert_eq!(text(&response.json().await.unwrap(), "error"), "unauthenticated");
 }
 
@@ -122,14 +155,20 @@ async fn a_resource_server_may_ask_about_its_audience_and_a_stranger_about_nothi
             .body(format!("token={token}"));
         async move { request.send().await.unwrap().json::<Value>().await.unwrap() }
     };
-    for (introspects, active) in [(json!(["api-1"]), true), (json!(["api-2"]), false), (json!([]), false)] {
-        let metadata = json!({"client_name": "RS", "grant_types": ["client_credentials"], "introspects": introspects});
+    for (introspects, active) in [
+        (json!(["api-1"]), true),
+        (json!(["api-2"]), false),
+        (json!([]), false),
+    ] {
+        let metadata =
+            json!({"client_name": "RS", "grant_types": ["client_credentials"], "introspects": introspects});
         let server = party.server.client(metadata).await;
         let answer = ask(server.client_id, server.client_secret.unwrap()).await;
         assert_eq!(answer["active"], active);
         assert!(active || answer == json!({"active": false}), "{answer}");
     }
-    let public = json!({"client_name": "App", "redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": "none"});
+    let public =
+        json!({"client_name": "App", "redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": "none"});
     let public = party.server.client(public).await;
     let response = browser()
         .post(party.server.url("/oauth/introspect"))
@@ -146,7 +185,13 @@ async fn every_endpoint_that_the_metadata_names_answers() {
     let party = Party::new().await;
     let metadata = get(&party, "/.well-known/oauth-authorization-server").await;
     assert_eq!(metadata["issuer"], party.server.base.as_str());
-    assert!(metadata["grant_types_supported"].as_array().unwrap().iter().all(|grant| grant != "password"));
+    assert!(
+        metadata["grant_types_supported"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|grant| grant != "password")
+    );
     for (name, value) in metadata.as_object().unwrap() {
         if name.ends_with("_endpoint") || name == "jwks_uri" {
             let url = value.as_str().unwrap();
@@ -159,7 +204,13 @@ async fn every_endpoint_that_the_metadata_names_answers() {
 
 #[tokio::test]
 async fn the_password_grant_needs_server_and_client() {
-    let form = |password: &'static str| [("grant_type", "password"), ("username", "Ada"), ("password", password)];
+    let form = |password: &'static str| {
+        [
+            ("grant_type", "password"),
+            ("username", "Ada"),
+            ("password", password),
+        ]
+    };
     let good = "correct horse battery";
     let off = Party::with(json!({"grant_types": ["password"]})).await;
     let (status, body) = off.post("/oauth/token", &form(good)).await;
@@ -168,7 +219,11 @@ async fn the_password_grant_needs_server_and_client() {
     let not_allowed = Party::on(server().await, json!({})).await;
     let (status, body) = not_allowed.post("/oauth/token", &form(good)).await;
     assert_eq!((status, text(&body, "error")), (400, "unauthorized_client"));
-    let party = Party::on(server().await, json!({"grant_types": ["password", "refresh_token"]})).await;
+    let party = Party::on(
+        server().await,
+        json!({"grant_types": ["password", "refresh_token"]}),
+    )
+    .await;
     let (status, body) = party.post("/oauth/token", &form("wrong password")).await;
     assert_eq!((status, text(&body, "error")), (400, "invalid_grant"));
     let (status, tokens) = party.post("/oauth/token", &form(good)).await;
@@ -199,24 +254,40 @@ async fn too_many_failures_are_slowed_down_and_others_are_not() {
     let wait: u32 = slowed.headers()["retry-after"].to_str().unwrap().parse().unwrap();
     assert!((1..=60).contains(&wait));
     // Another client at the same address goes on: unauthorized for this grant type, but not slowed.
-    assert_eq!(post(other.client_id, other.client_secret.unwrap()).await.status(), 400);
+    assert_eq!(
+        post(other.client_id, other.client_secret.unwrap()).await.status(),
+        400
+    );
     party.server.clock.advance(std::time::Duration::from_secs(61));
-    assert_eq!(post(party.client_id.clone(), party.secret.clone()).await.status(), 200);
+    assert_eq!(
+        post(party.client_id.clone(), party.secret.clone()).await.status(),
+        200
+    );
 }
 
 #[tokio::test]
 async fn an_approval_that_is_withdrawn_is_seen_at_once_on_tokens_issued_before() {
     use grantlog::domain::client::{Approval, ClientCommand};
     let party = Party::new().await;
-    let approve = |step: Approval| ClientCommand::Approval { scope: "detail-user".into(), step, reason: "test".into() };
+    let approve = |step: Approval| ClientCommand::Approval {
+        scope: "detail-user".into(),
+        step,
+        reason: "test".into(),
+    };
     let context = TestServer::context();
     let operations = &party.server.app.operations;
-    operations.command_client(&context, party.key, &approve(Approval::Approved)).await.unwrap();
+    operations
+        .command_client(&context, party.key, &approve(Approval::Approved))
+        .await
+        .unwrap();
     let (_, tokens) = party.redeem(&party.code("view-user detail-user").await).await;
     let access = text(&tokens, "access_token");
     let (status, body) = party.api("/api/user/details", access).await;
     assert_eq!((status, text(&body, "email")), (200, "ada@example.com"));
-    operations.command_client(&context, party.key, &approve(Approval::Withdrawn)).await.unwrap();
+    operations
+        .command_client(&context, party.key, &approve(Approval::Withdrawn))
+        .await
+        .unwrap();
     let (status, body) = party.api("/api/user/details", access).await;
     assert_eq!((status, text(&body, "error")), (403, "unapproved_scope"));
     let (_, refreshed) = party.refresh(text(&tokens, "refresh_token")).await;
@@ -236,7 +307,15 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
     assert_ne!(part(&before, 0)["kid"], part(&after, 0)["kid"]);
     assert!(party.is_active(&before).await && party.is_active(&after).await);
     let old = part(&before, 0)["kid"].as_str().unwrap().to_owned();
-    let id = party.server.app.keys.published().iter().find(|key| key.kid == old).unwrap().id;
+    let id = party
+        .server
+        .app
+        .keys
+        .published()
+        .iter()
+        .find(|key| key.kid == old)
+        .unwrap()
+        .id;
     operations.retire_signing_key(&context, id).await.unwrap();
     party.server.app.keys.reload().await.unwrap();
     assert!(!party.is_active(&before).await && party.is_active(&after).await);
@@ -246,14 +325,22 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
 async fn rotated_client_secrets_overlap() {
     let mut party = Party::new().await;
     let context = TestServer::context();
-    let new = party.server.app.operations.rotate_client_secret(&context, party.key, 60).await.unwrap();
+    let new = party
+        .server
+        .app
+        .operations
+        .rotate_client_secret(&context, party.key, 60)
+        .await
+        .unwrap();
     machine_token(&party).await;
     let old = std::mem::replace(&mut party.secret, new);
     machine_token(&party).await;
     party.server.clock.advance(std::time::Duration::from_secs(61));
     machine_token(&party).await;
     party.secret = old;
-    let (status, _) = party.post("/oauth/token", &[("grant_type", "client_credentials")]).await;
+    let (status, _) = party
+        .post("/oauth/token", &[("grant_type", "client_credentials")])
+        .await;
     assert_eq!(status, 401);
 }
 
@@ -266,16 +353,41 @@ async fn a_client_may_bring_its_own_id_and_secret() {
         "grant_types": ["client_credentials"], "token_endpoint_auth_method": "any", "legacy": true,
     });
     let created = server.client(metadata).await;
-    assert_eq!((created.client_id.as_str(), created.client_secret), (id.as_str(), None));
+    assert_eq!(
+        (created.client_id.as_str(), created.client_secret),
+        (id.as_str(), None)
+    );
     let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     let form = "grant_type=client_credentials&scope=server-operations";
-    let request = || browser().post(server.url("/oauth/token")).header("content-type", "application/x-www-form-urlencoded");
+    let request = || {
+        browser()
+            .post(server.url("/oauth/token"))
+            .header("content-type", "application/x-www-form-urlencoded")
+    };
     // As RFC 6749 says, and in the body.
-    let basic = request().basic_auth(encode(&id), Some(encode(secret))).body(form).send().await.unwrap();
+    let basic = request()
+        .basic_auth(encode(&id), Some(encode(secret)))
+        .body(form)
+        .send()
+        .await
+        .unwrap();
     assert_eq!(basic.status(), 200);
-    let body = format!("{form}&client_id={}&client_secret={}", encode(&id), encode(secret));
+    let body = format!(
+        "{form}&client_id={}&client_secret={}",
+        encode(&id),
+        encode(secret)
+    );
     assert_eq!(request().body(body).send().await.unwrap().status(), 200);
-    let taken: grantlog::operations::client::ClientRegistration =
-        serde_json::from_value(json!({"client_name": "Other", "client_id": id, "grant_types": ["client_credentials"]})).unwrap();
-    assert!(server.app.operations.create_client(&TestServer::context(), taken).await.is_err());
+    let taken: grantlog::operations::client::ClientRegistration = serde_json::from_value(
+        json!({"client_name": "Other", "client_id": id, "grant_types": ["client_credentials"]}),
+    )
+    .unwrap();
+    assert!(
+        server
+            .app
+            .operations
+            .create_client(&TestServer::context(), taken)
+            .await
+            .is_err()
+    );
 }
