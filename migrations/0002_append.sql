@@ -8,9 +8,11 @@
 --   e_*  events, in the order in which they are to be numbered.
 --   n_*  names to claim (n_claim) or give up, with the aggregate that does.
 --
--- Returns one row per command: 'appended', 'repeated' (this very command is in the ledger already: its first
--- try was committed, but the answer was lost), 'conflict' (with the aggregate, what was expected and what is)
--- or 'name_taken'. position is that of the command's first event.
+-- Returns a row for each command that was not appended: 'repeated' (this very command is in the ledger already: its
+-- first try was committed, but the answer was lost; first_position is that of its first event), 'conflict' (with the
+-- aggregate, what was expected and what is) or 'name_taken'. Last, a row 'batch': the position that the head had
+-- before, and the time of the append. The commands without a row of their own were appended; their events are
+-- numbered on from there, in the order given.
 CREATE FUNCTION grantlog.append(
     p_lane smallint, p_epoch bigint, p_commands uuid[],
     x_type text[], x_id uuid[], x_sequence bigint[], m_command int[], m_expectation int[],
@@ -99,26 +101,30 @@ BEGIN
             ON CONFLICT (kind, keyed_digest) DO NOTHING;
     END IF;
 
-    INSERT INTO grantlog.ledger (lane, aggregate_type, aggregate_id, sequence, position, command_id,
-                                 event_type, event_version, payload, metadata, recorded_at)
-        SELECT p_lane, e.type, e.id, e.sequence, h.position + row_number() OVER (ORDER BY e.place), p_commands[e.command],
-               e.event, e.version, e.payload::json, e.metadata::json, moment
-        FROM unnest(e_command, e_type, e_id, e_sequence, e_event, e_version, e_payload, e_metadata)
-             WITH ORDINALITY AS e (command, type, id, sequence, event, version, payload, metadata, place)
-        WHERE e.command <> ALL (failed)
-        ORDER BY e.place;
+    IF failed = '{}' THEN
+        -- The usual case needs no renumbering: an event's place is its place in the arrays.
+        INSERT INTO grantlog.ledger (lane, aggregate_type, aggregate_id, sequence, position, command_id,
+                                     event_type, event_version, payload, metadata, recorded_at)
+            SELECT p_lane, e.type, e.id, e.sequence, h.position + e.place, p_commands[e.command],
+                   e.event, e.version, e.payload::json, e.metadata::json, moment
+            FROM unnest(e_command, e_type, e_id, e_sequence, e_event, e_version, e_payload, e_metadata)
+                 WITH ORDINALITY AS e (command, type, id, sequence, event, version, payload, metadata, place);
+    ELSE
+        INSERT INTO grantlog.ledger (lane, aggregate_type, aggregate_id, sequence, position, command_id,
+                                     event_type, event_version, payload, metadata, recorded_at)
+            SELECT p_lane, e.type, e.id, e.sequence, h.position + row_number() OVER (ORDER BY e.place),
+                   p_commands[e.command], e.event, e.version, e.payload::json, e.metadata::json, moment
+            FROM unnest(e_command, e_type, e_id, e_sequence, e_event, e_version, e_payload, e_metadata)
+                 WITH ORDINALITY AS e (command, type, id, sequence, event, version, payload, metadata, place)
+            WHERE e.command <> ALL (failed);
+    END IF;
     GET DIAGNOSTICS total = ROW_COUNT;
 
     IF total > 0 THEN
         UPDATE grantlog.head SET position = h.position + total, recorded_at = moment WHERE lane = p_lane;
     END IF;
 
-    RETURN QUERY
-        SELECT e.command, 'appended', min(h.position + e.place), moment, NULL::text, NULL::uuid, NULL::bigint, NULL::bigint
-        FROM (SELECT e.command, row_number() OVER (ORDER BY e.place) AS place
-              FROM unnest(e_command) WITH ORDINALITY AS e (command, place)
-              WHERE e.command <> ALL (failed)) AS e
-        GROUP BY e.command;
+    RETURN QUERY SELECT 0, 'batch', h.position, moment, NULL::text, NULL::uuid, NULL::bigint, NULL::bigint;
 END $$;
 
 -- Which of these aggregates are no longer at the sequence that the caller knows. What appends nothing may

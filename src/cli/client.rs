@@ -192,7 +192,11 @@ pub(super) async fn find(session: &Session, client_id: &str) -> anyhow::Result<C
 
 async fn registration(session: &Session, key: ClientKey) -> anyhow::Result<Registration> {
     let client = session.operations.load::<Client>(key.0).await?;
-    client.registration.clone().context("there is no such client")
+    client
+        .registration
+        .as_deref()
+        .cloned()
+        .context("there is no such client")
 }
 
 /// RFC 7591 §3.2.1: the answer states all registered metadata, and the secret.

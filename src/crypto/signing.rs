@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
+use quick_cache::sync::Cache;
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -123,7 +124,13 @@ pub struct SigningKeys {
     current: Arc<RwLock<Arc<KeySet>>>,
     reading: Arc<Mutex<()>>,
     clock: crate::clock::Clock,
+    /// Claims of tokens whose signature was verified against a key that was published then. Their key must still
+    /// be published, their time is compared each time.
+    verified: Arc<Cache<Digest, Arc<AccessClaims>>>,
 }
+
+/// How many verified tokens are remembered.
+const REMEMBERED_TOKENS: usize = 5_000;
 
 /// Why a token was not signed or not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -152,6 +159,7 @@ impl SigningKeys {
             current: Arc::new(RwLock::new(Arc::new(set))),
             reading: Arc::default(),
             clock,
+            verified: Arc::new(Cache::new(REMEMBERED_TOKENS)),
         })
     }
 
@@ -211,7 +219,24 @@ impl SigningKeys {
         let Some(key) = key else {
             return Ok(Err(TokenRefusal::Invalid));
         };
-        Ok(check(token, issuer, &header, &key, self.clock.now()))
+        // A resource server asks about the same token again and again: its signature does not change.
+        let id = Digest::of(token.as_bytes());
+        let remembered = self.verified.get(&id);
+        let claims = match remembered {
+            Some(claims) => claims,
+            None => match check(token, issuer, &header, &key) {
+                Ok(claims) => {
+                    let claims = Arc::new(claims);
+                    self.verified.insert(id, Arc::clone(&claims));
+                    claims
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            },
+        };
+        if claims.exp <= self.clock.now().timestamp() {
+            return Ok(Err(TokenRefusal::Expired));
+        }
+        Ok(Ok((*claims).clone()))
     }
 
     fn set(&self) -> Arc<KeySet> {
@@ -245,7 +270,6 @@ fn check(
     issuer: &str,
     header: &Header,
     key: &PublishedKey,
-    now: Timestamp,
 ) -> Result<AccessClaims, TokenRefusal> {
     // The key decides the algorithm, never the token (RFC 8725 §3.1); `typ` keeps other JWTs out (§3.11).
     let algorithm = jwt::jws_algorithm(key.algorithm);
@@ -258,12 +282,9 @@ fn check(
     validation.set_issuer(&[issuer]);
     validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
     validation.validate_aud = false; // the endpoint knows its own audience
-    validation.validate_exp = false; // against the ledger's clock, below
+    validation.validate_exp = false; // against the ledger's clock, by the caller
     let data = jsonwebtoken::decode::<AccessClaims>(token, &key.decoding, &validation)
         .map_err(|_| TokenRefusal::Invalid)?;
-    if data.claims.exp <= now.timestamp() {
-        return Err(TokenRefusal::Expired);
-    }
     Ok(data.claims)
 }
 

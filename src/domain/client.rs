@@ -1,6 +1,7 @@
 //! The `client` aggregate: a registered client (RFC 7591), its secrets and its approvals.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -233,8 +234,8 @@ pub enum SecretVerifier {
 /// A client's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
-    /// None before registration.
-    pub registration: Option<Registration>,
+    /// None before registration. Shared, so that a request can keep it without copying it.
+    pub registration: Option<Arc<Registration>>,
 }
 
 /// A registered client.
@@ -361,7 +362,7 @@ pub enum ClientRefusal {
 impl Client {
     /// The registration, where the client may act.
     #[must_use]
-    pub fn active(&self) -> Option<&Registration> {
+    pub fn active(&self) -> Option<&Arc<Registration>> {
         self.registration
             .as_ref()
             .filter(|registration| registration.standing == Standing::Active)
@@ -408,16 +409,16 @@ impl Client {
     fn evolve(&mut self, event: ClientEvent) {
         match (event, &mut self.registration) {
             (ClientEvent::ClientRegistered(ClientRegistered { client_id, metadata }), registration) => {
-                *registration = Some(Registration {
+                *registration = Some(Arc::new(Registration {
                     client_id,
                     metadata,
                     standing: Standing::Active,
                     secrets: Vec::new(),
                     secrets_added: 0,
                     approvals: BTreeMap::new(),
-                });
+                }));
             }
-            (event, Some(registration)) => registration.evolve(event),
+            (event, Some(registration)) => Arc::make_mut(registration).evolve(event),
             (_, None) => {}
         }
     }

@@ -1,5 +1,7 @@
 //! Client authentication (RFC 6749 §2.3): HTTP Basic, credentials in the body, or none for a public client.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -39,7 +41,7 @@ pub struct AuthenticatedClient {
     /// Its state.
     pub loaded: Loaded<Client>,
     /// Its registration.
-    pub registration: Registration,
+    pub registration: Arc<Registration>,
 }
 
 /// Chosen secrets that verified, by a keyed digest; a client's every event invalidates what was kept of it.

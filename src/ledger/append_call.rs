@@ -147,25 +147,47 @@ pub(super) async fn call(
         .fetch_all(connection)
         .await?;
     let mut verdicts: Vec<Option<Verdict>> = vec![None; commands.len()];
+    let mut batch = None;
     for row in rows {
         let number: i32 = row.try_get(0)?;
-        let place = usize::try_from(number)
-            .ok()
-            .and_then(|number| number.checked_sub(1));
-        if let Some(slot) = place.and_then(|place| verdicts.get_mut(place)) {
-            *slot = Some(read_verdict(&row)?);
+        let number = usize::try_from(number).unwrap_or_default();
+        match number.checked_sub(1) {
+            None => batch = Some((row.try_get(2)?, row.try_get(3)?)),
+            Some(place) => {
+                if let Some(slot) = verdicts.get_mut(place) {
+                    *slot = Some(read_verdict(&row)?);
+                }
+            }
         }
     }
+    if let Some((head, at)) = batch {
+        number_appended(&mut verdicts, commands, head, at);
+    }
     Ok(verdicts)
+}
+
+/// Commands without a verdict of their own were appended, numbered on from the head in their order.
+fn number_appended(verdicts: &mut [Option<Verdict>], commands: &[&Command], head: i64, at: Timestamp) {
+    let mut last = head;
+    for (verdict, command) in verdicts.iter_mut().zip(commands) {
+        if verdict.is_none() {
+            *verdict = Some(Verdict::Appended {
+                first_position: last + 1,
+                at,
+                repeated: false,
+            });
+            last += i64::try_from(command.events.len()).unwrap_or_default();
+        }
+    }
 }
 
 fn read_verdict(row: &sqlx::postgres::PgRow) -> Result<Verdict, sqlx::Error> {
     let verdict: &str = row.try_get(1)?;
     Ok(match verdict {
-        "appended" | "repeated" => Verdict::Appended {
+        "repeated" => Verdict::Appended {
             first_position: row.try_get(2)?,
             at: row.try_get(3)?,
-            repeated: verdict == "repeated",
+            repeated: true,
         },
         "name_taken" => Verdict::NameTaken(row.try_get(4)?),
         _ => Verdict::Conflict(Conflict {

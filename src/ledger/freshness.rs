@@ -1,6 +1,8 @@
 //! The freshness check: what appends nothing may rely on cached aggregates only after one statement has
 //! compared their sequences with the database.
 
+use std::collections::HashMap;
+
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -17,14 +19,22 @@ impl Ask for Moved {
     type Answer = bool;
 
     async fn ask(&self, questions: &[Vec<Expectation>]) -> Result<Vec<bool>, sqlx::Error> {
-        let (mut kinds, mut ids, mut sequences, mut owners) =
-            (Vec::new(), Vec::<Uuid>::new(), Vec::new(), Vec::new());
+        let (mut kinds, mut ids, mut sequences) = (Vec::new(), Vec::<Uuid>::new(), Vec::new());
+        // Many checks rely on the same client and scopes: one probe serves them all.
+        let mut owners: Vec<Vec<usize>> = Vec::new();
+        let mut places: HashMap<Expectation, usize> = HashMap::new();
         for (owner, expectations) in questions.iter().enumerate() {
             for expectation in expectations {
-                kinds.push(expectation.kind.name());
-                ids.push(expectation.id);
-                sequences.push(expectation.sequence);
-                owners.push(owner);
+                let place = *places.entry(*expectation).or_insert_with(|| {
+                    kinds.push(expectation.kind.name());
+                    ids.push(expectation.id);
+                    sequences.push(expectation.sequence);
+                    owners.push(Vec::new());
+                    owners.len() - 1
+                });
+                if let Some(owners) = owners.get_mut(place) {
+                    owners.push(owner);
+                }
             }
         }
         let places: Vec<i32> = load::retrying(|| async {
@@ -39,11 +49,13 @@ impl Ask for Moved {
         .await?;
         let mut moved = vec![false; questions.len()];
         for place in places {
-            let owner = usize::try_from(place)
+            let owners = usize::try_from(place)
                 .ok()
                 .and_then(|place| owners.get(place.checked_sub(1)?));
-            if let Some(slot) = owner.and_then(|owner| moved.get_mut(*owner)) {
-                *slot = true;
+            for owner in owners.into_iter().flatten() {
+                if let Some(slot) = moved.get_mut(*owner) {
+                    *slot = true;
+                }
             }
         }
         Ok(moved)

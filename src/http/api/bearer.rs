@@ -85,7 +85,7 @@ impl BearerToken {
             )));
         }
         if !circumstances.allowed_scope.contains(scope) {
-            let (error, reason) = not_allowed(unit, client.registration.as_ref(), scope).await?;
+            let (error, reason) = not_allowed(unit, client.registration.as_deref(), scope).await?;
             return Err(about(Rejection::new(error, reason)));
         }
         let user = unit.load::<User>(subject.0).await?;

@@ -1,5 +1,7 @@
 //! Checking an authorization request (RFC 6749 §4.1.1), one rule per function.
 
+use std::sync::Arc;
+
 use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
@@ -20,7 +22,7 @@ const MAX_STATE: usize = 4096;
 /// The client and where its answers go: from here on errors are sent there.
 pub(super) struct Target {
     pub(super) key: ClientKey,
-    pub(super) registration: Registration,
+    pub(super) registration: Arc<Registration>,
     pub(super) back: ReturnAddress,
     /// Whether the request named the redirect URI; then the token request must, too.
     pub(super) redirect_uri_given: bool,
