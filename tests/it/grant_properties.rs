@@ -339,7 +339,9 @@ proptest! {
     #[test]
     fn any_state_survives_its_json(steps in steps()) {
         let mut history = History::begin();
-        steps.iter().for_each(|step| history.step(step));
+        for step in &steps {
+            history.step(step);
+        }
         let text = serde_json::to_string(&history.grant).unwrap();
         let read: Grant = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(read, history.grant);
@@ -370,7 +372,9 @@ fn the_flow_of_a_grant_is_what_issued_it() {
         panic!("{decision:?}")
     };
     assert_eq!(issued.access_expires_at, now + TimeDelta::seconds(60));
-    decision.events.into_iter().for_each(|event| grant.apply(event));
+    for event in decision.events {
+        grant.apply(event);
+    }
     assert_eq!(grant.family.as_ref().unwrap().flow, GrantType::ClientCredentials);
     assert!(matches!(grant.issue(&command).outcome, Err(GrantRefusal::Exists)));
 }

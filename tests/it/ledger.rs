@@ -288,7 +288,7 @@ async fn the_application_can_append_and_nothing_else() {
         let error = app.execute(statement).await.expect_err(statement);
         let code = error
             .as_database_error()
-            .and_then(|error| error.code().map(|code| code.into_owned()));
+            .and_then(|error| error.code().map(std::borrow::Cow::into_owned));
         assert_eq!(code.as_deref(), Some("42501"), "{statement}: {error}");
     }
     // Even the owner is stopped by the triggers, on the parent and on each partition.
