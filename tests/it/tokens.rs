@@ -391,3 +391,36 @@ async fn a_client_may_bring_its_own_id_and_secret() {
             .is_err()
     );
 }
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_counted_and_not_recorded_one_by_one() {
+    let server = TestServer::start_with(|settings| settings.refusals_per_minute = 3).await;
+    let party = Party::on(server, json!({})).await;
+    for _ in 0..8 {
+        let (status, _) = party.refresh("glr_nonsense").await;
+        assert_eq!(status, 400);
+    }
+    let count = |event: &'static str| {
+        let pool = party.server.app.ledger.pool();
+        async move {
+            let query = "SELECT count(*), max((payload->>'count')::bigint) FROM grantlog.ledger_refusal WHERE event_type = $1";
+            sqlx::query_as::<_, (i64, Option<i64>)>(query)
+                .bind(event)
+                .fetch_one(pool)
+                .await
+                .unwrap()
+        }
+    };
+    assert_eq!(count("RequestRefused").await.0, 3);
+    party.server.clock.advance(std::time::Duration::from_secs(61));
+    party
+        .server
+        .app
+        .ledger
+        .record_suppressed(&TestServer::context())
+        .await;
+    assert_eq!(count("RefusalsSuppressed").await, (1, Some(5)));
+    // The window is over: the next one is recorded again.
+    party.refresh("glr_nonsense").await;
+    assert_eq!(count("RequestRefused").await.0, 4);
+}
