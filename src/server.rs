@@ -35,7 +35,7 @@ const MAX_STREAMS: u32 = 200;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// An address cannot be listened at.
-    #[error("{address} cannot be listened at: {source}")]
+    #[error("{address} cannot be listened at")]
     Listen {
         /// Which address.
         address: SocketAddr,

@@ -22,7 +22,7 @@ use crate::ids::ClientKey;
 use crate::ledger::{Ledger, LedgerOptions, Priority, reading_pool};
 
 /// The callers that the design's baseline was measured with.
-const CALLERS: usize = 32;
+pub(super) const CALLERS: usize = 32;
 const METADATA: &str = r#"{"actor":"client:00000000-0000-4000-8000-000000000000","endpoint":"/oauth/token","request_id":"00000000-0000-4000-8000-000000000000"}"#;
 
 pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -56,7 +56,7 @@ pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-async fn open(database: &Database) -> Result<Ledger> {
+pub(super) async fn open(database: &Database) -> Result<Ledger> {
     let options = LedgerOptions {
         database: database.app.parse()?,
         max_connections: 8,
@@ -181,7 +181,7 @@ fn framework(pool: PgPool) -> EsFramework {
     CqrsFramework::new(store, Vec::new(), NoServices)
 }
 
-async fn group_commit(ledger: &Ledger, slice: Duration) -> Result<f64> {
+pub(super) async fn group_commit(ledger: &Ledger, slice: Duration) -> Result<f64> {
     let ledger = ledger.clone();
     rate(slice, move |_, done, until| {
         let ledger = ledger.clone();

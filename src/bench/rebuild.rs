@@ -1,10 +1,14 @@
 //! Rebuilding every projection.
 
-use anyhow::Result;
-use sqlx::postgres::PgConnectOptions;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Bench, Line, Report};
-use crate::projection::bench::rebuild_benchmark;
+use anyhow::Result;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection};
+
+use super::{Bench, Line, Report, append};
+use crate::projection::bench::{fill, rebuild_benchmark};
+use crate::projection::{NAMES, rebuild};
 
 #[expect(clippy::print_stdout, reason = "a report is for standard output")]
 pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -26,5 +30,50 @@ pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
         cpu_per_thousand: None,
         cpu_ratio: None,
     });
+    beside_appends(bench, report).await
+}
+
+/// Appends as fast as they come, alone and during a rebuild of the same ledger.
+async fn beside_appends(bench: &Bench, report: &mut Report) -> Result<()> {
+    let database = bench.database("bench_rebuild").await?;
+    let mut owner = PgConnection::connect(&database.owner).await?;
+    fill(&mut owner, bench.arguments.events).await?;
+    owner.close().await?;
+    let ledger = append::open(&database).await?;
+    let alone = append::group_commit(&ledger, bench.slice() * 2).await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(4)
+        .connect(&database.app)
+        .await?;
+    let vault = ledger.vault().clone();
+    let done = AtomicBool::new(false);
+    let rebuilding = async {
+        let rebuilt = rebuild(&pool, &vault, &NAMES, &|_| {}).await;
+        done.store(true, Ordering::Relaxed);
+        rebuilt
+    };
+    let appending = async {
+        let (mut rates, mut slices) = (0.0, 0.0);
+        while !done.load(Ordering::Relaxed) {
+            rates += append::group_commit(&ledger, bench.slice() / 2).await?;
+            slices += 1.0;
+        }
+        anyhow::Ok(rates / f64::max(slices, 1.0))
+    };
+    let (rebuilt, during) = tokio::join!(rebuilding, appending);
+    rebuilt?;
+    let during = during?;
+    let line = |name: &str, per_second: f64, ratio: Option<f64>| Line {
+        name: name.to_owned(),
+        connections: append::CALLERS,
+        per_second,
+        against: ratio.map(|_| "alone".to_owned()),
+        ratio,
+        cpu_per_thousand: None,
+        cpu_ratio: None,
+    };
+    report.add(line("appends alone", alone, None));
+    report.add(line("appends during a rebuild", during, Some(during / alone)));
+    ledger.close().await;
     Ok(())
 }

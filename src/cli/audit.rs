@@ -107,6 +107,13 @@ async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyho
         metadata.endpoint,
         metadata.request_id,
     );
+    // What a person looks for first: why something was refused or revoked, in the payload's own words.
+    let payload: Value = serde_json::from_str(&event.payload)?;
+    for member in ["error", "reason"] {
+        if let Some(word) = payload.get(member).and_then(Value::as_str) {
+            text = format!("{text}  {member}={}", output::visible(word));
+        }
+    }
     if let Some(note) = &metadata.note {
         text = format!("{text}  \"{}\"", output::visible(note));
     }

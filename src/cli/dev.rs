@@ -47,6 +47,7 @@ struct Running {
 pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow::Result<()> {
     let files = DevFiles::new(connection.data_dir());
     files.prepare()?;
+    let _alone = files.lock()?;
     files.ensure_master_key()?;
     let mut stop = server::stop_signal()?;
     let mut postgres = None;

@@ -77,6 +77,19 @@ impl DevFiles {
     }
 
     /// Makes the directory, and gives up the `dev.json` of an earlier run: whoever waits for it waits for this one.
+    /// Held for as long as `grantlog dev` runs: a second one would take the first one's files away.
+    pub(super) fn lock(&self) -> anyhow::Result<fs::File> {
+        let path = self.dir.join("dev.lock");
+        let file = fs::File::create(&path).with_context(|| format!("{}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(fs::TryLockError::WouldBlock) => {
+                anyhow::bail!("another `grantlog dev` runs in {}", self.dir.display())
+            }
+            Err(fs::TryLockError::Error(error)) => Err(error.into()),
+        }
+    }
+
     pub(super) fn prepare(&self) -> anyhow::Result<()> {
         fs::create_dir_all(&self.dir).with_context(|| format!("{} cannot be made", self.dir.display()))?;
         self.withdraw(None)

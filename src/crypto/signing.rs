@@ -129,6 +129,16 @@ pub struct SigningKeys {
     verified: Arc<Cache<Digest, Arc<AccessClaims>>>,
 }
 
+/// A token of this issuer.
+#[derive(Clone, Debug)]
+pub struct VerifiedToken {
+    /// What it says.
+    pub claims: Arc<AccessClaims>,
+    /// Which key signed it. Whether that key is still published is compared with the ledger, like all else that
+    /// an answer rests on.
+    pub key: KeyId,
+}
+
 /// How many verified tokens are remembered.
 const REMEMBERED_TOKENS: usize = 5_000;
 
@@ -202,7 +212,7 @@ impl SigningKeys {
         &self,
         token: &str,
         issuer: &str,
-    ) -> Result<Result<AccessClaims, TokenRefusal>, LedgerError> {
+    ) -> Result<Result<VerifiedToken, TokenRefusal>, LedgerError> {
         let Ok(header) = jsonwebtoken::decode_header(token) else {
             return Ok(Err(TokenRefusal::Invalid));
         };
@@ -236,7 +246,7 @@ impl SigningKeys {
         if claims.exp <= self.clock.now().timestamp() {
             return Ok(Err(TokenRefusal::Expired));
         }
-        Ok(Ok((*claims).clone()))
+        Ok(Ok(VerifiedToken { claims, key: key.id }))
     }
 
     fn set(&self) -> Arc<KeySet> {

@@ -211,13 +211,14 @@ impl ClientMetadata {
             .unwrap_or(if self.is_public() { 0 } else { 10 })
     }
 
-    /// The registered redirect URI that `requested` is, if any.
+    /// The registered redirect URI that `requested` is, if any: exactly, or, for a native application, on another
+    /// port of a loopback address (RFC 8252 §7.3). A confidential client is not one.
     #[must_use]
     pub fn registered_redirect_uri(&self, requested: &str) -> Option<&str> {
         self.redirect_uris
             .iter()
             .map(String::as_str)
-            .find(|uri| redirect_uri::matches(uri, requested))
+            .find(|uri| *uri == requested || (self.is_public() && redirect_uri::matches(uri, requested)))
     }
 }
 

@@ -29,7 +29,7 @@ pub enum RedirectUriRefusal {
 pub fn check(uri: &str) -> Result<(), RedirectUriRefusal> {
     if uri.len() > 2000
         || !uri.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
-        || uri.contains(['\\', '"', '<', '>'])
+        || uri.contains(['\\', '"', '<', '>', '*'])
     {
         return Err(RedirectUriRefusal::Malformed);
     }
@@ -96,7 +96,10 @@ fn without_loopback_port(uri: &str) -> Option<(&str, &str)> {
         Some(rest) => {
             let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
             let (port, rest) = rest.split_at(end);
-            port.parse::<u16>().ok()?;
+            // As a browser would spell it: no zero, no leading zeros.
+            port.parse::<std::num::NonZeroU16>()
+                .ok()
+                .filter(|number| number.to_string() == port)?;
             rest
         }
     };
@@ -118,6 +121,10 @@ mod tests {
             ("http://127.0.0.1/cb", "http://127.0.0.1.evil.example/cb"),
             ("http://127.0.0.1/cb", "http://127.0.0.1:80@evil.example/cb"),
             ("http://127.0.0.1/cb", "http://127.0.0.1:99999/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:0/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:08481/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:+80/cb"),
+            ("http://127.0.0.1/cb", "http://127.0.0.1:/cb"),
             ("http://127.0.0.1/cb", "http://127.0.0.1/cb?x"),
             ("http://127.0.0.1/cb", "https://127.0.0.1/cb"),
             ("https://127.0.0.1/cb", "https://127.0.0.1:2/cb"),

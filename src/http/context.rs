@@ -1,12 +1,13 @@
 //! Who sent a request, and its id.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 use crate::ids::RequestId;
@@ -14,6 +15,9 @@ use crate::ledger::{Actor, Context};
 
 /// The header by which a caller can quote its request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// How long a request may take, its body and its answer. Longer than the appender tries.
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// The most bytes of a user agent that are kept.
 const MAX_AGENT: usize = 256;
@@ -61,7 +65,9 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
         trace: trace(request.headers()),
     };
     request.extensions_mut().insert(origin);
-    let mut response = next.run(request).await;
+    // Also of its body: whoever sends that a byte at a time must not hold a connection, or a shutdown, for ever.
+    let answered = tokio::time::timeout(TIME_LIMIT, next.run(request)).await;
+    let mut response = answered.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response());
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

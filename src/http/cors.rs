@@ -1,8 +1,8 @@
 //! Cross-origin requests (Fetch standard, "CORS protocol"): pages of registered origins may call what browser
 //! applications call. Never with cookies: credentials are not allowed for any origin.
 //!
-//! A preflight says nothing of the client, so an origin is let where any active client registers it; what a
-//! request may do is decided by its credentials, as ever.
+//! A preflight says nothing of the client, so an origin is let where any active client registers it. The answer
+//! to a client that was authenticated may be read by pages of that client's own origins only.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use crate::clock::{Clock, Timestamp};
+use crate::domain::client::Registration;
 use crate::ledger::{LANE, Ledger};
 
 /// How long what was read of the clients' origins is used.
@@ -49,6 +50,17 @@ fn audience(path: &str) -> Audience {
     }
 }
 
+/// Set on an answer whose client is known: only pages of that client's own origins may read it.
+#[derive(Clone)]
+pub struct OriginsOf(pub Arc<Registration>);
+
+impl OriginsOf {
+    fn has(&self, origin: &HeaderValue) -> bool {
+        let mut allowed = self.0.metadata.allowed_origins.iter();
+        allowed.any(|one| one.as_bytes() == origin.as_bytes())
+    }
+}
+
 /// The middleware.
 pub async fn cross_origin(State(origins): State<Origins>, request: Request, next: Next) -> Response {
     let audience = audience(request.uri().path());
@@ -67,6 +79,8 @@ pub async fn cross_origin(State(origins): State<Origins>, request: Request, next
     } else {
         next.run(request).await
     };
+    let of_client = response.extensions().get::<OriginsOf>();
+    let allowed = allowed.filter(|origin| of_client.is_none_or(|client| client.has(origin)));
     let headers = response.headers_mut();
     if let Audience::Registered(methods) = audience {
         headers.append(header::VARY, HeaderValue::from_static("Origin"));

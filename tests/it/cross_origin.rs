@@ -112,3 +112,27 @@ async fn a_suspended_clients_origin_is_forgotten_within_seconds() {
     server.clock.advance(std::time::Duration::from_secs(11));
     assert!(registered().await);
 }
+
+#[tokio::test]
+async fn a_page_may_not_read_the_tokens_of_a_client_that_did_not_register_it() {
+    let (server, _) = server().await;
+    for (origins, expected) in [(json!([]), None), (json!([REGISTERED]), Some(REGISTERED))] {
+        let client = server
+            .client(json!({
+                "client_name": "Machine", "grant_types": ["client_credentials"],
+                "scope": "server-operations", "allowed_origins": origins,
+            }))
+            .await;
+        let response = reqwest::Client::new()
+            .post(server.url("/oauth/token"))
+            .header(header::ORIGIN, REGISTERED)
+            .basic_auth(client.client_id, client.client_secret)
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body("grant_type=client_credentials&scope=server-operations")
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(allowed(&response), expected);
+    }
+}

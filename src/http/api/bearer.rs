@@ -5,8 +5,7 @@ use axum::http::{HeaderMap, header};
 use super::super::error::{ApiError, Rejection};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
-use crate::crypto::jwt::AccessClaims;
-use crate::crypto::signing::TokenRefusal;
+use crate::crypto::signing::{TokenRefusal, VerifiedToken};
 use crate::domain::client::Registration;
 use crate::domain::grant::Grant;
 use crate::domain::scope::Scope;
@@ -18,7 +17,7 @@ use crate::ledger::UnitOfWork;
 
 /// A token whose form, signature, time and audience are good.
 pub struct BearerToken {
-    claims: AccessClaims,
+    token: VerifiedToken,
     presented: Presented,
 }
 
@@ -34,19 +33,20 @@ impl BearerToken {
             _ => return Err(Rejection::new(ApiError::Unauthenticated, "no_bearer_token")),
         };
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
-        let claims = match app.keys.verify(token, &app.settings.issuer).await? {
-            Ok(claims) => claims,
+        let token = match app.keys.verify(token, &app.settings.issuer).await? {
+            Ok(token) => token,
             Err(TokenRefusal::Expired) => {
                 return Err(Rejection::new(ApiError::TokenExpired, "token_expired"));
             }
             Err(TokenRefusal::Invalid) => return Err(invalid("not_our_token")),
         };
         // RFC 9068 §4: this resource server's own audience is the issuer.
-        if !claims.aud.contains(&app.settings.issuer) {
+        if !token.claims.aud.contains(&app.settings.issuer) {
             return Err(invalid("other_audience"));
         }
         let key = app.ledger.vault().master().address_key();
-        let presented = credential::parse(Kind::TokenId, key, &claims.jti).ok_or(invalid("no_address"))?;
+        let presented =
+            credential::parse(Kind::TokenId, key, &token.claims.jti).ok_or(invalid("no_address"))?;
         let at = app.ledger.clock().now();
         app.limits.check_request(presented.digest, at).map_err(|wait| {
             Rejection::new(
@@ -54,7 +54,7 @@ impl BearerToken {
                 "rate_limit_exceeded",
             )
         })?;
-        Ok(Self { claims, presented })
+        Ok(Self { token, presented })
     }
 
     /// The account that the token stands for, where the token is active and has `scope` at this moment.
@@ -63,6 +63,9 @@ impl BearerToken {
         unit: &mut UnitOfWork<'_>,
         scope: &'static str,
     ) -> Result<(SubjectId, Account), Rejection<ApiError>> {
+        if !standing::is_published(unit, self.token.key).await? {
+            return Err(Rejection::new(ApiError::TokenInvalid, "key_retired"));
+        }
         let address = self.presented.address;
         let grant = unit.load::<Grant>(address.grant.0).await?;
         let revoked = || Rejection::new(ApiError::TokenInvalid, "token_revoked");
@@ -77,7 +80,7 @@ impl BearerToken {
         let Some(subject) = family.subject else {
             return Err(about(Rejection::new(ApiError::PermissionDenied, "no_user")));
         };
-        let granted = ScopeSet::parse(&self.claims.scope).unwrap_or_default();
+        let granted = ScopeSet::parse(&self.token.claims.scope).unwrap_or_default();
         if !granted.contains(scope) {
             return Err(about(Rejection::new(
                 ApiError::InsufficientScope(scope),

@@ -14,7 +14,8 @@ use super::super::error::{Rejection, TokenError, no_store};
 use super::{ClientRequest, answer, rounds, standing};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
-use crate::crypto::jwt::{AccessClaims, Audience};
+use crate::crypto::jwt::Audience;
+use crate::crypto::signing::VerifiedToken;
 use crate::domain::grant::Grant;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
@@ -62,7 +63,7 @@ pub async fn introspect(
 /// A token as it was presented, its form checked.
 enum Token {
     Refresh(Presented),
-    Access(Box<AccessClaims>, Presented),
+    Access(VerifiedToken, Presented),
     Other,
 }
 
@@ -91,13 +92,11 @@ async fn read(app: &App, text: &str) -> Result<Token, Rejection<TokenError>> {
     if text.starts_with(Kind::Refresh.prefix()) {
         return Ok(credential::parse(Kind::Refresh, key, text).map_or(Token::Other, Token::Refresh));
     }
-    let Ok(claims) = app.keys.verify(text, &app.settings.issuer).await? else {
+    let Ok(token) = app.keys.verify(text, &app.settings.issuer).await? else {
         return Ok(Token::Other);
     };
-    let presented = credential::parse(Kind::TokenId, key, &claims.jti);
-    Ok(presented.map_or(Token::Other, |presented| {
-        Token::Access(Box::new(claims), presented)
-    }))
+    let presented = credential::parse(Kind::TokenId, key, &token.claims.jti);
+    Ok(presented.map_or(Token::Other, |presented| Token::Access(token, presented)))
 }
 
 async fn round(
@@ -114,7 +113,7 @@ async fn round(
     }
     let introspection = match token {
         Token::Other => INACTIVE,
-        Token::Access(claims, presented) => access(unit, &caller, claims, presented).await?,
+        Token::Access(token, presented) => access(unit, &caller, token, presented).await?,
         Token::Refresh(presented) => refresh(app, unit, &caller, presented).await?,
     };
     Ok(unit.confirm().await?.then_some(introspection))
@@ -123,9 +122,13 @@ async fn round(
 async fn access(
     unit: &mut UnitOfWork<'_>,
     caller: &AuthenticatedClient,
-    claims: &AccessClaims,
+    token: &VerifiedToken,
     presented: &Presented,
 ) -> Result<Introspection, Rejection<TokenError>> {
+    let claims = &token.claims;
+    if !standing::is_published(unit, token.key).await? {
+        return Ok(INACTIVE);
+    }
     let own = caller.registration.client_id == claims.client_id;
     let of_its_audience = caller
         .registration

@@ -8,6 +8,8 @@ pub mod revoke;
 pub mod standing;
 pub mod token;
 
+use std::sync::{Arc, OnceLock};
+
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
@@ -17,10 +19,12 @@ use axum::routing::{get, post};
 
 use super::client_auth::{self, AuthenticatedClient, Credentials};
 use super::context::Origin;
+use super::cors::OriginsOf;
 use super::error::{Rejection, TokenError, WireError};
 use super::form::Form;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::domain::client::Registration;
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context, UnitOfWork};
 
@@ -44,6 +48,8 @@ pub struct ClientRequest {
     pub key: Option<ClientKey>,
     /// For the events that it causes.
     pub context: Context,
+    /// The client, once it was authenticated.
+    authenticated: OnceLock<Arc<Registration>>,
 }
 
 impl ClientRequest {
@@ -68,6 +74,7 @@ impl ClientRequest {
             credentials,
             key,
             context,
+            authenticated: OnceLock::new(),
         })
     }
 
@@ -84,7 +91,19 @@ impl ClientRequest {
         app: &App,
         unit: &mut UnitOfWork<'_>,
     ) -> Result<AuthenticatedClient, Rejection<TokenError>> {
-        client_auth::authenticate(app, unit, &self.credentials, self.key).await
+        let client = client_auth::authenticate(app, unit, &self.credentials, self.key).await?;
+        // A later round may have read the client anew; the first will do for what follows.
+        let _ = self.authenticated.set(Arc::clone(&client.registration));
+        Ok(client)
+    }
+
+    /// Lets no page read the answer but those of the client's own origins.
+    fn for_its_origins(&self, response: &mut Response) {
+        if let Some(registration) = self.authenticated.get() {
+            response
+                .extensions_mut()
+                .insert(OriginsOf(Arc::clone(registration)));
+        }
     }
 
     /// Counts a failed authentication, once its refusal stands.

@@ -54,6 +54,7 @@ async fn end(
     result?;
     let mut response = StatusCode::OK.into_response();
     no_store(&mut response);
+    request.for_its_origins(&mut response);
     Ok(response)
 }
 
@@ -66,13 +67,13 @@ async fn read(app: &App, text: &str) -> Result<Option<Ends>, Rejection<TokenErro
             access_expires_at: None,
         }));
     }
-    let Ok(claims) = app.keys.verify(text, &app.settings.issuer).await? else {
+    let Ok(token) = app.keys.verify(text, &app.settings.issuer).await? else {
         return Ok(None);
     };
-    let presented = credential::parse(Kind::TokenId, key, &claims.jti);
+    let presented = credential::parse(Kind::TokenId, key, &token.claims.jti);
     Ok(presented.map(|presented| Ends {
         presented,
-        access_expires_at: Some(claims.exp),
+        access_expires_at: Some(token.claims.exp),
     }))
 }
 

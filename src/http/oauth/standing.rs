@@ -4,9 +4,10 @@ use crate::domain::client::{Client, Registration};
 use crate::domain::consent::Consent;
 use crate::domain::grant::{Circumstances, Family};
 use crate::domain::scope::Scope;
+use crate::domain::signing_key::SigningKey;
 use crate::domain::user::User;
 use crate::domain::value::ScopeSet;
-use crate::ids::{ClientKey, SubjectId};
+use crate::ids::{ClientKey, KeyId, SubjectId};
 use crate::ledger::{LedgerError, Loaded, UnitOfWork};
 
 /// Which of `asked` the client may have now: registered for it, defined, not retired, and approved where it is
@@ -51,6 +52,12 @@ pub async fn circumstances(
         consent_withdrawals: consent.map_or(0, |consent| consent.withdrawals),
         allowed_scope: allowed_scope(unit, registration, scope).await?,
     })
+}
+
+/// Whether a signing key is published now: a token of a retired one is worth nothing, on any node.
+pub async fn is_published(unit: &mut UnitOfWork<'_>, key: KeyId) -> Result<bool, LedgerError> {
+    let key = unit.load::<SigningKey>(key.0).await?;
+    Ok(matches!(*key.state, SigningKey::Published { .. }))
 }
 
 /// The client of a grant and what holds of it, where a token of that grant is active as far as they go; none

@@ -297,3 +297,20 @@ async fn a_suspended_client_is_told_and_a_revoked_one_is_sent_nothing() {
     let reasons: Vec<&str> = recorded.iter().map(|(_, reason)| reason.as_str()).collect();
     assert_eq!(reasons, ["client_suspended", "client_revoked"]);
 }
+
+#[tokio::test]
+async fn a_confidential_client_has_no_free_port() {
+    let server = TestServer::start().await;
+    let mut metadata = flow::confidential();
+    metadata["redirect_uris"] = serde_json::json!(["http://127.0.0.1:8481/callback"]);
+    let client = server.client(metadata).await;
+    let exact = with(
+        &flow::query(&client),
+        &[("redirect_uri", "http://127.0.0.1:8481/callback")],
+    );
+    let page = flow::request(&server, &browser(), &exact).await;
+    assert!(page.is_login_page(), "{}", page.body);
+    let other = with(&exact, &[("redirect_uri", "http://127.0.0.1:9999/callback")]);
+    let answer = flow::request(&server, &browser(), &other).await;
+    assert_eq!((answer.status.as_u16(), answer.location()), (400, None));
+}

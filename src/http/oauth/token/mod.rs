@@ -61,7 +61,9 @@ async fn exchange(
     if let Err(rejection) = &result {
         request.count_failure(app, rejection.error, app.ledger.clock().now());
     }
-    result.map(TokenResponse::into_response)
+    let mut response = result?.into_response();
+    request.for_its_origins(&mut response);
+    Ok(response)
 }
 
 /// The random parts of the tokens about to be issued. They may serve several rounds: what is not appended is
