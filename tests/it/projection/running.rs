@@ -60,8 +60,8 @@ async fn positions_do_not_skip_when_a_runner_dies_mid_batch() {
     database.drop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rebuild_goes_on_while_events_are_appended() {
+/// Rebuilds over and over while events are appended and, perhaps, somebody reads.
+async fn rebuild_under_appends(somebody_reads: bool) {
     let database = database().await;
     let ledger = database.ledger().await;
     let runner = ProjectionRunner::start(&ledger);
@@ -74,6 +74,7 @@ async fn a_rebuild_goes_on_while_events_are_appended() {
             world.step().await;
         }
     });
+    let reading = somebody_reads.then(|| tokio::spawn(count_again_and_again(database.owner.clone())));
     let mut rebuilds = 0;
     while !writing.is_finished() {
         rebuilt(&ledger, &NAMES).await;
@@ -81,6 +82,9 @@ async fn a_rebuild_goes_on_while_events_are_appended() {
         rebuilds += 1;
     }
     writing.await.unwrap();
+    if let Some(reading) = reading {
+        reading.await.unwrap();
+    }
     assert!(rebuilds > 0);
     caught_up(&runner, &database).await;
     assert_eq!(verified(&ledger).await.differences, []);
@@ -92,55 +96,31 @@ async fn a_rebuild_goes_on_while_events_are_appended() {
     database.drop().await;
 }
 
+/// Counts a table through its public view again and again: it only ever grows.
+async fn count_again_and_again(pool: sqlx::PgPool) {
+    let mut least = 0;
+    for _ in 0..200 {
+        let count: i64 = sqlx::query_scalar("SELECT count(*) FROM client_access_tokens")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+        assert!(count >= least, "a swap took rows away");
+        least = count;
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rebuild_goes_on_while_events_are_appended() {
+    rebuild_under_appends(false).await;
+}
+
 /// Open: seen to fail once in six runs of the whole suite, and then only for a moment; the tables themselves
 /// always verified. Run it with `--ignored`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "open: a reader saw fewer rows once, right after a swap"]
 async fn a_reader_sees_no_fewer_rows_after_a_swap() {
-    let database = database().await;
-    let ledger = database.ledger().await;
-    let runner = ProjectionRunner::start(&ledger);
-    let mut world = World::new(ledger.clone(), 21);
-    for _ in 0..100 {
-        world.step().await;
-    }
-    let writing = tokio::spawn(async move {
-        for _ in 0..600 {
-            world.step().await;
-        }
-    });
-    let reading = tokio::spawn({
-        let pool = database.owner.clone();
-        async move {
-            let mut least = 0;
-            for _ in 0..200 {
-                let count: i64 = sqlx::query_scalar("SELECT count(*) FROM client_access_tokens")
-                    .fetch_one(&pool)
-                    .await
-                    .unwrap();
-                assert!(count >= least, "a swap took rows away");
-                least = count;
-                tokio::time::sleep(Duration::from_millis(3)).await;
-            }
-        }
-    });
-    let mut rebuilds = 0;
-    while !writing.is_finished() {
-        rebuilt(&ledger, &NAMES).await;
-        assert_eq!(verified(&ledger).await.differences, []);
-        rebuilds += 1;
-    }
-    writing.await.unwrap();
-    reading.await.unwrap();
-    assert!(rebuilds > 0);
-    caught_up(&runner, &database).await;
-    assert_eq!(verified(&ledger).await.differences, []);
-    let tables = database
-        .text("SELECT count(*)::text FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND relname ~ '_[0-9]+$'")
-        .await;
-    assert_eq!(tables.as_deref(), Some("5"), "replaced tables are dropped");
-    runner.stop().await;
-    database.drop().await;
+    rebuild_under_appends(true).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
