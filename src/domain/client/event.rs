@@ -1,0 +1,89 @@
+//! The client's events, and what they say of its secrets.
+
+use serde::{Deserialize, Serialize};
+
+use super::metadata::ClientMetadata;
+use crate::clock::Timestamp;
+use crate::domain::value::Digest;
+
+events! {
+    /// Events of one client.
+    pub enum ClientEvent of "client" {
+        /// A client was registered.
+        ClientRegistered 1 {
+            /// Its name on the wire.
+            client_id: String,
+            /// What it is and may do.
+            metadata: ClientMetadata,
+        },
+        /// Its metadata was replaced.
+        ClientUpdated 1 {
+            /// What it is and may do from now on.
+            metadata: ClientMetadata,
+        },
+        /// It can authenticate with another secret.
+        ClientSecretAdded 1 {
+            /// The secret's number, from 1.
+            number: u32,
+            /// What checks a presented secret.
+            verifier: SecretVerifier,
+        },
+        /// A secret ends.
+        ClientSecretRetired 1 {
+            /// The secret's number.
+            number: u32,
+            /// From when on it is refused.
+            at: Timestamp,
+        },
+        /// It is blocked: nothing is issued to it, its tokens are not active, until it is reinstated.
+        ClientSuspended 1 {
+            /// Why, in the administrator's words.
+            reason: String,
+        },
+        /// It is no longer blocked.
+        ClientReinstated 1 {},
+        /// It is blocked for good.
+        ClientRevoked 1 {
+            /// Why, in the administrator's words.
+            reason: String,
+        },
+        /// Somebody asked that it may use a restricted scope.
+        ScopeApprovalRequested 1 {
+            /// The scope.
+            scope: String,
+            /// What it is needed for.
+            reason: String,
+        },
+        /// It may use a restricted scope.
+        ScopeApproved 1 {
+            /// The scope.
+            scope: String,
+            /// Why.
+            reason: String,
+        },
+        /// It may not use a restricted scope.
+        ScopeRejected 1 {
+            /// The scope.
+            scope: String,
+            /// Why.
+            reason: String,
+        },
+        /// It may no longer use a restricted scope.
+        ScopeApprovalWithdrawn 1 {
+            /// The scope.
+            scope: String,
+            /// Why.
+            reason: String,
+        },
+    }
+}
+
+/// What checks a presented secret.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretVerifier {
+    /// SHA-256 of a secret of full entropy that was generated here.
+    Sha256(Digest),
+    /// The PHC string of a secret that somebody chose.
+    Argon2id(String),
+}

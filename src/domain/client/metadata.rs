@@ -1,0 +1,147 @@
+//! What a client is and may do (RFC 7591 §2, and what Grantlog adds).
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::redirect_uri;
+use crate::domain::value::ScopeSet;
+use crate::ids::SubjectId;
+
+/// A grant type that a client may use (RFC 7591 §2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantType {
+    /// RFC 6749 §4.1.
+    AuthorizationCode,
+    /// RFC 6749 §6.
+    RefreshToken,
+    /// RFC 6749 §4.4.
+    ClientCredentials,
+    /// RFC 6749 §4.3; discouraged by RFC 9700 §2.4, off unless the server allows it too.
+    Password,
+}
+
+impl GrantType {
+    /// The wire name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AuthorizationCode => "authorization_code",
+            Self::RefreshToken => "refresh_token",
+            Self::ClientCredentials => "client_credentials",
+            Self::Password => "password",
+        }
+    }
+}
+
+/// How a client authenticates (RFC 7591 §2, `token_endpoint_auth_method`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthMethod {
+    /// HTTP Basic (RFC 6749 §2.3.1).
+    ClientSecretBasic,
+    /// `client_id` and `client_secret` in the body.
+    ClientSecretPost,
+    /// Either of the two; for clients that move here.
+    Any,
+    /// A public client.
+    None,
+}
+
+/// The algorithm of a client's access tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TokenAlgorithm {
+    /// ECDSA on P-256.
+    #[default]
+    ES256,
+    /// RSASSA-PKCS1-v1_5, for relying parties that know nothing else.
+    RS256,
+}
+
+impl TokenAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::ES256, Self::RS256];
+
+    /// The JWS name (RFC 7518 §3.1).
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ES256 => "ES256",
+            Self::RS256 => "RS256",
+        }
+    }
+}
+
+/// What a client is and may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientMetadata {
+    /// The name that users are shown.
+    pub client_name: String,
+    /// Where codes may be sent.
+    pub redirect_uris: Vec<String>,
+    /// The grant types it may use.
+    pub grant_types: Vec<GrantType>,
+    /// How it authenticates.
+    pub token_endpoint_auth_method: AuthMethod,
+    /// The scopes that it may ask for.
+    pub scope: ScopeSet,
+    /// What a request without a scope asks for.
+    pub default_scopes: ScopeSet,
+    /// The audience of its access tokens; empty means the issuer.
+    pub audience: Vec<String>,
+    /// As a resource server: the audiences whose tokens it may introspect.
+    pub introspects: Vec<String>,
+    /// Marked legacy: PKCE may be left out or be `plain`.
+    pub legacy: bool,
+    /// The algorithm of its access tokens.
+    pub access_token_algorithm: TokenAlgorithm,
+    /// Seconds that an access token lives.
+    pub access_token_lifetime: u32,
+    /// Seconds that an unused refresh token lives.
+    pub refresh_token_lifetime: u32,
+    /// Seconds in which a refresh token may be presented once more (the grace rule); none means 10 for a
+    /// confidential client and 0 for a public one.
+    pub refresh_grace: Option<u32>,
+    /// The browser origins that may call the endpoints (CORS).
+    pub allowed_origins: Vec<String>,
+    /// Its home page.
+    pub home_page_url: Option<String>,
+    /// Its logo.
+    pub logo_url: Option<String>,
+    /// Its privacy policy.
+    pub privacy_policy_url: Option<String>,
+    /// Whether it is out of development.
+    pub is_live: bool,
+    /// The user that registered it.
+    pub owner: Option<SubjectId>,
+}
+
+impl ClientMetadata {
+    /// Whether it keeps no secret (RFC 6749 §2.1).
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// Whether it may use a grant type.
+    #[must_use]
+    pub fn allows(&self, grant_type: GrantType) -> bool {
+        self.grant_types.contains(&grant_type)
+    }
+
+    /// The grace period of its refresh tokens, in seconds.
+    #[must_use]
+    pub fn grace(&self) -> u32 {
+        self.refresh_grace
+            .unwrap_or(if self.is_public() { 0 } else { 10 })
+    }
+
+    /// The registered redirect URI that `requested` is, if any: exactly, or, for a native application, on another
+    /// port of a loopback address (RFC 8252 §7.3). A confidential client is not one.
+    #[must_use]
+    pub fn registered_redirect_uri(&self, requested: &str) -> Option<&str> {
+        self.redirect_uris
+            .iter()
+            .map(String::as_str)
+            .find(|uri| *uri == requested || (self.is_public() && redirect_uri::matches(uri, requested)))
+    }
+}
