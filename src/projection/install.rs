@@ -159,12 +159,18 @@ pub(super) async fn drop_leftovers(
     Ok(())
 }
 
-/// One rebuild or verification at a time in a database; it ends with the connection.
+/// One rebuild or verification at a time in a database; it ends with [`unlock_session`], or with the connection.
 pub(super) async fn lock_session(connection: &mut PgConnection) -> Result<(), ProjectionError> {
     let free: bool = sqlx::query_scalar(&format!("SELECT pg_try_advisory_lock({LOCK}, 1)"))
         .fetch_one(connection)
         .await?;
     if free { Ok(()) } else { Err(ProjectionError::Busy) }
+}
+
+/// Lets the next rebuild or verification in. A connection that is only closed holds its locks until the server
+/// has noticed.
+pub(super) async fn unlock_session(connection: &mut PgConnection) -> Result<(), ProjectionError> {
+    Ok(execute(connection, &format!("SELECT pg_advisory_unlock({LOCK}, 1)")).await?)
 }
 
 /// Runs a statement that takes nothing and gives nothing.

@@ -371,3 +371,36 @@ async fn a_tampered_row_is_reported() {
     runner.stop().await;
     database.drop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_is_not_folded_yet_is_no_difference() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 3);
+    let user = world.register_user().await;
+    world.register_user().await;
+    caught_up(&runner, &database).await;
+    runner.stop().await;
+    world.erase(user).await;
+    assert_eq!(verified(&ledger).await.differences, []);
+    database.drop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_vanished_without_an_erasure_is_reported() {
+    let database = database().await;
+    let ledger = database.ledger().await;
+    let runner = ProjectionRunner::start(&ledger);
+    let mut world = World::new(ledger.clone(), 3);
+    let user = world.register_user().await;
+    world.register_user().await;
+    caught_up(&runner, &database).await;
+    ledger.vault().destroy(user).await.unwrap();
+    let found = verified(&ledger).await.differences;
+    let changed = Wrong::Changed(vec!["name".to_owned(), "username".to_owned()]);
+    assert_eq!(found.len(), 1);
+    assert_eq!((found[0].table, &found[0].wrong), ("users", &changed));
+    runner.stop().await;
+    database.drop().await;
+}

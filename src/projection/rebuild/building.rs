@@ -207,6 +207,12 @@ impl Building {
     /// Drops what was built for these projections and is seen by nobody.
     pub(crate) async fn discard(mut self, schemas: &[&'static Schema]) -> Result<(), ProjectionError> {
         install::drop_leftovers(&mut self.connection, schemas).await?;
+        self.end().await
+    }
+
+    /// Lets the next one in.
+    pub(crate) async fn end(mut self) -> Result<(), ProjectionError> {
+        install::unlock_session(&mut self.connection).await?;
         self.connection.close().await?;
         Ok(())
     }

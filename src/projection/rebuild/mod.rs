@@ -98,6 +98,7 @@ pub async fn rebuild(
         took: crate::clock::monotonic().duration_since(started),
     };
     swap::drop_replaced(&mut building).await?;
+    building.end().await?;
     Ok(rebuilt)
 }
 

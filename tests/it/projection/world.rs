@@ -124,11 +124,11 @@ impl World {
     }
 
     pub(crate) async fn erase(&self, user: SubjectId) {
+        self.user(user, UserCommand::Erase).await;
         let state: User = self.state(user.0).await;
-        if state.account.is_some_and(|account| !account.legal_hold) {
+        if state.erased {
             self.ledger.vault().destroy(user).await.unwrap();
         }
-        self.user(user, UserCommand::Erase).await;
     }
 
     pub(crate) async fn register_client(&mut self, method: AuthMethod) -> ClientKey {
