@@ -32,6 +32,5 @@ CREATE UNIQUE INDEX {table}_id     ON public.{table} (id);
 CREATE INDEX        {table}_client ON public.{table} (client_id);
 CREATE INDEX        {table}_user   ON public.{table} (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX        {table}_family ON public.{table} (family, sequence);
-CREATE INDEX        {table}_digest ON public.{table} (access_token);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;

@@ -127,7 +127,7 @@ impl Building {
         Ok(())
     }
 
-    /// Builds the indexes, as many at once as there are processors, then the keys and statistics.
+    /// Builds the indexes, some at once, then the keys.
     async fn index(&mut self) -> Result<(), ProjectionError> {
         let indexes: VecDeque<String> = self.statements(Kind::Index).into();
         let queue = Arc::new(Mutex::new(indexes));
