@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import * as oauth from 'oauth4webapi';
+import { Browser } from './browser.mjs';
 
 const dev = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 const insecure = { [oauth.allowInsecureRequests]: true }; // plain http on loopback
@@ -11,50 +12,6 @@ const server = await oauth.processDiscoveryResponse(
   issuer,
   await oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...insecure }),
 );
-
-// What a browser does: cookies, forms, redirects by hand.
-class Browser {
-  cookies = new Map();
-  async fetch(url, form) {
-    const response = await fetch(url, {
-      method: form ? 'POST' : 'GET',
-      redirect: 'manual',
-      headers: {
-        cookie: [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; '),
-        ...(form && { 'content-type': 'application/x-www-form-urlencoded', origin: dev.issuer }),
-      },
-      body: form && new URLSearchParams(form).toString(),
-    });
-    for (const cookie of response.headers.getSetCookie()) {
-      const [pair] = cookie.split(';');
-      const at = pair.indexOf('=');
-      this.cookies.set(pair.slice(0, at), pair.slice(at + 1));
-    }
-    return response;
-  }
-  async approve(url) {
-    const hidden = (page) =>
-      Object.fromEntries([...page.matchAll(/type="hidden" name="([^"]+)" value="([^"]*)"/g)].map((m) => [m[1], m[2]]));
-    let response = await this.fetch(url);
-    for (let step = 0; step < 6; step++) {
-      if (response.status === 303) {
-        const target = new URL(response.headers.get('location'), url);
-        if (target.origin !== issuer.origin) return target;
-        url = target;
-        response = await this.fetch(url);
-        continue;
-      }
-      assert.equal(response.status, 200, await response.clone().text());
-      const page = await response.text();
-      const [user] = dev.users;
-      const fields = page.includes('name="password"')
-        ? { username: user.username, password: user.password }
-        : { decision: 'approve' };
-      response = await this.fetch(url, { ...hidden(page), ...fields });
-    }
-    throw new Error('too many steps');
-  }
-}
 
 async function codeFlow(registration, authentication) {
   const client = { client_id: registration.client_id };
@@ -71,7 +28,7 @@ async function codeFlow(registration, authentication) {
     code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
     code_challenge_method: 'S256',
   }).toString();
-  const callback = await new Browser().approve(request);
+  const callback = await new Browser(dev).approve(request);
   const parameters = oauth.validateAuthResponse(server, client, callback, state);
   const tokens = await oauth.processAuthorizationCodeResponse(
     server,
