@@ -77,38 +77,73 @@ fn the_fixed_names_are_there() {
     assert!(FIXED.iter().all(|name| names.contains(name)));
 }
 
-#[test]
-fn every_test_that_the_specifications_table_names_exists() {
-    let root = env!("CARGO_MANIFEST_DIR");
-    let table = std::fs::read_to_string(format!("{root}/docs/specs.md")).unwrap();
-    let mut sources = String::new();
-    let mut directories = vec![
-        std::path::PathBuf::from(format!("{root}/tests/it")),
-        format!("{root}/src").into(),
-    ];
+/// The text of every file of these kinds under these directories.
+fn sources(directories: &[&str], extensions: &[&str]) -> String {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut text = String::new();
+    let mut directories: Vec<_> = directories.iter().map(|directory| root.join(directory)).collect();
     while let Some(directory) = directories.pop() {
         for entry in std::fs::read_dir(directory).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            } else if path
+                .extension()
+                .is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted))
+            {
+                text.push_str(&std::fs::read_to_string(path).unwrap());
             }
         }
     }
-    let rows: Vec<_> = table
-        .lines()
-        .filter(|line| line.starts_with("| RFC") || line.starts_with("| OIDC"))
-        .collect();
+    text
+}
+
+/// The cells of the rows of a document's tables, without their headers.
+fn rows(document: &str) -> Vec<Vec<String>> {
+    let text = std::fs::read_to_string(format!("{}/docs/{document}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let is_header = |place: usize| lines.get(place + 1).is_some_and(|next| next.starts_with("|--"));
+    (0..lines.len())
+        .filter(|place| {
+            let line = lines[*place];
+            line.starts_with('|') && !line.starts_with("|--") && !is_header(*place)
+        })
+        .map(|place| {
+            let cells = lines[place].trim_matches('|').split(" | ");
+            cells.map(|cell| cell.trim().to_owned()).collect()
+        })
+        .collect()
+}
+
+#[test]
+fn every_test_that_the_specifications_table_names_exists() {
+    let sources = sources(&["src", "tests/it"], &["rs"]);
+    let rows = rows("specs.md");
     assert!(rows.len() > 40, "{} rows", rows.len());
     for row in rows {
-        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [_, _, file, test] = cells[..] else {
-            panic!("four cells: {row}")
+        let [_, _, file, test] = &row[..] else {
+            panic!("four cells: {row:?}")
         };
         let file = file.trim_matches('`');
-        assert!(std::path::Path::new(root).join(file).exists(), "no file {file}");
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+        assert!(path.exists(), "no file {file}");
         let test = test.trim_matches('`');
         assert!(sources.contains(&format!("fn {test}(")), "no test {test}");
+    }
+}
+
+#[test]
+fn every_statement_of_the_seed_documents_has_a_test() {
+    let tests = sources(&["src", "tests/it"], &["rs"]);
+    let samples = sources(&["tests/samples"], &["mjs"]);
+    let rows = rows("seeds.md");
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    for row in rows {
+        let test = row.last().unwrap().trim_matches('`');
+        let exists = match test.strip_prefix("sample: ") {
+            Some(name) => samples.contains(&format!("sample('{name}',")),
+            None => tests.contains(&format!("fn {test}(")),
+        };
+        assert!(exists, "no test {test} for: {row:?}");
     }
 }
