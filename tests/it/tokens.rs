@@ -311,7 +311,7 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
         .server
         .app
         .keys
-        .published()
+        .accepted()
         .iter()
         .find(|key| key.kid == old)
         .unwrap()
