@@ -104,7 +104,7 @@ pub fn install_provider() {
 enum Pair {
     Es256(EcdsaKeyPair),
     Rs256(RsaKeyPair),
-    Hs256(hmac::Key),
+    Hs256(Box<hmac::Key>),
 }
 
 static PAIRS: LazyLock<Cache<(Digest, Algorithm), Arc<Pair>>> = LazyLock::new(|| Cache::new(64));
@@ -126,7 +126,7 @@ fn cached_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn Jwt
             .map(Pair::Es256)
             .map_err(|_| ErrorKind::InvalidEcdsaKey)?
     } else if *algorithm == Algorithm::HS256 {
-        Pair::Hs256(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes()))
+        Pair::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())))
     } else {
         return Err(ErrorKind::InvalidAlgorithm.into());
     };

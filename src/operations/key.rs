@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use super::{OperationError, Operations, run};
 use crate::clock::Timestamp;
-use crate::crypto::signing::{self, GeneratedKey};
+use crate::crypto::generate::{self, GeneratedKey};
+use crate::crypto::signing;
 use crate::domain::client::TokenAlgorithm;
 use crate::domain::signing_key::{SigningKey, SigningKeyCommand};
 use crate::ids::KeyId;
@@ -132,7 +133,7 @@ impl Operations {
         first: bool,
     ) -> Result<String, OperationError> {
         let GeneratedKey { event, private } =
-            tokio::task::spawn_blocking(move || signing::generate(algorithm))
+            tokio::task::spawn_blocking(move || generate::generate(algorithm))
                 .await
                 .map_err(|_| LedgerError::Crypto(crate::crypto::CryptoError))?
                 .map_err(LedgerError::Crypto)?;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::TestServer;
 use crate::races::Node;
 use crate::token::{Party, text};
+use crate::tokens::part;
 
 async fn allowing() -> TestServer {
     TestServer::start_with(|settings| settings.allow_hs256_access_tokens = true).await
@@ -18,13 +19,6 @@ async fn allowing() -> TestServer {
 
 fn hs256() -> Value {
     json!({"legacy": true, "access_token_algorithm": "HS256"})
-}
-
-fn part(token: &str, number: usize) -> Value {
-    let bytes = URL_SAFE_NO_PAD
-        .decode(token.split('.').nth(number).unwrap())
-        .unwrap();
-    serde_json::from_slice(&bytes).unwrap()
 }
 
 async fn jwks(server: &TestServer) -> Vec<Value> {

@@ -22,6 +22,7 @@ mod flow;
 mod grant_properties;
 mod harness;
 mod hs256;
+mod json_requests;
 mod ledger;
 mod legacy_clients;
 mod projection;

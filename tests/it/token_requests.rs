@@ -5,17 +5,16 @@ use serde_json::{Value, json};
 
 use crate::code::{self, REDIRECT_URI, VERIFIER};
 use crate::harness::{TestServer, browser};
-use crate::token::{Party, text};
+use crate::token::{Party, error, text};
 
 const PASSWORD: &str = "correct horse battery";
+
+/// Two texts: an id and its secret, or a parameter and its value.
+type Pair<'a> = (&'a str, &'a str);
 
 async fn with_password_grant(extra: Value) -> Party {
     let server = TestServer::start_with(|settings| settings.allow_password_grant = true).await;
     Party::on(server, extra).await
-}
-
-fn error(answer: &(u16, Value)) -> (u16, &str) {
-    (answer.0, text(&answer.1, "error"))
 }
 
 /// Sends a form without a client's authentication, or with another than the party's.
@@ -281,7 +280,7 @@ async fn a_client_that_is_unknown_blocked_or_authenticated_wrongly_is_invalid() 
     let (_, public_id, _) = register("none").await;
     let unknown = uuid::Uuid::new_v4().to_string();
     // Basic, then what is in the body.
-    let cases: Vec<(Option<(&str, &str)>, Vec<(&str, &str)>)> = vec![
+    let cases: Vec<(Option<Pair<'_>>, Vec<Pair<'_>>)> = vec![
         (Some((&unknown, "x")), vec![]),
         (Some(("no such client", "x")), vec![]),
         (None, vec![("client_id", &unknown), ("client_secret", "x")]),

@@ -8,7 +8,7 @@ use crate::code::REDIRECT_URI;
 use crate::harness::{TestServer, browser};
 use crate::token::{Party, text};
 
-fn part(token: &str, number: usize) -> Value {
+pub(crate) fn part(token: &str, number: usize) -> Value {
     let bytes = URL_SAFE_NO_PAD
         .decode(token.split('.').nth(number).unwrap())
         .unwrap();

@@ -219,3 +219,27 @@ impl ClientMetadata {
             .find(|uri| *uri == requested || (self.is_public() && redirect_uri::matches(uri, requested)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_registered_before_a_member_existed_has_its_safe_default() {
+        let before = r#"{"access_token_algorithm":"RS256","access_token_lifetime":60,"allowed_origins":[],
+            "audience":[],"client_name":"Old","default_scopes":[],"grant_types":["client_credentials"],
+            "introspects":[],"is_live":false,"legacy":true,"redirect_uris":[],"refresh_token_lifetime":600,
+            "scope":["a"],"token_endpoint_auth_method":"any"}"#;
+        let metadata: ClientMetadata = serde_json::from_str(before).unwrap();
+        assert!(
+            !metadata.json_requests && !metadata.legacy_full_scope && !metadata.client_credentials_refresh
+        );
+        assert_eq!(metadata.response_profile, ResponseProfile::Standard);
+        assert!(metadata.lifetimes.is_empty() && !metadata.may_refresh(GrantType::ClientCredentials));
+        let lifetimes = (
+            metadata.access_lifetime(GrantType::Password),
+            metadata.refresh_lifetime(GrantType::Password),
+        );
+        assert_eq!(lifetimes, (60, 600));
+    }
+}

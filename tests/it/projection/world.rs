@@ -333,7 +333,8 @@ impl World {
             access: Vec::new(),
         });
         let index = self.grants.len() - 1;
-        let (mint, refresh) = self.mint(false);
+        let refreshable = self.dice.below(2) == 0;
+        let (mint, refresh) = self.mint(refreshable);
         let command = GrantCommand::IssueToken(IssueToken {
             flow: GrantType::ClientCredentials,
             client,
