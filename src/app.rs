@@ -70,7 +70,7 @@ impl App {
             "start",
         );
         operations.ensure_signing_keys(&context).await?;
-        let keys = SigningKeys::open(&ledger, master).await?;
+        let keys = SigningKeys::open(&ledger, master, operations.token_algorithms()).await?;
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
             secrets: SecretCache::default(),
@@ -103,5 +103,9 @@ pub async fn open_operations(
     let vault = Vault::new(master, random.clone(), keys_pool);
     let ledger = Ledger::open(&options, pool, vault, clock, random.clone()).await?;
     let hasher = Hasher::new(settings.hashing_threads, random)?;
-    Ok(Operations { ledger, hasher })
+    Ok(Operations {
+        ledger,
+        hasher,
+        allow_hs256: settings.allow_hs256_access_tokens,
+    })
 }

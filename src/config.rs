@@ -60,6 +60,9 @@ pub struct Settings {
     /// Whether clients that may use the password grant (RFC 6749 §4.3) are let.
     #[serde(default)]
     pub allow_password_grant: bool,
+    /// Whether access tokens under HS256 are issued, to legacy clients that are registered for them, and accepted.
+    #[serde(default)]
+    pub allow_hs256_access_tokens: bool,
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,

@@ -52,7 +52,10 @@ pub(super) enum Algorithm {
     /// RS256
     #[value(name = "RS256", alias = "rs256")]
     Rs256,
-    /// Each algorithm
+    /// HS256, where the server allows it
+    #[value(name = "HS256", alias = "hs256")]
+    Hs256,
+    /// Each algorithm in use
     All,
 }
 
@@ -95,7 +98,8 @@ async fn rotate(
     let algorithms: &[TokenAlgorithm] = match algorithm {
         Algorithm::Es256 => &[TokenAlgorithm::ES256],
         Algorithm::Rs256 => &[TokenAlgorithm::RS256],
-        Algorithm::All => &TokenAlgorithm::ALL,
+        Algorithm::Hs256 => &[TokenAlgorithm::HS256],
+        Algorithm::All => session.operations.token_algorithms(),
     };
     let context = session.context_with("key rotate", reason)?;
     for algorithm in algorithms {

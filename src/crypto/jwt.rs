@@ -5,6 +5,7 @@
 
 use std::sync::{Arc, LazyLock};
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, aws_lc};
@@ -84,6 +85,7 @@ pub fn jws_algorithm(algorithm: TokenAlgorithm) -> Algorithm {
     match algorithm {
         TokenAlgorithm::ES256 => Algorithm::ES256,
         TokenAlgorithm::RS256 => Algorithm::RS256,
+        TokenAlgorithm::HS256 => Algorithm::HS256,
     }
 }
 
@@ -102,20 +104,20 @@ pub fn install_provider() {
 enum Pair {
     Es256(EcdsaKeyPair),
     Rs256(RsaKeyPair),
+    Hs256(Box<hmac::Key>),
 }
 
-static PAIRS: LazyLock<Cache<(Digest, bool), Arc<Pair>>> = LazyLock::new(|| Cache::new(64));
+static PAIRS: LazyLock<Cache<(Digest, Algorithm), Arc<Pair>>> = LazyLock::new(|| Cache::new(64));
 
 struct CachedSigner(Arc<Pair>);
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the provider's signature")]
 fn cached_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn JwtSigner>, Error> {
-    let is_rsa = *algorithm == Algorithm::RS256;
-    let id = (Digest::of(key.as_bytes()), is_rsa);
+    let id = (Digest::of(key.as_bytes()), *algorithm);
     if let Some(pair) = PAIRS.get(&id) {
         return Ok(Box::new(CachedSigner(pair)));
     }
-    let pair = if is_rsa {
+    let pair = if *algorithm == Algorithm::RS256 {
         RsaKeyPair::from_pkcs8(key.as_bytes())
             .map(Pair::Rs256)
             .map_err(|_| ErrorKind::InvalidKeyFormat)?
@@ -123,6 +125,8 @@ fn cached_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn Jwt
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_bytes())
             .map(Pair::Es256)
             .map_err(|_| ErrorKind::InvalidEcdsaKey)?
+    } else if *algorithm == Algorithm::HS256 {
+        Pair::Hs256(Box::new(hmac::Key::new(hmac::HMAC_SHA256, key.as_bytes())))
     } else {
         return Err(ErrorKind::InvalidAlgorithm.into());
     };
@@ -145,6 +149,7 @@ impl Signer<Vec<u8>> for CachedSigner {
                     .map_err(|_| signature::Error::new())?;
                 Ok(out)
             }
+            Pair::Hs256(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
         }
     }
 }
@@ -154,6 +159,7 @@ impl JwtSigner for CachedSigner {
         match &*self.0 {
             Pair::Es256(_) => Algorithm::ES256,
             Pair::Rs256(_) => Algorithm::RS256,
+            Pair::Hs256(_) => Algorithm::HS256,
         }
     }
 }

@@ -2,17 +2,10 @@
 
 use std::sync::{Arc, RwLock};
 
-use aws_lc_rs::encoding::AsDer;
-use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents,
-};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -22,7 +15,6 @@ use super::jwt::{self, AccessClaims};
 use super::master::MasterKey;
 use crate::clock::{Randomness, Timestamp};
 use crate::domain::client::TokenAlgorithm;
-use crate::domain::signing_key::KeyGenerated;
 use crate::domain::value::Digest;
 use crate::ids::KeyId;
 use crate::ledger::{Ledger, LedgerError};
@@ -34,66 +26,14 @@ const REREAD_AFTER_SECONDS: i64 = 5;
 /// How often an unknown `kid` may cause a reading.
 const REREAD_AT_MOST_EVERY_MILLIS: i64 = 500;
 
-/// A key pair, fresh from the generator.
-pub struct GeneratedKey {
-    /// Its event.
-    pub event: KeyGenerated,
-    /// The private key, PKCS#8.
-    pub private: Vec<u8>,
-}
-
-/// Makes a key pair.
-pub fn generate(algorithm: TokenAlgorithm) -> Result<GeneratedKey, CryptoError> {
-    let (private, jwk) = match algorithm {
-        TokenAlgorithm::ES256 => {
-            let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING)?;
-            let point = pair.public_key().as_ref();
-            let (x, y) = point
-                .get(1..)
-                .and_then(|xy| xy.split_at_checked(32))
-                .ok_or(CryptoError)?;
-            let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-            (
-                pair.to_pkcs8v1()?.as_ref().to_vec(),
-                json!({"crv": "P-256", "kty": "EC", "x": x, "y": y}),
-            )
-        }
-        TokenAlgorithm::RS256 => {
-            let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
-            let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
-            let (n, e) = (URL_SAFE_NO_PAD.encode(public.n), URL_SAFE_NO_PAD.encode(public.e));
-            let private: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der()?;
-            (private.as_ref().to_vec(), json!({"e": e, "kty": "RSA", "n": n}))
-        }
-    };
-    // RFC 7638: the SHA-256 of the required members in lexicographic order, which is their canonical JSON.
-    let required = crate::canonical::to_string(&jwk).map_err(|_| CryptoError)?;
-    let kid = URL_SAFE_NO_PAD.encode(Digest::of(required.as_bytes()).0);
-    let mut public = jwk;
-    if let Value::Object(members) = &mut public {
-        members.insert("alg".into(), algorithm.name().into());
-        members.insert("kid".into(), kid.clone().into());
-        members.insert("use".into(), "sig".into());
-    }
-    let public_jwk = crate::canonical::to_string(&public).map_err(|_| CryptoError)?;
-    Ok(GeneratedKey {
-        event: KeyGenerated {
-            kid,
-            algorithm: algorithm.name().to_owned(),
-            public_jwk,
-        },
-        private,
-    })
-}
-
 /// The label under which a private key is wrapped.
 #[must_use]
 pub fn wrap_label(id: KeyId) -> String {
     format!("signing key {id}")
 }
 
-/// A published key.
-pub struct PublishedKey {
+/// A key whose tokens are accepted.
+pub struct TokenKey {
     /// Its aggregate.
     pub id: KeyId,
     /// Its `kid`.
@@ -104,15 +44,15 @@ pub struct PublishedKey {
     pub active_since: Option<Timestamp>,
     /// When it was generated.
     pub generated_at: Timestamp,
-    /// The public JWK.
-    pub jwk: Value,
+    /// The public JWK; none for a symmetric key, which is never published.
+    pub jwk: Option<Value>,
     encoding: EncodingKey,
     decoding: DecodingKey,
 }
 
-/// The published keys, as read at one moment.
+/// The keys, as read at one moment.
 struct KeySet {
-    keys: Vec<Arc<PublishedKey>>,
+    keys: Vec<Arc<TokenKey>>,
     read_at: Timestamp,
 }
 
@@ -121,6 +61,8 @@ struct KeySet {
 pub struct SigningKeys {
     pool: PgPool,
     master: Arc<MasterKey>,
+    /// What is signed with and accepted here; keys of other algorithms are not even read.
+    algorithms: &'static [TokenAlgorithm],
     current: Arc<RwLock<Arc<KeySet>>>,
     reading: Arc<Mutex<()>>,
     clock: crate::clock::Clock,
@@ -154,11 +96,15 @@ pub enum TokenRefusal {
 }
 
 impl SigningKeys {
-    /// Reads the keys.
-    pub async fn open(ledger: &Ledger, master: Arc<MasterKey>) -> Result<Self, LedgerError> {
+    /// Reads the keys of these algorithms.
+    pub async fn open(
+        ledger: &Ledger,
+        master: Arc<MasterKey>,
+        algorithms: &'static [TokenAlgorithm],
+    ) -> Result<Self, LedgerError> {
         jwt::install_provider();
         let clock = ledger.clock().clone();
-        let keys = read(ledger.pool(), &master).await?;
+        let keys = read(ledger.pool(), &master, algorithms).await?;
         let set = KeySet {
             keys,
             read_at: clock.now(),
@@ -166,6 +112,7 @@ impl SigningKeys {
         Ok(Self {
             pool: ledger.pool().clone(),
             master,
+            algorithms,
             current: Arc::new(RwLock::new(Arc::new(set))),
             reading: Arc::default(),
             clock,
@@ -173,9 +120,9 @@ impl SigningKeys {
         })
     }
 
-    /// The published keys, newest first.
+    /// The keys whose tokens are accepted, newest first.
     #[must_use]
-    pub fn published(&self) -> Vec<Arc<PublishedKey>> {
+    pub fn accepted(&self) -> Vec<Arc<TokenKey>> {
         self.set().keys.clone()
     }
 
@@ -265,7 +212,7 @@ impl SigningKeys {
         if (now - self.set().read_at).num_milliseconds().abs() <= older_than_millis {
             return Ok(());
         }
-        let keys = read(&self.pool, &self.master).await?;
+        let keys = read(&self.pool, &self.master, self.algorithms).await?;
         let mut current = self
             .current
             .write()
@@ -275,12 +222,7 @@ impl SigningKeys {
     }
 }
 
-fn check(
-    token: &str,
-    issuer: &str,
-    header: &Header,
-    key: &PublishedKey,
-) -> Result<AccessClaims, TokenRefusal> {
+fn check(token: &str, issuer: &str, header: &Header, key: &TokenKey) -> Result<AccessClaims, TokenRefusal> {
     // The key decides the algorithm, never the token (RFC 8725 §3.1); `typ` keeps other JWTs out (§3.11).
     let algorithm = jwt::jws_algorithm(key.algorithm);
     let typ = header.typ.as_deref().unwrap_or_default();
@@ -298,50 +240,68 @@ fn check(
     Ok(data.claims)
 }
 
-type KeyRow = (Uuid, String, String, Timestamp, Option<Timestamp>, Vec<u8>);
+type KeyRow = (
+    Uuid,
+    String,
+    String,
+    Option<String>,
+    Timestamp,
+    Option<Timestamp>,
+    Vec<u8>,
+);
 
-async fn read(pool: &PgPool, master: &MasterKey) -> Result<Vec<Arc<PublishedKey>>, LedgerError> {
+async fn read(
+    pool: &PgPool,
+    master: &MasterKey,
+    algorithms: &[TokenAlgorithm],
+) -> Result<Vec<Arc<TokenKey>>, LedgerError> {
+    let names: Vec<&str> = algorithms.iter().map(|algorithm| algorithm.name()).collect();
     let rows: Vec<KeyRow> = crate::ledger::retrying(|| async {
         sqlx::query_as(
-            "SELECT g.aggregate_id, g.payload->>'algorithm', g.payload->>'public_jwk', g.recorded_at, \
+            "SELECT g.aggregate_id, g.payload->>'kid', g.payload->>'algorithm', g.payload->>'public_jwk', \
+                    g.recorded_at, \
                     (SELECT max(a.recorded_at) FROM grantlog.ledger_signing_key a \
                      WHERE a.aggregate_id = g.aggregate_id AND a.event_type = 'KeyActivated'), m.wrapped \
              FROM grantlog.ledger_signing_key g JOIN grantlog.key_material m ON m.key_id = g.aggregate_id \
-             WHERE g.event_type = 'KeyGenerated' AND NOT EXISTS ( \
+             WHERE g.event_type = 'KeyGenerated' AND g.payload->>'algorithm' = ANY($1) AND NOT EXISTS ( \
                  SELECT FROM grantlog.ledger_signing_key r \
                  WHERE r.aggregate_id = g.aggregate_id AND r.event_type = 'KeyRetired') \
              ORDER BY g.position DESC",
         )
+        .bind(&names)
         .fetch_all(pool)
         .await
     })
     .await?;
     rows.into_iter()
-        .map(|row| Ok(Arc::new(published(row, master)?)))
+        .map(|row| Ok(Arc::new(open_key(row, master)?)))
         .collect()
 }
 
-fn published(row: KeyRow, master: &MasterKey) -> Result<PublishedKey, CryptoError> {
-    let (id, algorithm, public_jwk, generated_at, active_since, wrapped) = row;
+fn open_key(row: KeyRow, master: &MasterKey) -> Result<TokenKey, CryptoError> {
+    let (id, kid, algorithm, public_jwk, generated_at, active_since, wrapped) = row;
     let id = KeyId(id);
     let private = master.unwrap(&wrap_label(id), &wrapped)?;
     let algorithm = TokenAlgorithm::ALL
         .into_iter()
         .find(|known| known.name() == algorithm)
         .ok_or(CryptoError)?;
-    let encoding = match algorithm {
-        TokenAlgorithm::ES256 => EncodingKey::from_ec_der(&private),
-        TokenAlgorithm::RS256 => EncodingKey::from_rsa_der(&private),
+    let jwk: Option<Value> = public_jwk
+        .map(|text| serde_json::from_str(&text).map_err(|_| CryptoError))
+        .transpose()?;
+    let public = || -> Result<DecodingKey, CryptoError> {
+        let parsed: Jwk = serde_json::from_value(jwk.clone().ok_or(CryptoError)?).map_err(|_| CryptoError)?;
+        DecodingKey::from_jwk(&parsed).map_err(|_| CryptoError)
     };
-    let jwk: Value = serde_json::from_str(&public_jwk).map_err(|_| CryptoError)?;
-    let parsed: Jwk = serde_json::from_value(jwk.clone()).map_err(|_| CryptoError)?;
-    let decoding = DecodingKey::from_jwk(&parsed).map_err(|_| CryptoError)?;
-    let kid = jwk
-        .get("kid")
-        .and_then(Value::as_str)
-        .ok_or(CryptoError)?
-        .to_owned();
-    Ok(PublishedKey {
+    let (encoding, decoding) = match algorithm {
+        TokenAlgorithm::ES256 => (EncodingKey::from_ec_der(&private), public()?),
+        TokenAlgorithm::RS256 => (EncodingKey::from_rsa_der(&private), public()?),
+        TokenAlgorithm::HS256 => (
+            EncodingKey::from_secret(&private),
+            DecodingKey::from_secret(&private),
+        ),
+    };
+    Ok(TokenKey {
         id,
         kid,
         algorithm,

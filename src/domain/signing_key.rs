@@ -1,5 +1,5 @@
-//! The `signing_key` aggregate: a key pair that signs tokens. The private half is not an event: it lies,
-//! wrapped by the master key, in the table of keys.
+//! The `signing_key` aggregate: a key pair, or a symmetric key, that signs tokens. What is secret of it is not an
+//! event: it lies, wrapped by the master key, in the table of keys.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,14 +8,14 @@ use super::{Decision, aggregate};
 events! {
     /// Events of one signing key.
     pub enum SigningKeyEvent of "signing_key" {
-        /// A key pair was made; its public half is published from now on.
+        /// A key was made; its public half, if it has one, is published from now on.
         KeyGenerated 1 {
-            /// The `kid`: the RFC 7638 thumbprint of the public key.
+            /// The `kid`: the RFC 7638 thumbprint of the public key, or random where there is none.
             kid: String,
             /// The JWS algorithm (RFC 7518 §3.1).
             algorithm: String,
-            /// The public key as a JWK (RFC 7517), canonical JSON.
-            public_jwk: String,
+            /// The public key as a JWK (RFC 7517), canonical JSON; none for a symmetric key.
+            public_jwk: Option<String>,
         },
         /// New tokens of its algorithm are signed with it from now on.
         KeyActivated 1 {},
@@ -30,14 +30,15 @@ pub enum SigningKey {
     /// Not generated.
     #[default]
     Absent,
-    /// Published; signs where it is the newest active key of its algorithm.
+    /// Its tokens are accepted, and its public half, if it has one, is published. It signs where it is the newest
+    /// active key of its algorithm.
     Published {
         /// The `kid`.
         kid: String,
         /// The JWS algorithm.
         algorithm: String,
-        /// The public JWK.
-        public_jwk: String,
+        /// The public JWK; none for a symmetric key.
+        public_jwk: Option<String>,
         /// Whether it was activated.
         active: bool,
     },

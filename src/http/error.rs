@@ -261,6 +261,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
             | GrantRefusal::UserDisabled
             | GrantRefusal::PasswordChanged
             | GrantRefusal::ConsentWithdrawn
+            | GrantRefusal::NotRefreshable
             | GrantRefusal::Exists => TokenError::InvalidGrant,
         };
         Self::new(error, refusal.reason())

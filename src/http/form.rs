@@ -1,7 +1,10 @@
 //! `application/x-www-form-urlencoded`, strictly: UTF-8 only, each parameter at most once, an empty value
-//! counts as absent (RFC 6749 §3.1, §3.2).
+//! counts as absent (RFC 6749 §3.1, §3.2). A flat JSON object of strings may say the same, under the same rules.
+
+use std::fmt;
 
 use percent_encoding::percent_decode_str;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// The most bytes of a form.
 pub const MAX_BYTES: usize = 64 * 1024;
@@ -23,6 +26,9 @@ pub enum FormError {
     /// Too many parameters.
     #[error("the form has too many parameters")]
     TooMany,
+    /// Not JSON, or not a flat object of strings.
+    #[error("the body is not a JSON object of strings")]
+    NotFlatJson,
 }
 
 /// Parameters by name.
@@ -32,10 +38,31 @@ pub struct Form(Vec<(String, String)>);
 impl Form {
     /// Reads a body or a query.
     pub fn parse(text: &str) -> Result<Self, FormError> {
-        let mut parameters: Vec<(String, String)> = Vec::new();
-        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (decode(name)?, decode(value)?);
+            Ok((decode(name)?, decode(value)?))
+        });
+        Self::collect(pairs)
+    }
+
+    /// Reads a JSON object whose members are all strings.
+    pub fn parse_json(bytes: &[u8]) -> Result<Self, FormError> {
+        let text = std::str::from_utf8(bytes).map_err(|_| FormError::NotUtf8)?;
+        let Members(members) = serde_json::from_str(text).map_err(|_| FormError::NotFlatJson)?;
+        Self::collect(members.into_iter().map(|(name, value)| {
+            let has_nul = name.contains('\0') || value.contains('\0');
+            if has_nul {
+                Err(FormError::Nul)
+            } else {
+                Ok((name, value))
+            }
+        }))
+    }
+
+    fn collect(pairs: impl Iterator<Item = Result<(String, String), FormError>>) -> Result<Self, FormError> {
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        for pair in pairs {
+            let (name, value) = pair?;
             if parameters.len() >= MAX_PARAMETERS {
                 return Err(FormError::TooMany);
             }
@@ -65,6 +92,33 @@ impl Form {
     /// All parameters, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+/// The members of a JSON object in their order, doubled ones included: a map would keep the last of them unsaid.
+struct Members(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(Object)
     }
 }
 
@@ -106,6 +160,44 @@ mod tests {
     }
 
     #[test]
+    fn a_json_body_is_a_flat_object_of_strings_under_the_forms_rules() {
+        let json = |text: &str| Form::parse_json(text.as_bytes());
+        let form = json(r#"{"a": "1", "b": "", "c": "x y\u00e4"}"#).unwrap();
+        assert_eq!(
+            (form.get("a"), form.get("b"), form.get("c")),
+            (Some("1"), None, Some("x y\u{e4}"))
+        );
+        assert_eq!(json("{}"), Ok(Form::default()));
+        for doubled in [
+            r#"{"a": "1", "a": "1"}"#,
+            r#"{"a": "1", "\u0061": "2"}"#,
+            r#"{"a": "", "a": "1"}"#,
+        ] {
+            assert_eq!(json(doubled), Err(FormError::Duplicate("a".into())), "{doubled}");
+        }
+        for text in [
+            "",
+            "null",
+            "[]",
+            "\"a\"",
+            r#"{"a": 1}"#,
+            r#"{"a": null}"#,
+            r#"{"a": true}"#,
+            r#"{"a": ["1"]}"#,
+            r#"{"a": {"b": "1"}}"#,
+            r#"{"a": "1"} {}"#,
+            r#"{"a": "1",}"#,
+            r#"{"a": "\ud800"}"#,
+        ] {
+            assert_eq!(json(text), Err(FormError::NotFlatJson), "{text}");
+        }
+        assert_eq!(json(r#"{"a": "\u0000"}"#), Err(FormError::Nul));
+        assert_eq!(Form::parse_json(b"{\"a\": \"\xff\"}"), Err(FormError::NotUtf8));
+        let many: Vec<String> = (0..=MAX_PARAMETERS).map(|n| format!("\"{n}\": \"\"")).collect();
+        assert_eq!(json(&format!("{{{}}}", many.join(","))), Err(FormError::TooMany));
+    }
+
+    #[test]
     fn broken_encodings_are_refused() {
         for text in ["a=%ff", "a=%", "a=%4", "a=%zz", "%c3=1"] {
             assert_eq!(Form::parse(text), Err(FormError::NotUtf8), "{text}");
@@ -127,6 +219,7 @@ mod tests {
         #[test]
         fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = Form::parse_bytes(&bytes);
+            let _ = Form::parse_json(&bytes);
         }
     }
 }

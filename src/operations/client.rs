@@ -3,86 +3,20 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
-use serde::Deserialize;
 use uuid::Uuid;
 
+pub use super::registration::ClientRegistration;
 use super::{OperationError, Operations, run};
 use crate::domain::client::{
-    Approval, AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, GrantType, SecretVerifier,
-    TokenAlgorithm,
+    Approval, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
 };
-use crate::domain::redirect_uri;
 use crate::domain::scope::Scope;
-use crate::domain::value::{Digest, ScopeSet};
-use crate::ids::{ClientKey, SubjectId};
+use crate::domain::value::Digest;
+use crate::ids::ClientKey;
 use crate::ledger::{Context, LedgerError};
 
 /// The kind of name under which chosen client ids are unique.
 pub const CLIENT_ID: &str = "client_id";
-
-/// A registration in RFC 7591's words, plus what a client that moves here brings along.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "RFC 7591 §2 and `ClientMetadata` say what they are")]
-pub struct ClientRegistration {
-    pub client_name: String,
-    #[serde(default)]
-    pub client_id: Option<String>,
-    #[serde(default)]
-    pub client_secret: Option<String>,
-    #[serde(default)]
-    pub redirect_uris: Vec<String>,
-    #[serde(default = "default_grant_types")]
-    pub grant_types: Vec<GrantType>,
-    #[serde(default = "default_auth_method")]
-    pub token_endpoint_auth_method: AuthMethod,
-    #[serde(default)]
-    pub scope: String,
-    #[serde(default)]
-    pub default_scopes: Option<String>,
-    #[serde(default)]
-    pub audience: Vec<String>,
-    #[serde(default)]
-    pub introspects: Vec<String>,
-    #[serde(default)]
-    pub legacy: bool,
-    #[serde(default)]
-    pub access_token_algorithm: TokenAlgorithm,
-    #[serde(default = "default_access_lifetime")]
-    pub access_token_lifetime: u32,
-    #[serde(default = "default_refresh_lifetime")]
-    pub refresh_token_lifetime: u32,
-    #[serde(default)]
-    pub refresh_grace: Option<u32>,
-    #[serde(default)]
-    pub allowed_origins: Vec<String>,
-    #[serde(default, alias = "client_uri")]
-    pub home_page_url: Option<String>,
-    #[serde(default, alias = "logo_uri")]
-    pub logo_url: Option<String>,
-    #[serde(default, alias = "policy_uri")]
-    pub privacy_policy_url: Option<String>,
-    #[serde(default)]
-    pub is_live: bool,
-    #[serde(default)]
-    pub owner: Option<SubjectId>,
-}
-
-fn default_grant_types() -> Vec<GrantType> {
-    vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
-}
-
-fn default_auth_method() -> AuthMethod {
-    AuthMethod::ClientSecretBasic
-}
-
-fn default_access_lifetime() -> u32 {
-    3600
-}
-
-fn default_refresh_lifetime() -> u32 {
-    30 * 86_400
-}
 
 /// A registered client, with its secret, which is shown this once.
 #[derive(Clone, Debug)]
@@ -103,7 +37,7 @@ impl Operations {
         registration: ClientRegistration,
     ) -> Result<CreatedClient, OperationError> {
         let metadata = registration.metadata()?;
-        self.check_scopes(&metadata).await?;
+        self.check_here(&metadata).await?;
         let (secret, verifier) = self.first_secret(&registration, &metadata).await?;
         let generated = self.ledger.random().uuid().map_err(LedgerError::from)?;
         let client_id = registration.client_id.unwrap_or_else(|| generated.to_string());
@@ -147,7 +81,7 @@ impl Operations {
         key: ClientKey,
         metadata: ClientMetadata,
     ) -> Result<(), OperationError> {
-        self.check_scopes(&metadata).await?;
+        self.check_here(&metadata).await?;
         self.command_client(context, key, &ClientCommand::Update(Box::new(metadata)))
             .await
     }
@@ -226,8 +160,11 @@ impl Operations {
         Ok((secret, verifier))
     }
 
-    /// A client may ask only for scopes that exist.
-    async fn check_scopes(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
+    /// What this server allows: scopes that exist, and HS256 only where it is on.
+    async fn check_here(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
+        if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !self.allow_hs256 {
+            return Err(OperationError::hs256_is_off("access_token_algorithm"));
+        }
         let context = Context::local(Uuid::nil(), crate::ledger::Actor::System, "check scopes");
         let mut unit = self.ledger.unit_of_work(&context);
         for scope in metadata.scope.iter() {
@@ -240,111 +177,6 @@ impl Operations {
         }
         Ok(())
     }
-}
-
-impl ClientRegistration {
-    /// The metadata, checked.
-    pub fn metadata(&self) -> Result<ClientMetadata, OperationError> {
-        let scope = parse_scope("scope", &self.scope)?;
-        let default_scopes = match &self.default_scopes {
-            Some(text) => parse_scope("default_scopes", text)?,
-            None => ScopeSet::default(),
-        };
-        if !default_scopes.is_subset(&scope) {
-            return Err(OperationError::invalid(
-                "default_scopes",
-                "they are not all among scope",
-            ));
-        }
-        let metadata = ClientMetadata {
-            client_name: self.client_name.trim().to_owned(),
-            redirect_uris: self.redirect_uris.clone(),
-            grant_types: self.grant_types.clone(),
-            token_endpoint_auth_method: self.token_endpoint_auth_method,
-            scope,
-            default_scopes,
-            audience: self.audience.clone(),
-            introspects: self.introspects.clone(),
-            legacy: self.legacy,
-            access_token_algorithm: self.access_token_algorithm,
-            access_token_lifetime: self.access_token_lifetime,
-            refresh_token_lifetime: self.refresh_token_lifetime,
-            refresh_grace: self.refresh_grace,
-            allowed_origins: self.allowed_origins.clone(),
-            home_page_url: self.home_page_url.clone(),
-            logo_url: self.logo_url.clone(),
-            privacy_policy_url: self.privacy_policy_url.clone(),
-            is_live: self.is_live,
-            owner: self.owner,
-        };
-        check(&metadata)?;
-        Ok(metadata)
-    }
-}
-
-fn parse_scope(field: &'static str, text: &str) -> Result<ScopeSet, OperationError> {
-    if text.is_empty() {
-        return Ok(ScopeSet::default());
-    }
-    ScopeSet::parse(text).map_err(|error| OperationError::invalid(field, error.to_string()))
-}
-
-/// What no client may have, whoever registers it.
-fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
-    let invalid = |field, problem: &str| Err(OperationError::invalid(field, problem));
-    if metadata.client_name.is_empty() || metadata.client_name.len() > 200 {
-        return invalid("client_name", "it needs 1 to 200 characters");
-    }
-    if metadata.redirect_uris.len() > 50 {
-        return invalid("redirect_uris", "there are more than 50");
-    }
-    for uri in &metadata.redirect_uris {
-        if let Err(problem) = redirect_uri::check(uri) {
-            return Err(OperationError::invalid(
-                "redirect_uris",
-                format!("{uri}: {problem}"),
-            ));
-        }
-    }
-    if metadata.allows(GrantType::AuthorizationCode) && metadata.redirect_uris.is_empty() {
-        return invalid("redirect_uris", "the authorization_code grant needs at least one");
-    }
-    if metadata.is_public() && metadata.allows(GrantType::ClientCredentials) {
-        return invalid(
-            "grant_types",
-            "a public client cannot use client_credentials (RFC 6749 §4.4)",
-        );
-    }
-    for (field, url) in [
-        ("home_page_url", &metadata.home_page_url),
-        ("logo_url", &metadata.logo_url),
-        ("privacy_policy_url", &metadata.privacy_policy_url),
-    ] {
-        let is_web =
-            |url: &String| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-        if url.as_ref().is_some_and(|url| url.len() > 2000 || !is_web(url)) {
-            return invalid(field, "it is not an http or https URL");
-        }
-    }
-    for origin in &metadata.allowed_origins {
-        let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
-        if parsed.as_deref() != Ok(origin) {
-            return Err(OperationError::invalid(
-                "allowed_origins",
-                format!("{origin} is not an origin"),
-            ));
-        }
-    }
-    if !(1..=86_400 * 31).contains(&metadata.access_token_lifetime) {
-        return invalid("access_token_lifetime", "it needs 1 second to 31 days");
-    }
-    if !(1..=86_400 * 3650).contains(&metadata.refresh_token_lifetime) {
-        return invalid("refresh_token_lifetime", "it needs 1 second to 3650 days");
-    }
-    if metadata.refresh_grace.is_some_and(|grace| grace > 300) {
-        return invalid("refresh_grace", "it is at most 300 seconds");
-    }
-    Ok(())
 }
 
 /// RFC 6749 appendix A.1: VSCHAR; ours may not be empty or endless.

@@ -64,14 +64,31 @@ pub fn merge(metadata: &ClientMetadata, patch: Map<String, Value>) -> Result<Cli
             .iter()
             .find(|(alias, _)| *alias == name)
             .map_or(name, |(_, ours)| (*ours).to_owned());
-        // Members are text, numbers, switches and lists: nothing to merge within them.
-        if value.is_null() {
-            members.remove(&name);
-        } else {
-            members.insert(name, value);
-        }
+        merge_member(&mut members, name, value);
     }
     parse(Value::Object(members))?.metadata()
+}
+
+/// RFC 7396 §2: null removes a member, an object is merged into what is there, all else replaces it.
+fn merge_member(members: &mut Map<String, Value>, name: String, patch: Value) {
+    match patch {
+        Value::Null => {
+            members.remove(&name);
+        }
+        Value::Object(patch) => {
+            let mut merged = match members.remove(&name) {
+                Some(Value::Object(merged)) => merged,
+                Some(_) | None => Map::new(),
+            };
+            for (name, value) in patch {
+                merge_member(&mut merged, name, value);
+            }
+            members.insert(name, Value::Object(merged));
+        }
+        Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            members.insert(name, patch);
+        }
+    }
 }
 
 /// Reads a registration; an error names the member.

@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 use super::{OperationError, Operations, run};
 use crate::clock::Timestamp;
-use crate::crypto::signing::{self, GeneratedKey};
+use crate::crypto::generate::{self, GeneratedKey};
+use crate::crypto::signing;
 use crate::domain::client::TokenAlgorithm;
 use crate::domain::signing_key::{SigningKey, SigningKeyCommand};
 use crate::ids::KeyId;
@@ -13,7 +14,7 @@ use crate::ledger::{Context, LedgerError};
 /// The kind of name by which nodes that start at once agree on the first key of an algorithm.
 const FIRST_KEY: &str = "first_signing_key";
 
-/// A signing key, published or retired.
+/// A signing key, in use or retired.
 #[derive(Clone, Debug)]
 pub struct StoredKey {
     /// Its aggregate.
@@ -74,10 +75,21 @@ impl Operations {
         Ok(keys.collect())
     }
 
-    /// Makes the first key of each algorithm, where there is none. Returns how many were made.
+    /// The algorithms that this server signs with and accepts.
+    #[must_use]
+    pub fn token_algorithms(&self) -> &'static [TokenAlgorithm] {
+        if self.allow_hs256 {
+            &TokenAlgorithm::ALL
+        } else {
+            &TokenAlgorithm::ASYMMETRIC
+        }
+    }
+
+    /// Makes the first key of each algorithm in use, where there is none. Returns how many were made.
     pub async fn ensure_signing_keys(&self, context: &Context) -> Result<usize, OperationError> {
         let mut made = 0;
-        for algorithm in TokenAlgorithm::ALL {
+        for algorithm in self.token_algorithms() {
+            let algorithm = *algorithm;
             if self
                 .ledger
                 .find_name(FIRST_KEY, algorithm.name())
@@ -103,6 +115,9 @@ impl Operations {
         context: &Context,
         algorithm: TokenAlgorithm,
     ) -> Result<String, OperationError> {
+        if !self.token_algorithms().contains(&algorithm) {
+            return Err(OperationError::hs256_is_off("algorithm"));
+        }
         self.add_key(context, algorithm, false).await
     }
 
@@ -118,7 +133,7 @@ impl Operations {
         first: bool,
     ) -> Result<String, OperationError> {
         let GeneratedKey { event, private } =
-            tokio::task::spawn_blocking(move || signing::generate(algorithm))
+            tokio::task::spawn_blocking(move || generate::generate(algorithm))
                 .await
                 .map_err(|_| LedgerError::Crypto(crate::crypto::CryptoError))?
                 .map_err(LedgerError::Crypto)?;

@@ -6,6 +6,7 @@ pub mod describe;
 pub mod grant;
 pub mod key;
 pub mod list;
+pub mod registration;
 pub mod scope;
 pub mod user;
 
@@ -24,6 +25,8 @@ pub struct Operations {
     pub ledger: Ledger,
     /// The password hasher.
     pub hasher: Hasher,
+    /// Whether clients may be registered for access tokens under HS256.
+    pub allow_hs256: bool,
 }
 
 /// Why an operation was not done. Nothing was changed.
@@ -66,6 +69,14 @@ impl OperationError {
             field,
             problem: problem.into(),
         }
+    }
+
+    /// The server's setting does not allow what an input asks for.
+    fn hs256_is_off(field: &'static str) -> Self {
+        Self::invalid(
+            field,
+            "HS256 access tokens are off on this server (allow_hs256_access_tokens)",
+        )
     }
 }
 

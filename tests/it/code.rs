@@ -22,6 +22,16 @@ pub(crate) async fn issue(
     subject: SubjectId,
     scope: &str,
 ) -> (GrantId, String) {
+    issue_with(server, (client, subject), scope, |_| {}).await
+}
+
+/// As [`issue`], with something of the event changed.
+pub(crate) async fn issue_with(
+    server: &TestServer,
+    (client, subject): (ClientKey, SubjectId),
+    scope: &str,
+    change: impl Fn(&mut CodeIssued),
+) -> (GrantId, String) {
     let ledger = &server.app.ledger;
     let context = TestServer::context();
     let random: [u8; 32] = ledger.random().bytes().unwrap();
@@ -42,7 +52,7 @@ pub(crate) async fn issue(
             unit.also(&consent, &consent.decide(&give).events).unwrap();
         }
         let grant = unit.create::<Grant>(id.0);
-        let event = CodeIssued {
+        let mut event = CodeIssued {
             client,
             subject,
             session: None,
@@ -59,6 +69,7 @@ pub(crate) async fn issue(
             expires_at: at + chrono::TimeDelta::seconds(600),
             grant_expires_at: at + chrono::TimeDelta::days(365),
         };
+        change(&mut event);
         let decision = grant.issue_code(&event);
         if let Some(concluded) = unit.conclude(&grant, decision).await.unwrap() {
             concluded.outcome.unwrap();

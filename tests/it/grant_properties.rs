@@ -27,6 +27,8 @@ enum Step {
         back: usize,
         scope: Option<u8>,
         forged: bool,
+        /// Whether the client may refresh such grants now.
+        refreshable: bool,
     },
     RevokeFamily {
         by_owner: bool,
@@ -43,8 +45,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => (prop::bool::weighted(0.9), prop::bool::weighted(0.9))
             .prop_map(|(by_owner, right_digest)| Step::Redeem { by_owner, right_digest }),
-        6 => (prop::bool::weighted(0.9), prop_oneof![5 => Just(0), 2 => Just(1), 1 => 0_usize..6], prop::option::of(0_u8..16), prop::bool::weighted(0.1))
-            .prop_map(|(by_owner, back, scope, forged)| Step::Rotate { by_owner, back, scope, forged }),
+        6 => (prop::bool::weighted(0.9), prop_oneof![5 => Just(0), 2 => Just(1), 1 => 0_usize..6], prop::option::of(0_u8..16), prop::bool::weighted(0.1), prop::bool::weighted(0.9))
+            .prop_map(|(by_owner, back, scope, forged, refreshable)| Step::Rotate { by_owner, back, scope, forged, refreshable }),
         1 => any::<bool>().prop_map(|by_owner| Step::RevokeFamily { by_owner }),
         1 => (0_usize..4).prop_map(|back| Step::RevokeAccess { back }),
         3 => prop_oneof![4 => 0_u16..6, 2 => 8_u16..15, 1 => 100_u16..2000].prop_map(|seconds| Step::Wait { seconds }),
@@ -76,7 +78,8 @@ struct History {
 }
 
 impl History {
-    fn begin() -> Self {
+    /// A grant that began with a code, or with a client's own credentials.
+    fn begin(with_code: bool) -> Self {
         let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
         let code = Digest::of(b"code");
         let mut history = Self {
@@ -90,6 +93,10 @@ impl History {
             revoked: false,
             events: Vec::new(),
         };
+        if !with_code {
+            history.issue();
+            return history;
+        }
         let issued = CodeIssued {
             client: OWNER,
             subject: SubjectId(Uuid::from_u128(3)),
@@ -110,6 +117,26 @@ impl History {
         let decision = history.grant.issue_code(&issued);
         history.apply(decision).unwrap();
         history
+    }
+
+    /// Client credentials with a refresh token.
+    fn issue(&mut self) {
+        let mint = self.mint();
+        let command = IssueToken {
+            flow: GrantType::ClientCredentials,
+            client: OWNER,
+            subject: None,
+            scope: scope(0b0110),
+            audience: vec!["api".into()],
+            password_generation: 0,
+            grant_expires_at: self.now + TimeDelta::seconds(5000),
+            mint,
+            at: self.now,
+        };
+        let Ok(Outcome::Tokens(issued)) = self.apply(self.grant.issue(&command)) else {
+            unreachable!()
+        };
+        self.given(&issued, &mint);
     }
 
     fn digest(&mut self) -> Digest {
@@ -159,8 +186,9 @@ impl History {
                 back,
                 scope: asked,
                 forged,
+                refreshable,
             } => {
-                self.rotate(by_owner, back, asked.map(scope), forged);
+                self.rotate((by_owner, refreshable), back, asked.map(scope), forged);
             }
             Step::RevokeFamily { by_owner } => {
                 let client = Some(if by_owner { OWNER } else { STRANGER });
@@ -231,11 +259,20 @@ impl History {
         }
     }
 
-    fn rotate(&mut self, by_owner: bool, back: usize, asked: Option<ScopeSet>, forged: bool) {
+    fn rotate(
+        &mut self,
+        (by_owner, refreshable): (bool, bool),
+        back: usize,
+        asked: Option<ScopeSet>,
+        forged: bool,
+    ) {
         let Some(&(sequence, digest, generation)) = self.refresh.iter().rev().nth(back) else {
             return;
         };
-        let mint = self.mint();
+        let mut mint = self.mint();
+        if !refreshable {
+            mint.refresh = None;
+        }
         let digest = if forged { Digest::of(b"guess") } else { digest };
         let is_last = self.refresh.last().is_some_and(|last| last.0 == sequence);
         let command = Rotate {
@@ -259,6 +296,7 @@ impl History {
         match self.apply(decision) {
             Ok(Outcome::Tokens(issued)) => {
                 assert!(!self.revoked, "a revoked family was refreshed");
+                assert!(refreshable, "a client that may not refresh did");
                 if !is_last {
                     let retried = matches!(self.events.last(), Some(GrantEvent::RefreshRetried(_)));
                     assert!(retried && back == 1, "an old generation {generation} was rotated");
@@ -267,6 +305,7 @@ impl History {
             }
             Ok(_) => unreachable!(),
             Err(GrantRefusal::RefreshReplayed) => self.revoked = true,
+            Err(GrantRefusal::NotRefreshable) => assert!(!refreshable && (is_last || back == 1)),
             Err(_) => {}
         }
     }
@@ -281,18 +320,12 @@ impl History {
             !issued.scope.contains("a"),
             "a token has a scope that its client lost"
         );
-        let end = self.grant.family.as_ref().unwrap().expires_at;
+        let family = self.grant.family.as_ref().unwrap();
+        let end = family.expires_at;
         assert!(issued.access_expires_at <= end, "a token outlives its grant");
-        let generation = self
-            .grant
-            .family
-            .as_ref()
-            .unwrap()
-            .refresh
-            .as_ref()
-            .unwrap()
-            .current
-            .number;
+        let current = &family.refresh.as_ref().unwrap().current;
+        assert!(current.expires_at <= end, "a refresh token outlives its grant");
+        let generation = current.number;
         assert!(
             self.refresh.iter().all(|(_, _, before)| *before < generation),
             "generations are not in order"
@@ -328,8 +361,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_history_breaks_the_grants_invariants(steps in steps()) {
-        let mut history = History::begin();
+    fn no_history_breaks_the_grants_invariants(with_code in any::<bool>(), steps in steps()) {
+        let mut history = History::begin(with_code);
         history.step(&Step::Redeem { by_owner: true, right_digest: true });
         for step in &steps {
             history.step(step);
@@ -337,8 +370,8 @@ proptest! {
     }
 
     #[test]
-    fn any_state_survives_its_json(steps in steps()) {
-        let mut history = History::begin();
+    fn any_state_survives_its_json(with_code in any::<bool>(), steps in steps()) {
+        let mut history = History::begin(with_code);
         for step in &steps {
             history.step(step);
         }

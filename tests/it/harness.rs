@@ -10,9 +10,11 @@ use grantlog::app::App;
 use grantlog::clock::Clock;
 use grantlog::config::Settings;
 use grantlog::crypto::master::MasterKey;
+use grantlog::domain::client::Client;
 use grantlog::ledger::{Actor, Context};
 use grantlog::operations::client::{ClientRegistration, CreatedClient};
 use grantlog::operations::user::NewUser;
+use grantlog::operations::{OperationError, describe};
 use grantlog::postgres::{Options, Postgres};
 use sqlx::{Connection, Executor, PgConnection, PgPool};
 use tokio::sync::OnceCell;
@@ -216,6 +218,19 @@ impl TestServer {
             .create_client(&Self::context(), registration)
             .await
             .unwrap()
+    }
+
+    /// Changes members of a client's metadata, as `client update` does.
+    pub(crate) async fn update_client(
+        &self,
+        key: grantlog::ids::ClientKey,
+        patch: serde_json::Value,
+    ) -> Result<(), OperationError> {
+        let operations = &self.app.operations;
+        let client = operations.load::<Client>(key.0).await?;
+        let metadata = &client.registration.as_ref().unwrap().metadata;
+        let metadata = describe::merge(metadata, patch.as_object().unwrap().clone())?;
+        operations.update_client(&Self::context(), key, metadata).await
     }
 
     /// Registers a user.

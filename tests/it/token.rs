@@ -115,6 +115,11 @@ pub(crate) fn text<'a>(body: &'a Value, member: &str) -> &'a str {
         .unwrap_or_else(|| panic!("no {member} in {body}"))
 }
 
+/// The status and code of a refusal.
+pub(crate) fn error(answer: &(u16, Value)) -> (u16, &str) {
+    (answer.0, text(&answer.1, "error"))
+}
+
 #[tokio::test]
 async fn a_code_becomes_tokens_that_work_until_they_are_revoked() {
     let party = Party::new().await;

@@ -8,7 +8,7 @@ use crate::code::REDIRECT_URI;
 use crate::harness::{TestServer, browser};
 use crate::token::{Party, text};
 
-fn part(token: &str, number: usize) -> Value {
+pub(crate) fn part(token: &str, number: usize) -> Value {
     let bytes = URL_SAFE_NO_PAD
         .decode(token.split('.').nth(number).unwrap())
         .unwrap();
@@ -311,7 +311,7 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
         .server
         .app
         .keys
-        .published()
+        .accepted()
         .iter()
         .find(|key| key.kid == old)
         .unwrap()

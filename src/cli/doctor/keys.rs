@@ -10,7 +10,6 @@ use crate::app::open_operations;
 use crate::clock::Clock;
 use crate::config::Settings;
 use crate::crypto::vault::{KeyOwner, VaultError};
-use crate::domain::client::TokenAlgorithm;
 use crate::ids::SubjectId;
 use crate::ledger::{Ledger, LedgerError};
 use crate::operations::Operations;
@@ -71,7 +70,7 @@ async fn signing_keys(operations: &Operations, findings: &mut Findings) -> Resul
             "configure the master key that this database was made with, or restore the table key_material",
         );
     }
-    for algorithm in TokenAlgorithm::ALL {
+    for algorithm in operations.token_algorithms() {
         let newest = published
             .iter()
             .filter(|key| key.algorithm == algorithm.name())

@@ -1,5 +1,7 @@
 //! What a client is and may do (RFC 7591 §2, and what Grantlog adds).
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::redirect_uri;
@@ -55,11 +57,15 @@ pub enum TokenAlgorithm {
     ES256,
     /// RSASSA-PKCS1-v1_5, for relying parties that know nothing else.
     RS256,
+    /// HMAC with SHA-256, for legacy clients where the server allows it: nobody but this server can verify it.
+    HS256,
 }
 
 impl TokenAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::ES256, Self::RS256];
+    pub const ALL: [Self; 3] = [Self::ES256, Self::RS256, Self::HS256];
+    /// Those that have a public key, which is published.
+    pub const ASYMMETRIC: [Self; 2] = [Self::ES256, Self::RS256];
 
     /// The JWS name (RFC 7518 §3.1).
     #[must_use]
@@ -67,12 +73,40 @@ impl TokenAlgorithm {
         match self {
             Self::ES256 => "ES256",
             Self::RS256 => "RS256",
+            Self::HS256 => "HS256",
         }
     }
 }
 
+/// How a successful answer of the token endpoint spells its members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponseProfile {
+    /// As RFC 6749 §5.1 does: `access_token`.
+    #[default]
+    Standard,
+    /// `accessToken`, for relying parties of servers that did so.
+    CamelCase,
+}
+
+/// Lifetimes of the tokens of one flow, in seconds; none means the client's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lifetimes {
+    /// That an access token lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_token: Option<u32>,
+    /// That an unused refresh token lives.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_token: Option<u32>,
+}
+
 /// What a client is and may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of its own on the wire"
+)]
 pub struct ClientMetadata {
     /// The name that users are shown.
     pub client_name: String,
@@ -90,14 +124,29 @@ pub struct ClientMetadata {
     pub audience: Vec<String>,
     /// As a resource server: the audiences whose tokens it may introspect.
     pub introspects: Vec<String>,
-    /// Marked legacy: PKCE may be left out or be `plain`.
+    /// Marked legacy: PKCE may be left out or be `plain`, and what follows may be loosened.
     pub legacy: bool,
+    /// Legacy: its requests may have JSON bodies.
+    #[serde(default)]
+    pub json_requests: bool,
+    /// Legacy: a request without a scope asks for every registered scope that is not restricted.
+    #[serde(default)]
+    pub legacy_full_scope: bool,
+    /// Legacy: `client_credentials` gives it refresh tokens, too (RFC 6749 §4.4.3 advises against it).
+    #[serde(default)]
+    pub client_credentials_refresh: bool,
+    /// How answers with its tokens are spelled.
+    #[serde(default)]
+    pub response_profile: ResponseProfile,
     /// The algorithm of its access tokens.
     pub access_token_algorithm: TokenAlgorithm,
     /// Seconds that an access token lives.
     pub access_token_lifetime: u32,
     /// Seconds that an unused refresh token lives.
     pub refresh_token_lifetime: u32,
+    /// Other lifetimes for tokens of some flows, those got by refreshing them included.
+    #[serde(default)]
+    pub lifetimes: BTreeMap<GrantType, Lifetimes>,
     /// Seconds in which a refresh token may be presented once more (the grace rule); none means 10 for a
     /// confidential client and 0 for a public one.
     pub refresh_grace: Option<u32>,
@@ -128,6 +177,31 @@ impl ClientMetadata {
         self.grant_types.contains(&grant_type)
     }
 
+    /// Whether it gets refresh tokens in grants of a flow, and may use those it has.
+    #[must_use]
+    pub fn may_refresh(&self, flow: GrantType) -> bool {
+        let machine = flow == GrantType::ClientCredentials;
+        self.allows(GrantType::RefreshToken) && (!machine || (self.legacy && self.client_credentials_refresh))
+    }
+
+    /// Seconds that an access token of a flow lives.
+    #[must_use]
+    pub fn access_lifetime(&self, flow: GrantType) -> u32 {
+        let of_flow = self.lifetimes.get(&flow);
+        of_flow
+            .and_then(|of_flow| of_flow.access_token)
+            .unwrap_or(self.access_token_lifetime)
+    }
+
+    /// Seconds that an unused refresh token of a flow lives.
+    #[must_use]
+    pub fn refresh_lifetime(&self, flow: GrantType) -> u32 {
+        let of_flow = self.lifetimes.get(&flow);
+        of_flow
+            .and_then(|of_flow| of_flow.refresh_token)
+            .unwrap_or(self.refresh_token_lifetime)
+    }
+
     /// The grace period of its refresh tokens, in seconds.
     #[must_use]
     pub fn grace(&self) -> u32 {
@@ -143,5 +217,29 @@ impl ClientMetadata {
             .iter()
             .map(String::as_str)
             .find(|uri| *uri == requested || (self.is_public() && redirect_uri::matches(uri, requested)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_registered_before_a_member_existed_has_its_safe_default() {
+        let before = r#"{"access_token_algorithm":"RS256","access_token_lifetime":60,"allowed_origins":[],
+            "audience":[],"client_name":"Old","default_scopes":[],"grant_types":["client_credentials"],
+            "introspects":[],"is_live":false,"legacy":true,"redirect_uris":[],"refresh_token_lifetime":600,
+            "scope":["a"],"token_endpoint_auth_method":"any"}"#;
+        let metadata: ClientMetadata = serde_json::from_str(before).unwrap();
+        assert!(
+            !metadata.json_requests && !metadata.legacy_full_scope && !metadata.client_credentials_refresh
+        );
+        assert_eq!(metadata.response_profile, ResponseProfile::Standard);
+        assert!(metadata.lifetimes.is_empty() && !metadata.may_refresh(GrantType::ClientCredentials));
+        let lifetimes = (
+            metadata.access_lifetime(GrantType::Password),
+            metadata.refresh_lifetime(GrantType::Password),
+        );
+        assert_eq!(lifetimes, (60, 600));
     }
 }

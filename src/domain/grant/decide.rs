@@ -222,6 +222,9 @@ pub enum GrantRefusal {
     /// The user withdrew the consent.
     #[error("the user withdrew the consent that the grant rests on")]
     ConsentWithdrawn,
+    /// The client may not refresh such grants (any more).
+    #[error("the client may not refresh grants of this flow")]
+    NotRefreshable,
     /// The id is in use.
     #[error("this grant exists already")]
     Exists,
@@ -250,6 +253,7 @@ impl GrantRefusal {
             Self::UserDisabled => "user_disabled",
             Self::PasswordChanged => "password_changed",
             Self::ConsentWithdrawn => "consent_withdrawn",
+            Self::NotRefreshable => "not_refreshable",
             Self::Exists => "grant_exists",
         }
     }
@@ -450,7 +454,7 @@ impl Grant {
         // A retry kills the unused successor, so it skips that one's number.
         let number = presented.number + if retried { 2 } else { 1 };
         let (access, Some(refresh)) = family.mint(&command.mint, number, command.at) else {
-            return Decision::refuse(GrantRefusal::Unknown);
+            return Decision::refuse(GrantRefusal::NotRefreshable);
         };
         let (client, subject, audience) = (family.client, family.subject, family.audience.clone());
         let issued = Issued {

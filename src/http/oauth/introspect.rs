@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
 use crate::crypto::signing::VerifiedToken;
-use crate::domain::grant::Grant;
+use crate::domain::grant::{Family, Grant};
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::ledger::{Actor, UnitOfWork};
@@ -174,7 +174,9 @@ async fn refresh(
     let at = unit.at();
     let grant = unit.load::<Grant>(presented.address.grant.0).await?;
     let live = grant.live_refresh(presented.address.sequence, &presented.digest, at);
-    let Some((family, generation)) = live.filter(|(family, _)| family.client == caller.key) else {
+    let metadata = &caller.registration.metadata;
+    let usable = |family: &Family| family.client == caller.key && metadata.may_refresh(family.flow);
+    let Some((family, generation)) = live.filter(|(family, _)| usable(family)) else {
         return Ok(INACTIVE);
     };
     let Some((_, circumstances)) = standing::carried(unit, family).await? else {

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 
-/// The JWK set: every published key, newest first.
+/// The JWK set: the public half of every key whose tokens are accepted, newest first.
 pub async fn jwks(State(app): State<App>) -> Response {
-    let keys: Vec<Value> = app.keys.published().iter().map(|key| key.jwk.clone()).collect();
+    let accepted = app.keys.accepted();
+    let keys: Vec<Value> = accepted.iter().filter_map(|key| key.jwk.clone()).collect();
     (
         [(header::CACHE_CONTROL, "public, max-age=60")],
         Json(json!({ "keys": keys })),

@@ -24,7 +24,7 @@ use super::error::{Rejection, TokenError, WireError};
 use super::form::Form;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::domain::client::Registration;
+use crate::domain::client::{Client, Registration};
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context, UnitOfWork};
 
@@ -38,10 +38,12 @@ pub fn routes() -> Router<App> {
         .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
 }
 
-/// A form-encoded request of a client, read but not believed.
+/// A request of a client, read but not believed.
 pub struct ClientRequest {
     /// The parameters.
     pub form: Form,
+    /// How they came.
+    encoding: Encoding,
     /// What it says of its client.
     pub credentials: Credentials,
     /// The aggregate of the client with that name, if there is one.
@@ -50,6 +52,15 @@ pub struct ClientRequest {
     pub context: Context,
     /// The client, once it was authenticated.
     authenticated: OnceLock<Arc<Registration>>,
+}
+
+/// How the parameters of a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Encoding {
+    /// `application/x-www-form-urlencoded`, as RFC 6749 §3.2 asks.
+    Form,
+    /// `application/json`, for legacy clients that are marked so.
+    Json,
 }
 
 impl ClientRequest {
@@ -61,7 +72,8 @@ impl ClientRequest {
         headers: &HeaderMap,
         body: Result<Bytes, BytesRejection>,
     ) -> Result<Self, Rejection<TokenError>> {
-        let form = read_form(headers, body)?;
+        let encoding = encoding(headers)?;
+        let form = read_form(encoding, body)?;
         let credentials = Credentials::read(headers, &form)?;
         let counted = client_auth::counted(&credentials, &context);
         app.limits
@@ -69,13 +81,42 @@ impl ClientRequest {
             .map_err(|wait| Rejection::new(TokenError::TooMany(wait.retry_after), "too_many_failures"))?;
         let key = app.operations.find_client(&credentials.client_id).await?;
         context.actor = key.map_or(Actor::Anonymous, Actor::Client);
-        Ok(Self {
+        let request = Self {
             form,
+            encoding,
             credentials,
             key,
             context,
             authenticated: OnceLock::new(),
-        })
+        };
+        if encoding == Encoding::Json {
+            let mut unit = app.ledger.unit_of_work(&request.context);
+            rounds!(unit, request.json_permitted(&mut unit))?;
+        }
+        Ok(request)
+    }
+
+    /// Whether the client that a JSON request names may send such. Before anything else is said of the request:
+    /// to all others it is what a wrong content type is.
+    async fn json_permitted(&self, unit: &mut UnitOfWork<'_>) -> Result<Option<()>, Rejection<TokenError>> {
+        let Some(key) = self.key else {
+            return Err(wrong_content_type());
+        };
+        let client = unit.load::<Client>(key.0).await?;
+        let registration = client.registration.as_deref();
+        let permitted = registration.is_some_and(|known| {
+            known.client_id == self.credentials.client_id && self.is_permitted_encoding(known)
+        });
+        if permitted {
+            Ok(Some(()))
+        } else {
+            Err(wrong_content_type().client(key))
+        }
+    }
+
+    fn is_permitted_encoding(&self, client: &Registration) -> bool {
+        let metadata = &client.metadata;
+        self.encoding == Encoding::Form || (metadata.legacy && metadata.json_requests)
     }
 
     /// A parameter that must be there.
@@ -92,6 +133,9 @@ impl ClientRequest {
         unit: &mut UnitOfWork<'_>,
     ) -> Result<AuthenticatedClient, Rejection<TokenError>> {
         let client = client_auth::authenticate(app, unit, &self.credentials, self.key).await?;
+        if !self.is_permitted_encoding(&client.registration) {
+            return Err(wrong_content_type().client(client.key));
+        }
         // A later round may have read the client anew; the first will do for what follows.
         let _ = self.authenticated.set(Arc::clone(&client.registration));
         Ok(client)
@@ -138,30 +182,44 @@ macro_rules! rounds {
 }
 pub(crate) use rounds;
 
-/// RFC 6749 §3.2: form-encoded, UTF-8, each parameter once.
-fn read_form(
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Form, Rejection<TokenError>> {
-    let malformed = |reason| Rejection::new(TokenError::InvalidRequest, reason);
+fn wrong_content_type() -> Rejection<TokenError> {
+    Rejection::new(TokenError::InvalidRequest, "wrong_content_type")
+}
+
+/// RFC 6749 §3.2: form-encoded. Whether JSON is permitted depends on the client, which is not known yet.
+fn encoding(headers: &HeaderMap) -> Result<Encoding, Rejection<TokenError>> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(malformed("wrong_content_type"));
+    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        Ok(Encoding::Form)
+    } else if media_type.eq_ignore_ascii_case("application/json") {
+        Ok(Encoding::Json)
+    } else {
+        Err(wrong_content_type())
     }
+}
+
+/// RFC 6749 §3.2: UTF-8, each parameter once.
+fn read_form(encoding: Encoding, body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<TokenError>> {
+    let malformed = |reason| Rejection::new(TokenError::InvalidRequest, reason);
     let body = body.map_err(|rejection| match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => Rejection::new(TokenError::TooLarge, "body_too_large"),
         _ => malformed("unreadable_body"),
     })?;
-    Form::parse_bytes(&body).map_err(|error| {
+    let form = match encoding {
+        Encoding::Form => Form::parse_bytes(&body),
+        Encoding::Json => Form::parse_json(&body),
+    };
+    form.map_err(|error| {
         malformed(match error {
             super::form::FormError::Duplicate(_) => "duplicate_parameter",
             super::form::FormError::NotUtf8 => "not_utf8",
             super::form::FormError::Nul => "nul_character",
             super::form::FormError::TooMany => "too_many_parameters",
+            super::form::FormError::NotFlatJson => "not_flat_json",
         })
     })
 }

@@ -30,6 +30,26 @@ pub async fn allowed_scope(
     Ok(allowed.into_iter().collect())
 }
 
+/// What a request without a scope asks for (RFC 6749 §3.3): the client's default; for a legacy client that is
+/// marked so, every scope that it is registered for and that is not restricted, approved or not.
+pub async fn omitted_scope(
+    unit: &mut UnitOfWork<'_>,
+    client: &Registration,
+) -> Result<ScopeSet, LedgerError> {
+    let metadata = &client.metadata;
+    if !(metadata.legacy && metadata.legacy_full_scope) {
+        return Ok(metadata.default_scopes.clone());
+    }
+    let mut unrestricted = Vec::new();
+    for name in metadata.scope.iter() {
+        let scope = unit.load::<Scope>(Scope::id(name)).await?;
+        if scope.grantable().is_some_and(|definition| !definition.restricted) {
+            unrestricted.push(name);
+        }
+    }
+    Ok(unrestricted.into_iter().collect())
+}
+
 /// What a decision on a grant of this user and client depends on besides the grant.
 pub async fn circumstances(
     unit: &mut UnitOfWork<'_>,

@@ -1,10 +1,12 @@
 //! Synthetic events: clients, users, and grants that go on side by side.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use crate::clock::{Randomness, Timestamp, machine_now};
 use crate::domain::client::{
-    AuthMethod, ClientEvent, ClientMetadata, ClientRegistered, GrantType, TokenAlgorithm,
+    AuthMethod, ClientEvent, ClientMetadata, ClientRegistered, GrantType, ResponseProfile, TokenAlgorithm,
 };
 use crate::domain::event::Event;
 use crate::domain::grant::{
@@ -254,9 +256,14 @@ fn metadata() -> ClientMetadata {
         audience: Vec::new(),
         introspects: Vec::new(),
         legacy: false,
+        json_requests: false,
+        legacy_full_scope: false,
+        client_credentials_refresh: false,
+        response_profile: ResponseProfile::Standard,
         access_token_algorithm: TokenAlgorithm::ES256,
         access_token_lifetime: 3600,
         refresh_token_lifetime: 2_592_000,
+        lifetimes: BTreeMap::new(),
         refresh_grace: None,
         allowed_origins: Vec::new(),
         home_page_url: None,

@@ -124,6 +124,47 @@ async fn a_client_is_registered_changed_and_revoked() {
 }
 
 #[tokio::test]
+async fn what_loosens_a_client_is_given_as_metadata_and_taken_back() {
+    let server = TestServer::start().await;
+    let database = &server.database;
+    let metadata = json!({
+        "client_name": "Moved here", "client_id": "mover", "redirect_uris": ["https://app.example/cb"],
+        "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+        "legacy": true, "json_requests": true, "legacy_full_scope": true, "client_credentials_refresh": true,
+        "response_profile": "camel_case", "access_token_algorithm": "HS256",
+        "lifetimes": {"client_credentials": {"access_token": 60}, "authorization_code": {"refresh_token": 600}},
+    });
+    let create = ["client", "create", "--json", "-"];
+    let refused = run(database, &create, Some(&metadata.to_string())).await;
+    assert!(!refused.status.success() && stderr(&refused).contains("allow_hs256_access_tokens"));
+    let mut allowed = grantlog_on(database);
+    allowed
+        .env("GRANTLOG_ALLOW_HS256_ACCESS_TOKENS", "true")
+        .args(create);
+    let created = json(&finish(allowed, Some(&metadata.to_string())).await);
+    for (name, value) in metadata.as_object().unwrap() {
+        assert_eq!(created[name], *value, "{name}");
+    }
+    let update = ["client", "update", "mover", "--json", "-"];
+    let unmarked = run(
+        database,
+        &update,
+        Some(r#"{"access_token_algorithm": null, "legacy": null}"#),
+    )
+    .await;
+    assert!(stderr(&unmarked).contains("json_requests: it is for a client with legacy: true only"));
+    let patch = r#"{"access_token_algorithm": null, "json_requests": false, "response_profile": null,
+        "lifetimes": {"client_credentials": null, "authorization_code": {"access_token": 90}}}"#;
+    let updated = json(&run(database, &update, Some(patch)).await);
+    assert_eq!(updated["access_token_algorithm"], "ES256");
+    assert_eq!(updated["response_profile"], "standard");
+    assert_eq!(
+        updated["lifetimes"],
+        json!({"authorization_code": {"access_token": 90, "refresh_token": 600}})
+    );
+}
+
+#[tokio::test]
 async fn a_user_is_registered_disabled_and_erased() {
     let server = TestServer::start().await;
     let database = &server.database;

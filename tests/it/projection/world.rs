@@ -1,12 +1,14 @@
 //! A small world of users, clients and grants, moved by random but real decisions.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grantlog::clock::{Clock, Randomness};
 use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
 use grantlog::domain::client::{
-    AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, SecretVerifier, TokenAlgorithm,
+    AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, ResponseProfile, SecretVerifier,
+    TokenAlgorithm,
 };
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{
@@ -168,9 +170,14 @@ impl World {
             audience: Vec::new(),
             introspects: Vec::new(),
             legacy: false,
+            json_requests: false,
+            legacy_full_scope: false,
+            client_credentials_refresh: false,
+            response_profile: ResponseProfile::Standard,
             access_token_algorithm: TokenAlgorithm::ES256,
             access_token_lifetime: 600,
             refresh_token_lifetime: 86_400,
+            lifetimes: BTreeMap::new(),
             refresh_grace: Some(10),
             allowed_origins: Vec::new(),
             home_page_url: None,
@@ -326,7 +333,8 @@ impl World {
             access: Vec::new(),
         });
         let index = self.grants.len() - 1;
-        let (mint, refresh) = self.mint(false);
+        let refreshable = self.dice.below(2) == 0;
+        let (mint, refresh) = self.mint(refreshable);
         let command = GrantCommand::IssueToken(IssueToken {
             flow: GrantType::ClientCredentials,
             client,

@@ -37,7 +37,7 @@ impl Parameters {
                     doubled = true;
                     text = without(&text, &name);
                 }
-                Err(FormError::NotUtf8 | FormError::Nul | FormError::TooMany) => {
+                Err(FormError::NotUtf8 | FormError::Nul | FormError::TooMany | FormError::NotFlatJson) => {
                     return Err(Rejection::new(PageError::Malformed, "malformed_query"));
                 }
             }

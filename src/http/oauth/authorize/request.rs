@@ -12,6 +12,7 @@ use crate::domain::redirect_uri;
 use crate::domain::scope::{Definition, Scope};
 use crate::domain::value::ScopeSet;
 use crate::http::error::Rejection;
+use crate::http::oauth::standing;
 use crate::http::page::PageError;
 use crate::ids::ClientKey;
 use crate::ledger::UnitOfWork;
@@ -120,7 +121,7 @@ pub(super) async fn check(
             "grant_type_not_allowed",
         ));
     }
-    let scope = requested_scope(parameters.get("scope"), metadata)?;
+    let scope = requested_scope(unit, parameters.get("scope"), registration).await?;
     let scopes = granted_scopes(unit, registration, &scope).await?;
     let challenge = challenge(
         parameters.get("code_challenge"),
@@ -173,19 +174,20 @@ fn response_type(requested: Option<&str>) -> Result<(), Rejection<AuthorizeError
 }
 
 /// RFC 6749 §3.3: what is asked for, or the client's default, and no more than the client may ask for.
-fn requested_scope(
+async fn requested_scope(
+    unit: &mut UnitOfWork<'_>,
     requested: Option<&str>,
-    metadata: &ClientMetadata,
+    registration: &Registration,
 ) -> Result<ScopeSet, Rejection<AuthorizeError>> {
     let invalid = |reason| Rejection::new(AuthorizeError::InvalidScope, reason);
     let scope = match requested {
         Some(text) => ScopeSet::parse(text).map_err(|_| invalid("scope_malformed"))?,
-        None => metadata.default_scopes.clone(),
+        None => standing::omitted_scope(unit, registration).await?,
     };
     if scope.is_empty() {
         return Err(invalid("scope_missing"));
     }
-    if !scope.is_subset(&metadata.scope) {
+    if !scope.is_subset(&registration.metadata.scope) {
         return Err(invalid("scope_not_allowed"));
     }
     Ok(scope)

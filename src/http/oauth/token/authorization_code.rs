@@ -30,7 +30,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(&client, GrantType::AuthorizationCode)?;
+    allowed(app, &client, GrantType::AuthorizationCode)?;
     let Some(Presented { address, digest }) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
     };
@@ -49,7 +49,7 @@ async fn round(
         redirect_uri: request.form.get("redirect_uri").map(str::to_owned),
         verifier: request.form.get("code_verifier").map(str::to_owned),
         circumstances,
-        mint: randoms.mint(&client.registration, true),
+        mint: randoms.mint(&client.registration, GrantType::AuthorizationCode),
         at: unit.at(),
     };
     let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else {

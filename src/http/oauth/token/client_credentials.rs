@@ -1,4 +1,5 @@
-//! `grant_type=client_credentials`, RFC 6749 §4.4: a fresh grant for each issuance, without a refresh token.
+//! `grant_type=client_credentials`, RFC 6749 §4.4: a fresh grant for each issuance, without a refresh token unless
+//! a legacy client is marked as one that gets them.
 
 use chrono::TimeDelta;
 
@@ -27,12 +28,18 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(&client, GrantType::ClientCredentials)?;
+    allowed(app, &client, GrantType::ClientCredentials)?;
     let scope = requested_scope(request, unit, &client).await?;
     let at = unit.at();
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
     let grant = unit.create::<Grant>(id.0);
-    let lifetime = i64::from(client.registration.metadata.access_token_lifetime);
+    let mint = randoms.mint(&client.registration, GrantType::ClientCredentials);
+    // What cannot be refreshed is over with its access token.
+    let grant_expires_at = if mint.refresh.is_some() {
+        at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days))
+    } else {
+        at + TimeDelta::seconds(i64::from(mint.access_lifetime))
+    };
     let command = IssueToken {
         flow: GrantType::ClientCredentials,
         client: client.key,
@@ -40,8 +47,8 @@ async fn round(
         scope,
         audience: audience(app, &client.registration),
         password_generation: 0,
-        grant_expires_at: at + TimeDelta::seconds(lifetime),
-        mint: randoms.mint(&client.registration, false),
+        grant_expires_at,
+        mint,
         at,
     };
     let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {

@@ -18,7 +18,7 @@ use super::super::error::{Rejection, TokenError};
 use super::{ClientRequest, answer};
 use crate::app::App;
 use crate::credential::{self, Kind};
-use crate::domain::client::{GrantType, Registration};
+use crate::domain::client::{GrantType, Registration, TokenAlgorithm};
 use crate::domain::grant::{Mint, MintRefresh};
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
@@ -87,26 +87,38 @@ impl Randoms {
         })
     }
 
-    /// What a decision needs to know of them. A refresh token is for clients that may use it.
-    fn mint(&self, client: &Registration, refreshable: bool) -> Mint {
-        let refresh = (refreshable && client.metadata.allows(GrantType::RefreshToken)).then(|| MintRefresh {
+    /// What a decision needs to know of them, in a grant that began with `flow`. A refresh token is for clients
+    /// that may use it.
+    fn mint(&self, client: &Registration, flow: GrantType) -> Mint {
+        let metadata = &client.metadata;
+        let refresh = metadata.may_refresh(flow).then(|| MintRefresh {
             digest: credential::digest(Kind::Refresh, &self.refresh),
-            lifetime: client.metadata.refresh_token_lifetime,
+            lifetime: metadata.refresh_lifetime(flow),
         });
         Mint {
             access: credential::digest(Kind::TokenId, &self.access),
-            access_lifetime: client.metadata.access_token_lifetime,
+            access_lifetime: metadata.access_lifetime(flow),
             refresh,
         }
     }
 }
 
-/// The client may use this grant type (RFC 6749 §5.2 `unauthorized_client`).
-fn allowed(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), Rejection<TokenError>> {
-    if client.registration.metadata.allows(grant_type) {
-        return Ok(());
+/// The client may use this grant type, and have tokens at all (RFC 6749 §5.2 `unauthorized_client`).
+fn allowed(
+    app: &App,
+    client: &AuthenticatedClient,
+    grant_type: GrantType,
+) -> Result<(), Rejection<TokenError>> {
+    let metadata = &client.registration.metadata;
+    let refused = |reason| Rejection::new(TokenError::UnauthorizedClient, reason).client(client.key);
+    if !metadata.allows(grant_type) {
+        return Err(refused("grant_type_not_allowed"));
     }
-    Err(Rejection::new(TokenError::UnauthorizedClient, "grant_type_not_allowed").client(client.key))
+    // Before anything is appended: a code is not used up for a token that would not be signed.
+    if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !app.settings.allow_hs256_access_tokens {
+        return Err(refused("hs256_not_allowed"));
+    }
+    Ok(())
 }
 
 /// The audience of tokens issued to this client: its own, or the issuer.
@@ -127,11 +139,11 @@ async fn requested_scope(
     let metadata = &client.registration.metadata;
     let scope = match parameter_scope(request)? {
         Some(scope) => scope,
-        None if metadata.default_scopes.is_empty() && !metadata.scope.is_empty() => {
-            return Err(refused("scope_missing"));
-        }
-        None => metadata.default_scopes.clone(),
+        None => super::standing::omitted_scope(unit, &client.registration).await?,
     };
+    if scope.is_empty() && !metadata.scope.is_empty() {
+        return Err(refused("scope_missing"));
+    }
     let allowed = super::standing::allowed_scope(unit, &client.registration, &scope).await?;
     if allowed != scope {
         let registered = scope.is_subset(&metadata.scope);

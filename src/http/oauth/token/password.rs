@@ -43,7 +43,7 @@ async fn permitted(
     unit: &mut UnitOfWork<'_>,
 ) -> Result<Option<()>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(&client, GrantType::Password)?;
+    allowed(app, &client, GrantType::Password)?;
     Ok(Some(()))
 }
 
@@ -111,7 +111,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(&client, GrantType::Password)?;
+    allowed(app, &client, GrantType::Password)?;
     let user = unit.load::<User>(verdict.subject.0).await?;
     if !user.may_act() || user.password_generation != verdict.password_generation {
         return Err(Rejection::new(TokenError::InvalidGrant, "user_changed").client(client.key));
@@ -129,7 +129,7 @@ async fn round(
         audience: audience(app, &client.registration),
         password_generation: verdict.password_generation,
         grant_expires_at: at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days)),
-        mint: randoms.mint(&client.registration, true),
+        mint: randoms.mint(&client.registration, GrantType::Password),
         at,
     };
     let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {

@@ -29,7 +29,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(&client, GrantType::RefreshToken)?;
+    allowed(app, &client, GrantType::RefreshToken)?;
     let scope = parameter_scope(request)?;
     let Some(presented) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
@@ -38,10 +38,13 @@ async fn round(
     let grant = unit.load::<Grant>(grant_id.0).await?;
     let was_issued = was_issued(&app.ledger, &grant, &presented).await?;
     let subject = grant.family.as_ref().and_then(|family| family.subject);
-    let granted = grant
+    // Without a family the decision refuses, whatever would be minted.
+    let (flow, granted) = grant
         .family
         .as_ref()
-        .map_or_else(ScopeSet::default, |family| family.scope.clone());
+        .map_or((GrantType::RefreshToken, ScopeSet::default()), |family| {
+            (family.flow, family.scope.clone())
+        });
     let circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
     unit.about(subject);
@@ -53,7 +56,7 @@ async fn round(
         scope,
         grace: client.registration.metadata.grace(),
         circumstances,
-        mint: randoms.mint(&client.registration, true),
+        mint: randoms.mint(&client.registration, flow),
         at: unit.at(),
     };
     let Some(concluded) = unit.conclude(&grant, grant.rotate_refresh(&command)).await? else {

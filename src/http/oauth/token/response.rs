@@ -8,7 +8,7 @@ use super::Randoms;
 use crate::app::App;
 use crate::credential::{self, Address, Kind};
 use crate::crypto::jwt::AccessClaims;
-use crate::domain::client::Registration;
+use crate::domain::client::{Registration, ResponseProfile};
 use crate::domain::grant::Issued;
 use crate::http::error::{Rejection, TokenError, no_store};
 use crate::ids::GrantId;
@@ -17,12 +17,26 @@ use crate::ledger::LedgerError;
 /// Tokens, as the client is given them.
 #[derive(Serialize)]
 pub struct TokenResponse {
+    #[serde(skip)]
+    profile: ResponseProfile,
     token_type: &'static str,
     expires_in: i64,
     access_token: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     scope: String,
+}
+
+/// The same in camel case, for clients that know nothing else.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CamelCase<'a> {
+    token_type: &'a str,
+    expires_in: i64,
+    access_token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    scope: &'a str,
 }
 
 impl TokenResponse {
@@ -60,6 +74,7 @@ impl TokenResponse {
             .refresh
             .then(|| credential::format(Kind::Refresh, key, address, &randoms.refresh));
         Ok(Self {
+            profile: client.metadata.response_profile,
             token_type: "Bearer",
             expires_in: claims.exp - claims.iat,
             access_token,
@@ -69,7 +84,17 @@ impl TokenResponse {
     }
 
     pub(super) fn into_response(self) -> Response {
-        let mut response = Json(self).into_response();
+        let mut response = match self.profile {
+            ResponseProfile::Standard => Json(self).into_response(),
+            ResponseProfile::CamelCase => Json(CamelCase {
+                token_type: self.token_type,
+                expires_in: self.expires_in,
+                access_token: &self.access_token,
+                refresh_token: self.refresh_token.as_deref(),
+                scope: &self.scope,
+            })
+            .into_response(),
+        };
         no_store(&mut response);
         response
     }

@@ -1,0 +1,260 @@
+//! A client's registration (RFC 7591 §2): what it may say, and what no client may have.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+
+use super::OperationError;
+use crate::domain::client::{
+    AuthMethod, ClientMetadata, GrantType, Lifetimes, ResponseProfile, TokenAlgorithm,
+};
+use crate::domain::redirect_uri;
+use crate::domain::value::ScopeSet;
+use crate::ids::SubjectId;
+
+/// A registration in RFC 7591's words, plus what a client that moves here brings along.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "RFC 7591 §2 and `ClientMetadata` say what they are")]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a member of its own on the wire"
+)]
+pub struct ClientRegistration {
+    pub client_name: String,
+    #[serde(default)]
+    pub client_id: Option<String>,
+    #[serde(default)]
+    pub client_secret: Option<String>,
+    #[serde(default)]
+    pub redirect_uris: Vec<String>,
+    #[serde(default = "default_grant_types")]
+    pub grant_types: Vec<GrantType>,
+    #[serde(default = "default_auth_method")]
+    pub token_endpoint_auth_method: AuthMethod,
+    #[serde(default)]
+    pub scope: String,
+    #[serde(default)]
+    pub default_scopes: Option<String>,
+    #[serde(default)]
+    pub audience: Vec<String>,
+    #[serde(default)]
+    pub introspects: Vec<String>,
+    #[serde(default)]
+    pub legacy: bool,
+    #[serde(default)]
+    pub json_requests: bool,
+    #[serde(default)]
+    pub legacy_full_scope: bool,
+    #[serde(default)]
+    pub client_credentials_refresh: bool,
+    #[serde(default)]
+    pub response_profile: ResponseProfile,
+    #[serde(default)]
+    pub access_token_algorithm: TokenAlgorithm,
+    #[serde(default = "default_access_lifetime")]
+    pub access_token_lifetime: u32,
+    #[serde(default = "default_refresh_lifetime")]
+    pub refresh_token_lifetime: u32,
+    #[serde(default)]
+    pub lifetimes: BTreeMap<GrantType, Lifetimes>,
+    #[serde(default)]
+    pub refresh_grace: Option<u32>,
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    #[serde(default, alias = "client_uri")]
+    pub home_page_url: Option<String>,
+    #[serde(default, alias = "logo_uri")]
+    pub logo_url: Option<String>,
+    #[serde(default, alias = "policy_uri")]
+    pub privacy_policy_url: Option<String>,
+    #[serde(default)]
+    pub is_live: bool,
+    #[serde(default)]
+    pub owner: Option<SubjectId>,
+}
+
+fn default_grant_types() -> Vec<GrantType> {
+    vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
+}
+
+fn default_auth_method() -> AuthMethod {
+    AuthMethod::ClientSecretBasic
+}
+
+fn default_access_lifetime() -> u32 {
+    3600
+}
+
+fn default_refresh_lifetime() -> u32 {
+    30 * 86_400
+}
+
+impl ClientRegistration {
+    /// The metadata, checked.
+    pub fn metadata(&self) -> Result<ClientMetadata, OperationError> {
+        let scope = parse_scope("scope", &self.scope)?;
+        let default_scopes = match &self.default_scopes {
+            Some(text) => parse_scope("default_scopes", text)?,
+            None => ScopeSet::default(),
+        };
+        if !default_scopes.is_subset(&scope) {
+            return Err(OperationError::invalid(
+                "default_scopes",
+                "they are not all among scope",
+            ));
+        }
+        let metadata = ClientMetadata {
+            client_name: self.client_name.trim().to_owned(),
+            redirect_uris: self.redirect_uris.clone(),
+            grant_types: self.grant_types.clone(),
+            token_endpoint_auth_method: self.token_endpoint_auth_method,
+            scope,
+            default_scopes,
+            audience: self.audience.clone(),
+            introspects: self.introspects.clone(),
+            legacy: self.legacy,
+            json_requests: self.json_requests,
+            legacy_full_scope: self.legacy_full_scope,
+            client_credentials_refresh: self.client_credentials_refresh,
+            response_profile: self.response_profile,
+            access_token_algorithm: self.access_token_algorithm,
+            access_token_lifetime: self.access_token_lifetime,
+            refresh_token_lifetime: self.refresh_token_lifetime,
+            lifetimes: self.lifetimes.clone(),
+            refresh_grace: self.refresh_grace,
+            allowed_origins: self.allowed_origins.clone(),
+            home_page_url: self.home_page_url.clone(),
+            logo_url: self.logo_url.clone(),
+            privacy_policy_url: self.privacy_policy_url.clone(),
+            is_live: self.is_live,
+            owner: self.owner,
+        };
+        check(&metadata)?;
+        Ok(metadata)
+    }
+}
+
+fn parse_scope(field: &'static str, text: &str) -> Result<ScopeSet, OperationError> {
+    if text.is_empty() {
+        return Ok(ScopeSet::default());
+    }
+    ScopeSet::parse(text).map_err(|error| OperationError::invalid(field, error.to_string()))
+}
+
+/// What no client may have, whoever registers it.
+fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
+    let invalid = |field, problem: &str| Err(OperationError::invalid(field, problem));
+    if metadata.client_name.is_empty() || metadata.client_name.len() > 200 {
+        return invalid("client_name", "it needs 1 to 200 characters");
+    }
+    if metadata.redirect_uris.len() > 50 {
+        return invalid("redirect_uris", "there are more than 50");
+    }
+    for uri in &metadata.redirect_uris {
+        if let Err(problem) = redirect_uri::check(uri) {
+            return Err(OperationError::invalid(
+                "redirect_uris",
+                format!("{uri}: {problem}"),
+            ));
+        }
+    }
+    if metadata.allows(GrantType::AuthorizationCode) && metadata.redirect_uris.is_empty() {
+        return invalid("redirect_uris", "the authorization_code grant needs at least one");
+    }
+    if metadata.is_public() && metadata.allows(GrantType::ClientCredentials) {
+        return invalid(
+            "grant_types",
+            "a public client cannot use client_credentials (RFC 6749 §4.4)",
+        );
+    }
+    for (field, url) in [
+        ("home_page_url", &metadata.home_page_url),
+        ("logo_url", &metadata.logo_url),
+        ("privacy_policy_url", &metadata.privacy_policy_url),
+    ] {
+        let is_web =
+            |url: &String| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
+        if url.as_ref().is_some_and(|url| url.len() > 2000 || !is_web(url)) {
+            return invalid(field, "it is not an http or https URL");
+        }
+    }
+    for origin in &metadata.allowed_origins {
+        let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
+        if parsed.as_deref() != Ok(origin) {
+            return Err(OperationError::invalid(
+                "allowed_origins",
+                format!("{origin} is not an origin"),
+            ));
+        }
+    }
+    if metadata.refresh_grace.is_some_and(|grace| grace > 300) {
+        return invalid("refresh_grace", "it is at most 300 seconds");
+    }
+    check_lifetimes(metadata)?;
+    check_legacy(metadata)
+}
+
+/// The client's own lifetimes, and those of each flow.
+fn check_lifetimes(metadata: &ClientMetadata) -> Result<(), OperationError> {
+    const ACCESS: (RangeInclusive<u32>, &str) = (1..=86_400 * 31, "1 second to 31 days");
+    const REFRESH: (RangeInclusive<u32>, &str) = (1..=86_400 * 3650, "1 second to 3650 days");
+    let own = [
+        ("access_token_lifetime", metadata.access_token_lifetime, ACCESS),
+        ("refresh_token_lifetime", metadata.refresh_token_lifetime, REFRESH),
+    ];
+    for (field, lifetime, (range, words)) in own {
+        if !range.contains(&lifetime) {
+            return Err(OperationError::invalid(field, format!("it needs {words}")));
+        }
+    }
+    for (flow, lifetimes) in &metadata.lifetimes {
+        if *flow == GrantType::RefreshToken {
+            return Err(OperationError::invalid(
+                "lifetimes",
+                "refresh_token: tokens got by refreshing have the lifetimes of the flow that began their grant",
+            ));
+        }
+        let of_flow = [
+            ("access_token", lifetimes.access_token, ACCESS),
+            ("refresh_token", lifetimes.refresh_token, REFRESH),
+        ];
+        for (token, lifetime, (range, words)) in of_flow {
+            if lifetime.is_some_and(|lifetime| !range.contains(&lifetime)) {
+                let problem = format!("{}.{token} needs {words}", flow.name());
+                return Err(OperationError::invalid("lifetimes", problem));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What loosens today's specifications is for clients that say that they are old.
+fn check_legacy(metadata: &ClientMetadata) -> Result<(), OperationError> {
+    let hs256 = metadata.access_token_algorithm == TokenAlgorithm::HS256;
+    let loosened = [
+        ("json_requests", "it", metadata.json_requests),
+        ("legacy_full_scope", "it", metadata.legacy_full_scope),
+        (
+            "client_credentials_refresh",
+            "it",
+            metadata.client_credentials_refresh,
+        ),
+        ("access_token_algorithm", "HS256", hs256),
+    ];
+    for (field, what, asked) in loosened {
+        if asked && !metadata.legacy {
+            let problem = format!("{what} is for a client with legacy: true only");
+            return Err(OperationError::invalid(field, problem));
+        }
+    }
+    let needed = [GrantType::ClientCredentials, GrantType::RefreshToken];
+    if metadata.client_credentials_refresh && !needed.iter().all(|needed| metadata.allows(*needed)) {
+        return Err(OperationError::invalid(
+            "client_credentials_refresh",
+            "client_credentials and refresh_token must be among grant_types",
+        ));
+    }
+    Ok(())
+}
