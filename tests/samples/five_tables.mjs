@@ -75,7 +75,7 @@ await sample('authorization_code, and refreshing with less scope', async () => {
 
 await sample('what is refused', async () => {
   await refused(await post({ grant_type: 'client_credentials' }, `Basic ${btoa('abcdefgh:wrong')}`), 401, 'invalid_client');
-  await refused(await post({ grant_type: 'client_credentials' }, null), 400, 'invalid_request');
+  await refused(await post({ grant_type: 'client_credentials' }, null), 401, 'invalid_client');
   await refused(await post({ grant_type: 'password', ...user, password: 'wrong' }), 400, 'invalid_grant');
   await refused(await post({ grant_type: 'password', username: 'yussuf' }), 400, 'invalid_request');
   await refused(await post({ grant_type: 'client_credentials', scope: ['get_user_profile'] }), 400, 'invalid_request');
