@@ -62,9 +62,19 @@ pub enum ScopeCommand {
         /// Whether a client needs approval for it.
         restricted: bool,
     },
+    /// Change what is named, where it exists.
+    Change {
+        /// What it allows, in words.
+        description: Option<String>,
+        /// Whether a client needs approval for it.
+        restricted: Option<bool>,
+    },
     /// Let nobody be granted it any more.
     Retire,
 }
+
+/// The most bytes of a description.
+pub const MAX_DESCRIPTION: usize = 500;
 
 /// Why a scope command was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +85,9 @@ pub enum ScopeRefusal {
     /// The name is not an RFC 6749 scope token.
     #[error("a scope's name is printable ASCII without space, quote or backslash")]
     MalformedName,
+    /// The description cannot be shown on a consent page.
+    #[error("a scope's description has 1 to 500 bytes, and no character that controls the text's direction or the terminal")]
+    MalformedDescription,
 }
 
 impl Scope {
@@ -107,26 +120,28 @@ impl Scope {
                 name,
                 description,
                 restricted,
-            } => {
-                let (description, restricted) = (description.clone(), *restricted);
-                let event = match self.grantable() {
-                    Some(now) if now.description == description && now.restricted == restricted => {
-                        return Decision::accept(Vec::new(), ());
-                    }
-                    Some(_) => ScopeChanged {
-                        description,
-                        restricted,
-                    }
-                    .into(),
-                    None => ScopeDefined {
+            } => match self.grantable() {
+                Some(now) => now.change(description, *restricted),
+                None if !is_description(description) => Decision::refuse(ScopeRefusal::MalformedDescription),
+                None => {
+                    let event = ScopeDefined {
                         name: name.clone(),
-                        description,
-                        restricted,
-                    }
-                    .into(),
-                };
-                Decision::accept(vec![event], ())
-            }
+                        description: description.clone(),
+                        restricted: *restricted,
+                    };
+                    Decision::accept(vec![event.into()], ())
+                }
+            },
+            ScopeCommand::Change {
+                description,
+                restricted,
+            } => match self.grantable() {
+                Some(now) => now.change(
+                    description.as_ref().unwrap_or(&now.description),
+                    restricted.unwrap_or(now.restricted),
+                ),
+                None => Decision::refuse(ScopeRefusal::Unknown),
+            },
             ScopeCommand::Retire if self.grantable().is_none() => Decision::refuse(ScopeRefusal::Unknown),
             ScopeCommand::Retire => Decision::accept(vec![ScopeRetired {}.into()], ()),
         }
@@ -162,6 +177,27 @@ impl Scope {
             }
         }
     }
+}
+
+impl Definition {
+    /// The change to this description and restriction; nothing where that is what they are.
+    fn change(&self, description: &str, restricted: bool) -> Decision<ScopeEvent, (), ScopeRefusal> {
+        if self.description == description && self.restricted == restricted {
+            return Decision::accept(Vec::new(), ());
+        }
+        if !is_description(description) {
+            return Decision::refuse(ScopeRefusal::MalformedDescription);
+        }
+        let event = ScopeChanged {
+            description: description.to_owned(),
+            restricted,
+        };
+        Decision::accept(vec![event.into()], ())
+    }
+}
+
+fn is_description(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= MAX_DESCRIPTION && super::value::is_plain_text(text)
 }
 
 aggregate!(Scope, Scope, "scope", ScopeCommand, ScopeEvent, ScopeRefusal);

@@ -13,7 +13,7 @@ use crate::domain::client::{
 };
 use crate::domain::redirect_uri;
 use crate::domain::scope::Scope;
-use crate::domain::value::{Digest, ScopeSet};
+use crate::domain::value::{Digest, ScopeSet, is_plain_text};
 use crate::ids::{ClientKey, SubjectId};
 use crate::ledger::{Context, LedgerError};
 
@@ -62,7 +62,7 @@ pub struct ClientRegistration {
     pub logo_url: Option<String>,
     #[serde(default, alias = "policy_uri")]
     pub privacy_policy_url: Option<String>,
-    #[serde(default)]
+    #[serde(default = "default_is_live")]
     pub is_live: bool,
     #[serde(default)]
     pub owner: Option<SubjectId>,
@@ -74,6 +74,11 @@ fn default_grant_types() -> Vec<GrantType> {
 
 fn default_auth_method() -> AuthMethod {
     AuthMethod::ClientSecretBasic
+}
+
+/// RFC 7591 knows no such member: a client that does not say otherwise works.
+fn default_is_live() -> bool {
+    true
 }
 
 fn default_access_lifetime() -> u32 {
@@ -294,6 +299,12 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     let invalid = |field, problem: &str| Err(OperationError::invalid(field, problem));
     if metadata.client_name.is_empty() || metadata.client_name.len() > 200 {
         return invalid("client_name", "it needs 1 to 200 characters");
+    }
+    if !is_plain_text(&metadata.client_name) {
+        return invalid(
+            "client_name",
+            "it has a character that controls the text's direction or the terminal",
+        );
     }
     if metadata.redirect_uris.len() > 50 {
         return invalid("redirect_uris", "there are more than 50");

@@ -123,13 +123,10 @@ macro_rules! rounds {
                 Ok(Some(value)) => break Ok(value),
                 Ok(None) => {}
                 Err(rejection) => {
-                    let stands = $unit
-                        .refusal_stands()
-                        .map_err($crate::http::error::Rejection::from);
-                    match stands {
+                    match $unit.refusal_stands() {
                         Ok(true) => break Err(rejection),
                         Ok(false) => {}
-                        Err(unavailable) => break Err(unavailable),
+                        Err(unavailable) => break Err(unavailable.into()),
                     }
                 }
             }
