@@ -35,3 +35,5 @@ CREATE INDEX        {table}_family ON public.{table} (family, sequence);
 CREATE INDEX        {table}_digest ON public.{table} (access_token);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
+
+SELECT grantlog.let_read('client_access_tokens', withheld => '{}');

@@ -26,5 +26,6 @@ mod projection;
 mod races;
 mod secrets;
 mod stock_client;
+mod tables;
 mod token;
 mod tokens;
