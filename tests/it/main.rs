@@ -9,7 +9,9 @@
     reason = "helpers of tests"
 )]
 
+mod account;
 mod authorize;
+mod client_secrets;
 mod code;
 mod command_line;
 mod configuration;

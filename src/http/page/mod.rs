@@ -154,3 +154,14 @@ fn monogram(name: &str) -> Markup {
     let letter = name.chars().find(|c| c.is_alphanumeric()).unwrap_or('?');
     html! { div.monogram aria-hidden="true" { (letter.to_uppercase()) } }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_an_earlier_build_is_shown_without_what_steers_it() {
+        assert_eq!(isolated("Safe\u{202e}knaB\u{2069}\n"), "\u{2068}SafeknaB\u{2069}");
+        assert_eq!(isolated("\u{5d0} Bank"), "\u{2068}\u{5d0} Bank\u{2069}");
+    }
+}

@@ -145,7 +145,7 @@ async fn a_name_cannot_steer_the_page() {
         let refused = operations.define_scope(&TestServer::context(), "s", steering, false).await;
         assert!(refused.is_err(), "{steering:?}");
     }
-    // One that an earlier build let in is shown without what steers, and by itself.
+    // A name that is written from right to left is one word among ours.
     let mut metadata = flow::confidential();
     metadata["client_name"] = json!("\u{5d0}\u{5d1}\u{5d2} Bank");
     let client = server.client(metadata).await;
