@@ -281,7 +281,10 @@ pub(super) fn event_json(event: &StoredEvent) -> anyhow::Result<Value> {
         "payload": raw(&event.payload)?, "metadata": raw(&event.metadata)?,
     });
     // What checks a chosen secret can be tried against guesses: it stays in the ledger.
-    if let Some(verifier) = document.pointer_mut("/payload/verifier").and_then(Value::as_object_mut) {
+    if let Some(verifier) = document
+        .pointer_mut("/payload/verifier")
+        .and_then(Value::as_object_mut)
+    {
         verifier.values_mut().for_each(|value| *value = json!("withheld"));
     }
     Ok(document)

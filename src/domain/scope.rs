@@ -86,7 +86,9 @@ pub enum ScopeRefusal {
     #[error("a scope's name is printable ASCII without space, quote or backslash")]
     MalformedName,
     /// The description cannot be shown on a consent page.
-    #[error("a scope's description has 1 to 500 bytes, and no character that controls the text's direction or the terminal")]
+    #[error(
+        "a scope's description has 1 to 500 bytes, and no character that controls the text's direction or the terminal"
+    )]
     MalformedDescription,
 }
 

@@ -172,7 +172,11 @@ mod tests {
                     headers.insert(name, value.parse().unwrap());
                 }
             }
-            assert_eq!(is_foreign(&format!("{ours}/base"), &headers), foreign, "{headers:?}");
+            assert_eq!(
+                is_foreign(&format!("{ours}/base"), &headers),
+                foreign,
+                "{headers:?}"
+            );
         }
     }
 }

@@ -77,7 +77,7 @@ pub(super) async fn recognise(
         None => None,
     };
     let compared = operations.hasher.verify(password.to_owned(), hash).await;
-    let rehashed = match compared.map_err(unhashed)? {
+    let rehashed = match compared.map_err(|error| unhashed(&error))? {
         password::Verified::Yes => None,
         password::Verified::YesRehash(hash) => Some(hash),
         password::Verified::No => {
@@ -104,11 +104,9 @@ pub(super) async fn recognise(
 }
 
 /// What a page says where a password was not hashed.
-pub(super) fn unhashed(error: PasswordError) -> Rejection<PageError> {
+pub(super) fn unhashed(error: &PasswordError) -> Rejection<PageError> {
     match error {
-        PasswordError::Overloaded => {
-            Rejection::new(PageError::TemporarilyUnavailable, "hashing_overloaded")
-        }
+        PasswordError::Overloaded => Rejection::new(PageError::TemporarilyUnavailable, "hashing_overloaded"),
         PasswordError::Crypto(_) => Rejection::new(PageError::ServerError, "hashing_failed"),
     }
 }
@@ -132,10 +130,7 @@ pub(super) async fn start(
     if let Some(hash) = rehashed {
         // The login does not depend on it; the next one tries again.
         let operations = &app.operations;
-        if let Err(error) = operations
-            .rehash_password(context, verified.subject, &hash)
-            .await
-        {
+        if let Err(error) = operations.rehash_password(context, verified.subject, &hash).await {
             tracing::warn!(%error, "a password was not rehashed");
         }
     }

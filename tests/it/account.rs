@@ -87,11 +87,21 @@ async fn a_user_logs_in_changes_the_password_and_is_logged_out() {
     server.user(USERNAME, PASSWORD).await;
     let http = browser();
     let after = log_in(&server, &http, (USERNAME, PASSWORD)).await;
-    assert_eq!((after.status, after.location()), (StatusCode::SEE_OTHER, Some("password")));
+    assert_eq!(
+        (after.status, after.location()),
+        (StatusCode::SEE_OTHER, Some("password"))
+    );
     let page = flow::get(&server, &http, PATH).await;
-    assert!(is_form(&page) && page.body.contains("<bdi>alice</bdi>"), "{}", page.body);
+    assert!(
+        is_form(&page) && page.body.contains("<bdi>alice</bdi>"),
+        "{}",
+        page.body
+    );
     let policy = page.headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.ends_with("frame-ancestors 'none'; form-action 'self'"), "{policy}");
+    assert!(
+        policy.ends_with("frame-ancestors 'none'; form-action 'self'"),
+        "{policy}"
+    );
     assert_eq!(page.headers["cache-control"], "no-store");
     let answer = change(&server, &http, (PASSWORD, NEW, NEW)).await;
     assert_eq!(
@@ -101,12 +111,19 @@ async fn a_user_logs_in_changes_the_password_and_is_logged_out() {
     let cleared = answer.headers["set-cookie"].to_str().unwrap();
     assert!(cleared.starts_with("grantlog_session=;") && cleared.contains("Max-Age=0"));
     let told = flow::get(&server, &http, "/account/password/changed").await;
-    assert!(told.body.contains("Log in again with the new password."), "{}", told.body);
+    assert!(
+        told.body.contains("Log in again with the new password."),
+        "{}",
+        told.body
+    );
     assert!(flow::get(&server, &http, PATH).await.is_login_page());
     assert_eq!(log_in(&server, &http, (USERNAME, PASSWORD)).await.status, 403);
     assert_eq!(log_in(&server, &http, (USERNAME, NEW)).await.status, 303);
     assert_eq!(
-        (count(&server, "PasswordChanged").await, count(&server, "SessionEnded").await),
+        (
+            count(&server, "PasswordChanged").await,
+            count(&server, "SessionEnded").await
+        ),
         (1, 1)
     );
     let one_append: i64 = sqlx::query_scalar(
@@ -117,12 +134,11 @@ async fn a_user_logs_in_changes_the_password_and_is_logged_out() {
     .await
     .unwrap();
     assert_eq!(one_append, 1);
-    let kept: String = sqlx::query_scalar(
-        "SELECT string_agg(payload::text || metadata::text, '') FROM grantlog.ledger",
-    )
-    .fetch_one(&server.database.owner().await)
-    .await
-    .unwrap();
+    let kept: String =
+        sqlx::query_scalar("SELECT string_agg(payload::text || metadata::text, '') FROM grantlog.ledger")
+            .fetch_one(&server.database.owner().await)
+            .await
+            .unwrap();
     assert!(!kept.contains(NEW) && !kept.contains(PASSWORD) && !kept.contains("argon2id"));
 }
 
@@ -135,20 +151,49 @@ async fn what_is_wrong_with_a_new_password_is_said_where_it_is_wrong() {
     let long = "x".repeat(1025);
     for ((current, new, again), status, field, said) in [
         ((PASSWORD, "", ""), 400, "current", "Fill in all three fields."),
-        (("wrong", NEW, NEW), 403, "current", "That is not your current password."),
-        ((PASSWORD, NEW, "another new one"), 400, "again", "are not the same"),
-        ((PASSWORD, "seven77", "seven77"), 400, "new", "needs 8 to 1024 characters"),
-        ((PASSWORD, long.as_str(), long.as_str()), 400, "new", "needs 8 to 1024 characters"),
+        (
+            ("wrong", NEW, NEW),
+            403,
+            "current",
+            "That is not your current password.",
+        ),
+        (
+            (PASSWORD, NEW, "another new one"),
+            400,
+            "again",
+            "are not the same",
+        ),
+        (
+            (PASSWORD, "seven77", "seven77"),
+            400,
+            "new",
+            "needs 8 to 1024 characters",
+        ),
+        (
+            (PASSWORD, long.as_str(), long.as_str()),
+            400,
+            "new",
+            "needs 8 to 1024 characters",
+        ),
         (
             (PASSWORD, "ALICE.Anderson", "ALICE.Anderson"),
             400,
             "new",
             "must not be your user name",
         ),
-        ((PASSWORD, PASSWORD, PASSWORD), 400, "new", "must not be your current one"),
+        (
+            (PASSWORD, PASSWORD, PASSWORD),
+            400,
+            "new",
+            "must not be your current one",
+        ),
     ] {
         let answer = change(&server, &http, (current, new, again)).await;
-        assert_eq!((answer.status.as_u16(), answer.location()), (status, None), "{said}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.location()),
+            (status, None),
+            "{said}"
+        );
         assert!(answer.body.contains(said), "{said} in {}", answer.body);
         assert!(answer.body.contains("<title>Error: Change your password</title>"));
         assert!(answer.body.contains("id=\"password-problem\" role=\"alert\""));
@@ -158,7 +203,10 @@ async fn what_is_wrong_with_a_new_password_is_said_where_it_is_wrong() {
             input.contains("aria-describedby=\"password-problem") && input.contains("aria-invalid=\"true\""),
             "{said}: {input}"
         );
-        for typed in [current, new].into_iter().filter(|typed| typed.len() > 10 && *typed != "ALICE.Anderson") {
+        for typed in [current, new]
+            .into_iter()
+            .filter(|typed| typed.len() > 10 && *typed != "ALICE.Anderson")
+        {
             assert!(!answer.body.contains(typed), "nothing that was typed is repeated");
         }
     }
@@ -188,14 +236,23 @@ async fn a_password_form_from_elsewhere_changes_nothing() {
         assert!(answer.status == 403 && is_form(&answer), "{}", answer.body);
     }
     let stranger = browser();
-    let fields = [("step", "password"), ("current", PASSWORD), ("new", NEW), ("again", NEW)];
+    let fields = [
+        ("step", "password"),
+        ("current", PASSWORD),
+        ("new", NEW),
+        ("again", NEW),
+    ];
     let answer = post(&server.base, &stranger, &fields).await;
     assert!(answer.status == 403 && answer.is_login_page(), "{}", answer.body);
     let fields = [("step", "login"), ("username", USERNAME), ("password", PASSWORD)];
     let answer = post(&server.base, &stranger, &fields).await;
     assert!(answer.status == 403 && !answer.headers.contains_key("location"));
     assert_eq!(count(&server, "PasswordChanged").await, 0);
-    let expected = [["form_token_wrong"; 4].as_slice(), &["session_expired", "form_token_wrong"]].concat();
+    let expected = [
+        ["form_token_wrong"; 4].as_slice(),
+        &["session_expired", "form_token_wrong"],
+    ]
+    .concat();
     assert_eq!(reasons(&server).await, expected);
 }
 
@@ -278,7 +335,10 @@ async fn ends_everything_on_two_nodes(end: End) {
     };
     let shown = async || {
         let page = there.get(format!("{}{PATH}", node.base)).send().await.unwrap();
-        page.text().await.unwrap().contains("<h1>Change your password</h1>")
+        page.text()
+            .await
+            .unwrap()
+            .contains("<h1>Change your password</h1>")
     };
     // Both nodes have all of it in memory.
     assert!(introspected(access).await && introspected(refresh).await && shown().await);
@@ -296,8 +356,14 @@ async fn ends_everything_on_two_nodes(end: End) {
             .unwrap(),
         End::Erase => operations.erase_user(&context, party.subject).await.unwrap(),
     }
-    assert!(!introspected(access).await && !introspected(refresh).await, "{end:?}");
-    assert!(!party.is_active(access).await && !party.is_active(refresh).await, "{end:?}");
+    assert!(
+        !introspected(access).await && !introspected(refresh).await,
+        "{end:?}"
+    );
+    assert!(
+        !party.is_active(access).await && !party.is_active(refresh).await,
+        "{end:?}"
+    );
     assert!(!shown().await, "{end:?}: the other session, on the other node");
     assert!(flow::get(server, &here, PATH).await.is_login_page(), "{end:?}");
     let response = party

@@ -78,6 +78,15 @@ async fn a_third_secret_drops_the_first_whatever_its_overlap() {
         accepted.push(works(&server, &client.client_id, secret).await);
     }
     assert_eq!(accepted, [false, true, true]);
+    let ended: Vec<(i64, bool)> = sqlx::query_as(
+        "SELECT (payload->>'number')::bigint, (payload->>'at')::timestamptz <= recorded_at + interval '1 minute' \
+         FROM grantlog.ledger WHERE event_type = 'ClientSecretRetired' ORDER BY position",
+    )
+    .fetch_all(&server.database.owner().await)
+    .await
+    .unwrap();
+    let expected = [(1, false), (1, true), (2, false)];
+    assert_eq!(ended, expected, "the trail says that the first ended early");
 }
 
 #[tokio::test]
@@ -108,7 +117,14 @@ async fn a_secret_is_shown_once_and_nothing_that_checks_it_ever() {
     chosen["client_id"] = json!("chosen");
     chosen["client_secret"] = json!("a chosen secret");
     let chosen = server.client(chosen).await;
-    let rotate = ["client", "rotate-secret", &client.client_id, "--overlap", "60", "--json"];
+    let rotate = [
+        "client",
+        "rotate-secret",
+        &client.client_id,
+        "--overlap",
+        "60",
+        "--json",
+    ];
     let rotated: serde_json::Value = serde_json::from_str(&printed(&server, &rotate).await).unwrap();
     let second = rotated["client_secret"].as_str().unwrap().to_owned();
     assert!(works(&server, &client.client_id, &second).await);
@@ -129,15 +145,23 @@ async fn a_secret_is_shown_once_and_nothing_that_checks_it_ever() {
         &["audit", "tail", "--lines", "100"],
     ] {
         let text = printed(&server, arguments).await;
-        assert!(text.contains(&client.client_id) || text.contains(&chosen.client_id) || arguments[0] == "audit");
+        assert!(
+            text.contains(&client.client_id) || text.contains(&chosen.client_id) || arguments[0] == "audit"
+        );
         let first = client.client_secret.as_deref().unwrap();
         for secret in [first, &second, "a chosen secret", "$argon2id$"]
             .into_iter()
             .chain(digests.iter().map(String::as_str))
         {
-            assert!(!text.contains(secret), "{arguments:?} shows a secret or what checks it");
+            assert!(
+                !text.contains(secret),
+                "{arguments:?} shows a secret or what checks it"
+            );
         }
     }
     let trail = printed(&server, &["audit", "tail", "--lines", "100", "--json"]).await;
-    assert!(trail.contains(r#""argon2id":"withheld""#) && trail.contains(r#""sha256":"withheld""#), "{trail}");
+    assert!(
+        trail.contains(r#""argon2id":"withheld""#) && trail.contains(r#""sha256":"withheld""#),
+        "{trail}"
+    );
 }

@@ -68,7 +68,11 @@ impl Party<'_> {
 
     async fn verified(&self, token: &str) -> VerifiedToken {
         let app = &self.server.app;
-        app.keys.verify(token, &app.settings.issuer).await.unwrap().unwrap()
+        app.keys
+            .verify(token, &app.settings.issuer)
+            .await
+            .unwrap()
+            .unwrap()
     }
 }
 
@@ -95,13 +99,19 @@ async fn facts(server: &TestServer) -> Facts {
     let code = flow::authorize(server, &party.http, &query).await["code"].clone();
     let first = party.redeem(&code).await;
     let refresh = first["refresh_token"].as_str().unwrap().to_owned();
-    let rotate = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+    let rotate = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", refresh.as_str()),
+    ];
     let second = party.post("/oauth/token", &rotate).await;
     let access = second["access_token"].as_str().unwrap().to_owned();
     let replayed = flow::authorize(server, &party.http, &query).await["code"].clone();
     party.redeem(&replayed).await;
     assert_eq!(party.redeem(&replayed).await["error"], "invalid_grant");
-    let machine = [("grant_type", "client_credentials"), ("scope", "server-operations")];
+    let machine = [
+        ("grant_type", "client_credentials"),
+        ("scope", "server-operations"),
+    ];
     party.post("/oauth/token", &machine).await;
     let operations = &server.app.operations;
     operations.erase_user(&TestServer::context(), gone).await.unwrap();
@@ -244,7 +254,10 @@ fn filled_in(query: &str, variables: &BTreeMap<&'static str, String>) -> String 
     for (name, value) in variables {
         text = text.replace(&format!(":'{name}'"), &format!("'{}'", value.replace('\'', "''")));
     }
-    assert!(!text.contains(":'"), "a variable that the test does not know: {text}");
+    assert!(
+        !text.contains(":'"),
+        "a variable that the test does not know: {text}"
+    );
     text
 }
 
@@ -279,7 +292,10 @@ async fn every_query_of_the_tables_document_answers_its_question() {
             }
         }
     }
-    assert!(expected.is_empty(), "questions that the document lacks: {expected:?}");
+    assert!(
+        expected.is_empty(),
+        "questions that the document lacks: {expected:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -311,10 +327,11 @@ async fn nobody_but_the_owner_reads_passwords_and_secrets() {
         ] {
             assert!(refused(sql).await, "{sql}");
         }
-        let table: String = sqlx::query_scalar("SELECT table_name FROM grantlog.cursors WHERE reader = 'users'")
-            .fetch_one(&owner)
-            .await
-            .unwrap();
+        let table: String =
+            sqlx::query_scalar("SELECT table_name FROM grantlog.cursors WHERE reader = 'users'")
+                .fetch_one(&owner)
+                .await
+                .unwrap();
         assert!(refused(&format!("SELECT id FROM {table}")).await, "{table}");
         for sql in [
             "SELECT id, name, username, email, disabled FROM users",
@@ -363,11 +380,12 @@ async fn ids_are_the_same_after_every_rebuild() {
         all
     };
     let before = ids().await;
-    let born: Vec<i64> =
-        sqlx::query_scalar("SELECT position FROM grantlog.ledger WHERE event_type = 'UserRegistered' ORDER BY 1")
-            .fetch_all(&owner)
-            .await
-            .unwrap();
+    let born: Vec<i64> = sqlx::query_scalar(
+        "SELECT position FROM grantlog.ledger WHERE event_type = 'UserRegistered' ORDER BY 1",
+    )
+    .fetch_all(&owner)
+    .await
+    .unwrap();
     assert!(before.contains(&("users", born)), "an id is its event's position");
     for _ in 0..2 {
         let app = &server.app;

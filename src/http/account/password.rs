@@ -131,10 +131,7 @@ impl<'a> Visit<'a> {
         }
         .into_response();
         if known.is_none() {
-            page::set_cookie(
-                &mut response,
-                FORM_COOKIE.set(&self.app.settings, mark.as_str()),
-            );
+            page::set_cookie(&mut response, FORM_COOKIE.set(&self.app.settings, mark.as_str()));
         }
         Ok(response)
     }
@@ -157,7 +154,8 @@ impl<'a> Visit<'a> {
         let is_ours = BrowserMark::read(app, self.headers)
             .is_some_and(|mark| Purpose::Login(&mark).verify(app, ENDPOINT, form.get(csrf::FIELD)));
         if !is_ours {
-            self.record(&context, PageError::ForgedForm, "form_token_wrong").await;
+            self.record(&context, PageError::ForgedForm, "form_token_wrong")
+                .await;
             return Ok(self.login_page(username, (None, Some(PageError::ForgedForm)))?);
         }
         let Some(password) = form.get("password").filter(|_| !username.is_empty()) else {
@@ -216,7 +214,8 @@ impl<'a> Visit<'a> {
         };
         let context = self.acting(&verified);
         if !Purpose::Password(live.id).verify(app, ENDPOINT, form.get(csrf::FIELD)) {
-            self.record(&context, PageError::ForgedForm, "form_token_wrong").await;
+            self.record(&context, PageError::ForgedForm, "form_token_wrong")
+                .await;
             return Ok(self.page(&live, (None, Some(PageError::ForgedForm))).await?);
         }
         let Some(account) = live.user.account.clone() else {
@@ -318,7 +317,7 @@ async fn seal(
         .seal_password(live.login.subject, account, new.to_owned());
     sealed.await.map_err(|error| match error {
         OperationError::Ledger(error) => error.into(),
-        OperationError::Password(error) => login::unhashed(error),
+        OperationError::Password(error) => login::unhashed(&error),
         // Erased this very moment; what a password must be was checked before.
         OperationError::User(_)
         | OperationError::Invalid { .. }

@@ -122,13 +122,11 @@ macro_rules! rounds {
             match $round.await {
                 Ok(Some(value)) => break Ok(value),
                 Ok(None) => {}
-                Err(rejection) => {
-                    match $unit.refusal_stands() {
-                        Ok(true) => break Err(rejection),
-                        Ok(false) => {}
-                        Err(unavailable) => break Err(unavailable.into()),
-                    }
-                }
+                Err(rejection) => match $unit.refusal_stands() {
+                    Ok(true) => break Err(rejection),
+                    Ok(false) => {}
+                    Err(unavailable) => break Err(unavailable.into()),
+                },
             }
         }
     };

@@ -39,7 +39,11 @@ async fn disable(server: &TestServer, username: &str) {
     let operations = &server.app.operations;
     let subject = operations.find_user(username).await.unwrap().unwrap();
     operations
-        .disable_user(&TestServer::context(), subject, "logins from two countries at once")
+        .disable_user(
+            &TestServer::context(),
+            subject,
+            "logins from two countries at once",
+        )
         .await
         .unwrap();
 }
@@ -126,7 +130,11 @@ async fn a_denial_is_sent_nowhere_but_to_a_registered_address() {
     let evil = with(&query, &[("redirect_uri", "https://evil.example/cb")]);
     for decision in ["deny", "approve"] {
         let answer = flow::decide(&server, &browser, &evil, (&page, decision)).await;
-        assert_eq!((answer.status.as_u16(), answer.location()), (400, None), "{decision}");
+        assert_eq!(
+            (answer.status.as_u16(), answer.location()),
+            (400, None),
+            "{decision}"
+        );
     }
     disable(&server, USERNAME).await;
     let answer = flow::decide(&server, &browser, &evil, (&page, "approve")).await;
@@ -152,8 +160,17 @@ async fn the_consent_page_is_shown_again_where_the_client_says_so() {
     let server = TestServer::start().await;
     let (client, browser) = (flow::client_and_user(&server).await, browser());
     let query = flow::query(&client);
-    assert!(flow::authorize(&server, &browser, &query).await.contains_key("code"));
-    assert!(flow::request(&server, &browser, &query).await.parameters().contains_key("code"));
+    assert!(
+        flow::authorize(&server, &browser, &query)
+            .await
+            .contains_key("code")
+    );
+    assert!(
+        flow::request(&server, &browser, &query)
+            .await
+            .parameters()
+            .contains_key("code")
+    );
     let again = with(&query, &[("prompt", "consent")]);
     let page = flow::request(&server, &browser, &again).await;
     assert!(page.is_consent_page() && page.body.contains("See your name and user name"));
@@ -162,8 +179,8 @@ async fn the_consent_page_is_shown_again_where_the_client_says_so() {
     assert_denied(&server, &answer);
 }
 
-/// A client in development that belongs to [`USERNAME`], or to nobody.
-async fn in_development(server: &TestServer, owned: bool) -> grantlog::operations::client::CreatedClient {
+/// A client in development that belongs to [`USERNAME`].
+async fn in_development(server: &TestServer) -> grantlog::operations::client::CreatedClient {
     let owner = server.user(USERNAME, PASSWORD).await;
     server.user("bob", "bob's long password").await;
     let mut metadata = flow::confidential();
@@ -174,20 +191,22 @@ async fn in_development(server: &TestServer, owned: bool) -> grantlog::operation
         "client_credentials",
         "password"
     ]);
-    if owned {
-        metadata["owner"] = json!(owner);
-    }
+    metadata["owner"] = json!(owner);
     server.client(metadata).await
 }
 
 #[tokio::test]
 async fn a_client_in_development_works_for_its_owner_only() {
     let server = TestServer::start().await;
-    let client = in_development(&server, true).await;
+    let client = in_development(&server).await;
     let query = flow::query(&client);
     let (alice, bob) = (browser(), browser());
     let page = asked(&server, &alice, &query).await;
-    assert!(page.body.contains("This application is in development."), "{}", page.body);
+    assert!(
+        page.body.contains("This application is in development."),
+        "{}",
+        page.body
+    );
     let answer = flow::decide(&server, &alice, &query, (&page, "approve")).await;
     assert!(answer.parameters().contains_key("code"));
     let after = flow::log_in(&server, &bob, &query, ("bob", "bob's long password")).await;
@@ -256,11 +275,8 @@ async fn tokens_of_others_rest_while_their_client_is_in_development() {
 #[tokio::test]
 async fn the_password_grant_of_a_client_in_development_is_for_its_owner() {
     let server = TestServer::start_with(|settings| settings.allow_password_grant = true).await;
-    let client = in_development(&server, true).await;
-    for (username, password, status) in [
-        (USERNAME, PASSWORD, 200),
-        ("bob", "bob's long password", 400),
-    ] {
+    let client = in_development(&server).await;
+    for (username, password, status) in [(USERNAME, PASSWORD, 200), ("bob", "bob's long password", 400)] {
         let form = [
             ("grant_type", "password"),
             ("username", username),

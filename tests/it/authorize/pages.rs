@@ -111,7 +111,10 @@ async fn the_consent_page_says_who_asks_for_what_of_whom() {
     }
     assert!(!page.body.contains("in development"));
     let policy = page.headers["content-security-policy"].to_str().unwrap();
-    assert!(policy.contains("; img-src https://cdn.example; base-uri"), "{policy}");
+    assert!(
+        policy.contains("; img-src https://cdn.example; base-uri"),
+        "{policy}"
+    );
 }
 
 #[tokio::test]
@@ -125,8 +128,15 @@ async fn a_logo_that_would_be_fetched_in_clear_is_a_letter() {
         let browser = browser();
         let after = flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
         let page = flow::follow(&server, &browser, &after).await;
-        assert!(page.is_consent_page() && !page.body.contains("<img"), "{}", page.body);
-        assert!(page.body.contains("<div class=\"monogram\" aria-hidden=\"true\">E</div>"));
+        assert!(
+            page.is_consent_page() && !page.body.contains("<img"),
+            "{}",
+            page.body
+        );
+        assert!(
+            page.body
+                .contains("<div class=\"monogram\" aria-hidden=\"true\">E</div>")
+        );
         let policy = page.headers["content-security-policy"].to_str().unwrap();
         assert!(!policy.contains("img-src"), "{policy}");
     }
@@ -136,13 +146,26 @@ async fn a_logo_that_would_be_fetched_in_clear_is_a_letter() {
 async fn a_name_cannot_steer_the_page() {
     let server = TestServer::start().await;
     let operations = &server.app.operations;
-    for steering in ["Safe\u{202e}knaB", "Bank\u{2067}", "Bank\u{200f}", "Bank\u{1b}[31m", "Bank\n"] {
+    for steering in [
+        "Safe\u{202e}knaB",
+        "Bank\u{2067}",
+        "Bank\u{200f}",
+        "Bank\u{1b}[31m",
+        "Bank\n",
+    ] {
         let mut metadata = flow::confidential();
         metadata["client_name"] = json!(format!("{steering}x"));
         let registration = serde_json::from_value(metadata).unwrap();
-        let refused = operations.create_client(&TestServer::context(), registration).await;
-        assert!(refused.unwrap_err().to_string().contains("client_name"), "{steering:?}");
-        let refused = operations.define_scope(&TestServer::context(), "s", steering, false).await;
+        let refused = operations
+            .create_client(&TestServer::context(), registration)
+            .await;
+        assert!(
+            refused.unwrap_err().to_string().contains("client_name"),
+            "{steering:?}"
+        );
+        let refused = operations
+            .define_scope(&TestServer::context(), "s", steering, false)
+            .await;
         assert!(refused.is_err(), "{steering:?}");
     }
     // A name that is written from right to left is one word among ours.
@@ -154,7 +177,10 @@ async fn a_name_cannot_steer_the_page() {
     let browser = browser();
     let login = flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
     let page = flow::follow(&server, &browser, &login).await.body;
-    assert!(page.contains("<title>\u{2068}\u{5d0}\u{5d1}\u{5d2} Bank\u{2069} asks for access</title>"), "{page}");
+    assert!(
+        page.contains("<title>\u{2068}\u{5d0}\u{5d1}\u{5d2} Bank\u{2069} asks for access</title>"),
+        "{page}"
+    );
     assert!(page.contains("<h1><bdi>\u{5d0}\u{5d1}\u{5d2} Bank</bdi> asks for access</h1>"));
 }
 
@@ -163,10 +189,17 @@ async fn a_form_that_the_browser_says_is_another_sites_is_refused() {
     let server = TestServer::start().await;
     let (client, browser) = (flow::client_and_user(&server).await, browser());
     let query = flow::query(&client);
-    let token = flow::request(&server, &browser, &query).await.hidden("form_token");
+    let token = flow::request(&server, &browser, &query)
+        .await
+        .hidden("form_token");
     let url = server.url(&format!("/oauth/authorize?{}", flow::encode(&query)));
     let send = async |path: &str, header: (&str, &str)| {
-        let fields = [("step", "login"), ("form_token", &token), ("username", USERNAME), ("password", PASSWORD)];
+        let fields = [
+            ("step", "login"),
+            ("form_token", &token),
+            ("username", USERNAME),
+            ("password", PASSWORD),
+        ];
         let body = url::form_urlencoded::Serializer::new(String::new())
             .extend_pairs(fields)
             .finish();
@@ -177,7 +210,11 @@ async fn a_form_that_the_browser_says_is_another_sites_is_refused() {
             .body(body);
         request.send().await.unwrap()
     };
-    for path in [url.as_str(), &server.url("/logout"), &server.url("/account/password")] {
+    for path in [
+        url.as_str(),
+        &server.url("/logout"),
+        &server.url("/account/password"),
+    ] {
         for header in [
             ("origin", "https://evil.example"),
             ("origin", "null"),
@@ -187,7 +224,10 @@ async fn a_form_that_the_browser_says_is_another_sites_is_refused() {
             assert_eq!(answer.status(), 403, "{path} {header:?}");
             assert!(!answer.headers().contains_key("set-cookie"), "{path} {header:?}");
             let body = answer.text().await.unwrap();
-            assert!(body.contains("<h1>This form came from another site</h1>"), "{body}");
+            assert!(
+                body.contains("<h1>This form came from another site</h1>"),
+                "{body}"
+            );
         }
     }
     let recorded = super::refusals(&server.database.owner().await).await;

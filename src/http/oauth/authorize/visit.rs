@@ -63,8 +63,7 @@ impl Visit {
         &self,
         unit: &mut UnitOfWork<'_>,
     ) -> Result<(Target, AuthorizationRequest), Failure> {
-        let target = request::target(&self.app, unit, &self.parameters)
-            .await?;
+        let target = request::target(&self.app, unit, &self.parameters).await?;
         match request::check(unit, &self.parameters, &target).await {
             Ok(request) => Ok((target, request)),
             Err(rejection) => Err(Failure::redirect(
