@@ -203,3 +203,61 @@ fn is_description(text: &str) -> bool {
 }
 
 aggregate!(Scope, Scope, "scope", ScopeCommand, ScopeEvent, ScopeRefusal);
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::Aggregate;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn command() -> impl Strategy<Value = ScopeCommand> {
+        let description = "[a-c]{0,2}";
+        prop_oneof![
+            (description, any::<bool>()).prop_map(|(description, restricted)| ScopeCommand::Define {
+                name: "s".to_owned(),
+                description,
+                restricted,
+            }),
+            (
+                proptest::option::of(description),
+                proptest::option::of(any::<bool>())
+            )
+                .prop_map(|(description, restricted)| ScopeCommand::Change {
+                    description,
+                    restricted,
+                }),
+            Just(ScopeCommand::Retire),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_scope_is_what_was_last_said_of_it(commands in proptest::collection::vec(command(), 0..20)) {
+            let mut scope = Scope::default();
+            for command in commands {
+                let before = scope.clone();
+                let decision = scope.decide(&command);
+                let events = decision.events.len();
+                decision.events.into_iter().for_each(|event| scope.apply(event));
+                if decision.outcome.is_err() {
+                    prop_assert_eq!(&scope, &before);
+                    continue;
+                }
+                match command {
+                    ScopeCommand::Define { description, restricted, .. } => {
+                        let now = scope.grantable().unwrap();
+                        prop_assert_eq!((&now.description, now.restricted), (&description, restricted));
+                    }
+                    ScopeCommand::Change { description, restricted } => {
+                        let (was, now) = (before.grantable().unwrap(), scope.grantable().unwrap());
+                        prop_assert_eq!(&now.description, &description.unwrap_or(was.description.clone()));
+                        prop_assert_eq!(now.restricted, restricted.unwrap_or(was.restricted));
+                    }
+                    ScopeCommand::Retire => prop_assert!(scope.grantable().is_none()),
+                }
+                prop_assert_eq!(events == 0, scope == before, "nothing new appends nothing");
+            }
+        }
+    }
+}

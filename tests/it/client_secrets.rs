@@ -1,7 +1,15 @@
 //! A client's secrets: two may overlap, each is shown once.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use chrono::TimeDelta;
+use cqrs_es::Aggregate;
+use grantlog::clock::Timestamp;
+use grantlog::domain::client::{Client, ClientCommand, ClientEvent, SecretVerifier};
+use grantlog::domain::value::Digest;
+use grantlog::operations::client::ClientRegistration;
+use proptest::prelude::*;
 use serde_json::json;
 
 use crate::flow;
@@ -164,4 +172,59 @@ async fn a_secret_is_shown_once_and_nothing_that_checks_it_ever() {
         trail.contains(r#""argon2id":"withheld""#) && trail.contains(r#""sha256":"withheld""#),
         "{trail}"
     );
+}
+
+/// Applies a command, and notes the end that the events give each secret.
+fn decide(client: &mut Client, command: &ClientCommand, ends: &mut BTreeMap<u32, Option<Timestamp>>) {
+    let decision = client.decide(command);
+    decision.outcome.unwrap();
+    for event in decision.events {
+        if let ClientEvent::ClientSecretAdded(added) = &event {
+            ends.insert(added.number, None);
+        }
+        if let ClientEvent::ClientSecretRetired(retired) = &event {
+            ends.insert(retired.number, Some(retired.at));
+        }
+        client.apply(event);
+    }
+}
+
+proptest! {
+    #[test]
+    fn at_most_two_secrets_are_accepted_and_the_trail_says_which(
+        steps in proptest::collection::vec((0_i64..1000, 0_i64..700), 1..12)
+    ) {
+        let registration: ClientRegistration = serde_json::from_value(flow::confidential()).unwrap();
+        let verifier = |number: usize| SecretVerifier::Sha256(Digest::of(&number.to_be_bytes()));
+        let register = ClientCommand::Register {
+            client_id: "c".to_owned(),
+            metadata: Box::new(registration.metadata().unwrap()),
+            verifier: Some(verifier(0)),
+        };
+        let (mut client, mut ends) = (Client::default(), BTreeMap::new());
+        decide(&mut client, &register, &mut ends);
+        let mut at = chrono::DateTime::UNIX_EPOCH;
+        for (place, (overlap, pause)) in steps.into_iter().enumerate() {
+            at += TimeDelta::seconds(pause);
+            let rotate = ClientCommand::RotateSecret {
+                verifier: verifier(place + 1),
+                retire_at: at + TimeDelta::seconds(overlap),
+                at,
+            };
+            decide(&mut client, &rotate, &mut ends);
+            for later in [0, 1, 300, 999, 2000] {
+                let then = at + TimeDelta::seconds(later);
+                let registration = client.registration.as_ref().unwrap();
+                let accepted: Vec<u32> = registration.valid_secrets(then).map(|secret| secret.number).collect();
+                let told: Vec<u32> = ends
+                    .iter()
+                    .filter(|(_, end)| end.is_none_or(|end| then < end))
+                    .map(|(number, _)| *number)
+                    .collect();
+                prop_assert_eq!(&accepted, &told);
+                prop_assert!(accepted.len() <= 2);
+                prop_assert_eq!(accepted.last().copied(), Some(registration.secrets_added));
+            }
+        }
+    }
 }

@@ -400,3 +400,35 @@ async fn ids_are_the_same_after_every_rebuild() {
         assert_eq!(ids().await, before);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_another_version_asks_for_a_rebuild() {
+    let server = TestServer::start().await;
+    server.user(USERNAME, PASSWORD).await;
+    server.settle().await;
+    let owner = server.database.owner().await;
+    // What a changed projections/users.sql comes to.
+    owner
+        .execute("UPDATE grantlog.cursors SET version = 'another' WHERE reader = 'users'")
+        .await
+        .unwrap();
+    let printed = async |arguments: &[&str]| {
+        let mut command = crate::command_line::grantlog_on(&server.database);
+        command.args(arguments);
+        crate::command_line::stdout(&crate::command_line::finish(command, None).await)
+    };
+    let state = |listed: &str| {
+        let line = listed.lines().find(|line| line.starts_with("users ")).unwrap();
+        line.split("Z  ").nth(1).unwrap().to_owned()
+    };
+    let listed = printed(&["projection", "list"]).await;
+    assert_eq!(state(&listed), "another version: rebuild it");
+    printed(&["projection", "rebuild", "users"]).await;
+    let listed = printed(&["projection", "list"]).await;
+    assert_eq!(state(&listed), "follows");
+    let users: Vec<String> = sqlx::query_scalar("SELECT username FROM users")
+        .fetch_all(&owner)
+        .await
+        .unwrap();
+    assert_eq!(users, [USERNAME]);
+}

@@ -216,6 +216,8 @@ async fn a_client_in_development_works_for_its_owner_only() {
     assert_eq!(reason(&server).await, "client_not_live");
     let none = with(&query, &[("prompt", "none")]);
     assert_denied(&server, &flow::request(&server, &bob, &none).await);
+    let forged = [("step", "consent"), ("decision", "approve")];
+    assert_denied(&server, &flow::post(&server, &bob, &query, &forged).await);
 }
 
 #[tokio::test]

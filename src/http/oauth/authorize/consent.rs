@@ -117,6 +117,7 @@ async fn ask_again(
     // A consent form for a request that asks for the password first would be a way around it.
     let live = live.filter(|_| !asked.1.prompt.login);
     let page = if let Some(live) = live {
+        may_use(asked.0, live)?;
         visit.consent_page(asked, live, notice).await?
     } else {
         let typed = Typed {
