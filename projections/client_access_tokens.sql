@@ -34,3 +34,5 @@ CREATE INDEX        {table}_user   ON public.{table} (user_id) WHERE user_id IS 
 CREATE INDEX        {table}_family ON public.{table} (family, sequence);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
+
+SELECT grantlog.let_read('client_access_tokens', withheld => '{}');

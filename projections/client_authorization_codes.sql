@@ -36,3 +36,5 @@ CREATE INDEX        {table}_family ON public.{table} (family);
 CREATE INDEX        {table}_digest ON public.{table} (code);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
+
+SELECT grantlog.let_read('client_authorization_codes', withheld => '{}');

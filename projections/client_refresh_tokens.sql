@@ -38,3 +38,5 @@ CREATE INDEX        {table}_family ON public.{table} (family, generation);
 CREATE INDEX        {table}_digest ON public.{table} (refresh_token);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
+
+SELECT grantlog.let_read('client_refresh_tokens', withheld => '{}');

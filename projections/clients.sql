@@ -6,7 +6,10 @@
 -- Erasure  nothing: a client is no person. user_id is its owner's random subject.
 --
 -- client_secret is the hexadecimal SHA-256 digest of the newest secret, or, where somebody chose the secret, of
--- its argon2id hash; null for a public client.
+-- its argon2id hash; null for a public client. grantlog_reader does not read it.
+--
+-- oauth_clients shows the same clients in the columns of Laravel Passport's table, for people and scripts that know
+-- that one; revoked says whether a client may not act, also for a time.
 
 CREATE TABLE public.{table} (
     id                         bigint      NOT NULL,
@@ -37,4 +40,19 @@ CREATE INDEX        {table}_user       ON public.{table} (user_id);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
 
-CREATE OR REPLACE VIEW public.oauth_clients AS SELECT * FROM public.clients;
+CREATE OR REPLACE VIEW public.oauth_clients AS
+    SELECT client_id                            AS id,
+           user_id,
+           name,
+           client_secret                        AS secret,
+           NULL::text                           AS provider,
+           array_to_string(redirect_uri, ',')   AS redirect,
+           false                                AS personal_access_client,
+           'password' = ANY (grant_types)       AS password_client,
+           standing <> 'active'                 AS revoked,
+           created_at,
+           updated_at
+    FROM public.clients;
+
+SELECT grantlog.let_read('clients', withheld => '{client_secret}');
+SELECT grantlog.let_read('oauth_clients', withheld => '{secret}');

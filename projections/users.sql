@@ -5,6 +5,7 @@
 -- Key      id: the position of UserRegistered. subject (the `sub` of tokens) is unique too.
 -- Erasure  name, username, email and password are blanked. While the subject's key exists the first three are
 --          in clear here; password is the sealed hash, as the event has it, and is never opened.
+-- Readers  grantlog_reader reads all but password, which only the table's owner can.
 
 CREATE TABLE public.{table} (
     id                  bigint      NOT NULL,
@@ -25,3 +26,5 @@ CREATE INDEX        {table}_username ON public.{table} (username);
 CREATE INDEX        {table}_email    ON public.{table} (email);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
+
+SELECT grantlog.let_read('users', withheld => '{password}');

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::domain::value::steers;
 
 /// Prints a line.
 pub(super) fn line(text: &str) -> anyhow::Result<()> {
@@ -57,7 +58,7 @@ pub(super) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -
 /// Text that others chose must not steer the terminal.
 pub(super) fn visible(text: &str) -> String {
     text.chars()
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

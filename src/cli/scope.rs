@@ -1,12 +1,13 @@
 //! `grantlog scope`.
 
-use clap::Subcommand;
-use serde_json::json;
+use anyhow::{Context as _, bail};
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
 
-use super::arguments::{Connection, Json};
-use super::output;
+use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
-use crate::domain::scope::{Definition, Scope};
+use super::{output, prompt};
+use crate::domain::scope::{Definition, Scope, ScopeCommand};
 
 /// What to do.
 #[derive(Subcommand)]
@@ -24,11 +25,52 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Json,
     },
-    /// List scopes
+    /// List scopes, also retired ones
     List {
         #[command(flatten)]
         output: Json,
     },
+    /// Show a scope
+    Show {
+        /// Its name
+        name: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Change a scope's description or restriction; what is not named stays
+    Change(Change),
+    /// Let nobody be granted a scope any more; tokens lose it at once. Defining it anew brings it back
+    Retire {
+        /// Its name
+        name: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+/// A scope and what is to be different.
+#[derive(Args)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+pub(super) struct Change {
+    /// Its name
+    name: String,
+    /// What it allows, in the words of the consent page
+    #[arg(long, group = "change")]
+    description: Option<String>,
+    /// Whether each client needs an administrator's approval to use it. Tokens of clients without one lose the
+    /// scope at once
+    #[arg(long, group = "change", value_name = "true|false")]
+    restricted: Option<bool>,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    output: Json,
 }
 
 /// Scopes are few: all fit on one page.
@@ -36,7 +78,14 @@ const MOST: u32 = 10_000;
 
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
-    let output = match command {
+    administer(&session, command).await?;
+    session.close().await;
+    Ok(())
+}
+
+async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
+    let operations = &session.operations;
+    match command {
         Command::Define {
             name,
             description,
@@ -44,41 +93,103 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
             output,
         } => {
             let context = session.context("scope define")?;
-            session
-                .operations
+            operations
                 .define_scope(&context, &name, &description, restricted)
                 .await?;
-            output
+            show(session, &name, output).await
         }
-        Command::List { output } => output,
+        Command::List { output } => list(session, output).await,
+        Command::Show { name, output } => show(session, &name, output).await,
+        Command::Change(change) => {
+            let Change {
+                name,
+                description,
+                restricted,
+                reason,
+                output,
+            } = change;
+            let context = session.context_with("scope change", reason.as_deref())?;
+            let command = ScopeCommand::Change {
+                description,
+                restricted,
+            };
+            operations.command_scope(&context, &name, &command).await?;
+            show(session, &name, output).await
+        }
+        Command::Retire {
+            name,
+            reason,
+            confirmation,
+            output,
+        } => {
+            find(session, &name).await?;
+            let question = format!("Retire the scope {}?", output::visible(&name));
+            prompt::confirm(confirmation, &question)?;
+            let context = session.context_with("scope retire", Some(&reason))?;
+            let command = ScopeCommand::Retire;
+            operations.command_scope(&context, &name, &command).await?;
+            show(session, &name, output).await
+        }
+    }
+}
+
+/// The scope of that name, which must be defined.
+async fn find(session: &Session, name: &str) -> anyhow::Result<Definition> {
+    let scope = session.operations.load::<Scope>(Scope::id(name)).await?;
+    let Some(definition) = scope.definition.clone() else {
+        bail!("there is no scope {}", output::visible(name));
     };
-    let scopes = session.operations.list::<Scope>(0, MOST).await?;
+    Ok(definition)
+}
+
+fn document(scope: &Definition) -> Value {
+    json!({
+        "name": scope.name, "description": scope.description, "restricted": scope.restricted,
+        "retired": scope.retired,
+    })
+}
+
+async fn show(session: &Session, name: &str, output: Json) -> anyhow::Result<()> {
+    let scope = find(session, name).await?;
+    if output.json {
+        return output::json(&document(&scope));
+    }
+    for (label, value) in [
+        ("name", scope.name.as_str()),
+        ("description", &scope.description),
+        ("restricted", yes(scope.restricted)),
+        ("retired", yes(scope.retired)),
+    ] {
+        output::line(&format!("{label:<12} {}", output::visible(value)))?;
+    }
+    Ok(())
+}
+
+async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
+    let scopes = session.operations.list::<Scope>(0, MOST).await;
+    let scopes = scopes.context("the scopes cannot be listed")?;
     let definitions: Vec<&Definition> = scopes
         .iter()
         .filter_map(|listed| listed.loaded.definition.as_ref())
         .collect();
     if output.json {
-        let documents = definitions.iter().map(|scope| {
-            json!({
-                "name": scope.name, "description": scope.description, "restricted": scope.restricted,
-                "retired": scope.retired,
-            })
-        });
-        output::json(&documents.collect::<Vec<_>>())?;
-    } else {
-        let rows: Vec<_> = definitions
-            .iter()
-            .map(|scope| {
-                let restricted = if scope.restricted { "yes" } else { "no" };
-                [
-                    scope.name.clone(),
-                    restricted.to_owned(),
-                    scope.description.clone(),
-                ]
-            })
-            .collect();
-        output::table(["SCOPE", "RESTRICTED", "DESCRIPTION"], &rows)?;
+        let documents = definitions.iter().map(|scope| document(scope));
+        return output::json(&documents.collect::<Vec<_>>());
     }
-    session.close().await;
-    Ok(())
+    let rows: Vec<_> = definitions
+        .iter()
+        .map(|scope| {
+            [
+                scope.name.clone(),
+                yes(scope.restricted).to_owned(),
+                yes(scope.retired).to_owned(),
+                scope.description.clone(),
+            ]
+        })
+        .collect();
+    output::table(["SCOPE", "RESTRICTED", "RETIRED", "DESCRIPTION"], &rows)
+}
+
+fn yes(is_so: bool) -> &'static str {
+    if is_so { "yes" } else { "no" }
 }

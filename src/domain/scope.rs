@@ -62,9 +62,19 @@ pub enum ScopeCommand {
         /// Whether a client needs approval for it.
         restricted: bool,
     },
+    /// Change what is named, where it exists.
+    Change {
+        /// What it allows, in words.
+        description: Option<String>,
+        /// Whether a client needs approval for it.
+        restricted: Option<bool>,
+    },
     /// Let nobody be granted it any more.
     Retire,
 }
+
+/// The most bytes of a description.
+pub const MAX_DESCRIPTION: usize = 500;
 
 /// Why a scope command was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -75,6 +85,11 @@ pub enum ScopeRefusal {
     /// The name is not an RFC 6749 scope token.
     #[error("a scope's name is printable ASCII without space, quote or backslash")]
     MalformedName,
+    /// The description cannot be shown on a consent page.
+    #[error(
+        "a scope's description has 1 to 500 bytes, and no character that controls the text's direction or the terminal"
+    )]
+    MalformedDescription,
 }
 
 impl Scope {
@@ -107,26 +122,28 @@ impl Scope {
                 name,
                 description,
                 restricted,
-            } => {
-                let (description, restricted) = (description.clone(), *restricted);
-                let event = match self.grantable() {
-                    Some(now) if now.description == description && now.restricted == restricted => {
-                        return Decision::accept(Vec::new(), ());
-                    }
-                    Some(_) => ScopeChanged {
-                        description,
-                        restricted,
-                    }
-                    .into(),
-                    None => ScopeDefined {
+            } => match self.grantable() {
+                Some(now) => now.change(description, *restricted),
+                None if !is_description(description) => Decision::refuse(ScopeRefusal::MalformedDescription),
+                None => {
+                    let event = ScopeDefined {
                         name: name.clone(),
-                        description,
-                        restricted,
-                    }
-                    .into(),
-                };
-                Decision::accept(vec![event], ())
-            }
+                        description: description.clone(),
+                        restricted: *restricted,
+                    };
+                    Decision::accept(vec![event.into()], ())
+                }
+            },
+            ScopeCommand::Change {
+                description,
+                restricted,
+            } => match self.grantable() {
+                Some(now) => now.change(
+                    description.as_ref().unwrap_or(&now.description),
+                    restricted.unwrap_or(now.restricted),
+                ),
+                None => Decision::refuse(ScopeRefusal::Unknown),
+            },
             ScopeCommand::Retire if self.grantable().is_none() => Decision::refuse(ScopeRefusal::Unknown),
             ScopeCommand::Retire => Decision::accept(vec![ScopeRetired {}.into()], ()),
         }
@@ -164,4 +181,83 @@ impl Scope {
     }
 }
 
+impl Definition {
+    /// The change to this description and restriction; nothing where that is what they are.
+    fn change(&self, description: &str, restricted: bool) -> Decision<ScopeEvent, (), ScopeRefusal> {
+        if self.description == description && self.restricted == restricted {
+            return Decision::accept(Vec::new(), ());
+        }
+        if !is_description(description) {
+            return Decision::refuse(ScopeRefusal::MalformedDescription);
+        }
+        let event = ScopeChanged {
+            description: description.to_owned(),
+            restricted,
+        };
+        Decision::accept(vec![event.into()], ())
+    }
+}
+
+fn is_description(text: &str) -> bool {
+    !text.trim().is_empty() && text.len() <= MAX_DESCRIPTION && super::value::is_plain_text(text)
+}
+
 aggregate!(Scope, Scope, "scope", ScopeCommand, ScopeEvent, ScopeRefusal);
+
+#[cfg(test)]
+mod tests {
+    use cqrs_es::Aggregate;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn command() -> impl Strategy<Value = ScopeCommand> {
+        let description = "[a-c]{0,2}";
+        prop_oneof![
+            (description, any::<bool>()).prop_map(|(description, restricted)| ScopeCommand::Define {
+                name: "s".to_owned(),
+                description,
+                restricted,
+            }),
+            (
+                proptest::option::of(description),
+                proptest::option::of(any::<bool>())
+            )
+                .prop_map(|(description, restricted)| ScopeCommand::Change {
+                    description,
+                    restricted,
+                }),
+            Just(ScopeCommand::Retire),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_scope_is_what_was_last_said_of_it(commands in proptest::collection::vec(command(), 0..20)) {
+            let mut scope = Scope::default();
+            for command in commands {
+                let before = scope.clone();
+                let decision = scope.decide(&command);
+                let events = decision.events.len();
+                decision.events.into_iter().for_each(|event| scope.apply(event));
+                if decision.outcome.is_err() {
+                    prop_assert_eq!(&scope, &before);
+                    continue;
+                }
+                match command {
+                    ScopeCommand::Define { description, restricted, .. } => {
+                        let now = scope.grantable().unwrap();
+                        prop_assert_eq!((&now.description, now.restricted), (&description, restricted));
+                    }
+                    ScopeCommand::Change { description, restricted } => {
+                        let (was, now) = (before.grantable().unwrap(), scope.grantable().unwrap());
+                        prop_assert_eq!(&now.description, &description.unwrap_or(was.description.clone()));
+                        prop_assert_eq!(now.restricted, restricted.unwrap_or(was.restricted));
+                    }
+                    ScopeCommand::Retire => prop_assert!(scope.grantable().is_none()),
+                }
+                prop_assert_eq!(events == 0, scope == before, "nothing new appends nothing");
+            }
+        }
+    }
+}

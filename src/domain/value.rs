@@ -80,6 +80,20 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
+/// Whether a text that people are shown says no more than it seems to: no control characters, and none of those
+/// that steer the direction of writing (Unicode's property `Bidi_Control`), by which a name can pass for another.
+#[must_use]
+pub fn is_plain_text(text: &str) -> bool {
+    !text.chars().any(steers)
+}
+
+/// Whether a character steers the terminal or the direction of writing rather than being seen.
+#[must_use]
+pub fn steers(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// A personal datum, encrypted under its subject's data key (see [`crate::crypto::vault`]): base64url of nonce,
 /// ciphertext and tag. Worthless once the key is destroyed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

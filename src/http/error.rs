@@ -259,6 +259,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
             | GrantRefusal::RefreshExpired
             | GrantRefusal::GrantExpired
             | GrantRefusal::UserDisabled
+            | GrantRefusal::ClientNotLive
             | GrantRefusal::PasswordChanged
             | GrantRefusal::ConsentWithdrawn
             | GrantRefusal::NotRefreshable

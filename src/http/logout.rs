@@ -13,7 +13,7 @@ use super::csrf::{self, Purpose};
 use super::error::{Rejection, WireError};
 use super::oauth::authorize::{read_form, see_other};
 use super::page::{self, ErrorPage, PageError};
-use super::session::{self, LiveSession, Presented, SESSION_COOKIE};
+use super::session::{self, LiveSession, SESSION_COOKIE};
 use crate::app::App;
 use crate::ledger::{Actor, Context, LedgerError, Refused};
 
@@ -26,7 +26,7 @@ pub fn routes() -> Router<App> {
 
 async fn ask(State(app): State<App>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
-    let shown = match live(&app, &context, &headers).await {
+    let shown = match session::live(&app, &context, &headers).await {
         Ok(Some(live)) => confirmation(&app, &live, None).await,
         Ok(None) => Ok(page::logged_out()),
         Err(error) => Err(error),
@@ -59,7 +59,7 @@ async fn log_out(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<PageError>> {
     let form = read_form(body)?;
-    if let Some(live) = live(app, context, headers).await? {
+    if let Some(live) = session::live(app, context, headers).await? {
         if !Purpose::Logout(live.id).verify(app, "", form.get(csrf::FIELD)) {
             let refused = Refused {
                 error: PageError::ForgedForm.code(),
@@ -82,18 +82,6 @@ async fn log_out(
     let mut response = see_other("logout");
     page::set_cookie(&mut response, SESSION_COOKIE.clear(&app.settings));
     Ok(response)
-}
-
-/// The browser's login, confirmed.
-async fn live(app: &App, context: &Context, headers: &HeaderMap) -> Result<Option<LiveSession>, LedgerError> {
-    let presented = Presented::read(app, headers);
-    let mut unit = app.ledger.unit_of_work(context);
-    loop {
-        let live = session::find(presented.as_ref(), &mut unit).await?;
-        if unit.confirm().await? {
-            return Ok(live);
-        }
-    }
 }
 
 async fn confirmation(

@@ -1,5 +1,6 @@
 //! The wire: endpoints as lists of steps, each format with one error type.
 
+pub mod account;
 pub mod api;
 pub mod client_auth;
 pub mod context;
@@ -10,6 +11,7 @@ pub mod error;
 pub mod form;
 pub mod health;
 pub mod limits;
+mod login;
 pub mod logout;
 pub mod oauth;
 pub mod page;
@@ -24,9 +26,13 @@ use crate::app::App;
 /// All endpoints.
 pub fn router(app: App) -> Router {
     let origins = cors::Origins::new(&app.ledger);
-    Router::new()
+    let pages = Router::new()
         .merge(oauth::authorize::routes())
         .merge(logout::routes())
+        .merge(account::routes())
+        .layer(middleware::from_fn_with_state(app.clone(), csrf::only_our_forms));
+    Router::new()
+        .merge(pages)
         .merge(oauth::routes())
         .merge(api::routes())
         .merge(health::routes())

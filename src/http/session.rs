@@ -123,6 +123,43 @@ pub async fn find(
     }
 }
 
+/// Why a session that was there when a form was made is over, in a word for the ledger.
+pub async fn why_over(
+    presented: Option<&Presented>,
+    unit: &mut UnitOfWork<'_>,
+) -> Result<&'static str, LedgerError> {
+    let Some(presented) = presented else {
+        return Ok("session_expired");
+    };
+    let session = unit.load::<Session>(presented.id.0).await?;
+    let login = session.login.as_ref();
+    let Some(login) = login.filter(|login| login.digest.matches(&presented.digest)) else {
+        return Ok("session_expired");
+    };
+    let user = unit.load::<User>(login.subject.0).await?;
+    Ok(if user.may_act() {
+        "session_expired"
+    } else {
+        "user_disabled"
+    })
+}
+
+/// The browser's login, confirmed.
+pub async fn live(
+    app: &App,
+    context: &Context,
+    headers: &HeaderMap,
+) -> Result<Option<LiveSession>, LedgerError> {
+    let presented = Presented::read(app, headers);
+    let mut unit = app.ledger.unit_of_work(context);
+    loop {
+        let live = find(presented.as_ref(), &mut unit).await?;
+        if unit.confirm().await? {
+            return Ok(live);
+        }
+    }
+}
+
 /// Starts a session for a user whose password was verified, and gives its cookie. The user's own session that
 /// the browser had is renewed, anybody else's is ended. None: the password has changed since, or the user may
 /// not act any more.
@@ -207,7 +244,8 @@ pub async fn finish(app: &App, context: &Context, id: SessionId) -> Result<(), L
     }
 }
 
-fn end(reason: &str) -> SessionCommand {
+/// The command that ends a session, with why in a word.
+pub(super) fn end(reason: &str) -> SessionCommand {
     SessionCommand::End {
         reason: reason.to_owned(),
     }

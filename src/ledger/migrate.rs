@@ -18,6 +18,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "cursor failures",
         include_str!("../../migrations/0004_cursor_failures.sql"),
     ),
+    (
+        7,
+        "reporting role",
+        include_str!("../../migrations/0007_reporting_role.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -94,9 +94,13 @@ impl Operations {
         overlap_seconds: u32,
     ) -> Result<String, OperationError> {
         let (secret, verifier) = self.generate_secret()?;
-        let retire_at = self.ledger.clock().now() + TimeDelta::seconds(i64::from(overlap_seconds));
-        self.command_client(context, key, &ClientCommand::RotateSecret { verifier, retire_at })
-            .await?;
+        let at = self.ledger.clock().now();
+        let command = ClientCommand::RotateSecret {
+            verifier,
+            retire_at: at + TimeDelta::seconds(i64::from(overlap_seconds)),
+            at,
+        };
+        self.command_client(context, key, &command).await?;
         Ok(secret)
     }
 

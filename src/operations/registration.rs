@@ -10,7 +10,7 @@ use crate::domain::client::{
     AuthMethod, ClientMetadata, GrantType, Lifetimes, ResponseProfile, TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
-use crate::domain::value::ScopeSet;
+use crate::domain::value::{ScopeSet, is_plain_text};
 use crate::ids::SubjectId;
 
 /// A registration in RFC 7591's words, plus what a client that moves here brings along.
@@ -69,10 +69,15 @@ pub struct ClientRegistration {
     pub logo_url: Option<String>,
     #[serde(default, alias = "policy_uri")]
     pub privacy_policy_url: Option<String>,
-    #[serde(default)]
+    #[serde(default = "default_is_live")]
     pub is_live: bool,
     #[serde(default)]
     pub owner: Option<SubjectId>,
+}
+
+/// RFC 7591 knows no such member: a client that does not say otherwise works.
+fn default_is_live() -> bool {
+    true
 }
 
 fn default_grant_types() -> Vec<GrantType> {
@@ -148,6 +153,12 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     let invalid = |field, problem: &str| Err(OperationError::invalid(field, problem));
     if metadata.client_name.is_empty() || metadata.client_name.len() > 200 {
         return invalid("client_name", "it needs 1 to 200 characters");
+    }
+    if !is_plain_text(&metadata.client_name) {
+        return invalid(
+            "client_name",
+            "it has a character that controls the text's direction or the terminal",
+        );
     }
     if metadata.redirect_uris.len() > 50 {
         return invalid("redirect_uris", "there are more than 50");

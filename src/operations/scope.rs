@@ -1,4 +1,4 @@
-//! Scopes are data: created, described, marked restricted.
+//! Scopes are data: created, described, marked restricted, retired.
 
 use super::{OperationError, Operations, run};
 use crate::domain::scope::{Scope, ScopeCommand};
@@ -18,6 +18,16 @@ impl Operations {
             description: description.to_owned(),
             restricted,
         };
-        Ok(run!(self, context, Scope, Scope::id(name), &command).outcome?)
+        self.command_scope(context, name, &command).await
+    }
+
+    /// Defines, changes or retires a scope.
+    pub async fn command_scope(
+        &self,
+        context: &Context,
+        name: &str,
+        command: &ScopeCommand,
+    ) -> Result<(), OperationError> {
+        Ok(run!(self, context, Scope, Scope::id(name), command).outcome?)
     }
 }

@@ -3,9 +3,10 @@
 use uuid::Uuid;
 
 use super::{OperationError, Operations, run};
+use crate::crypto::password::Verified;
 use crate::crypto::vault::{KeyOwner, Place};
-use crate::domain::user::{Account, ProfileUpdated, User, UserCommand, UserRegistered};
-use crate::domain::value::Sealed;
+use crate::domain::user::{Account, ProfileUpdated, User, UserCommand, UserRefusal, UserRegistered};
+use crate::domain::value::{Sealed, is_plain_text, steers};
 use crate::ids::SubjectId;
 use crate::ledger::{Context, LedgerError};
 
@@ -13,6 +14,37 @@ use crate::ledger::{Context, LedgerError};
 pub const USERNAME: &str = "username";
 /// The kind of name under which e-mail addresses are unique.
 pub const EMAIL: &str = "email";
+
+/// Why a password is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnfitPassword {
+    /// Too short or too long.
+    #[error("it needs 8 to 1024 characters")]
+    Length,
+    /// The user name, whose case is ignored.
+    #[error("it is the user name")]
+    Username,
+    /// The one that is to be replaced.
+    #[error("it is the current password")]
+    Current,
+}
+
+impl From<UnfitPassword> for OperationError {
+    fn from(unfit: UnfitPassword) -> Self {
+        Self::invalid("password", unfit.to_string())
+    }
+}
+
+/// What a password must be whoever sets it: 8 to 1024 characters, and not the user name.
+pub fn check_password(password: &str, username: &str) -> Result<(), UnfitPassword> {
+    if !(8..=1024).contains(&password.chars().count()) {
+        return Err(UnfitPassword::Length);
+    }
+    if canonical_username(password) == canonical_username(username) {
+        return Err(UnfitPassword::Username);
+    }
+    Ok(())
+}
 
 /// A user to register.
 #[derive(Clone, Default)]
@@ -73,15 +105,18 @@ impl Operations {
         }
         if name
             .as_deref()
-            .is_some_and(|name| name.len() > 256 || name.contains('\0'))
+            .is_some_and(|name| name.len() > 256 || !is_plain_text(name))
         {
             return Err(OperationError::invalid(
                 "name",
-                "it is longer than 256 bytes, or has a NUL",
+                "it is longer than 256 bytes, or has a character that controls the text's direction or the terminal",
             ));
         }
         let password = match password {
-            Some(password) => Some(self.hash_password(password).await?),
+            Some(password) => {
+                check_password(&password, &username)?;
+                Some(self.hasher.hash(password).await?)
+            }
             None => None,
         };
         let subject = SubjectId(self.ledger.random().uuid().map_err(LedgerError::from)?);
@@ -121,8 +156,9 @@ impl Operations {
         subject: SubjectId,
         password: String,
     ) -> Result<(), OperationError> {
-        let hash = self.hash_password(password).await?;
-        let sealed = self.seal_existing(subject, "password", &hash).await?;
+        let user = self.load::<User>(subject.0).await?;
+        let account = user.account.as_ref().ok_or(UserRefusal::Unknown)?;
+        let sealed = self.seal_password(subject, account, password).await?;
         Ok(run!(
             self,
             context,
@@ -131,6 +167,24 @@ impl Operations {
             &UserCommand::ChangePassword(sealed)
         )
         .outcome?)
+    }
+
+    /// The event's form of a new password for this account, if it may be one: its hash, sealed.
+    pub async fn seal_password(
+        &self,
+        subject: SubjectId,
+        account: &Account,
+        password: String,
+    ) -> Result<Sealed, OperationError> {
+        let profile = self.profile(subject, account).await?;
+        let profile = profile.ok_or(UserRefusal::Unknown)?;
+        check_password(&password, &profile.username)?;
+        let current = self.password_hash(subject, account).await?;
+        if current.is_some() && self.hasher.verify(password.clone(), current).await? != Verified::No {
+            return Err(UnfitPassword::Current.into());
+        }
+        let hash = self.hasher.hash(password).await?;
+        self.seal_existing(subject, "password", &hash).await
     }
 
     /// Stores the same password under today's parameters: nothing ends.
@@ -159,6 +213,12 @@ impl Operations {
         name: Option<&str>,
     ) -> Result<(), OperationError> {
         let name = match name {
+            Some(name) if !is_plain_text(name) => {
+                return Err(OperationError::invalid(
+                    "name",
+                    "it has a character that controls the text's direction or the terminal",
+                ));
+            }
             Some(name) => Some(self.seal_existing(subject, "name", name).await?),
             None => None,
         };
@@ -250,16 +310,6 @@ impl Operations {
             .transpose()?)
     }
 
-    async fn hash_password(&self, password: String) -> Result<String, OperationError> {
-        if !(8..=1024).contains(&password.chars().count()) {
-            return Err(OperationError::invalid(
-                "password",
-                "it needs 8 to 1024 characters",
-            ));
-        }
-        Ok(self.hasher.hash(password).await?)
-    }
-
     async fn seal(
         &self,
         subject: SubjectId,
@@ -295,7 +345,7 @@ impl Operations {
             .find(&KeyOwner::subject(subject))
             .await
             .map_err(LedgerError::from)?;
-        let key = key.ok_or(crate::domain::user::UserRefusal::Unknown)?;
+        let key = key.ok_or(UserRefusal::Unknown)?;
         Ok(key
             .seal(vault.random(), &place(subject, field), value)
             .map_err(LedgerError::from)?)
@@ -305,7 +355,7 @@ impl Operations {
 fn check_username(username: &str) -> Result<(), OperationError> {
     let trimmed = username.trim();
     let fits = (1..=128).contains(&trimmed.chars().count());
-    if !fits || trimmed.chars().any(|c| c.is_whitespace() || c.is_control()) {
+    if !fits || trimmed.chars().any(|c| c.is_whitespace() || steers(c)) {
         return Err(OperationError::invalid(
             "username",
             "it needs 1 to 128 characters, none of them white space",

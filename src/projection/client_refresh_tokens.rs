@@ -9,15 +9,8 @@ use super::revocation::{Addressing, Mark, Revocable, Revocations};
 use super::{Projection, Schema};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
-use crate::domain::client::ClientEvent;
-use crate::domain::consent::ConsentEvent;
 use crate::domain::event::Event;
 use crate::domain::grant::{GrantEvent, RefreshToken, Target};
-use crate::domain::refusal::RefusalEvent;
-use crate::domain::scope::ScopeEvent;
-use crate::domain::session::SessionEvent;
-use crate::domain::signing_key::SigningKeyEvent;
-use crate::domain::user::UserEvent;
 use crate::domain::value::ScopeSet;
 use crate::ids::{ClientKey, SubjectId};
 
@@ -214,65 +207,15 @@ impl Projection for RefreshTokens {
     }
 
     fn fold(&mut self, recorded: &Recorded, known: &Known) {
-        let position = recorded.position;
         match &recorded.event {
             Event::Grant(event) => self.grant(recorded, event, known),
-            Event::User(UserEvent::PasswordChanged(_)) => {
-                self.revocations
-                    .user(recorded.user(known), recorded.mark("password_changed"));
-            }
-            Event::User(UserEvent::UserDisabled(_)) => {
-                self.revocations
-                    .user(recorded.user(known), recorded.mark("user_disabled"));
-            }
-            Event::User(UserEvent::SubjectKeyDestroyed(_)) => {
-                self.revocations
-                    .user(recorded.user(known), recorded.mark("erased"));
-            }
-            Event::Consent(ConsentEvent::ConsentWithdrawn(_)) => {
-                let parties = known.consent(recorded.aggregate_id, position);
-                self.revocations
-                    .consent(parties, recorded.mark("consent_withdrawn"));
-            }
-            Event::Client(ClientEvent::ClientRevoked(_)) => {
-                self.revocations
-                    .client(recorded.client(known), recorded.mark("client_revoked"));
-            }
-            Event::Client(
-                ClientEvent::ClientRegistered(_)
-                | ClientEvent::ClientUpdated(_)
-                | ClientEvent::ClientSecretAdded(_)
-                | ClientEvent::ClientSecretRetired(_)
-                | ClientEvent::ClientSuspended(_)
-                | ClientEvent::ClientReinstated(_)
-                | ClientEvent::ScopeApprovalRequested(_)
-                | ClientEvent::ScopeApproved(_)
-                | ClientEvent::ScopeRejected(_)
-                | ClientEvent::ScopeApprovalWithdrawn(_),
-            )
-            | Event::Scope(
-                ScopeEvent::ScopeDefined(_) | ScopeEvent::ScopeChanged(_) | ScopeEvent::ScopeRetired(_),
-            )
-            | Event::User(
-                UserEvent::UserRegistered(_)
-                | UserEvent::PasswordRehashed(_)
-                | UserEvent::ProfileUpdated(_)
-                | UserEvent::UserEnabled(_)
-                | UserEvent::LegalHoldPlaced(_)
-                | UserEvent::LegalHoldLifted(_),
-            )
-            | Event::Session(
-                SessionEvent::SessionStarted(_)
-                | SessionEvent::SessionReauthenticated(_)
-                | SessionEvent::SessionEnded(_),
-            )
-            | Event::Consent(ConsentEvent::ConsentGiven(_))
-            | Event::Refusal(RefusalEvent::RequestRefused(_) | RefusalEvent::RefusalsSuppressed(_))
-            | Event::SigningKey(
-                SigningKeyEvent::KeyGenerated(_)
-                | SigningKeyEvent::KeyActivated(_)
-                | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            Event::Client(_)
+            | Event::Scope(_)
+            | Event::User(_)
+            | Event::Session(_)
+            | Event::Consent(_)
+            | Event::Refusal(_)
+            | Event::SigningKey(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -11,14 +11,7 @@ use super::{Projection, Schema};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::client::{AuthMethod, ClientEvent, ClientMetadata, SecretVerifier};
-use crate::domain::consent::ConsentEvent;
 use crate::domain::event::Event;
-use crate::domain::grant::GrantEvent;
-use crate::domain::refusal::RefusalEvent;
-use crate::domain::scope::ScopeEvent;
-use crate::domain::session::SessionEvent;
-use crate::domain::signing_key::SigningKeyEvent;
-use crate::domain::user::UserEvent;
 use crate::domain::value::Digest;
 
 pub(super) const SCHEMA: Schema = Schema {
@@ -169,42 +162,14 @@ impl Projection for Clients {
     fn fold(&mut self, recorded: &Recorded, _known: &Known) {
         match &recorded.event {
             Event::Client(event) => self.client(recorded, event),
-            Event::Scope(
-                ScopeEvent::ScopeDefined(_) | ScopeEvent::ScopeChanged(_) | ScopeEvent::ScopeRetired(_),
-            )
-            | Event::User(
-                UserEvent::UserRegistered(_)
-                | UserEvent::PasswordChanged(_)
-                | UserEvent::PasswordRehashed(_)
-                | UserEvent::ProfileUpdated(_)
-                | UserEvent::UserDisabled(_)
-                | UserEvent::UserEnabled(_)
-                | UserEvent::LegalHoldPlaced(_)
-                | UserEvent::LegalHoldLifted(_)
-                | UserEvent::SubjectKeyDestroyed(_),
-            )
-            | Event::Session(
-                SessionEvent::SessionStarted(_)
-                | SessionEvent::SessionReauthenticated(_)
-                | SessionEvent::SessionEnded(_),
-            )
-            | Event::Consent(ConsentEvent::ConsentGiven(_) | ConsentEvent::ConsentWithdrawn(_))
-            | Event::Grant(
-                GrantEvent::CodeIssued(_)
-                | GrantEvent::CodeRedeemed(_)
-                | GrantEvent::CodeReplayed(_)
-                | GrantEvent::TokenIssued(_)
-                | GrantEvent::RefreshRotated(_)
-                | GrantEvent::RefreshRetried(_)
-                | GrantEvent::RefreshReplayed(_)
-                | GrantEvent::TokenRevoked(_),
-            )
-            | Event::Refusal(RefusalEvent::RequestRefused(_) | RefusalEvent::RefusalsSuppressed(_))
-            | Event::SigningKey(
-                SigningKeyEvent::KeyGenerated(_)
-                | SigningKeyEvent::KeyActivated(_)
-                | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            // Not handed to a fold of whole aggregates ([`Projection::whole`]).
+            Event::Scope(_)
+            | Event::User(_)
+            | Event::Session(_)
+            | Event::Consent(_)
+            | Event::Grant(_)
+            | Event::Refusal(_)
+            | Event::SigningKey(_) => {}
         }
     }
 

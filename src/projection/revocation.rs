@@ -6,7 +6,17 @@
 use uuid::Uuid;
 
 use super::cell::{Cell, Change, Columns, Mismatch, RowSink};
+use super::known::Known;
+use super::recorded::Recorded;
 use crate::clock::Timestamp;
+use crate::domain::client::ClientEvent;
+use crate::domain::consent::ConsentEvent;
+use crate::domain::event::Event;
+use crate::domain::refusal::RefusalEvent;
+use crate::domain::scope::ScopeEvent;
+use crate::domain::session::SessionEvent;
+use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::user::UserEvent;
 
 /// The end of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,19 +86,79 @@ impl Revocations {
     }
 
     /// All of a user's end.
-    pub(super) fn user(&mut self, user: Option<i64>, mark: Mark) {
+    fn user(&mut self, user: Option<i64>, mark: Mark) {
         self.users.extend(user.map(|user| (user, mark)));
     }
 
     /// All of a user's at one client end.
-    pub(super) fn consent(&mut self, parties: Option<(i64, i64)>, mark: Mark) {
+    fn consent(&mut self, parties: Option<(i64, i64)>, mark: Mark) {
         self.consents
             .extend(parties.map(|(user, client)| (user, client, mark)));
     }
 
     /// All of a client's end.
-    pub(super) fn client(&mut self, client: Option<i64>, mark: Mark) {
+    fn client(&mut self, client: Option<i64>, mark: Mark) {
         self.clients.extend(client.map(|client| (client, mark)));
+    }
+
+    /// What an event that is not a grant's own ends among grants. It lists every event: a new one does not compile
+    /// until it is decided whether it ends tokens.
+    pub(super) fn outside(&mut self, recorded: &Recorded, known: &Known) {
+        match &recorded.event {
+            Event::User(UserEvent::PasswordChanged(_)) => {
+                self.user(recorded.user(known), recorded.mark("password_changed"));
+            }
+            Event::User(UserEvent::UserDisabled(_)) => {
+                self.user(recorded.user(known), recorded.mark("user_disabled"));
+            }
+            Event::User(UserEvent::SubjectKeyDestroyed(_)) => {
+                self.user(recorded.user(known), recorded.mark("erased"));
+            }
+            Event::Consent(ConsentEvent::ConsentWithdrawn(_)) => {
+                let parties = known.consent(recorded.aggregate_id, recorded.position);
+                self.consent(parties, recorded.mark("consent_withdrawn"));
+            }
+            Event::Client(ClientEvent::ClientRevoked(_)) => {
+                self.client(recorded.client(known), recorded.mark("client_revoked"));
+            }
+            Event::Client(
+                ClientEvent::ClientRegistered(_)
+                | ClientEvent::ClientUpdated(_)
+                | ClientEvent::ClientSecretAdded(_)
+                | ClientEvent::ClientSecretRetired(_)
+                | ClientEvent::ClientSuspended(_)
+                | ClientEvent::ClientReinstated(_)
+                | ClientEvent::ScopeApprovalRequested(_)
+                | ClientEvent::ScopeApproved(_)
+                | ClientEvent::ScopeRejected(_)
+                | ClientEvent::ScopeApprovalWithdrawn(_),
+            )
+            | Event::Scope(
+                ScopeEvent::ScopeDefined(_) | ScopeEvent::ScopeChanged(_) | ScopeEvent::ScopeRetired(_),
+            )
+            | Event::User(
+                UserEvent::UserRegistered(_)
+                | UserEvent::PasswordRehashed(_)
+                | UserEvent::ProfileUpdated(_)
+                | UserEvent::UserEnabled(_)
+                | UserEvent::LegalHoldPlaced(_)
+                | UserEvent::LegalHoldLifted(_),
+            )
+            | Event::Session(
+                SessionEvent::SessionStarted(_)
+                | SessionEvent::SessionReauthenticated(_)
+                | SessionEvent::SessionEnded(_),
+            )
+            | Event::Consent(ConsentEvent::ConsentGiven(_))
+            | Event::Refusal(RefusalEvent::RequestRefused(_) | RefusalEvent::RefusalsSuppressed(_))
+            | Event::SigningKey(
+                SigningKeyEvent::KeyGenerated(_)
+                | SigningKeyEvent::KeyActivated(_)
+                | SigningKeyEvent::KeyRetired(_),
+            )
+            // Its own events are for each fold to match.
+            | Event::Grant(_) => {}
+        }
     }
 
     /// Applies what a grant's own events ended to its rows, which are in ascending order.

@@ -66,7 +66,7 @@ pub(super) enum Kind {
     Index,
     /// The primary key, over one of the indexes.
     Key,
-    /// A further view, over the public name.
+    /// What follows the public name: a further view over it, who may read it.
     View,
 }
 
@@ -76,7 +76,7 @@ impl Kind {
             Self::Index
         } else if statement.starts_with("ALTER TABLE") {
             Self::Key
-        } else if statement.starts_with("CREATE OR REPLACE VIEW") {
+        } else if statement.starts_with("CREATE OR REPLACE VIEW") || statement.starts_with("SELECT") {
             Self::View
         } else {
             Self::Table

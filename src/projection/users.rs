@@ -8,14 +8,7 @@ use super::recorded::Recorded;
 use super::{Projection, Schema};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
-use crate::domain::client::ClientEvent;
-use crate::domain::consent::ConsentEvent;
 use crate::domain::event::Event;
-use crate::domain::grant::GrantEvent;
-use crate::domain::refusal::RefusalEvent;
-use crate::domain::scope::ScopeEvent;
-use crate::domain::session::SessionEvent;
-use crate::domain::signing_key::SigningKeyEvent;
 use crate::domain::user::UserEvent;
 use crate::domain::value::Sealed;
 
@@ -133,44 +126,14 @@ impl Projection for Users {
     fn fold(&mut self, recorded: &Recorded, known: &Known) {
         match &recorded.event {
             Event::User(event) => self.user(recorded, event, known),
-            Event::Client(
-                ClientEvent::ClientRegistered(_)
-                | ClientEvent::ClientUpdated(_)
-                | ClientEvent::ClientSecretAdded(_)
-                | ClientEvent::ClientSecretRetired(_)
-                | ClientEvent::ClientSuspended(_)
-                | ClientEvent::ClientReinstated(_)
-                | ClientEvent::ClientRevoked(_)
-                | ClientEvent::ScopeApprovalRequested(_)
-                | ClientEvent::ScopeApproved(_)
-                | ClientEvent::ScopeRejected(_)
-                | ClientEvent::ScopeApprovalWithdrawn(_),
-            )
-            | Event::Scope(
-                ScopeEvent::ScopeDefined(_) | ScopeEvent::ScopeChanged(_) | ScopeEvent::ScopeRetired(_),
-            )
-            | Event::Session(
-                SessionEvent::SessionStarted(_)
-                | SessionEvent::SessionReauthenticated(_)
-                | SessionEvent::SessionEnded(_),
-            )
-            | Event::Consent(ConsentEvent::ConsentGiven(_) | ConsentEvent::ConsentWithdrawn(_))
-            | Event::Grant(
-                GrantEvent::CodeIssued(_)
-                | GrantEvent::CodeRedeemed(_)
-                | GrantEvent::CodeReplayed(_)
-                | GrantEvent::TokenIssued(_)
-                | GrantEvent::RefreshRotated(_)
-                | GrantEvent::RefreshRetried(_)
-                | GrantEvent::RefreshReplayed(_)
-                | GrantEvent::TokenRevoked(_),
-            )
-            | Event::Refusal(RefusalEvent::RequestRefused(_) | RefusalEvent::RefusalsSuppressed(_))
-            | Event::SigningKey(
-                SigningKeyEvent::KeyGenerated(_)
-                | SigningKeyEvent::KeyActivated(_)
-                | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            // Not handed to a fold of whole aggregates ([`Projection::whole`]).
+            Event::Client(_)
+            | Event::Scope(_)
+            | Event::Session(_)
+            | Event::Consent(_)
+            | Event::Grant(_)
+            | Event::Refusal(_)
+            | Event::SigningKey(_) => {}
         }
     }
 

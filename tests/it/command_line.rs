@@ -29,7 +29,7 @@ fn grantlog() -> Command {
 }
 
 /// The program, about a test's database.
-fn grantlog_on(database: &TestDatabase) -> Command {
+pub(crate) fn grantlog_on(database: &TestDatabase) -> Command {
     let mut command = grantlog();
     command
         .env("GRANTLOG_ISSUER", "http://127.0.0.1:8480")
@@ -39,7 +39,7 @@ fn grantlog_on(database: &TestDatabase) -> Command {
 }
 
 /// Runs it to its end.
-async fn finish(mut command: Command, stdin: Option<&str>) -> Output {
+pub(crate) async fn finish(mut command: Command, stdin: Option<&str>) -> Output {
     let stdin = stdin.map(str::to_owned);
     tokio::task::spawn_blocking(move || {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -61,7 +61,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// What a successful run printed.
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", stderr(output));
     String::from_utf8(output.stdout.clone()).unwrap()
 }

@@ -147,6 +147,7 @@ impl History {
     fn circumstances() -> Circumstances {
         Circumstances {
             user_may_act: true,
+            client_serves_user: true,
             password_generation: 0,
             consent_withdrawals: 0,
             // The client lost `a` since.

@@ -9,7 +9,9 @@
     reason = "helpers of tests"
 )]
 
+mod account;
 mod authorize;
+mod client_secrets;
 mod code;
 mod command_line;
 mod configuration;
@@ -29,6 +31,7 @@ mod projection;
 mod races;
 mod secrets;
 mod stock_client;
+mod tables;
 mod token;
 mod token_requests;
 mod tokens;

@@ -311,8 +311,7 @@ async fn an_erased_user_is_blank_and_a_secret_is_a_digest() {
     let user_row =
         "SELECT concat_ws('|', username, name, email, password IS NULL, erased_at IS NULL) FROM users";
     assert_eq!(database.text(user_row).await.unwrap(), "user0|Üser \"0\"|f|t");
-    let secrets =
-        "SELECT string_agg(length(client_secret)::text || standing, ' ' ORDER BY id) FROM oauth_clients";
+    let secrets = "SELECT string_agg(length(client_secret)::text || standing, ' ' ORDER BY id) FROM clients";
     assert_eq!(database.text(secrets).await.unwrap(), "64active 64active");
 
     world.erase(user).await;

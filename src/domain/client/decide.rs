@@ -22,12 +22,14 @@ pub enum ClientCommand {
     },
     /// Replace its metadata.
     Update(Box<ClientMetadata>),
-    /// Add a secret; the ones before end at `retire_at`.
+    /// Add a secret; the newest before it ends at `retire_at`, an older one at once.
     RotateSecret {
         /// What checks the new one.
         verifier: SecretVerifier,
-        /// When the old ones end.
+        /// When the one before ends.
         retire_at: Timestamp,
+        /// Now.
+        at: Timestamp,
     },
     /// Block it.
     Suspend {
@@ -132,24 +134,11 @@ impl Registration {
             ClientCommand::RotateSecret { .. } if self.metadata.is_public() => {
                 return Err(ClientRefusal::Public);
             }
-            ClientCommand::RotateSecret { verifier, retire_at } => {
-                let added = ClientSecretAdded {
-                    number: self.secrets_added + 1,
-                    verifier: verifier.clone(),
-                };
-                let retired = self
-                    .secrets
-                    .iter()
-                    .filter(|secret| secret.retired_at.is_none_or(|end| *retire_at < end))
-                    .map(|secret| {
-                        ClientSecretRetired {
-                            number: secret.number,
-                            at: *retire_at,
-                        }
-                        .into()
-                    });
-                std::iter::once(added.into()).chain(retired).collect()
-            }
+            ClientCommand::RotateSecret {
+                verifier,
+                retire_at,
+                at,
+            } => self.rotate_secret(verifier, *retire_at, *at),
             ClientCommand::Suspend { reason } if self.standing == Standing::Active => {
                 vec![
                     ClientSuspended {
@@ -170,6 +159,34 @@ impl Registration {
             ],
             ClientCommand::Approval { scope, step, reason } => vec![self.approve(scope, *step, reason)?],
         })
+    }
+
+    /// Two secrets may overlap: the newest stays until `retire_at`, an older one ends now.
+    fn rotate_secret(
+        &self,
+        verifier: &SecretVerifier,
+        retire_at: Timestamp,
+        at: Timestamp,
+    ) -> Vec<ClientEvent> {
+        let newest = self.secrets.last().map(|secret| secret.number);
+        let retired = self.secrets.iter().filter_map(|secret| {
+            let end = if Some(secret.number) == newest {
+                retire_at
+            } else {
+                at
+            };
+            let sooner = secret.retired_at.is_none_or(|known| end < known);
+            let retired = ClientSecretRetired {
+                number: secret.number,
+                at: end,
+            };
+            sooner.then(|| retired.into())
+        });
+        let added = ClientSecretAdded {
+            number: self.secrets_added + 1,
+            verifier: verifier.clone(),
+        };
+        retired.chain(std::iter::once(added.into())).collect()
     }
 
     fn approve(&self, scope: &str, step: Approval, reason: &str) -> Result<ClientEvent, ClientRefusal> {

@@ -158,7 +158,7 @@ pub struct ClientMetadata {
     pub logo_url: Option<String>,
     /// Its privacy policy.
     pub privacy_policy_url: Option<String>,
-    /// Whether it is out of development.
+    /// Whether it is out of development. One that is not works for no user but its owner.
     pub is_live: bool,
     /// The user that registered it.
     pub owner: Option<SubjectId>,
@@ -169,6 +169,12 @@ impl ClientMetadata {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// Whether this user may use it: anybody once it is live, before that its owner alone.
+    #[must_use]
+    pub fn serves(&self, subject: SubjectId) -> bool {
+        self.is_live || self.owner == Some(subject)
     }
 
     /// Whether it may use a grant type.

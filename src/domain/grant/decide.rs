@@ -103,6 +103,8 @@ pub struct Rotate {
 pub struct Circumstances {
     /// Whether the user may act; true where there is none.
     pub user_may_act: bool,
+    /// Whether the client works for this user; true where there is none.
+    pub client_serves_user: bool,
     /// How often the user's password has changed.
     pub password_generation: u32,
     /// How often the consent has been withdrawn.
@@ -216,6 +218,9 @@ pub enum GrantRefusal {
     /// The user is disabled or erased.
     #[error("the user may not act")]
     UserDisabled,
+    /// The client is in development, and the user is not its owner.
+    #[error("the client is in development and works for its owner only")]
+    ClientNotLive,
     /// The user's password changed, or the user was disabled, since.
     #[error("the user's password changed since the grant was given")]
     PasswordChanged,
@@ -251,6 +256,7 @@ impl GrantRefusal {
             Self::ScopeExceeded => "scope_exceeded",
             Self::ScopeNoLongerAllowed => "scope_no_longer_allowed",
             Self::UserDisabled => "user_disabled",
+            Self::ClientNotLive => "client_not_live",
             Self::PasswordChanged => "password_changed",
             Self::ConsentWithdrawn => "consent_withdrawn",
             Self::NotRefreshable => "not_refreshable",
@@ -552,6 +558,9 @@ impl Family {
         }
         if !circumstances.user_may_act {
             return Err(GrantRefusal::UserDisabled);
+        }
+        if !circumstances.client_serves_user {
+            return Err(GrantRefusal::ClientNotLive);
         }
         if circumstances.password_generation != self.password_generation {
             return Err(GrantRefusal::PasswordChanged);

@@ -166,16 +166,11 @@ macro_rules! rounds {
             match $round.await {
                 Ok(Some(value)) => break Ok(value),
                 Ok(None) => {}
-                Err(rejection) => {
-                    let stands = $unit
-                        .refusal_stands()
-                        .map_err($crate::http::error::Rejection::from);
-                    match stands {
-                        Ok(true) => break Err(rejection),
-                        Ok(false) => {}
-                        Err(unavailable) => break Err(unavailable),
-                    }
-                }
+                Err(rejection) => match $unit.refusal_stands() {
+                    Ok(true) => break Err(rejection),
+                    Ok(false) => {}
+                    Err(unavailable) => break Err(unavailable.into()),
+                },
             }
         }
     };

@@ -68,6 +68,7 @@ pub async fn circumstances(
     };
     Ok(Circumstances {
         user_may_act: user.as_ref().is_none_or(|user| user.may_act()),
+        client_serves_user: subject.is_none_or(|subject| registration.metadata.serves(subject)),
         password_generation: user.map_or(0, |user| user.password_generation),
         consent_withdrawals: consent.map_or(0, |consent| consent.withdrawals),
         allowed_scope: allowed_scope(unit, registration, scope).await?,

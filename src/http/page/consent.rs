@@ -3,8 +3,9 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
+use url::{Host, Url};
 
-use super::{Forms, Page, PageError, hidden, monogram, notice};
+use super::{Forms, Page, PageError, hidden, isolated, monogram, notice};
 use crate::domain::client::ClientMetadata;
 use crate::domain::scope::Definition;
 use crate::domain::value::Digest;
@@ -41,10 +42,16 @@ impl IntoResponse for ConsentPage<'_> {
     fn into_response(self) -> Response {
         let client_name = self.client.client_name.as_str();
         let (session, token) = &self.session;
+        let image = self.client.logo_url.as_deref().and_then(image_origin);
         let body = html! {
-            (monogram(client_name))
+            (logo(self.client, image.is_some()))
             h1 { bdi { (client_name) } " asks for access" }
             (notice(self.notice))
+            @if !self.client.is_live {
+                p.notice.development {
+                    "This application is in development. It works for you only, because you own it."
+                }
+            }
             form method="post" action={ "?" (self.query) } {
                 (hidden("consent", token))
                 input type="hidden" name="session" value=(session);
@@ -52,7 +59,7 @@ impl IntoResponse for ConsentPage<'_> {
                 h2 #scopes { "If you approve, " bdi { (client_name) } " can:" }
                 ul.scopes role="list" aria-labelledby="scopes" {
                     @for scope in self.scopes {
-                        li { span { (scope.description) } " " code { (scope.name) } }
+                        li { span { bdi { (scope.description) } } " " code { (scope.name) } }
                     }
                 }
                 p.note { "You then return to " strong { bdi { (self.destination) } } "." }
@@ -65,9 +72,10 @@ impl IntoResponse for ConsentPage<'_> {
         };
         let mut response = Page {
             status: StatusCode::OK,
-            title: format!("{client_name} asks for access"),
+            title: format!("{} asks for access", isolated(client_name)),
             body,
             forms: Forms::ToClient,
+            images: image,
         }
         .into_response();
         if let Some(error) = self.notice {
@@ -93,6 +101,29 @@ fn account(account: &Account) -> Markup {
     }
 }
 
+/// The client's logo, or a letter in its place. The image is fetched from where the client has it: that says no more
+/// than the client knows already, which has just sent the user here and can ask with `prompt=none` whether anybody is
+/// logged in. No address of ours is told, and only https is used.
+fn logo(client: &ClientMetadata, allowed: bool) -> Markup {
+    html! {
+        @if let Some(url) = client.logo_url.as_ref().filter(|_| allowed) {
+            img.logo src=(url) alt="" width="48" height="48" referrerpolicy="no-referrer";
+        } @else {
+            (monogram(&client.client_name))
+        }
+    }
+}
+
+/// The origin that a Content Security Policy must name for an image to be shown; none for one that it cannot name or
+/// that would be fetched in clear.
+fn image_origin(url: &str) -> Option<String> {
+    let url = Url::parse(url).ok().filter(|url| url.scheme() == "https")?;
+    match url.host()? {
+        Host::Domain(_) | Host::Ipv4(_) => Some(url.origin().ascii_serialization()),
+        Host::Ipv6(_) => None,
+    }
+}
+
 /// Registration lets only http and https URLs in, so none of these can be a script.
 fn links(client: &ClientMetadata) -> Markup {
     let links = [
@@ -101,7 +132,7 @@ fn links(client: &ClientMetadata) -> Markup {
     ];
     html! {
         @if links.iter().any(|(_, url)| url.is_some()) {
-            ul.links role="list" aria-label={ "About " (client.client_name) } {
+            ul.links role="list" aria-label={ "About " (isolated(&client.client_name)) } {
                 @for (label, url) in links {
                     @if let Some(url) = url {
                         li { a href=(url) target="_blank" rel="noreferrer noopener" { (label) " (opens a new tab)" } }

@@ -28,6 +28,8 @@ pub enum PageError {
     RedirectUriUnknown,
     /// The form did not come from our page, or the page was too old.
     ForgedForm,
+    /// The form was sent by another site's page.
+    ForeignForm,
     /// Too many failed logins: come back after so many seconds.
     TooMany(u32),
     /// The form is too large.
@@ -50,7 +52,7 @@ impl PageError {
             | Self::ClientRevoked
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown => StatusCode::BAD_REQUEST,
-            Self::ForgedForm => StatusCode::FORBIDDEN,
+            Self::ForgedForm | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -68,6 +70,7 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown => "This login link does not work",
             Self::ForgedForm => "The page was out of date",
+            Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
             Self::TooLarge => "Too much was sent",
             Self::ServerError => "Something went wrong",
@@ -92,6 +95,9 @@ impl PageError {
             }
             Self::ForgedForm => {
                 "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
+            }
+            Self::ForeignForm => {
+                "Your browser says that the form was sent by a page of another site. Nothing was done. Go back to the application that you were using and start again there."
             }
             Self::TooMany(_) => "There were too many failed attempts. Please wait a minute, then try again.",
             Self::TooLarge => "The form is larger than this server accepts.",
@@ -119,6 +125,7 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::ForgedForm
+            | Self::ForeignForm
             | Self::TooLarge
             | Self::ServerError => None,
         }
@@ -143,6 +150,7 @@ impl WireError for PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::ForgedForm
+            | Self::ForeignForm
             | Self::TooLarge => "invalid_request",
             Self::ClientUnknown => "invalid_client",
             Self::ClientRevoked | Self::TooMany(_) => "access_denied",
@@ -194,6 +202,7 @@ impl IntoResponse for ErrorPage {
             title: error.title().to_owned(),
             body,
             forms: Forms::None,
+            images: None,
         }
         .into_response();
         error.mark(&mut response);

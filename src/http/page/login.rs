@@ -9,8 +9,8 @@ use crate::domain::value::Digest;
 
 /// What the login page shows.
 pub struct LoginPage<'a> {
-    /// The application that asks.
-    pub client_name: &'a str,
+    /// The application that asks; none where the user wants its own account.
+    pub client_name: Option<&'a str>,
     /// The authorization request's query, which the form carries on.
     pub query: &'a str,
     /// Proves that the form is ours.
@@ -21,6 +21,8 @@ pub struct LoginPage<'a> {
     pub problem: Option<Problem>,
     /// What went wrong otherwise.
     pub notice: Option<PageError>,
+    /// Where the form may lead.
+    pub forms: Forms,
 }
 
 /// What is wrong with what was typed.
@@ -57,7 +59,13 @@ impl IntoResponse for LoginPage<'_> {
         let (at_username, at_password) = (self.username.is_empty(), !self.username.is_empty());
         let body = html! {
             h1 { "Log in" }
-            p.lead { "to continue to " strong { bdi { (self.client_name) } } }
+            p.lead {
+                "to continue to "
+                @match self.client_name {
+                    Some(name) => strong { bdi { (name) } },
+                    None => "your account",
+                }
+            }
             (notice(self.notice))
             form method="post" action={ "?" (self.query) } {
                 (hidden("login", &self.token))
@@ -83,7 +91,8 @@ impl IntoResponse for LoginPage<'_> {
             status,
             title: title.to_owned(),
             body,
-            forms: Forms::ToClient,
+            forms: self.forms,
+            images: None,
         }
         .into_response();
         if let Some(error) = self.notice {

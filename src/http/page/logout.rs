@@ -19,12 +19,14 @@ pub fn logout(account: &Account, token: &Digest, error: Option<PageError>) -> Re
             (hidden("logout", token))
             button.primary type="submit" { "Log out" }
         }
+        p.note { a href="account/password" { "Change your password" } }
     };
     let mut response = Page {
         status: StatusCode::OK,
         title: "Log out?".to_owned(),
         body,
         forms: Forms::Here,
+        images: None,
     }
     .into_response();
     if let Some(error) = error {
@@ -45,6 +47,7 @@ pub fn logged_out() -> Response {
         title: "You are logged out".to_owned(),
         body,
         forms: Forms::None,
+        images: None,
     }
     .into_response()
 }

@@ -5,11 +5,13 @@ mod consent;
 mod error;
 mod login;
 mod logout;
+mod password;
 
 pub use consent::{Account, ConsentPage};
 pub use error::{ErrorPage, PageError};
 pub use login::{LoginPage, Problem};
 pub use logout::{logged_out, logout};
+pub use password::{PasswordPage, PasswordProblem, password_changed};
 
 use std::sync::LazyLock;
 
@@ -19,7 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
-use crate::domain::value::Digest;
+use crate::domain::value::{Digest, steers};
 
 /// The one stylesheet; in the page itself, allowed by its hash.
 const STYLE: &str = include_str!("style.css");
@@ -52,6 +54,8 @@ pub struct Page {
     pub body: Markup,
     /// Where its forms may lead.
     pub forms: Forms,
+    /// The one origin, besides none, that an image may come from.
+    pub images: Option<String>,
 }
 
 impl IntoResponse for Page {
@@ -72,7 +76,7 @@ impl IntoResponse for Page {
         };
         let mut response = (self.status, Html(markup.into_string())).into_response();
         protect(&mut response);
-        if let Ok(policy) = HeaderValue::from_str(&policy(self.forms)) {
+        if let Ok(policy) = HeaderValue::from_str(&policy(self.forms, self.images.as_deref())) {
             response
                 .headers_mut()
                 .insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -81,22 +85,24 @@ impl IntoResponse for Page {
     }
 }
 
-/// No images either: a client's logo would tell the client's server of the visit before the user has agreed to
-/// anything.
-fn policy(forms: Forms) -> String {
+fn policy(forms: Forms, images: Option<&str>) -> String {
+    let images = images
+        .map(|origin| format!("; img-src {origin}"))
+        .unwrap_or_default();
     let forms = match forms {
         Forms::None => "; form-action 'none'",
         Forms::Here => "; form-action 'self'",
         Forms::ToClient => "",
     };
     format!(
-        "default-src 'none'; style-src 'sha256-{}'; base-uri 'none'; frame-ancestors 'none'{forms}",
+        "default-src 'none'; style-src 'sha256-{}'{images}; base-uri 'none'; frame-ancestors 'none'{forms}",
         STYLE_HASH.as_str()
     )
 }
 
 /// The headers that every answer to a browser has: not framed, not sniffed, not stored, and its address, which
-/// carries the request's parameters, not told to the next site.
+/// carries the request's parameters, not told to the next site. (`same-origin` rather than `no-referrer`: under that
+/// browsers send our own forms with `Origin: null`, which could be anybody's.)
 pub fn protect(response: &mut Response) {
     crate::http::error::no_store(response);
     let headers = response.headers_mut();
@@ -105,7 +111,7 @@ pub fn protect(response: &mut Response) {
         header::X_CONTENT_TYPE_OPTIONS,
         HeaderValue::from_static("nosniff"),
     );
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.insert(
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
@@ -136,8 +142,26 @@ fn notice(error: Option<PageError>) -> Markup {
     }
 }
 
+/// What others wrote, for where no element can isolate it (a title, an attribute): without the characters that steer
+/// the direction of writing, and between those that isolate it.
+fn isolated(text: &str) -> String {
+    let plain: String = text.chars().filter(|c| !steers(*c)).collect();
+    format!("\u{2068}{plain}\u{2069}")
+}
+
 /// The first letter of a client's name, as a mark beside it.
 fn monogram(name: &str) -> Markup {
     let letter = name.chars().find(|c| c.is_alphanumeric()).unwrap_or('?');
     html! { div.monogram aria-hidden="true" { (letter.to_uppercase()) } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_an_earlier_build_is_shown_without_what_steers_it() {
+        assert_eq!(isolated("Safe\u{202e}knaB\u{2069}\n"), "\u{2068}SafeknaB\u{2069}");
+        assert_eq!(isolated("\u{5d0} Bank"), "\u{2068}\u{5d0} Bank\u{2069}");
+    }
 }

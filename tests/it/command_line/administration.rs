@@ -378,3 +378,108 @@ async fn a_pasted_credential_leads_to_its_grant_and_is_not_repeated() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_scope_is_defined_described_restricted_and_retired() {
+    let server = TestServer::start().await;
+    let database = &server.database;
+    let define = [
+        "scope",
+        "define",
+        "get_user_profile",
+        "--description",
+        "See your profile",
+        "--json",
+    ];
+    let defined = json!({
+        "name": "get_user_profile", "description": "See your profile", "restricted": false, "retired": false,
+    });
+    assert_eq!(json(&run(database, &define, None).await), defined);
+    let show = ["scope", "show", "get_user_profile", "--json"];
+    assert_eq!(json(&run(database, &show, None).await), defined);
+    let change = |flags: &[&'static str]| {
+        let words = ["scope", "change", "get_user_profile", "--json"];
+        [words.as_slice(), flags].concat()
+    };
+    let changed = json(
+        &run(
+            database,
+            &change(&["--restricted", "true", "--reason", "audit"]),
+            None,
+        )
+        .await,
+    );
+    assert_eq!(changed["restricted"], true);
+    assert_eq!(
+        changed["description"], "See your profile",
+        "what is not named stays"
+    );
+    let changed = json(&run(database, &change(&["--description", "See all of it"]), None).await);
+    assert_eq!(
+        (&changed["restricted"], &changed["description"]),
+        (&json!(true), &json!("See all of it"))
+    );
+    let nothing = run(database, &change(&[]), None).await;
+    assert_eq!(nothing.status.code(), Some(2), "a change of nothing is a mistake");
+    let trail = stdout(&run(database, &["audit", "tail", "--lines", "2", "--json"], None).await);
+    assert!(
+        trail.contains("ScopeChanged") && trail.contains(r#""note":"audit""#),
+        "{trail}"
+    );
+
+    let retire = [
+        "scope",
+        "retire",
+        "get_user_profile",
+        "--reason",
+        "unused",
+        "--yes",
+        "--json",
+    ];
+    assert_eq!(json(&run(database, &retire, None).await)["retired"], true);
+    let client =
+        json!({"client_name": "X", "redirect_uris": ["https://x.example/"], "scope": "get_user_profile"});
+    let late = run(
+        database,
+        &["client", "create", "--json", "-"],
+        Some(&client.to_string()),
+    )
+    .await;
+    assert!(
+        stderr(&late).contains("get_user_profile is not defined"),
+        "{}",
+        stderr(&late)
+    );
+    let listed = json(&run(database, &["scope", "list", "--json"], None).await);
+    let retired: Vec<_> = listed
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|scope| scope["retired"] == true)
+        .collect();
+    assert_eq!(retired.len(), 1);
+    let table = stdout(&run(database, &["scope", "list"], None).await);
+    assert!(
+        table.contains("RETIRED") && table.contains("See your name and user name"),
+        "{table}"
+    );
+    assert_eq!(
+        json(&run(database, &define, None).await),
+        defined,
+        "defined anew, it is back"
+    );
+    for wrong in [
+        ["scope", "show", "nothing"].as_slice(),
+        &["scope", "change", "nothing", "--restricted", "true"],
+        &["scope", "retire", "nothing", "--reason", "x", "--yes"],
+        &["scope", "define", "two words", "--description", "x"],
+        &["scope", "define", "x", "--description", " "],
+        &["scope", "define", "x", "--description", "\u{202e}x"],
+    ] {
+        assert_eq!(
+            run(database, wrong, None).await.status.code(),
+            Some(1),
+            "{wrong:?}"
+        );
+    }
+}

@@ -86,6 +86,7 @@ impl World {
             3..6 => ClientCommand::RotateSecret {
                 verifier: SecretVerifier::Sha256(self.digest()),
                 retire_at: self.ledger.clock().now(),
+                at: self.ledger.clock().now(),
             },
             6..8 => ClientCommand::Suspend { reason },
             8..10 => ClientCommand::Reinstate,

@@ -216,6 +216,7 @@ impl World {
         }
         Circumstances {
             user_may_act,
+            client_serves_user: true,
             password_generation,
             consent_withdrawals,
             allowed_scope: ScopeSet::parse("a b c").unwrap(),

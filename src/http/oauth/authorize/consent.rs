@@ -5,12 +5,13 @@ use axum::response::Response;
 use super::code::{self, Granting};
 use super::error::{AuthorizeError, Failure};
 use super::request::{AuthorizationRequest, Target};
-use super::see_other;
-use super::visit::{Typed, Visit, settle};
+use super::visit::{Typed, Visit};
+use super::{may_use, see_other};
 use crate::domain::consent::Consent;
 use crate::http::csrf::{self, Purpose};
 use crate::http::error::Rejection;
 use crate::http::form::Form;
+use crate::http::oauth::rounds;
 use crate::http::page::{self, PageError};
 use crate::http::session::{self, LiveSession, SESSION_COOKIE};
 use crate::ids::SessionId;
@@ -38,13 +39,9 @@ impl Choice {
 /// Takes the form.
 pub(super) async fn submit(visit: &Visit, form: &Form) -> Response {
     let mut unit = visit.app.ledger.unit_of_work(&visit.context);
-    loop {
-        let outcome = answer(visit, &mut unit, form).await;
-        match settle(&mut unit, outcome) {
-            Ok(Some(response)) => return response,
-            Ok(None) => {}
-            Err(failure) => return visit.refuse(failure).await,
-        }
+    match rounds!(unit, answer(visit, &mut unit, form)) {
+        Ok(response) => response,
+        Err(failure) => visit.refuse(failure).await,
     }
 }
 
@@ -68,10 +65,12 @@ async fn decide(
         return ask_again(visit, unit, asked, live.as_ref()).await;
     };
     let Some(live) = live else {
-        return Err(Rejection::new(AuthorizeError::AccessDenied, "session_expired"));
+        let reason = session::why_over(visit.session.as_ref(), unit).await?;
+        return Err(Rejection::new(AuthorizeError::AccessDenied, reason));
     };
     match choice {
         Choice::Approve => {
+            may_use(target, &live)?;
             let consent = unit
                 .load::<Consent>(Consent::id(live.login.subject, target.key))
                 .await?;
@@ -118,6 +117,7 @@ async fn ask_again(
     // A consent form for a request that asks for the password first would be a way around it.
     let live = live.filter(|_| !asked.1.prompt.login);
     let page = if let Some(live) = live {
+        may_use(asked.0, live)?;
         visit.consent_page(asked, live, notice).await?
     } else {
         let typed = Typed {

@@ -5,7 +5,7 @@ use crate::domain::grant::GrantRefusal;
 use crate::http::error::{Rejection, WireError};
 use crate::http::page::PageError;
 use crate::ids::{ClientKey, SubjectId};
-use crate::ledger::Refused;
+use crate::ledger::{LedgerError, Refused};
 
 use super::redirect::ReturnAddress;
 
@@ -19,6 +19,8 @@ pub enum AuthorizeError {
     UnauthorizedClient,
     /// The user, or this server, says no.
     AccessDenied,
+    /// The client is in development, and this user is not its owner.
+    ClientNotLive,
     /// Not `code`.
     UnsupportedResponseType,
     /// The scope is malformed, unknown, or more than this client may have.
@@ -47,6 +49,7 @@ impl AuthorizeError {
             Self::InvalidRequest(what) => what,
             Self::UnauthorizedClient => "The client may not use the authorization code grant.",
             Self::AccessDenied => "The resource owner or the authorization server denied the request.",
+            Self::ClientNotLive => "The client is in development: it works for the user who owns it only.",
             Self::UnsupportedResponseType => "The only response_type that is supported is code.",
             Self::InvalidScope => {
                 "The scope is malformed or unknown, the client may not ask for it, or it needs an approval that the client does not have."
@@ -67,7 +70,7 @@ impl WireError for AuthorizeError {
         match self {
             Self::InvalidRequest(_) => "invalid_request",
             Self::UnauthorizedClient => "unauthorized_client",
-            Self::AccessDenied => "access_denied",
+            Self::AccessDenied | Self::ClientNotLive => "access_denied",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::RequestNotSupported => "request_not_supported",
@@ -125,19 +128,23 @@ impl Failure {
         Self::Redirect(Box::new(back.clone()), rejection.client(client))
     }
 
-    /// Whether it is the server's trouble and not the request's.
-    pub(super) fn is_ours(&self) -> bool {
-        match self {
-            Self::Page(rejection) => rejection.error.is_ours(),
-            Self::Redirect(_, rejection) => rejection.error.is_ours(),
-        }
-    }
-
     /// What the ledger records.
     pub(super) fn refused(&self) -> Option<Refused> {
         match self {
             Self::Page(rejection) => rejection.refused(),
             Self::Redirect(_, rejection) => rejection.refused(),
         }
+    }
+}
+
+impl From<Rejection<PageError>> for Failure {
+    fn from(rejection: Rejection<PageError>) -> Self {
+        Self::Page(rejection)
+    }
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Page(error.into())
     }
 }

@@ -27,15 +27,16 @@ use axum::routing::get;
 
 use self::error::Failure;
 use self::request::{AuthorizationRequest, Target};
-use self::visit::{Typed, Visit, refuse, settle};
+use self::visit::{Typed, Visit, refuse};
 use crate::app::App;
 use crate::domain::consent::Consent;
 use crate::domain::redirect_uri;
 use crate::http::context::Origin;
 use crate::http::error::Rejection;
 use crate::http::form::Form;
+use crate::http::oauth::rounds;
 use crate::http::page::PageError;
-use crate::http::session;
+use crate::http::session::{self, LiveSession};
 use crate::ledger::{Actor, UnitOfWork};
 
 /// The path, as the trail names it.
@@ -58,13 +59,9 @@ async fn show(
         Err(rejection) => return refuse_page(&app, &origin, rejection).await,
     };
     let mut unit = app.ledger.unit_of_work(&visit.context);
-    loop {
-        let outcome = answer(&visit, &mut unit).await;
-        match settle(&mut unit, outcome) {
-            Ok(Some(response)) => return response,
-            Ok(None) => {}
-            Err(failure) => return visit.refuse(failure).await,
-        }
+    match rounds!(unit, answer(&visit, &mut unit)) {
+        Ok(response) => response,
+        Err(failure) => visit.refuse(failure).await,
     }
 }
 
@@ -130,6 +127,7 @@ async fn proceed(
         let page = visit.login_page(target, Typed::default())?;
         return Ok(unit.confirm().await?.then_some(page));
     };
+    may_use(target, &live)?;
     let consent = unit
         .load::<Consent>(Consent::id(live.login.subject, target.key))
         .await?;
@@ -151,6 +149,14 @@ async fn proceed(
     }
     let page = visit.consent_page((target, request), &live, None).await?;
     Ok(unit.confirm().await?.then_some(page))
+}
+
+/// A client in development works for its owner only.
+fn may_use(target: &Target, live: &LiveSession) -> Result<(), Rejection<AuthorizeError>> {
+    if target.registration.metadata.serves(live.login.subject) {
+        return Ok(());
+    }
+    Err(Rejection::new(AuthorizeError::ClientNotLive, "client_not_live"))
 }
 
 /// Whether the user must be asked although logged in. A public client on the user's own machine cannot be told

@@ -13,7 +13,7 @@ use crate::domain::redirect_uri;
 use crate::http::context::Origin;
 use crate::http::csrf::{BrowserMark, FORM_COOKIE, Purpose};
 use crate::http::error::Rejection;
-use crate::http::page::{self, ConsentPage, ErrorPage, LoginPage, PageError, Problem};
+use crate::http::page::{self, ConsentPage, ErrorPage, Forms, LoginPage, PageError, Problem};
 use crate::http::session::{LiveSession, Presented};
 use crate::ids::SubjectId;
 use crate::ledger::{Actor, Context, LedgerError, Refused, UnitOfWork};
@@ -63,9 +63,7 @@ impl Visit {
         &self,
         unit: &mut UnitOfWork<'_>,
     ) -> Result<(Target, AuthorizationRequest), Failure> {
-        let target = request::target(&self.app, unit, &self.parameters)
-            .await
-            .map_err(Failure::Page)?;
+        let target = request::target(&self.app, unit, &self.parameters).await?;
         match request::check(unit, &self.parameters, &target).await {
             Ok(request) => Ok((target, request)),
             Err(rejection) => Err(Failure::redirect(
@@ -83,12 +81,13 @@ impl Visit {
             None => (BrowserMark::fresh(&self.app)?, true),
         };
         let mut response = LoginPage {
-            client_name: &target.registration.metadata.client_name,
+            client_name: Some(&target.registration.metadata.client_name),
             query: self.query(),
             token: Purpose::Login(&mark).token(&self.app, self.query()),
             username: typed.username,
             problem: typed.problem,
             notice: typed.notice,
+            forms: Forms::ToClient,
         }
         .into_response();
         if is_new {
@@ -156,22 +155,6 @@ pub(super) async fn refuse(app: &App, context: &Context, failure: Failure) -> Re
         }
         .into_response(),
         Failure::Redirect(back, rejection) => back.error(rejection.error),
-    }
-}
-
-/// What a round came to: an answer, another round, or a refusal that stands. One that rested on cached state
-/// does not stand yet.
-pub(super) fn settle<T>(
-    unit: &mut UnitOfWork<'_>,
-    outcome: Result<Option<T>, Failure>,
-) -> Result<Option<T>, Failure> {
-    match outcome {
-        Err(failure) if !failure.is_ours() => match unit.refusal_stands() {
-            Ok(true) => Err(failure),
-            Ok(false) => Ok(None),
-            Err(error) => Err(Failure::Page(error.into())),
-        },
-        outcome => outcome,
     }
 }
 

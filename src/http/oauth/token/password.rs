@@ -7,7 +7,7 @@ use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::crypto::password::{PasswordError, Verified};
 use crate::domain::client::GrantType;
-use crate::domain::grant::{Grant, IssueToken, Outcome};
+use crate::domain::grant::{Grant, GrantRefusal, IssueToken, Outcome};
 use crate::domain::user::User;
 use crate::domain::value::Digest;
 use crate::http::error::{Rejection, TokenError};
@@ -115,6 +115,9 @@ async fn round(
     let user = unit.load::<User>(verdict.subject.0).await?;
     if !user.may_act() || user.password_generation != verdict.password_generation {
         return Err(Rejection::new(TokenError::InvalidGrant, "user_changed").client(client.key));
+    }
+    if !client.registration.metadata.serves(verdict.subject) {
+        return Err(Rejection::from(GrantRefusal::ClientNotLive).client(client.key));
     }
     let scope = requested_scope(request, unit, &client).await?;
     let at = unit.at();

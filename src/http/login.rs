@@ -1,0 +1,138 @@
+//! Proving who one is by user name and password: what the login form of an authorization request and the pages of
+//! the account have in common.
+
+use axum::http::HeaderValue;
+
+use super::error::Rejection;
+use super::limits::{Counted, counted_address};
+use super::page::PageError;
+use super::session::{self, Presented, Verified};
+use crate::app::App;
+use crate::crypto::password::{self, PasswordError};
+use crate::domain::user::User;
+use crate::domain::value::Digest;
+use crate::ids::SubjectId;
+use crate::ledger::{Context, LedgerError, Refused};
+use crate::operations::user::canonical_username;
+
+/// Why nobody was logged in. The page says the same for all; the ledger is told which.
+pub(super) struct Refusal {
+    pub(super) reason: &'static str,
+    pub(super) subject: Option<SubjectId>,
+    /// The password was right, but its user may not act.
+    pub(super) blocked: bool,
+}
+
+/// A user whose password is right, and its new hash where the stored one is weaker than today's.
+pub(super) struct Recognised {
+    pub(super) verified: Verified,
+    rehashed: Option<String>,
+}
+
+impl Refusal {
+    /// What the ledger records.
+    pub(super) fn refused(&self) -> Refused {
+        Refused {
+            error: "access_denied",
+            reason: self.reason,
+            client: None,
+            subject: self.subject,
+            grant: None,
+        }
+    }
+}
+
+/// What failed attempts are counted under: the user name, so that one account cannot be tried from everywhere,
+/// and the address, so that not every account can be tried from one place.
+pub(super) fn counted(username: &str, context: &Context) -> Vec<Counted> {
+    let login = Counted::Login(Digest::of(canonical_username(username).as_bytes()));
+    let address = context.address.map(counted_address).map(Counted::Address);
+    std::iter::once(login).chain(address).collect()
+}
+
+/// Compares the password. A user that does not exist takes the same steps, and the same time, as one that does.
+pub(super) async fn recognise(
+    app: &App,
+    context: &Context,
+    username: &str,
+    password: &str,
+) -> Result<Result<Recognised, Refusal>, Rejection<PageError>> {
+    let operations = &app.operations;
+    let found = operations.find_user(username).await?;
+    let subject = match found {
+        Some(subject) => subject,
+        None => SubjectId(app.ledger.random().uuid().map_err(LedgerError::from)?),
+    };
+    // Confirmed before the password is compared: a refusal needs fresh state, and one comparison must do,
+    // since a second one could be measured.
+    let mut unit = app.ledger.unit_of_work(context);
+    let user = loop {
+        let user = unit.load::<User>(subject.0).await?;
+        if unit.confirm().await? {
+            break user;
+        }
+    };
+    let hash = match &user.account {
+        Some(account) => operations.password_hash(subject, account).await?,
+        None => None,
+    };
+    let compared = operations.hasher.verify(password.to_owned(), hash).await;
+    let rehashed = match compared.map_err(|error| unhashed(&error))? {
+        password::Verified::Yes => None,
+        password::Verified::YesRehash(hash) => Some(hash),
+        password::Verified::No => {
+            let known = user.account.is_some();
+            return Ok(Err(Refusal {
+                reason: if known { "wrong_password" } else { "unknown_user" },
+                subject: found.filter(|_| known),
+                blocked: false,
+            }));
+        }
+    };
+    if !user.may_act() {
+        return Ok(Err(Refusal {
+            reason: "user_disabled",
+            subject: Some(subject),
+            blocked: true,
+        }));
+    }
+    let verified = Verified {
+        subject,
+        password_generation: user.password_generation,
+    };
+    Ok(Ok(Recognised { verified, rehashed }))
+}
+
+/// What a page says where a password was not hashed.
+pub(super) fn unhashed(error: &PasswordError) -> Rejection<PageError> {
+    match error {
+        PasswordError::Overloaded => Rejection::new(PageError::TemporarilyUnavailable, "hashing_overloaded"),
+        PasswordError::Crypto(_) => Rejection::new(PageError::ServerError, "hashing_failed"),
+    }
+}
+
+/// Starts the session of a user who was recognised, and gives its cookie.
+pub(super) async fn start(
+    app: &App,
+    context: &Context,
+    recognised: Recognised,
+    previous: Option<&Presented>,
+) -> Result<Result<HeaderValue, Refusal>, Rejection<PageError>> {
+    let Recognised { verified, rehashed } = recognised;
+    let started = session::start(app, context, verified, previous).await?;
+    let Some(cookie) = started else {
+        return Ok(Err(Refusal {
+            reason: "wrong_password",
+            subject: Some(verified.subject),
+            blocked: false,
+        }));
+    };
+    if let Some(hash) = rehashed {
+        // The login does not depend on it; the next one tries again.
+        let operations = &app.operations;
+        if let Err(error) = operations.rehash_password(context, verified.subject, &hash).await {
+            tracing::warn!(%error, "a password was not rehashed");
+        }
+    }
+    Ok(Ok(cookie))
+}
