@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::domain::grant::GrantRefusal;
+use crate::domain::refusal::RefusalReason;
 use crate::ids::{ClientKey, GrantId, SubjectId};
 use crate::ledger::{LedgerError, Refused};
 
@@ -15,8 +16,8 @@ use crate::ledger::{LedgerError, Refused};
 pub struct Rejection<E> {
     /// What the caller is told.
     pub error: E,
-    /// The precise reason, in a word.
-    pub reason: &'static str,
+    /// The precise reason.
+    pub reason: RefusalReason,
     /// The client, claimed or authenticated.
     pub client: Option<ClientKey>,
     /// The user.
@@ -40,7 +41,7 @@ pub trait WireError: Sized {
 impl<E: WireError> Rejection<E> {
     /// A rejection of which nothing more is known.
     #[must_use]
-    pub fn new(error: E, reason: &'static str) -> Self {
+    pub fn new(error: E, reason: RefusalReason) -> Self {
         Self {
             error,
             reason,
@@ -86,7 +87,7 @@ impl<E: WireError> From<LedgerError> for Rejection<E> {
         );
         match error {
             LedgerError::Unavailable | LedgerError::Read(_) | LedgerError::Vault(_) => {
-                Self::new(E::unavailable(), "ledger_unavailable")
+                Self::new(E::unavailable(), RefusalReason::LedgerUnavailable)
             }
             LedgerError::NameTaken(_)
             | LedgerError::Refused(_)
@@ -94,7 +95,7 @@ impl<E: WireError> From<LedgerError> for Rejection<E> {
             | LedgerError::NotCanonical(_)
             | LedgerError::UnknownEvent(_)
             | LedgerError::Crypto(_)
-            | LedgerError::Randomness(_) => Self::new(E::broken(), "ledger_error"),
+            | LedgerError::Randomness(_) => Self::new(E::broken(), RefusalReason::LedgerError),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::credential::{self, Kind, Presented};
 use crate::crypto::signing::{TokenRefusal, VerifiedToken};
 use crate::domain::client::Registration;
 use crate::domain::grant::Grant;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::user::{Account, User};
 use crate::domain::value::ScopeSet;
@@ -30,28 +31,36 @@ impl BearerToken {
             .unwrap_or_default();
         let token = match header.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(Rejection::new(ApiError::Unauthenticated, "no_bearer_token")),
+            _ => {
+                return Err(Rejection::new(
+                    ApiError::Unauthenticated,
+                    RefusalReason::NoBearerToken,
+                ));
+            }
         };
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
         let token = match app.keys.verify(token, &app.settings.issuer).await? {
             Ok(token) => token,
             Err(TokenRefusal::Expired) => {
-                return Err(Rejection::new(ApiError::TokenExpired, "token_expired"));
+                return Err(Rejection::new(
+                    ApiError::TokenExpired,
+                    RefusalReason::TokenExpired,
+                ));
             }
-            Err(TokenRefusal::Invalid) => return Err(invalid("not_our_token")),
+            Err(TokenRefusal::Invalid) => return Err(invalid(RefusalReason::NotOurToken)),
         };
         // RFC 9068 §4: this resource server's own audience is the issuer.
         if !token.claims.aud.contains(&app.settings.issuer) {
-            return Err(invalid("other_audience"));
+            return Err(invalid(RefusalReason::OtherAudience));
         }
         let key = app.ledger.vault().master().address_key();
-        let presented =
-            credential::parse(Kind::TokenId, key, &token.claims.jti).ok_or(invalid("no_address"))?;
+        let presented = credential::parse(Kind::TokenId, key, &token.claims.jti)
+            .ok_or(invalid(RefusalReason::NoAddress))?;
         let at = app.ledger.clock().now();
         app.limits.check_request(presented.digest, at).map_err(|wait| {
             Rejection::new(
                 ApiError::RateLimitExceeded(wait.retry_after),
-                "rate_limit_exceeded",
+                RefusalReason::RateLimitExceeded,
             )
         })?;
         Ok(Self { token, presented })
@@ -64,11 +73,11 @@ impl BearerToken {
         scope: &'static str,
     ) -> Result<(SubjectId, Account), Rejection<ApiError>> {
         if !standing::is_published(unit, self.token.key).await? {
-            return Err(Rejection::new(ApiError::TokenInvalid, "key_retired"));
+            return Err(Rejection::new(ApiError::TokenInvalid, RefusalReason::KeyRetired));
         }
         let address = self.presented.address;
         let grant = unit.load::<Grant>(address.grant.0).await?;
-        let revoked = || Rejection::new(ApiError::TokenInvalid, "token_revoked");
+        let revoked = || Rejection::new(ApiError::TokenInvalid, RefusalReason::TokenRevoked);
         let family = grant.access_at(address.sequence).ok_or_else(revoked)?;
         let about = |rejection: Rejection<ApiError>| {
             rejection
@@ -78,13 +87,16 @@ impl BearerToken {
         let carried = standing::carried(unit, family).await?;
         let (client, circumstances) = carried.ok_or_else(|| about(revoked()))?;
         let Some(subject) = family.subject else {
-            return Err(about(Rejection::new(ApiError::PermissionDenied, "no_user")));
+            return Err(about(Rejection::new(
+                ApiError::PermissionDenied,
+                RefusalReason::NoUser,
+            )));
         };
         let granted = ScopeSet::parse(&self.token.claims.scope).unwrap_or_default();
         if !granted.contains(scope) {
             return Err(about(Rejection::new(
                 ApiError::InsufficientScope(scope),
-                "insufficient_scope",
+                RefusalReason::InsufficientScope,
             )));
         }
         if !circumstances.allowed_scope.contains(scope) {
@@ -102,14 +114,17 @@ async fn not_allowed(
     unit: &mut UnitOfWork<'_>,
     client: Option<&Registration>,
     scope: &'static str,
-) -> Result<(ApiError, &'static str), Rejection<ApiError>> {
+) -> Result<(ApiError, RefusalReason), Rejection<ApiError>> {
     let definition = unit.load::<Scope>(Scope::id(scope)).await?;
     let restricted = definition
         .grantable()
         .is_some_and(|definition| definition.restricted);
     let registered = client.is_some_and(|client| client.metadata.scope.contains(scope));
     if restricted && registered {
-        return Ok((ApiError::UnapprovedScope(scope), "scope_not_approved"));
+        return Ok((ApiError::UnapprovedScope(scope), RefusalReason::ScopeNotApproved));
     }
-    Ok((ApiError::InsufficientScope(scope), "scope_no_longer_allowed"))
+    Ok((
+        ApiError::InsufficientScope(scope),
+        RefusalReason::ScopeNoLongerAllowed,
+    ))
 }

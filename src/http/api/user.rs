@@ -10,6 +10,7 @@ use super::super::context::Origin;
 use super::super::error::{ApiError, Rejection, no_store};
 use super::bearer::BearerToken;
 use crate::app::App;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::user::Account;
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
@@ -91,7 +92,7 @@ async fn profile(
     let (subject, account) = rounds!(unit, round(&mut unit, &token, scope))?;
     let profile = app.operations.profile(subject, &account).await?;
     // The key is gone: the user was erased in this very moment.
-    let profile = profile.ok_or(Rejection::new(ApiError::TokenInvalid, "user_erased"))?;
+    let profile = profile.ok_or(Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased))?;
     Ok((subject, profile))
 }
 

@@ -25,6 +25,7 @@ use super::form::Form;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::client::Registration;
+use crate::domain::refusal::RefusalReason;
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context, UnitOfWork};
 
@@ -66,7 +67,12 @@ impl ClientRequest {
         let counted = client_auth::counted(&credentials, &context);
         app.limits
             .check_failures(&counted, app.ledger.clock().now())
-            .map_err(|wait| Rejection::new(TokenError::TooMany(wait.retry_after), "too_many_failures"))?;
+            .map_err(|wait| {
+                Rejection::new(
+                    TokenError::TooMany(wait.retry_after),
+                    RefusalReason::TooManyFailures,
+                )
+            })?;
         let key = app.operations.find_client(&credentials.client_id).await?;
         context.actor = key.map_or(Actor::Anonymous, Actor::Client);
         Ok(Self {
@@ -80,9 +86,10 @@ impl ClientRequest {
 
     /// A parameter that must be there.
     pub fn required(&self, name: &str) -> Result<&str, Rejection<TokenError>> {
-        self.form
-            .get(name)
-            .ok_or(Rejection::new(TokenError::InvalidRequest, "parameter_missing"))
+        self.form.get(name).ok_or(Rejection::new(
+            TokenError::InvalidRequest,
+            RefusalReason::ParameterMissing,
+        ))
     }
 
     /// Authenticates the client in this round of a unit of work, and counts a failure.
@@ -150,18 +157,18 @@ fn read_form(
         .unwrap_or_default();
     let media_type = content_type.split(';').next().unwrap_or_default().trim();
     if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(malformed("wrong_content_type"));
+        return Err(malformed(RefusalReason::WrongContentType));
     }
     let body = body.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Rejection::new(TokenError::TooLarge, "body_too_large"),
-        _ => malformed("unreadable_body"),
+        StatusCode::PAYLOAD_TOO_LARGE => Rejection::new(TokenError::TooLarge, RefusalReason::BodyTooLarge),
+        _ => malformed(RefusalReason::UnreadableBody),
     })?;
     Form::parse_bytes(&body).map_err(|error| {
         malformed(match error {
-            super::form::FormError::Duplicate(_) => "duplicate_parameter",
-            super::form::FormError::NotUtf8 => "not_utf8",
-            super::form::FormError::Nul => "nul_character",
-            super::form::FormError::TooMany => "too_many_parameters",
+            super::form::FormError::Duplicate(_) => RefusalReason::ParameterDoubled,
+            super::form::FormError::NotUtf8 => RefusalReason::NotUtf8,
+            super::form::FormError::Nul => RefusalReason::NulCharacter,
+            super::form::FormError::TooMany => RefusalReason::TooManyParameters,
         })
     })
 }

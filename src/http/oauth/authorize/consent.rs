@@ -8,6 +8,7 @@ use super::request::{AuthorizationRequest, Target};
 use super::see_other;
 use super::visit::{Typed, Visit, settle};
 use crate::domain::consent::Consent;
+use crate::domain::refusal::RefusalReason;
 use crate::http::csrf::{self, Purpose};
 use crate::http::error::Rejection;
 use crate::http::form::Form;
@@ -68,7 +69,10 @@ async fn decide(
         return ask_again(visit, unit, asked, live.as_ref()).await;
     };
     let Some(live) = live else {
-        return Err(Rejection::new(AuthorizeError::AccessDenied, "session_expired"));
+        return Err(Rejection::new(
+            AuthorizeError::AccessDenied,
+            RefusalReason::SessionExpired,
+        ));
     };
     match choice {
         Choice::Approve => {
@@ -84,7 +88,10 @@ async fn decide(
             };
             code::issue(visit, unit, granting).await
         }
-        Choice::Deny => Err(Rejection::new(AuthorizeError::AccessDenied, "user_denied")),
+        Choice::Deny => Err(Rejection::new(
+            AuthorizeError::AccessDenied,
+            RefusalReason::UserDenied,
+        )),
         Choice::Switch => {
             session::finish(&visit.app, &visit.context, live.id).await?;
             let mut response = see_other(&format!("authorize?{}", visit.query()));
@@ -131,7 +138,7 @@ async fn ask_again(
     }
     let refused = Refused {
         error: "invalid_request",
-        reason: "form_token_wrong",
+        reason: RefusalReason::FormTokenWrong,
         client: Some(asked.0.key),
         subject: live.map(|live| live.login.subject),
         grant: None,

@@ -7,6 +7,7 @@ use super::request::Target;
 use super::visit::{Typed, Visit, acting, settle};
 use super::{ENDPOINT, see_other};
 use crate::crypto::password::{self, PasswordError};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::user::User;
 use crate::domain::value::Digest;
 use crate::http::csrf::{self, Purpose};
@@ -21,7 +22,7 @@ use crate::operations::user::canonical_username;
 
 /// Why nobody was logged in. The page says the same for all; the ledger is told which.
 struct Refusal {
-    reason: &'static str,
+    reason: RefusalReason,
     subject: Option<SubjectId>,
 }
 
@@ -69,7 +70,13 @@ async fn attempt(visit: &Visit, target: &Target, form: &Form) -> Result<Response
     // Whoever was logged in before, this is somebody who has yet to prove who it is.
     let context = visit.origin.context(ENDPOINT, Actor::Anonymous);
     if !is_ours(visit, form) {
-        return notify(visit, target, typed, (PageError::ForgedForm, "form_token_wrong")).await;
+        return notify(
+            visit,
+            target,
+            typed,
+            (PageError::ForgedForm, RefusalReason::FormTokenWrong),
+        )
+        .await;
     }
     let Some(password) = form.get("password").filter(|_| !username.is_empty()) else {
         let problem = Some(Problem::Incomplete);
@@ -78,7 +85,7 @@ async fn attempt(visit: &Visit, target: &Target, form: &Form) -> Result<Response
     let counted = counted(username, &context);
     if let Err(too_many) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
         let error = PageError::TooMany(too_many.retry_after);
-        return notify(visit, target, typed, (error, "too_many_failures")).await;
+        return notify(visit, target, typed, (error, RefusalReason::TooManyFailures)).await;
     }
     let refusal = match recognise(visit, &context, username, password).await? {
         Ok(recognised) => match log_in(visit, recognised).await? {
@@ -125,7 +132,7 @@ async fn notify(
     visit: &Visit,
     target: &Target,
     typed: Typed<'_>,
-    (error, reason): (PageError, &'static str),
+    (error, reason): (PageError, RefusalReason),
 ) -> Result<Response, Rejection<PageError>> {
     let refused = Refused {
         error: error.code(),
@@ -172,21 +179,28 @@ async fn recognise(
         Ok(password::Verified::No) => {
             let known = user.account.is_some();
             return Ok(Err(Refusal {
-                reason: if known { "wrong_password" } else { "unknown_user" },
+                reason: if known {
+                    RefusalReason::WrongPassword
+                } else {
+                    RefusalReason::UnknownUser
+                },
                 subject: found.filter(|_| known),
             }));
         }
         Err(PasswordError::Overloaded) => {
             let error = PageError::TemporarilyUnavailable;
-            return Err(Rejection::new(error, "hashing_overloaded"));
+            return Err(Rejection::new(error, RefusalReason::HashingOverloaded));
         }
         Err(PasswordError::Crypto(_)) => {
-            return Err(Rejection::new(PageError::ServerError, "hashing_failed"));
+            return Err(Rejection::new(
+                PageError::ServerError,
+                RefusalReason::HashingFailed,
+            ));
         }
     };
     if !user.may_act() {
         return Ok(Err(Refusal {
-            reason: "user_disabled",
+            reason: RefusalReason::UserDisabled,
             subject: Some(subject),
         }));
     }
@@ -208,7 +222,7 @@ async fn log_in(
     let started = session::start(&visit.app, &context, verified, visit.session.as_ref()).await?;
     let Some(cookie) = started else {
         return Ok(Err(Refusal {
-            reason: "wrong_password",
+            reason: RefusalReason::WrongPassword,
             subject: Some(verified.subject),
         }));
     };

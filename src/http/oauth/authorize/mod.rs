@@ -31,6 +31,7 @@ use self::visit::{Typed, Visit, refuse, settle};
 use crate::app::App;
 use crate::domain::consent::Consent;
 use crate::domain::redirect_uri;
+use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
 use crate::http::error::Rejection;
 use crate::http::form::Form;
@@ -94,12 +95,12 @@ async fn submit(
 pub(in crate::http) fn read_form(body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<PageError>> {
     let bytes = body.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Rejection::new(PageError::TooLarge, "body_too_large")
+            Rejection::new(PageError::TooLarge, RefusalReason::BodyTooLarge)
         } else {
-            Rejection::new(PageError::Malformed, "malformed_body")
+            Rejection::new(PageError::Malformed, RefusalReason::MalformedBody)
         }
     })?;
-    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, "malformed_body"))
+    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedBody))
 }
 
 async fn refuse_page(app: &App, origin: &Origin, rejection: Rejection<PageError>) -> Response {
@@ -125,7 +126,10 @@ async fn proceed(
     let live = session::find(visit.session.as_ref(), unit).await?;
     let Some(live) = live.filter(|_| !request.prompt.login) else {
         if request.prompt.none {
-            return Err(Rejection::new(AuthorizeError::LoginRequired, "login_required"));
+            return Err(Rejection::new(
+                AuthorizeError::LoginRequired,
+                RefusalReason::LoginRequired,
+            ));
         }
         let page = visit.login_page(target, Typed::default())?;
         return Ok(unit.confirm().await?.then_some(page));
@@ -146,7 +150,7 @@ async fn proceed(
     if request.prompt.none {
         return Err(Rejection::new(
             AuthorizeError::ConsentRequired,
-            "consent_required",
+            RefusalReason::ConsentRequired,
         ));
     }
     let page = visit.consent_page((target, request), &live, None).await?;

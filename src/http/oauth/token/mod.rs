@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::credential::{self, Kind};
 use crate::domain::client::{GrantType, Registration};
 use crate::domain::grant::{Mint, MintRefresh};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
@@ -55,7 +56,7 @@ async fn exchange(
         "password" if app.settings.allow_password_grant => password::issue(app, &request).await,
         _ => Err(Rejection::new(
             TokenError::UnsupportedGrantType,
-            "unsupported_grant_type",
+            RefusalReason::UnsupportedGrantType,
         )),
     };
     if let Err(rejection) = &result {
@@ -106,7 +107,7 @@ fn allowed(client: &AuthenticatedClient, grant_type: GrantType) -> Result<(), Re
     if client.registration.metadata.allows(grant_type) {
         return Ok(());
     }
-    Err(Rejection::new(TokenError::UnauthorizedClient, "grant_type_not_allowed").client(client.key))
+    Err(Rejection::new(TokenError::UnauthorizedClient, RefusalReason::GrantTypeNotAllowed).client(client.key))
 }
 
 /// The audience of tokens issued to this client: its own, or the issuer.
@@ -128,7 +129,7 @@ async fn requested_scope(
     let scope = match parameter_scope(request)? {
         Some(scope) => scope,
         None if metadata.default_scopes.is_empty() && !metadata.scope.is_empty() => {
-            return Err(refused("scope_missing"));
+            return Err(refused(RefusalReason::ScopeMissing));
         }
         None => metadata.default_scopes.clone(),
     };
@@ -136,9 +137,9 @@ async fn requested_scope(
     if allowed != scope {
         let registered = scope.is_subset(&metadata.scope);
         return Err(refused(if registered {
-            "scope_not_approved"
+            RefusalReason::ScopeNotApproved
         } else {
-            "scope_not_allowed"
+            RefusalReason::ScopeNotAllowed
         }));
     }
     Ok(scope)
@@ -146,5 +147,5 @@ async fn requested_scope(
 
 fn parameter_scope(request: &ClientRequest) -> Result<Option<ScopeSet>, Rejection<TokenError>> {
     let scope = request.form.get("scope").map(ScopeSet::parse).transpose();
-    scope.map_err(|_| Rejection::new(TokenError::InvalidScope, "malformed_scope"))
+    scope.map_err(|_| Rejection::new(TokenError::InvalidScope, RefusalReason::ScopeMalformed))
 }
