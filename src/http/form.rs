@@ -1,6 +1,7 @@
 //! `application/x-www-form-urlencoded`, strictly: UTF-8 only, each parameter at most once, an empty value
 //! counts as absent (RFC 6749 §3.1, §3.2).
 
+use axum::http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 
 /// The most bytes of a form.
@@ -20,6 +21,12 @@ pub enum FormError {
     /// A NUL character, which nothing here has.
     #[error("the form has a NUL character")]
     Nul,
+    /// The body is not said to be a form.
+    #[error("the content type is not application/x-www-form-urlencoded")]
+    ContentType,
+    /// The form is said to be in another charset than UTF-8.
+    #[error("the charset is not UTF-8")]
+    Charset,
     /// Too many parameters.
     #[error("the form has too many parameters")]
     TooMany,
@@ -68,6 +75,29 @@ impl Form {
     }
 }
 
+/// Checks that a body is said to be a form in UTF-8: `application/x-www-form-urlencoded`, once, with no charset
+/// or with that one (RFC 6749 appendix B). Other parameters of the media type mean nothing.
+pub fn check_content_type(headers: &HeaderMap) -> Result<(), FormError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(FormError::ContentType);
+    };
+    let text = value.to_str().map_err(|_| FormError::ContentType)?;
+    let mut parts = text.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(FormError::ContentType);
+    }
+    let mut charsets = parts
+        .filter_map(|parameter| parameter.split_once('='))
+        .filter(|(name, _)| name.trim_end().eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim().trim_matches('"'));
+    if charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")) {
+        return Ok(());
+    }
+    Err(FormError::Charset)
+}
+
 /// Decodes one component: `+` is a space, `%xx` a byte of UTF-8.
 pub fn decode(text: &str) -> Result<String, FormError> {
     let mut escapes = text.split('%').skip(1);
@@ -103,6 +133,38 @@ mod tests {
         );
         assert_eq!(Form::parse("a=1&%61=2"), Err(FormError::Duplicate("a".into())));
         assert_eq!(Form::parse("b=&b=1"), Err(FormError::Duplicate("b".into())));
+    }
+
+    #[test]
+    fn a_form_is_said_to_be_one_in_utf8() {
+        let check = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            check_content_type(&headers)
+        };
+        let form = "application/x-www-form-urlencoded";
+        for good in [
+            "",
+            "; charset=UTF-8",
+            ";charset=\"utf-8\"",
+            "; Charset = utf8",
+            "; boundary=x",
+        ] {
+            assert_eq!(check(&format!("{form}{good}")), Ok(()), "{good}");
+        }
+        for other in [
+            "; charset=iso-8859-1",
+            "; charset=utf-8; charset=utf-16",
+            "; charset=",
+        ] {
+            assert_eq!(
+                check(&format!("{form}{other}")),
+                Err(FormError::Charset),
+                "{other}"
+            );
+        }
+        assert_eq!(check("application/json"), Err(FormError::ContentType));
+        assert_eq!(check_content_type(&HeaderMap::new()), Err(FormError::ContentType));
     }
 
     #[test]

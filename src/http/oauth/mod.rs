@@ -13,15 +13,15 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::client_auth::{self, AuthenticatedClient, Credentials};
 use super::context::Origin;
 use super::cors::OriginsOf;
-use super::error::{Rejection, TokenError, WireError};
-use super::form::Form;
+use super::error::{ErrorAnswer, Rejection, TokenError};
+use super::form::{self, Form, FormError};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::client::Registration;
@@ -151,30 +151,27 @@ fn read_form(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Form, Rejection<TokenError>> {
     let malformed = |reason| Rejection::new(TokenError::InvalidRequest, reason);
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        return Err(malformed(RefusalReason::WrongContentType));
-    }
+    form::check_content_type(headers).map_err(|error| malformed(reason(&error)))?;
     let body = body.map_err(|rejection| match rejection.into_response().status() {
         StatusCode::PAYLOAD_TOO_LARGE => Rejection::new(TokenError::TooLarge, RefusalReason::BodyTooLarge),
         _ => malformed(RefusalReason::UnreadableBody),
     })?;
-    Form::parse_bytes(&body).map_err(|error| {
-        malformed(match error {
-            super::form::FormError::Duplicate(_) => RefusalReason::ParameterDoubled,
-            super::form::FormError::NotUtf8 => RefusalReason::NotUtf8,
-            super::form::FormError::Nul => RefusalReason::NulCharacter,
-            super::form::FormError::TooMany => RefusalReason::TooManyParameters,
-        })
-    })
+    Form::parse_bytes(&body).map_err(|error| malformed(reason(&error)))
+}
+
+fn reason(error: &FormError) -> RefusalReason {
+    match error {
+        FormError::ContentType => RefusalReason::WrongContentType,
+        FormError::Charset => RefusalReason::WrongCharset,
+        FormError::Duplicate(_) => RefusalReason::ParameterDoubled,
+        FormError::NotUtf8 => RefusalReason::NotUtf8,
+        FormError::Nul => RefusalReason::NulCharacter,
+        FormError::TooMany => RefusalReason::TooManyParameters,
+    }
 }
 
 /// The answer, or the refusal and its event.
-pub(crate) async fn answer<E: WireError + IntoResponse>(
+pub(crate) async fn answer<E: ErrorAnswer>(
     app: &App,
     origin: &Origin,
     endpoint: &'static str,
@@ -187,7 +184,7 @@ pub(crate) async fn answer<E: WireError + IntoResponse>(
                 let context = origin.context(endpoint, Actor::Anonymous);
                 app.ledger.record_refusal(&context, refused).await;
             }
-            rejection.error.into_response()
+            rejection.error.respond(origin.request)
         }
     }
 }

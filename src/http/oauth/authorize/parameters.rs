@@ -38,7 +38,13 @@ impl Parameters {
                     doubled = true;
                     text = without(&text, &name);
                 }
-                Err(FormError::NotUtf8 | FormError::Nul | FormError::TooMany) => {
+                Err(
+                    FormError::NotUtf8
+                    | FormError::Nul
+                    | FormError::TooMany
+                    | FormError::ContentType
+                    | FormError::Charset,
+                ) => {
                     return Err(Rejection::new(
                         PageError::Malformed,
                         RefusalReason::MalformedQuery,
