@@ -1,5 +1,6 @@
 //! The wire: endpoints as lists of steps, each format with one error type.
 
+pub mod admin;
 pub mod api;
 pub mod client_auth;
 pub mod context;
@@ -32,6 +33,7 @@ pub fn router(app: App) -> Router {
         .merge(logout::routes())
         .merge(oauth::routes())
         .merge(api::routes())
+        .merge(admin::routes())
         .merge(health::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_methods)

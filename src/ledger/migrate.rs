@@ -18,6 +18,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "cursor failures",
         include_str!("../../migrations/0004_cursor_failures.sql"),
     ),
+    (
+        5,
+        "refusals by request",
+        include_str!("../../migrations/0005_refusals_by_request.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -6,6 +6,7 @@ pub mod describe;
 pub mod grant;
 pub mod key;
 pub mod list;
+pub mod refusal;
 pub mod scope;
 pub mod user;
 

@@ -89,7 +89,7 @@ reasons! {
     /// A public client asked for what only a client with a secret may.
     PublicClient "public_client" Client,
     /// There is more than one Authorization header.
-    TwoAuthorizationHeaders "two_authorization_headers" Client,
+    TwoAuthorizationHeaders "two_authorization_headers" Malformed,
     /// The client authenticated in the header and in the body at once.
     TwoAuthenticationMethods "two_authentication_methods" Client,
     /// The header and the body name different clients.
@@ -202,8 +202,6 @@ reasons! {
     // The API.
     /// No access token came in the Authorization header, or another scheme than Bearer.
     NoBearerToken "no_bearer_token" AccessToken,
-    /// An access token came in the query or more than once.
-    TokenMisplaced "token_misplaced" AccessToken,
     /// The access token's time is over.
     TokenExpired "token_expired" AccessToken,
     /// The access token is not a JWT that this server signed.
