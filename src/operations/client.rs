@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::{OperationError, Operations, run};
 use crate::domain::client::{
-    Approval, AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, GrantType, SecretVerifier,
+    AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, GrantType, SecretVerifier,
     TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
@@ -173,20 +173,7 @@ impl Operations {
         key: ClientKey,
         command: &ClientCommand,
     ) -> Result<(), OperationError> {
-        if let ClientCommand::Approval {
-            scope,
-            step: Approval::Approved,
-            ..
-        } = command
-        {
-            let mut unit = self.ledger.unit_of_work(context);
-            if unit.load::<Scope>(Scope::id(scope)).await?.grantable().is_none() {
-                return Err(OperationError::invalid(
-                    "scope",
-                    format!("the scope {scope} is not defined"),
-                ));
-            }
-        }
+        self.check_approval(command).await?;
         Ok(run!(self, context, Client, key.0, command).outcome?)
     }
 

@@ -9,6 +9,7 @@
     reason = "helpers of tests"
 )]
 
+mod approvals;
 mod authorize;
 mod code;
 mod command_line;
@@ -17,6 +18,7 @@ mod crashes;
 mod cross_origin;
 mod documents;
 mod embedded_postgres;
+mod errors;
 mod faults;
 mod flow;
 mod grant_properties;
@@ -24,7 +26,9 @@ mod harness;
 mod ledger;
 mod projection;
 mod races;
+mod refusals;
 mod secrets;
 mod stock_client;
 mod token;
 mod tokens;
+mod users;

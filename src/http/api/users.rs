@@ -89,22 +89,20 @@ async fn round(
     resource: Resource,
 ) -> Result<Option<Account>, Rejection<ApiError>> {
     let active = token.active(unit).await?;
-    let account = match active.subject {
-        Some(own) => {
-            active.require(unit, resource.of_a_user).await?;
-            if own != subject {
-                let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::OtherUser);
-                return Err(active.about(refused));
-            }
-            active.own_account(unit, own).await?
+    let account = if let Some(own) = active.subject {
+        active.require(unit, resource.of_a_user).await?;
+        if own != subject {
+            let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::OtherUser);
+            return Err(active.about(refused));
         }
-        None => {
-            for scope in resource.of_a_client {
-                active.require(unit, scope).await?;
-            }
-            let user = unit.load::<User>(subject.0).await?;
-            user.account.clone().ok_or_else(|| active.about(no_such_user()))?
+        active.own_account(unit, own).await?
+    } else {
+        for scope in resource.of_a_client {
+            active.require(unit, scope).await?;
         }
+        let user = unit.load::<User>(subject.0).await?;
+        let account = user.account.clone();
+        account.ok_or_else(|| active.about(no_such_user()))?
     };
     Ok(unit.confirm().await?.then_some(account))
 }
