@@ -69,6 +69,9 @@ impl FormBody for reqwest::RequestBuilder {
     }
 }
 
+/// A form's fields.
+type Fields<'a> = &'a [(&'a str, &'a str)];
+
 /// Puts an event on the ledger that this build does not know, as a newer node would.
 async fn from_the_future(party: &Party) {
     let owner = party.server.database.owner().await;
@@ -90,7 +93,7 @@ async fn from_the_future(party: &Party) {
 async fn every_oauth_error_of_the_token_endpoint_is_reached_and_complete() {
     let party = Party::with(json!({"grant_types": ["client_credentials", "authorization_code"]})).await;
     let machine = [("grant_type", "client_credentials")];
-    let cases: [(u16, &str, &[(&str, &str)]); 6] = [
+    let cases: [(u16, &str, Fields<'_>); 6] = [
         (400, "invalid_request", &[("scope", "view-user")]),
         (400, "unsupported_grant_type", &[("grant_type", "implicit")]),
         (

@@ -174,7 +174,7 @@ advice! {
         ],
         resolution: [
             "Let the user authorize again.",
-            "Compare the network digests of both redemptions in `grantlog grant show`: two networks point to a leak.",
+            "Compare the network digests of both redemptions in `grantlog grant show --json`: two networks point to a leak.",
         ],
         prevention: [
             "Redeem a code once, at once, and redirect away from the callback address.",
@@ -220,7 +220,7 @@ advice! {
         ],
         resolution: [
             "Let the user log in again.",
-            "Compare the network digests of both uses in `grantlog grant show`: two networks point to a theft.",
+            "Compare the network digests of both uses in `grantlog grant show --json`: two networks point to a theft.",
         ],
         prevention: [
             "Store the new refresh token before using the new access token, and lock the refresh per user.",
