@@ -124,6 +124,35 @@ async fn a_client_that_may_read_users_sees_each_until_it_is_erased() {
 }
 
 #[tokio::test]
+async fn reading_users_needs_an_approval_even_where_the_scope_is_not_restricted() {
+    let party = party(&["read-users"]).await;
+    let operations = &party.server.app.operations;
+    operations
+        .define_scope(&TestServer::context(), "read-users", "Read users", false)
+        .await
+        .unwrap();
+    let token = own_token(&party, "read-users").await;
+    let path = format!("/api/users/{}", party.subject);
+    assert_eq!(party.api(&path, &token).await.0, 200);
+    withdraw(&party).await;
+    let refused = party.api(&path, &token).await;
+    assert_eq!(error(&refused), (403, "unapproved_scope"));
+}
+
+async fn withdraw(party: &Party) {
+    let withdrawn = ClientCommand::Approval {
+        scope: "read-users".to_owned(),
+        step: Approval::Withdrawn,
+        reason: "over".to_owned(),
+    };
+    let operations = &party.server.app.operations;
+    operations
+        .command_client(&TestServer::context(), party.key, &withdrawn)
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_client_without_the_scope_or_its_approval_sees_nobody() {
     let party = party(&["detail-user", "read-users"]).await;
     let paths = [party.subject.0, uuid::Uuid::new_v4()].map(|id| format!("/api/users/{id}"));
@@ -139,16 +168,7 @@ async fn a_client_without_the_scope_or_its_approval_sees_nobody() {
         (403, "permission_denied"),
         "it stands for no user"
     );
-    let withdrawn = ClientCommand::Approval {
-        scope: "read-users".to_owned(),
-        step: Approval::Withdrawn,
-        reason: "over".to_owned(),
-    };
-    let operations = &party.server.app.operations;
-    operations
-        .command_client(&TestServer::context(), party.key, &withdrawn)
-        .await
-        .unwrap();
+    withdraw(&party).await;
     for path in &paths {
         let refused = party.api(path, &with).await;
         assert_eq!(error(&refused), (403, "unapproved_scope"), "{path}");

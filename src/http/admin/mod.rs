@@ -7,7 +7,7 @@ use axum::routing::get;
 
 use crate::app::App;
 
-/// The scope that opens it. It must be defined as restricted, so that each client needs an approval.
+/// The scope that opens it, to clients that are approved for it.
 pub const SCOPE: &str = "admin";
 
 /// The administration endpoints.

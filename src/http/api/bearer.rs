@@ -135,6 +135,24 @@ impl ActiveToken {
         Ok(())
     }
 
+    /// Requires a scope that opens what nobody's consent can: it must be approved for the client even where it
+    /// was not defined as restricted.
+    pub async fn require_approved(
+        &self,
+        unit: &mut UnitOfWork<'_>,
+        scope: &'static str,
+    ) -> Result<(), Rejection<ApiError>> {
+        self.require(unit, scope).await?;
+        let registration = self.client.1.registration.as_deref();
+        if registration.is_some_and(|client| client.is_approved(scope)) {
+            return Ok(());
+        }
+        Err(self.about(Rejection::new(
+            ApiError::UnapprovedScope(scope),
+            RefusalReason::ScopeNotApproved,
+        )))
+    }
+
     /// The account of the token's own user.
     pub async fn own_account(
         &self,

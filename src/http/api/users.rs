@@ -20,7 +20,7 @@ use crate::ids::SubjectId;
 use crate::ledger::{Actor, UnitOfWork};
 use crate::operations::user::Profile;
 
-/// The scope with which a client that acts for itself may read any user. It should be defined as restricted.
+/// The scope with which a client that acts for itself, and is approved for it, may read any user.
 const READ_USERS: &str = "read-users";
 
 /// What is asked for: where, and which scope a token needs besides.
@@ -98,7 +98,7 @@ async fn round(
         active.own_account(unit, own).await?
     } else {
         for scope in resource.of_a_client {
-            active.require(unit, scope).await?;
+            active.require_approved(unit, scope).await?;
         }
         let user = unit.load::<User>(subject.0).await?;
         let account = user.account.clone();
