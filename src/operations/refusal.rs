@@ -13,7 +13,7 @@ use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
 use crate::ledger::{LANE, LedgerError, Metadata, retrying};
 
 /// What is said where no refusal is found.
-pub const NOT_FOUND: &str = "No refusal with this request id is recorded. The request may not have been refused, may have failed in the server itself (its log has the id), may be older than what the ledger still holds, or its refusal may have been suppressed under load.";
+pub const NOT_FOUND: &str = "No refusal with this request id is recorded. The request may not have been refused, or by no endpoint (404, 405, 408, 431); it may have failed in the server itself (its log has the id), may be older than what the ledger still holds, or its refusal may have been suppressed under load.";
 
 /// A refused request, explained. It has no personal datum: the caller's address and agent stay sealed.
 #[derive(Clone, Debug, Serialize)]
