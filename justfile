@@ -25,9 +25,9 @@ clients:
 bench:
     cargo run --release -- bench
 
-# The event catalogue, generated from the types.
+# The catalogues of events and of refusals' reasons, generated from the types.
 events:
-    GRANTLOG_WRITE_DOCS=1 cargo test --test it the_event_catalogue_is_up_to_date
+    GRANTLOG_WRITE_DOCS=1 cargo test --test it up_to_date
 
 # A server with demo data.
 dev:

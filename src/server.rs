@@ -20,15 +20,16 @@ use tokio::sync::watch;
 pub use start::{NotReady, check_database, wait_for_database};
 
 use crate::app::App;
+use crate::http::context::MAX_HEAD_BYTES;
 use listener::{Gate, Peer};
 
 /// How long connections are still read after the listener has closed.
 const LAST_CALL: Duration = Duration::from_millis(250);
 /// How long a client may take over a request's head, and how long a connection may be idle.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
-/// The most bytes of a request's head. An authorization request carries its parameters there.
-const MAX_HEADER_BYTES: usize = 64 * 1024;
-const MAX_HEADERS: usize = 100;
+/// What is read of a request's head: twice what is accepted. Beyond it hyper answers 431 without a body.
+const MAX_HEADER_BYTES: usize = 2 * MAX_HEAD_BYTES;
+const MAX_HEADERS: usize = 2 * crate::http::context::MAX_HEADERS;
 const MAX_STREAMS: u32 = 200;
 
 /// Why serving ended, other than because it was told to.

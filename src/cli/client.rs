@@ -5,11 +5,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::arguments::{Confirmation, Connection, Json, Page};
+use super::client_approval::{self, MayHaveScope, WithScope, take};
 use super::client_input::Members;
 use super::session::Session;
 use super::{output, prompt};
 use crate::domain::client::{Approval, Client, ClientCommand, Registration};
 use crate::ids::ClientKey;
+use crate::operations::approval::Approvals;
 use crate::operations::client::CreatedClient;
 use crate::operations::describe;
 use crate::operations::list::Listed;
@@ -59,11 +61,13 @@ pub(super) enum Command {
         #[arg(long, default_value_t = 0)]
         overlap: u32,
     },
-    /// Let a client use a restricted scope
-    ApproveScope(WithScope),
-    /// Refuse a client a restricted scope
+    /// Ask that a client may use a restricted scope, and say what for
+    RequestScope(WithScope),
+    /// Let a client use a restricted scope, whether it was asked for or not
+    ApproveScope(MayHaveScope),
+    /// Turn down what was asked for
     RejectScope(WithScope),
-    /// Take back an approval
+    /// Take back an approval; tokens issued before lose the scope at once
     WithdrawScope(WithScope),
 }
 
@@ -87,20 +91,6 @@ pub(super) struct MayHaveReason {
     /// Why; it is recorded
     #[arg(long)]
     reason: Option<String>,
-    #[command(flatten)]
-    output: Json,
-}
-
-/// A client, a scope and why.
-#[derive(Args)]
-pub(super) struct WithScope {
-    /// The client's id
-    client: String,
-    /// The scope
-    scope: String,
-    /// Why; it is recorded
-    #[arg(long)]
-    reason: String,
     #[command(flatten)]
     output: Json,
 }
@@ -167,14 +157,17 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
             apply(session, "client revoke", &client, &command, output).await
         }
         Command::RotateSecret { target, overlap } => rotate(session, target, overlap).await,
+        Command::RequestScope(target) => {
+            take(session, "client request-scope", target, Approval::Requested).await
+        }
         Command::ApproveScope(target) => {
-            approval(session, "client approve-scope", target, Approval::Approved).await
+            take(session, "client approve-scope", target.into(), Approval::Approved).await
         }
         Command::RejectScope(target) => {
-            approval(session, "client reject-scope", target, Approval::Rejected).await
+            take(session, "client reject-scope", target, Approval::Rejected).await
         }
         Command::WithdrawScope(target) => {
-            approval(session, "client withdraw-scope", target, Approval::Withdrawn).await
+            take(session, "client withdraw-scope", target, Approval::Withdrawn).await
         }
     }
 }
@@ -232,10 +225,13 @@ async fn show_created(
 }
 
 async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
-    let document = describe::client(&registration(session, key).await?);
+    let approvals = session.operations.approvals(&[key]).await?;
+    let approvals = approvals.get(&key).cloned().unwrap_or_default();
+    let mut document = describe::client(&registration(session, key).await?, &approvals);
     if as_json {
         return output::json(&document);
     }
+    document.remove("approvals");
     for (name, value) in document {
         let text = match value {
             Value::String(text) => text,
@@ -245,14 +241,25 @@ async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Resul
         };
         output::line(&format!("{name:<28} {}", output::visible(&text)))?;
     }
+    for (scope, step) in &approvals {
+        output::line(&format!(
+            "{:<28} {}",
+            "approval",
+            output::visible(&client_approval::line(scope, step))
+        ))?;
+    }
     Ok(())
 }
 
 async fn list(session: &Session, page: Page, output: Json) -> anyhow::Result<()> {
     let clients = session.operations.list::<Client>(page.after, page.limit).await?;
     if output.json {
+        let keys: Vec<_> = clients.iter().map(|listed| ClientKey(listed.loaded.id)).collect();
+        let approvals = session.operations.approvals(&keys).await?;
+        let none = Approvals::default();
         let documents = clients.iter().filter_map(|listed| {
-            let mut document = describe::client(listed.loaded.registration.as_ref()?);
+            let approvals = approvals.get(&ClientKey(listed.loaded.id)).unwrap_or(&none);
+            let mut document = describe::client(listed.loaded.registration.as_ref()?, approvals);
             document.insert("position".to_owned(), json!(listed.position));
             document.insert("created_at".to_owned(), json!(listed.created_at));
             Some(document)
@@ -283,7 +290,8 @@ fn row(listed: &Listed<Client>) -> Option<[String; 6]> {
     ])
 }
 
-async fn apply(
+/// Commands a client, and prints what it is then.
+pub(super) async fn apply(
     session: &Session,
     name: &'static str,
     client: &str,
@@ -336,20 +344,4 @@ async fn rotate(session: &Session, target: MayHaveReason, overlap: u32) -> anyho
     output::line(&format!(
         "client_secret  {secret}\n\nThe secret is shown this once. The ones before end in {overlap} seconds."
     ))
-}
-
-async fn approval(
-    session: &Session,
-    name: &'static str,
-    target: WithScope,
-    step: Approval,
-) -> anyhow::Result<()> {
-    let WithScope {
-        client,
-        scope,
-        reason,
-        output,
-    } = target;
-    let command = ClientCommand::Approval { scope, step, reason };
-    apply(session, name, &client, &command, output).await
 }

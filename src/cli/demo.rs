@@ -18,11 +18,12 @@ use crate::operations::describe;
 use crate::operations::user::NewUser;
 
 /// Name, description, whether restricted.
-const SCOPES: [(&str, &str, bool); 5] = [
+const SCOPES: [(&str, &str, bool); 6] = [
     ("view-user", "See your name and user name", false),
     ("detail-user", "See your e-mail address", true),
     ("get_user_profile", "See your profile", false),
     ("server-operations", "Operate servers", false),
+    ("read-users", "Read every user's profile", true),
     ("admin", "Administer this Grantlog", true),
 ];
 const USERNAME: &str = "demo";

@@ -4,6 +4,7 @@
 mod arguments;
 mod audit;
 mod client;
+mod client_approval;
 mod client_input;
 mod demo;
 mod dev;

@@ -13,6 +13,7 @@ use super::limits::{Counted, counted_address};
 use crate::app::App;
 use crate::crypto::password::{PasswordError, Verified};
 use crate::domain::client::{AuthMethod, Client, Registration, SecretVerifier, Standing};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
 use crate::ledger::{Context, Loaded, UnitOfWork};
@@ -63,7 +64,7 @@ impl Credentials {
         let Some(authorization) = authorizations.next() else {
             let client_id = body_id.ok_or(Rejection::new(
                 TokenError::InvalidClient { challenge: true },
-                "client_authentication_missing",
+                RefusalReason::ClientAuthenticationMissing,
             ))?;
             let presented =
                 body_secret.map_or(Presented::Nothing, |secret| Presented::Body(secret.to_owned()));
@@ -73,14 +74,14 @@ impl Credentials {
             });
         };
         if authorizations.next().is_some() {
-            return Err(invalid_request("two_authorization_headers"));
+            return Err(invalid_request(RefusalReason::TwoAuthorizationHeaders));
         }
         if body_secret.is_some() {
-            return Err(invalid_request("two_authentication_methods"));
+            return Err(invalid_request(RefusalReason::TwoAuthenticationMethods));
         }
         let (id, raw) = basic(authorization.as_bytes()).ok_or(Rejection::new(
             TokenError::InvalidClient { challenge: true },
-            "malformed_authorization_header",
+            RefusalReason::MalformedAuthorizationHeader,
         ))?;
         let decoded = form::decode(&raw).unwrap_or_else(|_| raw.clone());
         let decoded_id = form::decode(&id).unwrap_or_else(|_| id.clone());
@@ -91,7 +92,7 @@ impl Credentials {
             decoded_id
         };
         if body_id.is_some_and(|body_id| body_id != client_id) {
-            return Err(invalid_request("two_client_ids"));
+            return Err(invalid_request(RefusalReason::TwoClientIds));
         }
         Ok(Self {
             client_id,
@@ -162,19 +163,19 @@ pub async fn authenticate(
         for secret in credentials.secrets() {
             std::hint::black_box(Digest::of(secret.as_bytes()));
         }
-        return Err(failed("unknown_client"));
+        return Err(failed(RefusalReason::UnknownClient));
     };
     let failed = |reason| failed(reason).client(key);
     let loaded = unit.load::<Client>(key.0).await?;
     let registration = loaded.registration.clone();
     let Some(registration) = registration.filter(|known| known.client_id == credentials.client_id) else {
-        return Err(failed("unknown_client"));
+        return Err(failed(RefusalReason::UnknownClient));
     };
     if !credentials.uses(registration.metadata.token_endpoint_auth_method) {
-        return Err(failed("other_authentication_method"));
+        return Err(failed(RefusalReason::OtherAuthenticationMethod));
     }
     if !registration.metadata.is_public() && !verify(app, unit, credentials, &loaded, &registration).await? {
-        return Err(failed("wrong_client_secret"));
+        return Err(failed(RefusalReason::WrongClientSecret));
     }
     match registration.standing {
         Standing::Active => Ok(AuthenticatedClient {
@@ -182,8 +183,8 @@ pub async fn authenticate(
             loaded,
             registration,
         }),
-        Standing::Suspended => Err(failed("client_suspended")),
-        Standing::Revoked => Err(failed("client_revoked")),
+        Standing::Suspended => Err(failed(RefusalReason::ClientSuspended)),
+        Standing::Revoked => Err(failed(RefusalReason::ClientRevoked)),
     }
 }
 
@@ -239,8 +240,11 @@ async fn verify_chosen(
         Ok(Verified::No) => Ok(false),
         Err(PasswordError::Overloaded) => Err(Rejection::new(
             TokenError::TemporarilyUnavailable,
-            "hashing_overloaded",
+            RefusalReason::HashingOverloaded,
         )),
-        Err(PasswordError::Crypto(_)) => Err(Rejection::new(TokenError::ServerError, "hashing_failed")),
+        Err(PasswordError::Crypto(_)) => Err(Rejection::new(
+            TokenError::ServerError,
+            RefusalReason::HashingFailed,
+        )),
     }
 }

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 
+use super::error::ProtocolError;
 use crate::app::App;
 use crate::ids::RequestId;
 use crate::ledger::{Actor, Context};
@@ -18,6 +19,12 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// How long a request may take, its body and its answer. Longer than the appender tries.
 const TIME_LIMIT: Duration = Duration::from_secs(30);
+
+/// The most bytes of a request's address and headers. An authorization request carries its parameters there.
+/// The listener reads a little more, so that a request that is too large gets an answer.
+pub const MAX_HEAD_BYTES: usize = 64 * 1024;
+/// The most header fields.
+pub const MAX_HEADERS: usize = 100;
 
 /// The most bytes of a user agent that are kept.
 const MAX_AGENT: usize = 256;
@@ -64,14 +71,42 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
         agent: agent(request.headers()),
         trace: trace(request.headers()),
     };
+    let checked = check_head(&request);
     request.extensions_mut().insert(origin);
     // Also of its body: whoever sends that a byte at a time must not hold a connection, or a shutdown, for ever.
-    let answered = tokio::time::timeout(TIME_LIMIT, next.run(request)).await;
-    let mut response = answered.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response());
+    let answered = match checked {
+        Ok(()) => tokio::time::timeout(TIME_LIMIT, next.run(request))
+            .await
+            .map_err(|_| ProtocolError::Timeout),
+        Err(error) => Err(error),
+    };
+    let mut response = answered.unwrap_or_else(|error| error.respond(RequestId(id)));
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// What a request's head must be. Of a length and a transfer coding at once, hyper believes the coding, drops the
+/// length and closes the connection afterwards (RFC 9112 §6.3): that is not seen here any more.
+fn check_head(request: &Request) -> Result<(), ProtocolError> {
+    let headers = request.headers();
+    if request.version() == Version::HTTP_11 && headers.get_all(header::HOST).iter().count() != 1 {
+        return Err(ProtocolError::Host);
+    }
+    let address = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |path| path.as_str().len());
+    let fields: usize = headers
+        .iter()
+        // As on the wire: colon, space and line end.
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if headers.len() > MAX_HEADERS || address + fields > MAX_HEAD_BYTES {
+        return Err(ProtocolError::HeadTooLarge);
+    }
+    Ok(())
 }
 
 /// The last address of `X-Forwarded-For` that is not a trusted proxy's, where the peer is one.

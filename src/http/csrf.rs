@@ -16,6 +16,7 @@ use super::cookie::Cookie;
 use super::error::Rejection;
 use super::page::{ErrorPage, PageError};
 use crate::app::App;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::SessionId;
 use crate::ledger::{Actor, LedgerError};
@@ -100,7 +101,7 @@ pub async fn only_our_forms(
         return next.run(request).await;
     }
     let context = origin.context(endpoint(request.uri().path()), Actor::Anonymous);
-    let rejection = Rejection::new(PageError::ForeignForm, "cross_site_form");
+    let rejection = Rejection::new(PageError::ForeignForm, RefusalReason::CrossSiteForm);
     if let Some(refused) = rejection.refused() {
         app.ledger.record_refusal(&context, refused).await;
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use axum::http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
@@ -23,6 +24,12 @@ pub enum FormError {
     /// A NUL character, which nothing here has.
     #[error("the form has a NUL character")]
     Nul,
+    /// The body is not said to be a form.
+    #[error("the content type is not application/x-www-form-urlencoded")]
+    ContentType,
+    /// The form is said to be in another charset than UTF-8.
+    #[error("the charset is not UTF-8")]
+    Charset,
     /// Too many parameters.
     #[error("the form has too many parameters")]
     TooMany,
@@ -122,6 +129,39 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// Checks that a body is said to be a form in UTF-8: `application/x-www-form-urlencoded`, once, with no charset
+/// or with that one (RFC 6749 appendix B). Other parameters of the media type mean nothing.
+pub fn check_content_type(headers: &HeaderMap) -> Result<(), FormError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(FormError::ContentType);
+    };
+    let text = value.to_str().map_err(|_| FormError::ContentType)?;
+    let mut parts = text.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+        return Err(FormError::ContentType);
+    }
+    let mut charsets = parts
+        .filter_map(|parameter| parameter.split_once('='))
+        .filter(|(name, _)| name.trim_end().eq_ignore_ascii_case("charset"))
+        .map(|(_, value)| value.trim().trim_matches('"'));
+    if charsets.all(|charset| charset.eq_ignore_ascii_case("utf-8") || charset.eq_ignore_ascii_case("utf8")) {
+        return Ok(());
+    }
+    Err(FormError::Charset)
+}
+
+/// Whether a body is said to be JSON, once.
+pub fn is_json(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return false;
+    };
+    let media_type = value.to_str().unwrap_or_default().split(';').next();
+    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
+}
+
 /// Decodes one component: `+` is a space, `%xx` a byte of UTF-8.
 pub fn decode(text: &str) -> Result<String, FormError> {
     let mut escapes = text.split('%').skip(1);
@@ -195,6 +235,38 @@ mod tests {
         assert_eq!(Form::parse_json(b"{\"a\": \"\xff\"}"), Err(FormError::NotUtf8));
         let many: Vec<String> = (0..=MAX_PARAMETERS).map(|n| format!("\"{n}\": \"\"")).collect();
         assert_eq!(json(&format!("{{{}}}", many.join(","))), Err(FormError::TooMany));
+    }
+
+    #[test]
+    fn a_form_is_said_to_be_one_in_utf8() {
+        let check = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
+            check_content_type(&headers)
+        };
+        let form = "application/x-www-form-urlencoded";
+        for good in [
+            "",
+            "; charset=UTF-8",
+            ";charset=\"utf-8\"",
+            "; Charset = utf8",
+            "; boundary=x",
+        ] {
+            assert_eq!(check(&format!("{form}{good}")), Ok(()), "{good}");
+        }
+        for other in [
+            "; charset=iso-8859-1",
+            "; charset=utf-8; charset=utf-16",
+            "; charset=",
+        ] {
+            assert_eq!(
+                check(&format!("{form}{other}")),
+                Err(FormError::Charset),
+                "{other}"
+            );
+        }
+        assert_eq!(check("application/json"), Err(FormError::ContentType));
+        assert_eq!(check_content_type(&HeaderMap::new()), Err(FormError::ContentType));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::page::PageError;
 use super::session::{self, Presented, Verified};
 use crate::app::App;
 use crate::crypto::password::{self, PasswordError};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::user::User;
 use crate::domain::value::Digest;
 use crate::ids::SubjectId;
@@ -17,7 +18,7 @@ use crate::operations::user::canonical_username;
 
 /// Why nobody was logged in. The page says the same for all; the ledger is told which.
 pub(super) struct Refusal {
-    pub(super) reason: &'static str,
+    pub(super) reason: RefusalReason,
     pub(super) subject: Option<SubjectId>,
     /// The password was right, but its user may not act.
     pub(super) blocked: bool,
@@ -83,7 +84,11 @@ pub(super) async fn recognise(
         password::Verified::No => {
             let known = user.account.is_some();
             return Ok(Err(Refusal {
-                reason: if known { "wrong_password" } else { "unknown_user" },
+                reason: if known {
+                    RefusalReason::WrongPassword
+                } else {
+                    RefusalReason::UnknownUser
+                },
                 subject: found.filter(|_| known),
                 blocked: false,
             }));
@@ -91,7 +96,7 @@ pub(super) async fn recognise(
     };
     if !user.may_act() {
         return Ok(Err(Refusal {
-            reason: "user_disabled",
+            reason: RefusalReason::UserDisabled,
             subject: Some(subject),
             blocked: true,
         }));
@@ -106,8 +111,11 @@ pub(super) async fn recognise(
 /// What a page says where a password was not hashed.
 pub(super) fn unhashed(error: &PasswordError) -> Rejection<PageError> {
     match error {
-        PasswordError::Overloaded => Rejection::new(PageError::TemporarilyUnavailable, "hashing_overloaded"),
-        PasswordError::Crypto(_) => Rejection::new(PageError::ServerError, "hashing_failed"),
+        PasswordError::Overloaded => Rejection::new(
+            PageError::TemporarilyUnavailable,
+            RefusalReason::HashingOverloaded,
+        ),
+        PasswordError::Crypto(_) => Rejection::new(PageError::ServerError, RefusalReason::HashingFailed),
     }
 }
 
@@ -122,7 +130,7 @@ pub(super) async fn start(
     let started = session::start(app, context, verified, previous).await?;
     let Some(cookie) = started else {
         return Ok(Err(Refusal {
-            reason: "wrong_password",
+            reason: RefusalReason::WrongPassword,
             subject: Some(verified.subject),
             blocked: false,
         }));

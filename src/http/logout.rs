@@ -15,6 +15,7 @@ use super::oauth::authorize::{read_form, see_other};
 use super::page::{self, ErrorPage, PageError};
 use super::session::{self, LiveSession, SESSION_COOKIE};
 use crate::app::App;
+use crate::domain::refusal::RefusalReason;
 use crate::ledger::{Actor, Context, LedgerError, Refused};
 
 const ENDPOINT: &str = "/logout";
@@ -63,7 +64,7 @@ async fn log_out(
         if !Purpose::Logout(live.id).verify(app, "", form.get(csrf::FIELD)) {
             let refused = Refused {
                 error: PageError::ForgedForm.code(),
-                reason: "form_token_wrong",
+                reason: RefusalReason::FormTokenWrong,
                 client: None,
                 subject: Some(live.login.subject),
                 grant: None,

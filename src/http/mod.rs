@@ -1,6 +1,7 @@
 //! The wire: endpoints as lists of steps, each format with one error type.
 
 pub mod account;
+pub mod admin;
 pub mod api;
 pub mod client_auth;
 pub mod context;
@@ -17,9 +18,12 @@ pub mod oauth;
 pub mod page;
 pub mod session;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::middleware;
+use axum::response::Response;
+use axum::{Extension, Router, middleware};
+
+use context::Origin;
+use error::ProtocolError;
 
 use crate::app::App;
 
@@ -35,11 +39,22 @@ pub fn router(app: App) -> Router {
         .merge(pages)
         .merge(oauth::routes())
         .merge(api::routes())
+        .merge(admin::routes())
         .merge(health::routes())
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(other_methods)
         .layer(DefaultBodyLimit::max(form::MAX_BYTES))
         .layer(middleware::from_fn_with_state(origins, cors::cross_origin))
         .layer(middleware::from_fn_with_state(app.clone(), context::identify))
         // The outermost, so that it sees the whole time and the request's id.
         .layer(middleware::from_fn(crate::telemetry::observe))
         .with_state(app)
+}
+
+async fn nothing_here(Extension(origin): Extension<Origin>) -> Response {
+    ProtocolError::NotFound.respond(origin.request)
+}
+
+async fn other_methods(Extension(origin): Extension<Origin>) -> Response {
+    ProtocolError::MethodNotAllowed.respond(origin.request)
 }

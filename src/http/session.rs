@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::cookie::Cookie;
 use super::page::Account;
 use crate::app::App;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::session::{Login, Session, SessionCommand, SessionRefusal};
 use crate::domain::user::User;
 use crate::domain::value::Digest;
@@ -127,20 +128,20 @@ pub async fn find(
 pub async fn why_over(
     presented: Option<&Presented>,
     unit: &mut UnitOfWork<'_>,
-) -> Result<&'static str, LedgerError> {
+) -> Result<RefusalReason, LedgerError> {
     let Some(presented) = presented else {
-        return Ok("session_expired");
+        return Ok(RefusalReason::SessionExpired);
     };
     let session = unit.load::<Session>(presented.id.0).await?;
     let login = session.login.as_ref();
     let Some(login) = login.filter(|login| login.digest.matches(&presented.digest)) else {
-        return Ok("session_expired");
+        return Ok(RefusalReason::SessionExpired);
     };
     let user = unit.load::<User>(login.subject.0).await?;
     Ok(if user.may_act() {
-        "session_expired"
+        RefusalReason::SessionExpired
     } else {
-        "user_disabled"
+        RefusalReason::UserDisabled
     })
 }
 

@@ -19,6 +19,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0004_cursor_failures.sql"),
     ),
     (
+        5,
+        "refusals by request",
+        include_str!("../../migrations/0005_refusals_by_request.sql"),
+    ),
+    (
         7,
         "reporting role",
         include_str!("../../migrations/0007_reporting_role.sql"),

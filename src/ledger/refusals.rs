@@ -12,7 +12,7 @@ use super::command::{Command, Expectation, NewEvent};
 use super::metadata::Context;
 use super::unit::LedgerError;
 use crate::clock::Timestamp;
-use crate::domain::refusal::{RefusalEvent, RefusalsSuppressed, RequestRefused};
+use crate::domain::refusal::{RefusalEvent, RefusalReason, RefusalsSuppressed, RequestRefused};
 use crate::domain::{AggregateType, LedgerEvent};
 use crate::ids::{ClientKey, GrantId, SubjectId};
 
@@ -24,8 +24,8 @@ const MAX_SOURCES: usize = 10_000;
 pub struct Refused {
     /// The error code that the caller is given.
     pub error: &'static str,
-    /// The precise reason, in a word.
-    pub reason: &'static str,
+    /// The precise reason.
+    pub reason: RefusalReason,
     /// The client, claimed or authenticated.
     pub client: Option<ClientKey>,
     /// The user.
@@ -123,7 +123,7 @@ impl Ledger {
         let event = RequestRefused {
             endpoint: context.endpoint.to_owned(),
             error: error.to_owned(),
-            reason: reason.to_owned(),
+            reason: reason.name().to_owned(),
             client,
             subject,
             grant,

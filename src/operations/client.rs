@@ -8,7 +8,7 @@ use uuid::Uuid;
 pub use super::registration::ClientRegistration;
 use super::{OperationError, Operations, run};
 use crate::domain::client::{
-    Approval, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
+    Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
 };
 use crate::domain::scope::Scope;
 use crate::domain::value::Digest;
@@ -111,20 +111,7 @@ impl Operations {
         key: ClientKey,
         command: &ClientCommand,
     ) -> Result<(), OperationError> {
-        if let ClientCommand::Approval {
-            scope,
-            step: Approval::Approved,
-            ..
-        } = command
-        {
-            let mut unit = self.ledger.unit_of_work(context);
-            if unit.load::<Scope>(Scope::id(scope)).await?.grantable().is_none() {
-                return Err(OperationError::invalid(
-                    "scope",
-                    format!("the scope {scope} is not defined"),
-                ));
-            }
-        }
+        self.check_approval(command).await?;
         Ok(run!(self, context, Client, key.0, command).outcome?)
     }
 

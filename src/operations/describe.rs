@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::OperationError;
+use super::approval::Approvals;
 use super::client::ClientRegistration;
 use crate::domain::client::{ClientMetadata, Registration, SecretVerifier};
 
@@ -33,12 +34,12 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
 
 /// All that may be shown of a client: no verifier of a secret.
 #[must_use]
-pub fn client(registration: &Registration) -> Map<String, Value> {
+pub fn client(registration: &Registration, approvals: &Approvals) -> Map<String, Value> {
     let mut members = Map::new();
     members.insert("client_id".to_owned(), registration.client_id.clone().into());
     members.insert("standing".to_owned(), json!(registration.standing));
     members.extend(document(&registration.metadata));
-    members.insert("approvals".to_owned(), json!(registration.approvals));
+    members.insert("approvals".to_owned(), json!(approvals));
     let secrets = registration.secrets.iter().map(|secret| {
         let kind = match secret.verifier {
             SecretVerifier::Sha256(_) => "generated",

@@ -1,11 +1,13 @@
 //! Administration: what the command line does to clients, users, scopes and keys. Each operation is a command
 //! on the ledger like any other.
 
+pub mod approval;
 pub mod client;
 pub mod describe;
 pub mod grant;
 pub mod key;
 pub mod list;
+pub mod refusal;
 pub mod registration;
 pub mod scope;
 pub mod user;

@@ -1,6 +1,7 @@
 //! The `grantlog` program as its users run it.
 
 mod administration;
+mod approvals;
 mod dev;
 mod doctor;
 mod serving;

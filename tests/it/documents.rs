@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use grantlog::domain::event::Event;
+use grantlog::domain::refusal::RefusalReason;
 
 /// The names that never change.
 const FIXED: [&str; 5] = [
@@ -69,6 +70,89 @@ fn the_event_catalogue_is_up_to_date() {
         written == catalogue(),
         "docs/events.md differs from the types: run `just events`"
     );
+}
+
+/// A variant's name as a heading.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !text.is_empty() {
+            text.push(' ');
+            text.extend(letter.to_lowercase());
+        } else {
+            text.push(letter);
+        }
+    }
+    text
+}
+
+fn reasons() -> String {
+    let mut text = String::from(
+        "# Why requests are refused\n\n\
+         Generated from `src/domain/refusal` by `just events`; a test compares it. The caller of a refused request is\n\
+         told an error code ([errors.md](errors.md)) and the request's id; the reason is on the ledger. `grantlog doctor\n\
+         request ID` and `GET /admin/refusals/ID` give both the reason and the advice.\n",
+    );
+    let mut guides: Vec<_> = RefusalReason::ALL.iter().map(|reason| reason.guide()).collect();
+    guides.dedup();
+    let mut done = Vec::new();
+    for guide in guides {
+        if done.contains(&guide) {
+            continue;
+        }
+        done.push(guide);
+        let advice = guide.text();
+        let title = words(&format!("{guide:?}"));
+        let severity = format!("{:?}", advice.severity).to_lowercase();
+        write!(
+            text,
+            "\n## {title}\n\nSeverity: {severity}.\n\n| reason | the check that failed |\n|---|---|\n"
+        )
+        .unwrap();
+        for reason in RefusalReason::ALL.iter().filter(|reason| reason.guide() == guide) {
+            writeln!(text, "| `{reason}` | {} |", reason.check()).unwrap();
+        }
+        for (heading, lines) in [
+            ("Likely causes", advice.causes),
+            ("What to do", advice.resolution),
+            ("Prevention", advice.prevention),
+        ] {
+            write!(text, "\n{heading}:\n").unwrap();
+            for line in lines {
+                writeln!(text, "- {line}").unwrap();
+            }
+        }
+    }
+    text
+}
+
+#[test]
+fn the_reasons_of_refusals_are_up_to_date() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/refusals.md");
+    if std::env::var_os("GRANTLOG_WRITE_DOCS").is_some() {
+        std::fs::write(path, reasons()).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == reasons(),
+        "docs/refusals.md differs from the code: run `just events`"
+    );
+}
+
+#[test]
+fn every_error_code_is_documented() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/errors.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    let codes = "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type \
+        invalid_scope access_denied server_error temporarily_unavailable unsupported_response_type \
+        unsupported_token_type login_required consent_required request_not_supported \
+        request_uri_not_supported registration_not_supported \
+        validation_error token_expired token_invalid unauthenticated insufficient_scope unapproved_scope \
+        permission_denied resource_not_found rate_limit_exceeded service_unavailable \
+        method_not_allowed request_timeout head_too_large";
+    for code in codes.split_whitespace() {
+        assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@
 )]
 
 mod account;
+mod approvals;
 mod authorize;
 mod client_secrets;
 mod code;
@@ -19,6 +20,7 @@ mod crashes;
 mod cross_origin;
 mod documents;
 mod embedded_postgres;
+mod errors;
 mod faults;
 mod flow;
 mod grant_properties;
@@ -29,9 +31,11 @@ mod ledger;
 mod legacy_clients;
 mod projection;
 mod races;
+mod refusals;
 mod secrets;
 mod stock_client;
 mod tables;
 mod token;
 mod token_requests;
 mod tokens;
+mod users;

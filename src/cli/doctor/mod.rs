@@ -3,10 +3,11 @@
 mod database;
 mod keys;
 mod ledger;
+mod request;
 mod settings;
 
 use anyhow::bail;
-use clap::Args;
+use clap::{Args, Subcommand};
 use serde::Serialize;
 use sqlx::PgConnection;
 
@@ -16,9 +17,19 @@ use crate::config::Settings;
 
 /// Options of `doctor`.
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Arguments {
     #[command(flatten)]
     output: Json,
+    #[command(subcommand)]
+    about: Option<About>,
+}
+
+/// What else than the installation to look into.
+#[derive(Subcommand)]
+enum About {
+    /// Say why one request was refused, and what to do about it
+    Request(request::Arguments),
 }
 
 /// How a check came out.
@@ -79,6 +90,9 @@ impl Findings {
 }
 
 pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow::Result<()> {
+    if let Some(About::Request(arguments)) = arguments.about {
+        return request::run(connection, arguments).await;
+    }
     let settings = connection.settings()?;
     let mut findings = Findings::default();
     let spinner = output::spinner("checking");

@@ -43,13 +43,13 @@ pub enum ClientCommand {
         /// Why.
         reason: String,
     },
-    /// Record a step of a restricted scope's approval.
+    /// Take a step of a restricted scope's approval. A step that was the last one already changes nothing.
     Approval {
         /// The scope.
         scope: String,
         /// The step.
         step: Approval,
-        /// Why.
+        /// Why; needed where it denies.
         reason: String,
     },
 }
@@ -72,9 +72,18 @@ pub enum ClientRefusal {
     /// Not what this client may do.
     #[error("the scope {0} is not among the scopes that this client may ask for")]
     ScopeNotAllowed(String),
-    /// Nothing to withdraw or decide on.
-    #[error("the scope {0} is not approved for this client")]
+    /// Nothing to withdraw.
+    #[error("the scope {0} is not approved for this client: there is nothing to withdraw")]
     NotApproved(String),
+    /// Nothing to reject.
+    #[error("no approval of the scope {0} is asked for: there is nothing to reject")]
+    NotRequested(String),
+    /// What is approved is neither asked for nor rejected, but withdrawn.
+    #[error("the scope {0} is approved for this client already (`withdraw-scope` takes it back)")]
+    AlreadyApproved(String),
+    /// A denial says why.
+    #[error("a rejection or withdrawal needs a reason")]
+    ReasonMissing,
 }
 
 impl Client {
@@ -157,7 +166,9 @@ impl Registration {
                 }
                 .into(),
             ],
-            ClientCommand::Approval { scope, step, reason } => vec![self.approve(scope, *step, reason)?],
+            ClientCommand::Approval { scope, step, reason } => {
+                self.approve(scope, *step, reason)?.into_iter().collect()
+            }
         })
     }
 
@@ -189,19 +200,142 @@ impl Registration {
         retired.chain(std::iter::once(added.into())).collect()
     }
 
-    fn approve(&self, scope: &str, step: Approval, reason: &str) -> Result<ClientEvent, ClientRefusal> {
-        if !self.metadata.scope.contains(scope) {
+    /// Which step of an approval may follow which:
+    ///
+    /// | | requested | approved | rejected | withdrawn |
+    /// |---|---|---|---|---|
+    /// | nothing yet | yes | yes | no: not requested | no: not approved |
+    /// | requested | stays | yes | yes | no: not approved |
+    /// | approved | no: already approved | stays | no: already approved | yes |
+    /// | rejected | yes | yes | stays | no: not approved |
+    /// | withdrawn | yes | yes | no: not requested | stays |
+    ///
+    /// An administrator may approve without having been asked, and may change a no into a yes. Only what the
+    /// client may ask for is requested or approved; a no is always possible.
+    fn approve(
+        &self,
+        scope: &str,
+        step: Approval,
+        reason: &str,
+    ) -> Result<Option<ClientEvent>, ClientRefusal> {
+        let grants = matches!(step, Approval::Requested | Approval::Approved);
+        if grants && !self.metadata.scope.contains(scope) {
             return Err(ClientRefusal::ScopeNotAllowed(scope.to_owned()));
         }
-        let (scope, reason) = (scope.to_owned(), reason.to_owned());
-        Ok(match step {
-            Approval::Requested => ScopeApprovalRequested { scope, reason }.into(),
-            Approval::Approved => ScopeApproved { scope, reason }.into(),
-            Approval::Rejected => ScopeRejected { scope, reason }.into(),
-            Approval::Withdrawn if !self.is_approved(&scope) => {
-                return Err(ClientRefusal::NotApproved(scope));
+        if !grants && reason.trim().is_empty() {
+            return Err(ClientRefusal::ReasonMissing);
+        }
+        let stands = self.approvals.get(scope).copied();
+        if stands == Some(step) {
+            return Ok(None);
+        }
+        let (scope, reason) = (scope.to_owned(), reason.trim().to_owned());
+        Ok(Some(match (step, stands) {
+            (Approval::Requested | Approval::Rejected, Some(Approval::Approved)) => {
+                return Err(ClientRefusal::AlreadyApproved(scope));
             }
-            Approval::Withdrawn => ScopeApprovalWithdrawn { scope, reason }.into(),
-        })
+            (Approval::Requested, _) => ScopeApprovalRequested { scope, reason }.into(),
+            (Approval::Approved, _) => ScopeApproved { scope, reason }.into(),
+            (Approval::Rejected, Some(Approval::Requested)) => ScopeRejected { scope, reason }.into(),
+            (Approval::Rejected, _) => return Err(ClientRefusal::NotRequested(scope)),
+            (Approval::Withdrawn, Some(Approval::Approved)) => {
+                ScopeApprovalWithdrawn { scope, reason }.into()
+            }
+            (Approval::Withdrawn, _) => return Err(ClientRefusal::NotApproved(scope)),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Approval::{Approved, Rejected, Requested, Withdrawn};
+
+    /// Of requesting, approving, rejecting, withdrawing: how many events, or why not.
+    type Outcomes = [Result<usize, ClientRefusal>; 4];
+
+    fn registered() -> Client {
+        let metadata = serde_json::json!({
+            "client_name": "x", "redirect_uris": [], "grant_types": ["client_credentials"],
+            "token_endpoint_auth_method": "client_secret_basic", "scope": ["detail-user"],
+            "default_scopes": [], "audience": [], "introspects": [], "legacy": false,
+            "access_token_algorithm": "ES256", "access_token_lifetime": 60, "refresh_token_lifetime": 60,
+            "refresh_grace": null, "allowed_origins": [], "home_page_url": null, "logo_url": null,
+            "privacy_policy_url": null, "is_live": false, "owner": null,
+        });
+        let command = ClientCommand::Register {
+            client_id: "x".to_owned(),
+            metadata: Box::new(serde_json::from_value(metadata).unwrap()),
+            verifier: None,
+        };
+        let mut client = Client::default();
+        act(&mut client, &command).unwrap();
+        client
+    }
+
+    /// How many events it came to.
+    fn act(client: &mut Client, command: &ClientCommand) -> Result<usize, ClientRefusal> {
+        let decision = client.decide(command);
+        let events = decision.events.len();
+        decision.events.into_iter().for_each(|event| client.evolve(event));
+        decision.outcome.map(|()| events)
+    }
+
+    fn step(step: Approval, scope: &str, reason: &str) -> ClientCommand {
+        ClientCommand::Approval {
+            scope: scope.to_owned(),
+            step,
+            reason: reason.to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_approval_takes_the_steps_of_its_table_and_no_other() {
+        let no = |refusal: fn(String) -> ClientRefusal| Err(refusal("detail-user".to_owned()));
+        let (approved, unasked, nothing) = (
+            no(ClientRefusal::AlreadyApproved),
+            no(ClientRefusal::NotRequested),
+            no(ClientRefusal::NotApproved),
+        );
+        let ways: [(&[Approval], Outcomes); 5] = [
+            (&[], [Ok(1), Ok(1), unasked.clone(), nothing.clone()]),
+            (&[Requested], [Ok(0), Ok(1), Ok(1), nothing.clone()]),
+            (&[Approved], [approved.clone(), Ok(0), approved, Ok(1)]),
+            (&[Requested, Rejected], [Ok(1), Ok(1), Ok(0), nothing]),
+            (&[Approved, Withdrawn], [Ok(1), Ok(1), unasked, Ok(0)]),
+        ];
+        for (before, outcomes) in ways {
+            for (next, outcome) in [Requested, Approved, Rejected, Withdrawn]
+                .into_iter()
+                .zip(outcomes)
+            {
+                let mut client = registered();
+                for taken in before {
+                    act(&mut client, &step(*taken, "detail-user", "because")).unwrap();
+                }
+                let stood = client.clone();
+                let came = act(&mut client, &step(next, "detail-user", "because"));
+                assert_eq!(came, outcome, "{before:?} then {next:?}");
+                let stands = client.registration.as_ref().unwrap().is_approved("detail-user");
+                match came {
+                    Ok(1) => assert_eq!(stands, next == Approved),
+                    _ => assert_eq!(client, stood),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_denial_needs_a_reason_and_a_yes_a_scope_that_the_client_may_ask_for() {
+        let mut client = registered();
+        for denial in [Rejected, Withdrawn] {
+            let came = act(&mut client, &step(denial, "detail-user", " \n"));
+            assert_eq!(came, Err(ClientRefusal::ReasonMissing));
+        }
+        for wish in [Requested, Approved] {
+            let came = act(&mut client, &step(wish, "other", ""));
+            assert_eq!(came, Err(ClientRefusal::ScopeNotAllowed("other".to_owned())));
+        }
+        assert_eq!(act(&mut client, &step(Approved, "detail-user", "")), Ok(1));
     }
 }

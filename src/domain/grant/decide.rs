@@ -10,6 +10,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
 use crate::domain::pkce::{self, PkceRefusal};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::domain::{self};
 use crate::ids::{ClientKey, SubjectId};
@@ -236,31 +237,31 @@ pub enum GrantRefusal {
 }
 
 impl GrantRefusal {
-    /// The reason in a word, for the refusal's event.
+    /// The reason, for the refusal's event.
     #[must_use]
-    pub fn reason(self) -> &'static str {
+    pub fn reason(self) -> RefusalReason {
         match self {
-            Self::Unknown => "unknown_credential",
-            Self::OtherClient => "other_client",
-            Self::CodeReplayed => "code_replayed",
-            Self::CodeExpired => "code_expired",
-            Self::RedirectUriChanged => "redirect_uri_changed",
-            Self::Pkce(PkceRefusal::VerifierMissing) => "pkce_verifier_missing",
-            Self::Pkce(PkceRefusal::VerifierUnexpected) => "pkce_verifier_unexpected",
-            Self::Pkce(PkceRefusal::Malformed) => "pkce_malformed",
-            Self::Pkce(PkceRefusal::Mismatch) => "pkce_mismatch",
-            Self::Revoked => "grant_revoked",
-            Self::RefreshReplayed => "refresh_replayed",
-            Self::RefreshExpired => "refresh_expired",
-            Self::GrantExpired => "grant_expired",
-            Self::ScopeExceeded => "scope_exceeded",
-            Self::ScopeNoLongerAllowed => "scope_no_longer_allowed",
-            Self::UserDisabled => "user_disabled",
-            Self::ClientNotLive => "client_not_live",
-            Self::PasswordChanged => "password_changed",
-            Self::ConsentWithdrawn => "consent_withdrawn",
-            Self::NotRefreshable => "not_refreshable",
-            Self::Exists => "grant_exists",
+            Self::Unknown => RefusalReason::UnknownCredential,
+            Self::OtherClient => RefusalReason::OtherClient,
+            Self::CodeReplayed => RefusalReason::CodeReplayed,
+            Self::CodeExpired => RefusalReason::CodeExpired,
+            Self::RedirectUriChanged => RefusalReason::RedirectUriChanged,
+            Self::Pkce(PkceRefusal::VerifierMissing) => RefusalReason::PkceVerifierMissing,
+            Self::Pkce(PkceRefusal::VerifierUnexpected) => RefusalReason::PkceVerifierUnexpected,
+            Self::Pkce(PkceRefusal::Malformed) => RefusalReason::PkceMalformed,
+            Self::Pkce(PkceRefusal::Mismatch) => RefusalReason::PkceMismatch,
+            Self::Revoked => RefusalReason::GrantRevoked,
+            Self::RefreshReplayed => RefusalReason::RefreshReplayed,
+            Self::RefreshExpired => RefusalReason::RefreshExpired,
+            Self::GrantExpired => RefusalReason::GrantExpired,
+            Self::ScopeExceeded => RefusalReason::ScopeExceeded,
+            Self::ScopeNoLongerAllowed => RefusalReason::ScopeNoLongerAllowed,
+            Self::UserDisabled => RefusalReason::UserDisabled,
+            Self::ClientNotLive => RefusalReason::ClientNotLive,
+            Self::PasswordChanged => RefusalReason::PasswordChanged,
+            Self::ConsentWithdrawn => RefusalReason::ConsentWithdrawn,
+            Self::NotRefreshable => RefusalReason::NotRefreshable,
+            Self::Exists => RefusalReason::GrantExists,
         }
     }
 }

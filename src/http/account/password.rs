@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::session::Session;
 use crate::domain::user::{Account, UserCommand};
 use crate::domain::value::Sealed;
@@ -136,7 +137,7 @@ impl<'a> Visit<'a> {
         Ok(response)
     }
 
-    async fn record(&self, context: &Context, error: PageError, reason: &'static str) {
+    async fn record(&self, context: &Context, error: PageError, reason: RefusalReason) {
         let refused = Refused {
             error: error.code(),
             reason,
@@ -154,7 +155,7 @@ impl<'a> Visit<'a> {
         let is_ours = BrowserMark::read(app, self.headers)
             .is_some_and(|mark| Purpose::Login(&mark).verify(app, ENDPOINT, form.get(csrf::FIELD)));
         if !is_ours {
-            self.record(&context, PageError::ForgedForm, "form_token_wrong")
+            self.record(&context, PageError::ForgedForm, RefusalReason::FormTokenWrong)
                 .await;
             return Ok(self.login_page(username, (None, Some(PageError::ForgedForm)))?);
         }
@@ -164,7 +165,7 @@ impl<'a> Visit<'a> {
         let counted = login::counted(username, &context);
         if let Err(wait) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
             let error = PageError::TooMany(wait.retry_after);
-            self.record(&context, error, "too_many_failures").await;
+            self.record(&context, error, RefusalReason::TooManyFailures).await;
             return Ok(self.login_page(username, (None, Some(error)))?);
         }
         let refusal = match login::recognise(app, &context, username, password).await? {
@@ -214,7 +215,7 @@ impl<'a> Visit<'a> {
         };
         let context = self.acting(&verified);
         if !Purpose::Password(live.id).verify(app, ENDPOINT, form.get(csrf::FIELD)) {
-            self.record(&context, PageError::ForgedForm, "form_token_wrong")
+            self.record(&context, PageError::ForgedForm, RefusalReason::FormTokenWrong)
                 .await;
             return Ok(self.page(&live, (None, Some(PageError::ForgedForm))).await?);
         }
@@ -229,7 +230,7 @@ impl<'a> Visit<'a> {
         let counted = login::counted(&username, &context);
         if let Err(wait) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
             let error = PageError::TooMany(wait.retry_after);
-            self.record(&context, error, "too_many_failures").await;
+            self.record(&context, error, RefusalReason::TooManyFailures).await;
             return Ok(self.page(&live, (None, Some(error))).await?);
         }
         if let Err(refusal) = login::recognise(app, &context, &username, current).await? {
@@ -286,8 +287,12 @@ impl<'a> Visit<'a> {
 
     /// The session that the form was made in is over: nothing was done, and the login page says so.
     async fn over(&self) -> Result<Response, Rejection<PageError>> {
-        self.record(&self.anonymous(), PageError::ForgedForm, "session_expired")
-            .await;
+        self.record(
+            &self.anonymous(),
+            PageError::ForgedForm,
+            RefusalReason::SessionExpired,
+        )
+        .await;
         Ok(self.login_page("", (None, Some(PageError::ForgedForm)))?)
     }
 }
@@ -324,6 +329,6 @@ async fn seal(
         | OperationError::Client(_)
         | OperationError::Scope(_)
         | OperationError::Key(_)
-        | OperationError::Grant(_) => Rejection::new(PageError::ForgedForm, "password_not_taken"),
+        | OperationError::Grant(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
     })
 }

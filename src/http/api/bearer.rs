@@ -6,14 +6,15 @@ use super::super::error::{ApiError, Rejection};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::signing::{TokenRefusal, VerifiedToken};
-use crate::domain::client::Registration;
+use crate::domain::client::{Client, Registration};
 use crate::domain::grant::Grant;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::user::{Account, User};
 use crate::domain::value::ScopeSet;
 use crate::http::oauth::standing;
-use crate::ids::SubjectId;
-use crate::ledger::UnitOfWork;
+use crate::ids::{ClientKey, GrantId, SubjectId};
+use crate::ledger::{Loaded, UnitOfWork};
 
 /// A token whose form, signature, time and audience are good.
 pub struct BearerToken {
@@ -24,76 +25,143 @@ pub struct BearerToken {
 impl BearerToken {
     /// Reads the Authorization header (RFC 6750 §2.1; tokens in queries or bodies are not looked at).
     pub async fn read(app: &App, headers: &HeaderMap) -> Result<Self, Rejection<ApiError>> {
-        let header = headers
-            .get(header::AUTHORIZATION)
+        let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
+        let header = authorizations
+            .next()
             .and_then(|value| value.to_str().ok())
             .unwrap_or_default();
+        if authorizations.next().is_some() {
+            return Err(Rejection::new(
+                ApiError::ValidationError("There is more than one Authorization header."),
+                RefusalReason::TwoAuthorizationHeaders,
+            ));
+        }
         let token = match header.split_once(' ') {
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => return Err(Rejection::new(ApiError::Unauthenticated, "no_bearer_token")),
+            _ => {
+                return Err(Rejection::new(
+                    ApiError::Unauthenticated,
+                    RefusalReason::NoBearerToken,
+                ));
+            }
         };
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
         let token = match app.keys.verify(token, &app.settings.issuer).await? {
             Ok(token) => token,
             Err(TokenRefusal::Expired) => {
-                return Err(Rejection::new(ApiError::TokenExpired, "token_expired"));
+                return Err(Rejection::new(
+                    ApiError::TokenExpired,
+                    RefusalReason::TokenExpired,
+                ));
             }
-            Err(TokenRefusal::Invalid) => return Err(invalid("not_our_token")),
+            Err(TokenRefusal::Invalid) => return Err(invalid(RefusalReason::NotOurToken)),
         };
         // RFC 9068 §4: this resource server's own audience is the issuer.
         if !token.claims.aud.contains(&app.settings.issuer) {
-            return Err(invalid("other_audience"));
+            return Err(invalid(RefusalReason::OtherAudience));
         }
         let key = app.ledger.vault().master().address_key();
-        let presented =
-            credential::parse(Kind::TokenId, key, &token.claims.jti).ok_or(invalid("no_address"))?;
+        let presented = credential::parse(Kind::TokenId, key, &token.claims.jti)
+            .ok_or(invalid(RefusalReason::NoAddress))?;
         let at = app.ledger.clock().now();
         app.limits.check_request(presented.digest, at).map_err(|wait| {
             Rejection::new(
                 ApiError::RateLimitExceeded(wait.retry_after),
-                "rate_limit_exceeded",
+                RefusalReason::RateLimitExceeded,
             )
         })?;
         Ok(Self { token, presented })
     }
 
-    /// The account that the token stands for, where the token is active and has `scope` at this moment.
-    pub async fn account(
-        &self,
-        unit: &mut UnitOfWork<'_>,
-        scope: &'static str,
-    ) -> Result<(SubjectId, Account), Rejection<ApiError>> {
+    /// The token, where it is active at this moment.
+    pub async fn active(&self, unit: &mut UnitOfWork<'_>) -> Result<ActiveToken, Rejection<ApiError>> {
+        let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
         if !standing::is_published(unit, self.token.key).await? {
-            return Err(Rejection::new(ApiError::TokenInvalid, "key_retired"));
+            return Err(invalid(RefusalReason::KeyRetired));
         }
         let address = self.presented.address;
         let grant = unit.load::<Grant>(address.grant.0).await?;
-        let revoked = || Rejection::new(ApiError::TokenInvalid, "token_revoked");
-        let family = grant.access_at(address.sequence).ok_or_else(revoked)?;
-        let about = |rejection: Rejection<ApiError>| {
-            rejection
+        let family = grant
+            .access_at(address.sequence)
+            .ok_or(invalid(RefusalReason::TokenRevoked))?;
+        let Some((client, circumstances)) = standing::carried(unit, family).await? else {
+            return Err(invalid(RefusalReason::TokenRevoked)
                 .client(family.client)
-                .grant(address.grant, family.subject)
+                .grant(address.grant, family.subject));
         };
-        let carried = standing::carried(unit, family).await?;
-        let (client, circumstances) = carried.ok_or_else(|| about(revoked()))?;
-        let Some(subject) = family.subject else {
-            return Err(about(Rejection::new(ApiError::PermissionDenied, "no_user")));
-        };
-        let granted = ScopeSet::parse(&self.token.claims.scope).unwrap_or_default();
-        if !granted.contains(scope) {
-            return Err(about(Rejection::new(
+        Ok(ActiveToken {
+            grant: address.grant,
+            subject: family.subject,
+            granted: ScopeSet::parse(&self.token.claims.scope).unwrap_or_default(),
+            allowed: circumstances.allowed_scope,
+            client: (family.client, client),
+        })
+    }
+}
+
+/// A token that is active, and what it may be used for.
+pub struct ActiveToken {
+    /// The user that it stands for; none where a client acts for itself.
+    pub subject: Option<SubjectId>,
+    grant: GrantId,
+    granted: ScopeSet,
+    allowed: ScopeSet,
+    client: (ClientKey, Loaded<Client>),
+}
+
+impl ActiveToken {
+    /// Names the token's client, grant and user in a refusal.
+    #[must_use]
+    pub fn about(&self, rejection: Rejection<ApiError>) -> Rejection<ApiError> {
+        rejection.client(self.client.0).grant(self.grant, self.subject)
+    }
+
+    /// Requires a scope: that the token has it, and that its client may use it now.
+    pub async fn require(
+        &self,
+        unit: &mut UnitOfWork<'_>,
+        scope: &'static str,
+    ) -> Result<(), Rejection<ApiError>> {
+        if !self.granted.contains(scope) {
+            return Err(self.about(Rejection::new(
                 ApiError::InsufficientScope(scope),
-                "insufficient_scope",
+                RefusalReason::InsufficientScope,
             )));
         }
-        if !circumstances.allowed_scope.contains(scope) {
-            let (error, reason) = not_allowed(unit, client.registration.as_deref(), scope).await?;
-            return Err(about(Rejection::new(error, reason)));
+        if !self.allowed.contains(scope) {
+            let (error, reason) = not_allowed(unit, self.client.1.registration.as_deref(), scope).await?;
+            return Err(self.about(Rejection::new(error, reason)));
         }
+        Ok(())
+    }
+
+    /// Requires a scope that opens what nobody's consent can: it must be approved for the client even where it
+    /// was not defined as restricted.
+    pub async fn require_approved(
+        &self,
+        unit: &mut UnitOfWork<'_>,
+        scope: &'static str,
+    ) -> Result<(), Rejection<ApiError>> {
+        self.require(unit, scope).await?;
+        let registration = self.client.1.registration.as_deref();
+        if registration.is_some_and(|client| client.is_approved(scope)) {
+            return Ok(());
+        }
+        Err(self.about(Rejection::new(
+            ApiError::UnapprovedScope(scope),
+            RefusalReason::ScopeNotApproved,
+        )))
+    }
+
+    /// The account of the token's own user.
+    pub async fn own_account(
+        &self,
+        unit: &mut UnitOfWork<'_>,
+        subject: SubjectId,
+    ) -> Result<Account, Rejection<ApiError>> {
         let user = unit.load::<User>(subject.0).await?;
-        let account = user.account.clone().ok_or_else(|| about(revoked()))?;
-        Ok((subject, account))
+        let revoked = || Rejection::new(ApiError::TokenInvalid, RefusalReason::TokenRevoked);
+        user.account.clone().ok_or_else(|| self.about(revoked()))
     }
 }
 
@@ -102,14 +170,17 @@ async fn not_allowed(
     unit: &mut UnitOfWork<'_>,
     client: Option<&Registration>,
     scope: &'static str,
-) -> Result<(ApiError, &'static str), Rejection<ApiError>> {
+) -> Result<(ApiError, RefusalReason), Rejection<ApiError>> {
     let definition = unit.load::<Scope>(Scope::id(scope)).await?;
     let restricted = definition
         .grantable()
         .is_some_and(|definition| definition.restricted);
     let registered = client.is_some_and(|client| client.metadata.scope.contains(scope));
     if restricted && registered {
-        return Ok((ApiError::UnapprovedScope(scope), "scope_not_approved"));
+        return Ok((ApiError::UnapprovedScope(scope), RefusalReason::ScopeNotApproved));
     }
-    Ok((ApiError::InsufficientScope(scope), "scope_no_longer_allowed"))
+    Ok((
+        ApiError::InsufficientScope(scope),
+        RefusalReason::ScopeNoLongerAllowed,
+    ))
 }

@@ -1,20 +1,27 @@
-//! `GET /api/user` and `GET /api/user/details`.
+//! `GET /api/user` and `GET /api/user/details`: the user that a token stands for.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
-use axum::{Extension, Json};
+use axum::response::Response;
 use serde::Serialize;
 
 use super::super::context::Origin;
-use super::super::error::{ApiError, Rejection, no_store};
+use super::super::error::{ApiError, Rejection};
 use super::bearer::BearerToken;
+use super::respond;
 use crate::app::App;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::user::Account;
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
 use crate::ledger::{Actor, UnitOfWork};
 use crate::operations::user::Profile;
+
+/// The scope for a user's name.
+pub(super) const VIEW: &str = "view-user";
+/// The restricted scope for all of a user's profile.
+pub(super) const DETAIL: &str = "detail-user";
 
 #[derive(Serialize)]
 struct UserBody {
@@ -30,21 +37,35 @@ struct DetailsBody {
     email: Option<String>,
 }
 
+/// A user as [`VIEW`] shows one.
+pub(super) fn user_body((id, profile): (SubjectId, Profile)) -> Response {
+    respond(UserBody {
+        id,
+        username: profile.username,
+        name: profile.name,
+    })
+}
+
+/// A user as [`DETAIL`] shows one.
+pub(super) fn details_body((id, profile): (SubjectId, Profile)) -> Response {
+    respond(DetailsBody {
+        user: UserBody {
+            id,
+            username: profile.username,
+            name: profile.name,
+        },
+        email: profile.email,
+    })
+}
+
 /// Who the token stands for; needs `view-user`.
 pub async fn user(
     State(app): State<App>,
     Extension(origin): Extension<Origin>,
     headers: HeaderMap,
 ) -> Response {
-    let result = profile(&app, &origin, &headers, ("/api/user", "view-user")).await;
-    let result = result.map(|(id, profile)| {
-        respond(UserBody {
-            id,
-            username: profile.username,
-            name: profile.name,
-        })
-    });
-    answer(&app, &origin, "/api/user", result).await
+    let result = profile(&app, &origin, &headers, ("/api/user", VIEW)).await;
+    answer(&app, &origin, "/api/user", result.map(user_body)).await
 }
 
 /// All about whom the token stands for; needs the restricted scope `detail-user`.
@@ -53,29 +74,8 @@ pub async fn details(
     Extension(origin): Extension<Origin>,
     headers: HeaderMap,
 ) -> Response {
-    let result = profile(&app, &origin, &headers, ("/api/user/details", "detail-user")).await;
-    let result = result.map(
-        |(
-            id,
-            Profile {
-                username,
-                name,
-                email,
-            },
-        )| {
-            respond(DetailsBody {
-                user: UserBody { id, username, name },
-                email,
-            })
-        },
-    );
-    answer(&app, &origin, "/api/user/details", result).await
-}
-
-fn respond<T: Serialize>(body: T) -> Response {
-    let mut response = Json(body).into_response();
-    no_store(&mut response);
-    response
+    let result = profile(&app, &origin, &headers, ("/api/user/details", DETAIL)).await;
+    answer(&app, &origin, "/api/user/details", result.map(details_body)).await
 }
 
 async fn profile(
@@ -91,8 +91,8 @@ async fn profile(
     let (subject, account) = rounds!(unit, round(&mut unit, &token, scope))?;
     let profile = app.operations.profile(subject, &account).await?;
     // The key is gone: the user was erased in this very moment.
-    let profile = profile.ok_or(Rejection::new(ApiError::TokenInvalid, "user_erased"))?;
-    Ok((subject, profile))
+    let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
+    Ok((subject, profile.ok_or(erased)?))
 }
 
 async fn round(
@@ -100,6 +100,12 @@ async fn round(
     token: &BearerToken,
     scope: &'static str,
 ) -> Result<Option<(SubjectId, Account)>, Rejection<ApiError>> {
-    let account = token.account(unit, scope).await?;
-    Ok(unit.confirm().await?.then_some(account))
+    let active = token.active(unit).await?;
+    let Some(subject) = active.subject else {
+        let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoUser);
+        return Err(active.about(refused));
+    };
+    active.require(unit, scope).await?;
+    let account = active.own_account(unit, subject).await?;
+    Ok(unit.confirm().await?.then_some((subject, account)))
 }

@@ -17,6 +17,7 @@ use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
 use crate::crypto::signing::VerifiedToken;
 use crate::domain::grant::{Family, Grant};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::ledger::{Actor, UnitOfWork};
@@ -109,7 +110,7 @@ async fn round(
     if caller.registration.metadata.is_public() {
         // RFC 7662 §2.1: some form of authorization is required.
         let error = TokenError::InvalidClient { challenge: true };
-        return Err(Rejection::new(error, "public_client").client(caller.key));
+        return Err(Rejection::new(error, RefusalReason::PublicClient).client(caller.key));
     }
     let introspection = match token {
         Token::Other => INACTIVE,

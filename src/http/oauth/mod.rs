@@ -13,18 +13,19 @@ use std::sync::{Arc, OnceLock};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use super::client_auth::{self, AuthenticatedClient, Credentials};
 use super::context::Origin;
 use super::cors::OriginsOf;
-use super::error::{Rejection, TokenError, WireError};
-use super::form::Form;
+use super::error::{ErrorAnswer, Rejection, TokenError};
+use super::form::{self, Form, FormError};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::client::{Client, Registration};
+use crate::domain::refusal::RefusalReason;
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context, UnitOfWork};
 
@@ -78,7 +79,12 @@ impl ClientRequest {
         let counted = client_auth::counted(&credentials, &context);
         app.limits
             .check_failures(&counted, app.ledger.clock().now())
-            .map_err(|wait| Rejection::new(TokenError::TooMany(wait.retry_after), "too_many_failures"))?;
+            .map_err(|wait| {
+                Rejection::new(
+                    TokenError::TooMany(wait.retry_after),
+                    RefusalReason::TooManyFailures,
+                )
+            })?;
         let key = app.operations.find_client(&credentials.client_id).await?;
         context.actor = key.map_or(Actor::Anonymous, Actor::Client);
         let request = Self {
@@ -121,9 +127,10 @@ impl ClientRequest {
 
     /// A parameter that must be there.
     pub fn required(&self, name: &str) -> Result<&str, Rejection<TokenError>> {
-        self.form
-            .get(name)
-            .ok_or(Rejection::new(TokenError::InvalidRequest, "parameter_missing"))
+        self.form.get(name).ok_or(Rejection::new(
+            TokenError::InvalidRequest,
+            RefusalReason::ParameterMissing,
+        ))
     }
 
     /// Authenticates the client in this round of a unit of work, and counts a failure.
@@ -178,22 +185,15 @@ macro_rules! rounds {
 pub(crate) use rounds;
 
 fn wrong_content_type() -> Rejection<TokenError> {
-    Rejection::new(TokenError::InvalidRequest, "wrong_content_type")
+    Rejection::new(TokenError::InvalidRequest, RefusalReason::WrongContentType)
 }
 
 /// RFC 6749 §3.2: form-encoded. Whether JSON is permitted depends on the client, which is not known yet.
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Rejection<TokenError>> {
-    let content_type = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let media_type = content_type.split(';').next().unwrap_or_default().trim();
-    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
-        Ok(Encoding::Form)
-    } else if media_type.eq_ignore_ascii_case("application/json") {
-        Ok(Encoding::Json)
-    } else {
-        Err(wrong_content_type())
+    match form::check_content_type(headers) {
+        Ok(()) => Ok(Encoding::Form),
+        Err(FormError::ContentType) if form::is_json(headers) => Ok(Encoding::Json),
+        Err(error) => Err(Rejection::new(TokenError::InvalidRequest, reason(&error))),
     }
 }
 
@@ -201,26 +201,30 @@ fn encoding(headers: &HeaderMap) -> Result<Encoding, Rejection<TokenError>> {
 fn read_form(encoding: Encoding, body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<TokenError>> {
     let malformed = |reason| Rejection::new(TokenError::InvalidRequest, reason);
     let body = body.map_err(|rejection| match rejection.into_response().status() {
-        StatusCode::PAYLOAD_TOO_LARGE => Rejection::new(TokenError::TooLarge, "body_too_large"),
-        _ => malformed("unreadable_body"),
+        StatusCode::PAYLOAD_TOO_LARGE => Rejection::new(TokenError::TooLarge, RefusalReason::BodyTooLarge),
+        _ => malformed(RefusalReason::UnreadableBody),
     })?;
     let form = match encoding {
         Encoding::Form => Form::parse_bytes(&body),
         Encoding::Json => Form::parse_json(&body),
     };
-    form.map_err(|error| {
-        malformed(match error {
-            super::form::FormError::Duplicate(_) => "duplicate_parameter",
-            super::form::FormError::NotUtf8 => "not_utf8",
-            super::form::FormError::Nul => "nul_character",
-            super::form::FormError::TooMany => "too_many_parameters",
-            super::form::FormError::NotFlatJson => "not_flat_json",
-        })
-    })
+    form.map_err(|error| malformed(reason(&error)))
+}
+
+fn reason(error: &FormError) -> RefusalReason {
+    match error {
+        FormError::ContentType => RefusalReason::WrongContentType,
+        FormError::Charset => RefusalReason::WrongCharset,
+        FormError::Duplicate(_) => RefusalReason::ParameterDoubled,
+        FormError::NotUtf8 => RefusalReason::NotUtf8,
+        FormError::Nul => RefusalReason::NulCharacter,
+        FormError::TooMany => RefusalReason::TooManyParameters,
+        FormError::NotFlatJson => RefusalReason::NotFlatJson,
+    }
 }
 
 /// The answer, or the refusal and its event.
-pub(crate) async fn answer<E: WireError + IntoResponse>(
+pub(crate) async fn answer<E: ErrorAnswer>(
     app: &App,
     origin: &Origin,
     endpoint: &'static str,
@@ -233,7 +237,7 @@ pub(crate) async fn answer<E: WireError + IntoResponse>(
                 let context = origin.context(endpoint, Actor::Anonymous);
                 app.ledger.record_refusal(&context, refused).await;
             }
-            rejection.error.into_response()
+            rejection.error.respond(origin.request)
         }
     }
 }

@@ -101,7 +101,12 @@ async fn a_client_is_registered_changed_and_revoked() {
         None,
     )
     .await;
-    assert_eq!(json(&approved)["approvals"]["detail-user"], "approved");
+    let approval = &json(&approved)["approvals"]["detail-user"];
+    assert_eq!(
+        (&approval["state"], &approval["actor"], &approval["reason"]),
+        (&"approved".into(), &"command_line".into(), &"test".into())
+    );
+    assert!(approval["at"].is_string());
     for (command, standing) in [
         ("suspend", "suspended"),
         ("reinstate", "active"),

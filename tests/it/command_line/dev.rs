@@ -42,6 +42,27 @@ fn without_address(mut announced: Value) -> Value {
     announced
 }
 
+async fn its_administrator_may_ask_about_refusals(announced: &Value) {
+    let url = |path: &str| format!("{}{path}", announced["issuer"].as_str().unwrap());
+    let (admin, http) = (&announced["admin"], reqwest::Client::new());
+    let token = async |secret: &Value| -> Value {
+        let request = http
+            .post(url("/oauth/token"))
+            .basic_auth(admin["client_id"].as_str().unwrap(), secret.as_str())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("grant_type=client_credentials");
+        request.send().await.unwrap().json().await.unwrap()
+    };
+    let refused = token(&"wrong".into()).await;
+    let granted = token(&admin["client_secret"]).await;
+    let refusal = format!("/admin/refusals/{}", refused["request_id"].as_str().unwrap());
+    let request = http
+        .get(url(&refusal))
+        .bearer_auth(granted["access_token"].as_str().unwrap());
+    let found: Value = request.send().await.unwrap().json().await.unwrap();
+    assert_eq!(found["reason"], "wrong_client_secret", "{found}");
+}
+
 #[tokio::test]
 async fn dev_serves_demo_clients_and_keeps_their_secrets() {
     let directory = tempfile::tempdir().unwrap();
@@ -72,6 +93,7 @@ async fn dev_serves_demo_clients_and_keeps_their_secrets() {
     assert_eq!(first["clients"]["machine"]["scopes"][0], "server-operations");
     assert!(first["admin"]["client_secret"].is_string() && first["users"][0]["password"].is_string());
 
+    its_administrator_may_ask_about_refusals(&first).await;
     what_it_prints_works_when_pasted(&dir);
 
     let beside = |arguments: &[&str]| {

@@ -184,6 +184,34 @@ async fn what_arrives_at_the_very_moment_of_sigterm_is_answered() {
 }
 
 #[tokio::test]
+async fn a_head_that_is_too_large_is_answered_like_any_other_error() {
+    let database = TestDatabase::create().await;
+    let served = Served::start(&database, &[]).await;
+    let client = reqwest::Client::new();
+    let many = (0..101).fold(client.get(served.url("/healthz")), |request, number| {
+        request.header(format!("x-{number}"), "1")
+    });
+    let long = client.get(served.url("/healthz")).header("x", "y".repeat(65_536));
+    for request in [many, long] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 431);
+        let id = answer.headers()["x-request-id"].to_str().unwrap().to_owned();
+        let body: serde_json::Value = answer.json().await.unwrap();
+        assert_eq!(
+            (&body["error"], &body["request_id"]),
+            (&"head_too_large".into(), &id.into())
+        );
+    }
+    let good = client.get(served.url("/healthz")).header("x", "y".repeat(60_000));
+    assert_eq!(good.send().await.unwrap().status(), 200);
+    let address = format!("/healthz?x={}", "y".repeat(60_000));
+    assert_eq!(
+        client.get(served.url(&address)).send().await.unwrap().status(),
+        200
+    );
+}
+
+#[tokio::test]
 async fn logs_hold_no_secrets() {
     for format in ["text", "json"] {
         let database = TestDatabase::create().await;

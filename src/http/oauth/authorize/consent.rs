@@ -8,6 +8,7 @@ use super::request::{AuthorizationRequest, Target};
 use super::visit::{Typed, Visit};
 use super::{may_use, see_other};
 use crate::domain::consent::Consent;
+use crate::domain::refusal::RefusalReason;
 use crate::http::csrf::{self, Purpose};
 use crate::http::error::Rejection;
 use crate::http::form::Form;
@@ -83,7 +84,10 @@ async fn decide(
             };
             code::issue(visit, unit, granting).await
         }
-        Choice::Deny => Err(Rejection::new(AuthorizeError::AccessDenied, "user_denied")),
+        Choice::Deny => Err(Rejection::new(
+            AuthorizeError::AccessDenied,
+            RefusalReason::UserDenied,
+        )),
         Choice::Switch => {
             session::finish(&visit.app, &visit.context, live.id).await?;
             let mut response = see_other(&format!("authorize?{}", visit.query()));
@@ -131,7 +135,7 @@ async fn ask_again(
     }
     let refused = Refused {
         error: "invalid_request",
-        reason: "form_token_wrong",
+        reason: RefusalReason::FormTokenWrong,
         client: Some(asked.0.key),
         subject: live.map(|live| live.login.subject),
         grant: None,

@@ -2,6 +2,7 @@
 //! client, or a page where nothing may be sent anywhere.
 
 use crate::domain::grant::GrantRefusal;
+use crate::domain::refusal::RefusalReason;
 use crate::http::error::{Rejection, WireError};
 use crate::http::page::PageError;
 use crate::ids::{ClientKey, SubjectId};
@@ -105,7 +106,7 @@ impl From<GrantRefusal> for Rejection<AuthorizeError> {
 
 /// An invalid request, in words for the client's developer and in a word for the ledger.
 #[must_use]
-pub(super) fn invalid_request(what: &'static str, reason: &'static str) -> Rejection<AuthorizeError> {
+pub(super) fn invalid_request(what: &'static str, reason: RefusalReason) -> Rejection<AuthorizeError> {
     Rejection::new(AuthorizeError::InvalidRequest(what), reason)
 }
 

@@ -6,6 +6,7 @@ use super::error::{AuthorizeError, Failure};
 use super::request::Target;
 use super::visit::{Typed, Visit, acting};
 use super::{ENDPOINT, see_other};
+use crate::domain::refusal::RefusalReason;
 use crate::http::csrf::{self, Purpose};
 use crate::http::error::{Rejection, WireError};
 use crate::http::form::Form;
@@ -42,7 +43,13 @@ async fn attempt(visit: &Visit, target: &Target, form: &Form) -> Result<Response
     // Whoever was logged in before, this is somebody who has yet to prove who it is.
     let context = visit.origin.context(ENDPOINT, Actor::Anonymous);
     if !is_ours(visit, form) {
-        return notify(visit, target, typed, (PageError::ForgedForm, "form_token_wrong")).await;
+        return notify(
+            visit,
+            target,
+            typed,
+            (PageError::ForgedForm, RefusalReason::FormTokenWrong),
+        )
+        .await;
     }
     let Some(password) = form.get("password").filter(|_| !username.is_empty()) else {
         let problem = Some(Problem::Incomplete);
@@ -51,7 +58,7 @@ async fn attempt(visit: &Visit, target: &Target, form: &Form) -> Result<Response
     let counted = login::counted(username, &context);
     if let Err(too_many) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
         let error = PageError::TooMany(too_many.retry_after);
-        return notify(visit, target, typed, (error, "too_many_failures")).await;
+        return notify(visit, target, typed, (error, RefusalReason::TooManyFailures)).await;
     }
     let refusal = match login::recognise(app, &context, username, password).await? {
         Ok(recognised) => match log_in(visit, recognised).await? {
@@ -97,7 +104,7 @@ async fn notify(
     visit: &Visit,
     target: &Target,
     typed: Typed<'_>,
-    (error, reason): (PageError, &'static str),
+    (error, reason): (PageError, RefusalReason),
 ) -> Result<Response, Failure> {
     let refused = Refused {
         error: error.code(),

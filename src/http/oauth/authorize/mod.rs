@@ -31,6 +31,7 @@ use self::visit::{Typed, Visit, refuse};
 use crate::app::App;
 use crate::domain::consent::Consent;
 use crate::domain::redirect_uri;
+use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
 use crate::http::error::Rejection;
 use crate::http::form::Form;
@@ -91,12 +92,12 @@ async fn submit(
 pub(in crate::http) fn read_form(body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<PageError>> {
     let bytes = body.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Rejection::new(PageError::TooLarge, "body_too_large")
+            Rejection::new(PageError::TooLarge, RefusalReason::BodyTooLarge)
         } else {
-            Rejection::new(PageError::Malformed, "malformed_body")
+            Rejection::new(PageError::Malformed, RefusalReason::MalformedBody)
         }
     })?;
-    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, "malformed_body"))
+    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedBody))
 }
 
 async fn refuse_page(app: &App, origin: &Origin, rejection: Rejection<PageError>) -> Response {
@@ -122,7 +123,10 @@ async fn proceed(
     let live = session::find(visit.session.as_ref(), unit).await?;
     let Some(live) = live.filter(|_| !request.prompt.login) else {
         if request.prompt.none {
-            return Err(Rejection::new(AuthorizeError::LoginRequired, "login_required"));
+            return Err(Rejection::new(
+                AuthorizeError::LoginRequired,
+                RefusalReason::LoginRequired,
+            ));
         }
         let page = visit.login_page(target, Typed::default())?;
         return Ok(unit.confirm().await?.then_some(page));
@@ -144,7 +148,7 @@ async fn proceed(
     if request.prompt.none {
         return Err(Rejection::new(
             AuthorizeError::ConsentRequired,
-            "consent_required",
+            RefusalReason::ConsentRequired,
         ));
     }
     let page = visit.consent_page((target, request), &live, None).await?;
@@ -156,7 +160,10 @@ fn may_use(target: &Target, live: &LiveSession) -> Result<(), Rejection<Authoriz
     if target.registration.metadata.serves(live.login.subject) {
         return Ok(());
     }
-    Err(Rejection::new(AuthorizeError::ClientNotLive, "client_not_live"))
+    Err(Rejection::new(
+        AuthorizeError::ClientNotLive,
+        RefusalReason::ClientNotLive,
+    ))
 }
 
 /// Whether the user must be asked although logged in. A public client on the user's own machine cannot be told

@@ -2,6 +2,7 @@
 
 use url::form_urlencoded;
 
+use crate::domain::refusal::RefusalReason;
 use crate::http::error::Rejection;
 use crate::http::form::{self, Form, FormError};
 use crate::http::page::PageError;
@@ -30,15 +31,25 @@ impl Parameters {
                 Err(FormError::Duplicate(name)) if name == "client_id" || name == "redirect_uri" => {
                     return Err(Rejection::new(
                         PageError::Doubled,
-                        "client_or_redirect_uri_doubled",
+                        RefusalReason::ClientOrRedirectUriDoubled,
                     ));
                 }
                 Err(FormError::Duplicate(name)) => {
                     doubled = true;
                     text = without(&text, &name);
                 }
-                Err(FormError::NotUtf8 | FormError::Nul | FormError::TooMany | FormError::NotFlatJson) => {
-                    return Err(Rejection::new(PageError::Malformed, "malformed_query"));
+                Err(
+                    FormError::NotUtf8
+                    | FormError::Nul
+                    | FormError::TooMany
+                    | FormError::NotFlatJson
+                    | FormError::ContentType
+                    | FormError::Charset,
+                ) => {
+                    return Err(Rejection::new(
+                        PageError::Malformed,
+                        RefusalReason::MalformedQuery,
+                    ));
                 }
             }
         }

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
 use crate::domain::pkce::{Challenge, Method};
 use crate::domain::redirect_uri;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::{Definition, Scope};
 use crate::domain::value::ScopeSet;
 use crate::http::error::Rejection;
@@ -56,10 +57,11 @@ pub(super) async fn target(
     unit: &mut UnitOfWork<'_>,
     parameters: &Parameters,
 ) -> Result<Target, Rejection<PageError>> {
-    let client_id = parameters
-        .get("client_id")
-        .ok_or(Rejection::new(PageError::ClientMissing, "client_id_missing"))?;
-    let unknown = || Rejection::new(PageError::ClientUnknown, "unknown_client");
+    let client_id = parameters.get("client_id").ok_or(Rejection::new(
+        PageError::ClientMissing,
+        RefusalReason::ClientIdMissing,
+    ))?;
+    let unknown = || Rejection::new(PageError::ClientUnknown, RefusalReason::UnknownClient);
     let key = app.operations.find_client(client_id).await?.ok_or_else(unknown)?;
     let client = unit.load::<Client>(key.0).await?;
     let registration = client.registration.clone();
@@ -69,7 +71,7 @@ pub(super) async fn target(
     // One that is suspended may come back, so its users are sent back to it with an error; one that is revoked
     // for good is sent nobody any more.
     if registration.standing == Standing::Revoked {
-        return Err(Rejection::new(PageError::ClientRevoked, "client_revoked").client(key));
+        return Err(Rejection::new(PageError::ClientRevoked, RefusalReason::ClientRevoked).client(key));
     }
     let requested = parameters.get("redirect_uri");
     let redirect_uri = redirect_uri(&registration.metadata, requested)
@@ -93,12 +95,15 @@ pub(super) async fn target(
 fn redirect_uri<'a>(
     metadata: &'a ClientMetadata,
     requested: Option<&'a str>,
-) -> Result<&'a str, (PageError, &'static str)> {
+) -> Result<&'a str, (PageError, RefusalReason)> {
     match (requested, metadata.redirect_uris.as_slice()) {
         (Some(requested), _) if metadata.registered_redirect_uri(requested).is_some() => Ok(requested),
-        (Some(_), _) => Err((PageError::RedirectUriUnknown, "redirect_uri_not_registered")),
+        (Some(_), _) => Err((
+            PageError::RedirectUriUnknown,
+            RefusalReason::RedirectUriNotRegistered,
+        )),
         (None, [only]) if !redirect_uri::has_free_port(only) => Ok(only),
-        (None, _) => Err((PageError::RedirectUriMissing, "redirect_uri_missing")),
+        (None, _) => Err((PageError::RedirectUriMissing, RefusalReason::RedirectUriMissing)),
     }
 }
 
@@ -111,14 +116,17 @@ pub(super) async fn check(
     let registration = &target.registration;
     let metadata = &registration.metadata;
     if registration.standing != Standing::Active {
-        return Err(Rejection::new(AuthorizeError::AccessDenied, "client_suspended"));
+        return Err(Rejection::new(
+            AuthorizeError::AccessDenied,
+            RefusalReason::ClientSuspended,
+        ));
     }
     well_formed(parameters)?;
     response_type(parameters.get("response_type"))?;
     if !metadata.allows(GrantType::AuthorizationCode) {
         return Err(Rejection::new(
             AuthorizeError::UnauthorizedClient,
-            "grant_type_not_allowed",
+            RefusalReason::GrantTypeNotAllowed,
         ));
     }
     let scope = requested_scope(unit, parameters.get("scope"), registration).await?;
@@ -143,7 +151,7 @@ fn well_formed(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>>
     if parameters.has_doubled() {
         return Err(invalid_request(
             "A parameter is included more than once.",
-            "parameter_doubled",
+            RefusalReason::ParameterDoubled,
         ));
     }
     if parameters
@@ -152,7 +160,7 @@ fn well_formed(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>>
     {
         return Err(invalid_request(
             "The state is longer than 4096 bytes.",
-            "state_too_long",
+            RefusalReason::StateTooLong,
         ));
     }
     Ok(())
@@ -164,11 +172,11 @@ fn response_type(requested: Option<&str>) -> Result<(), Rejection<AuthorizeError
         Some("code") => Ok(()),
         Some(_) => Err(Rejection::new(
             AuthorizeError::UnsupportedResponseType,
-            "response_type_unsupported",
+            RefusalReason::ResponseTypeUnsupported,
         )),
         None => Err(invalid_request(
             "The response_type is missing.",
-            "response_type_missing",
+            RefusalReason::ResponseTypeMissing,
         )),
     }
 }
@@ -181,14 +189,14 @@ async fn requested_scope(
 ) -> Result<ScopeSet, Rejection<AuthorizeError>> {
     let invalid = |reason| Rejection::new(AuthorizeError::InvalidScope, reason);
     let scope = match requested {
-        Some(text) => ScopeSet::parse(text).map_err(|_| invalid("scope_malformed"))?,
+        Some(text) => ScopeSet::parse(text).map_err(|_| invalid(RefusalReason::ScopeMalformed))?,
         None => standing::omitted_scope(unit, registration).await?,
     };
     if scope.is_empty() {
-        return Err(invalid("scope_missing"));
+        return Err(invalid(RefusalReason::ScopeMissing));
     }
     if !scope.is_subset(&registration.metadata.scope) {
-        return Err(invalid("scope_not_allowed"));
+        return Err(invalid(RefusalReason::ScopeNotAllowed));
     }
     Ok(scope)
 }
@@ -203,9 +211,11 @@ async fn granted_scopes(
     let mut scopes = Vec::new();
     for name in scope.iter() {
         let loaded = unit.load::<Scope>(Scope::id(name)).await?;
-        let definition = loaded.grantable().ok_or_else(|| invalid("scope_unknown"))?;
+        let definition = loaded
+            .grantable()
+            .ok_or_else(|| invalid(RefusalReason::ScopeUnknown))?;
         if definition.restricted && !registration.is_approved(name) {
-            return Err(invalid("scope_not_approved"));
+            return Err(invalid(RefusalReason::ScopeNotApproved));
         }
         scopes.push(definition.clone());
     }
@@ -224,18 +234,18 @@ fn challenge(
         (None, _) => {
             return Err(invalid_request(
                 "The code_challenge is missing (PKCE).",
-                "pkce_missing",
+                RefusalReason::PkceMissing,
             ));
         }
         (Some(_), Some("S256")) => Method::S256,
         (Some(_), Some("plain") | None) if legacy => Method::Plain,
         (Some(_), _) => {
             let what = "The code_challenge_method must be S256.";
-            return Err(invalid_request(what, "pkce_method_unsupported"));
+            return Err(invalid_request(what, RefusalReason::PkceMethodUnsupported));
         }
     };
     let parsed = challenge.map(|text| Challenge::parse(text, method)).transpose();
-    parsed.map_err(|_| invalid_request("The code_challenge is malformed.", "pkce_malformed"))
+    parsed.map_err(|_| invalid_request("The code_challenge is malformed.", RefusalReason::PkceMalformed))
 }
 
 impl Prompt {
@@ -249,14 +259,14 @@ impl Prompt {
                 _ => {
                     return Err(invalid_request(
                         "The prompt has an unknown value.",
-                        "prompt_unknown",
+                        RefusalReason::PromptUnknown,
                     ));
                 }
             }
         }
         if prompt.none && (prompt.login || prompt.consent) {
             let what = "The prompt has none together with another value.";
-            return Err(invalid_request(what, "prompt_none_with_others"));
+            return Err(invalid_request(what, RefusalReason::PromptNoneWithOthers));
         }
         Ok(prompt)
     }
@@ -265,16 +275,20 @@ impl Prompt {
 /// Says no to what this server does not do, rather than leave it out unnoticed.
 fn supported(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
     for (name, error, reason) in [
-        ("request", AuthorizeError::RequestNotSupported, "request_object"),
+        (
+            "request",
+            AuthorizeError::RequestNotSupported,
+            RefusalReason::RequestObject,
+        ),
         (
             "request_uri",
             AuthorizeError::RequestUriNotSupported,
-            "request_uri",
+            RefusalReason::RequestUri,
         ),
         (
             "registration",
             AuthorizeError::RegistrationNotSupported,
-            "registration",
+            RefusalReason::Registration,
         ),
     ] {
         if parameters.get(name).is_some() {
@@ -285,7 +299,7 @@ fn supported(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
         None | Some("query") => Ok(()),
         Some(_) => Err(invalid_request(
             "The only response_mode that is supported is query.",
-            "response_mode_unsupported",
+            RefusalReason::ResponseModeUnsupported,
         )),
     }
 }
@@ -304,18 +318,27 @@ mod tests {
         };
         for legacy in [false, true] {
             assert_eq!(method(Some(s256), Some("S256"), legacy), Ok(Some(Method::S256)));
-            assert_eq!(method(None, Some("S256"), legacy), Err("pkce_missing"));
-            assert_eq!(method(Some("short"), Some("S256"), legacy), Err("pkce_malformed"));
+            assert_eq!(
+                method(None, Some("S256"), legacy),
+                Err(RefusalReason::PkceMissing)
+            );
+            assert_eq!(
+                method(Some("short"), Some("S256"), legacy),
+                Err(RefusalReason::PkceMalformed)
+            );
             assert_eq!(
                 method(Some(s256), Some("s256"), legacy),
-                Err("pkce_method_unsupported")
+                Err(RefusalReason::PkceMethodUnsupported)
             );
         }
         for absent in [Some("plain"), None] {
             assert_eq!(method(Some(s256), absent, true), Ok(Some(Method::Plain)));
-            assert_eq!(method(Some(s256), absent, false), Err("pkce_method_unsupported"));
+            assert_eq!(
+                method(Some(s256), absent, false),
+                Err(RefusalReason::PkceMethodUnsupported)
+            );
         }
         assert_eq!(method(None, None, true), Ok(None));
-        assert_eq!(method(None, None, false), Err("pkce_missing"));
+        assert_eq!(method(None, None, false), Err(RefusalReason::PkceMissing));
     }
 }

@@ -8,6 +8,7 @@ use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, IssueToken, Outcome};
+use crate::domain::refusal::RefusalReason;
 use crate::http::error::{Rejection, TokenError};
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, UnitOfWork};
@@ -58,9 +59,10 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => {
-            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
-        }
+        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(
+            TokenError::ServerError,
+            RefusalReason::UnexpectedOutcome,
+        )),
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
 }

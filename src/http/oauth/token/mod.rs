@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::credential::{self, Kind};
 use crate::domain::client::{GrantType, Registration, TokenAlgorithm};
 use crate::domain::grant::{Mint, MintRefresh};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
@@ -55,7 +56,7 @@ async fn exchange(
         "password" if app.settings.allow_password_grant => password::issue(app, &request).await,
         _ => Err(Rejection::new(
             TokenError::UnsupportedGrantType,
-            "unsupported_grant_type",
+            RefusalReason::UnsupportedGrantType,
         )),
     };
     if let Err(rejection) = &result {
@@ -112,11 +113,11 @@ fn allowed(
     let metadata = &client.registration.metadata;
     let refused = |reason| Rejection::new(TokenError::UnauthorizedClient, reason).client(client.key);
     if !metadata.allows(grant_type) {
-        return Err(refused("grant_type_not_allowed"));
+        return Err(refused(RefusalReason::GrantTypeNotAllowed));
     }
     // Before anything is appended: a code is not used up for a token that would not be signed.
     if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !app.settings.allow_hs256_access_tokens {
-        return Err(refused("hs256_not_allowed"));
+        return Err(refused(RefusalReason::Hs256NotAllowed));
     }
     Ok(())
 }
@@ -142,15 +143,15 @@ async fn requested_scope(
         None => super::standing::omitted_scope(unit, &client.registration).await?,
     };
     if scope.is_empty() && !metadata.scope.is_empty() {
-        return Err(refused("scope_missing"));
+        return Err(refused(RefusalReason::ScopeMissing));
     }
     let allowed = super::standing::allowed_scope(unit, &client.registration, &scope).await?;
     if allowed != scope {
         let registered = scope.is_subset(&metadata.scope);
         return Err(refused(if registered {
-            "scope_not_approved"
+            RefusalReason::ScopeNotApproved
         } else {
-            "scope_not_allowed"
+            RefusalReason::ScopeNotAllowed
         }));
     }
     Ok(scope)
@@ -158,5 +159,5 @@ async fn requested_scope(
 
 fn parameter_scope(request: &ClientRequest) -> Result<Option<ScopeSet>, Rejection<TokenError>> {
     let scope = request.form.get("scope").map(ScopeSet::parse).transpose();
-    scope.map_err(|_| Rejection::new(TokenError::InvalidScope, "malformed_scope"))
+    scope.map_err(|_| Rejection::new(TokenError::InvalidScope, RefusalReason::ScopeMalformed))
 }

@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::crypto::password::{PasswordError, Verified};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantRefusal, IssueToken, Outcome};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::user::User;
 use crate::domain::value::Digest;
 use crate::http::error::{Rejection, TokenError};
@@ -64,9 +65,12 @@ async fn verify(
             .address
             .map(|address| Counted::Address(counted_address(address))),
     );
-    app.limits
-        .check_failures(&counted, now)
-        .map_err(|wait| Rejection::new(TokenError::TooMany(wait.retry_after), "too_many_failures"))?;
+    app.limits.check_failures(&counted, now).map_err(|wait| {
+        Rejection::new(
+            TokenError::TooMany(wait.retry_after),
+            RefusalReason::TooManyFailures,
+        )
+    })?;
     let subject = app.operations.find_user(username).await?;
     let mut unit = app.ledger.unit_of_work(&request.context);
     let user = match subject {
@@ -92,14 +96,17 @@ async fn verify(
                 password_generation: user.password_generation,
             })
         }
-        (Ok(Verified::Yes | Verified::YesRehash(_)), _) => refused("user_disabled"),
-        (Ok(Verified::No), Some(_)) => refused("wrong_password"),
-        (Ok(Verified::No), None) => refused("unknown_user"),
+        (Ok(Verified::Yes | Verified::YesRehash(_)), _) => refused(RefusalReason::UserDisabled),
+        (Ok(Verified::No), Some(_)) => refused(RefusalReason::WrongPassword),
+        (Ok(Verified::No), None) => refused(RefusalReason::UnknownUser),
         (Err(PasswordError::Overloaded), _) => Err(Rejection::new(
             TokenError::TemporarilyUnavailable,
-            "hashing_overloaded",
+            RefusalReason::HashingOverloaded,
         )),
-        (Err(PasswordError::Crypto(_)), _) => Err(Rejection::new(TokenError::ServerError, "hashing_failed")),
+        (Err(PasswordError::Crypto(_)), _) => Err(Rejection::new(
+            TokenError::ServerError,
+            RefusalReason::HashingFailed,
+        )),
     }
 }
 
@@ -114,7 +121,7 @@ async fn round(
     allowed(app, &client, GrantType::Password)?;
     let user = unit.load::<User>(verdict.subject.0).await?;
     if !user.may_act() || user.password_generation != verdict.password_generation {
-        return Err(Rejection::new(TokenError::InvalidGrant, "user_changed").client(client.key));
+        return Err(Rejection::new(TokenError::InvalidGrant, RefusalReason::UserChanged).client(client.key));
     }
     if !client.registration.metadata.serves(verdict.subject) {
         return Err(Rejection::from(GrantRefusal::ClientNotLive).client(client.key));
@@ -142,9 +149,10 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => {
-            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
-        }
+        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(
+            TokenError::ServerError,
+            RefusalReason::UnexpectedOutcome,
+        )),
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
 }

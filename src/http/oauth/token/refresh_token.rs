@@ -6,6 +6,7 @@ use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantEvent, GrantRefusal, Outcome, Rotate};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::ledger::{Ledger, LedgerError, Loaded, UnitOfWork, recorded_event};
@@ -66,9 +67,10 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, grant_id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => {
-            Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
-        }
+        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(
+            TokenError::ServerError,
+            RefusalReason::UnexpectedOutcome,
+        )),
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
         Err(refusal) => Err(Rejection::from(refusal)
             .client(client.key)

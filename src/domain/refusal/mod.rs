@@ -1,5 +1,11 @@
 //! The `refusal` aggregate: one refused request, with the reason that its caller is not told.
 
+mod guide;
+mod reason;
+
+pub use guide::{Advice, Guide, Severity};
+pub use reason::RefusalReason;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, aggregate};
@@ -15,7 +21,7 @@ events! {
             endpoint: String,
             /// The error code that the caller was given.
             error: String,
-            /// The precise reason, in a word: which check failed.
+            /// The precise reason, in a word: which check failed (`RefusalReason`).
             reason: String,
             /// The client, where it is known (claimed or authenticated).
             client: Option<ClientKey>,

@@ -1,0 +1,380 @@
+//! What helps with a refusal: likely causes, what to do, how to keep it from happening again.
+
+use serde::Serialize;
+
+/// Reasons that are helped with the same advice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guide {
+    /// The request cannot be read.
+    Malformed,
+    /// The client is not recognised.
+    Client,
+    /// The client is blocked.
+    ClientBlocked,
+    /// The grant type is not for this client.
+    GrantType,
+    /// The code or refresh token is not one that this client was given.
+    Credential,
+    /// A code was used twice.
+    CodeReplay,
+    /// A code came too late.
+    CodeExpired,
+    /// The redirect URI does not match.
+    RedirectUri,
+    /// PKCE does not add up.
+    Pkce,
+    /// A refresh token was used twice.
+    RefreshReplay,
+    /// The grant is over.
+    GrantOver,
+    /// The scope is not acceptable.
+    Scope,
+    /// A restricted scope is not approved.
+    Approval,
+    /// The request asks for what this server does not do.
+    Unsupported,
+    /// A page would have had to be shown.
+    Silent,
+    /// Access was denied.
+    Denied,
+    /// A form was not ours.
+    PageForm,
+    /// A login failed.
+    Login,
+    /// The access token is not good.
+    AccessToken,
+    /// The access token lacks a scope.
+    TokenScope,
+    /// The token's owner may not.
+    Permission,
+    /// There is no such thing.
+    NotFound,
+    /// Too much in too short a time.
+    RateLimit,
+    /// The server's own trouble.
+    Server,
+}
+
+/// How much a refusal weighs for whoever runs the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Part of normal life.
+    Low,
+    /// One user is affected, or a login helps.
+    Medium,
+    /// The client cannot work, or somebody may be attacking.
+    High,
+}
+
+/// The advice, in sentences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Advice {
+    /// How much it weighs.
+    pub severity: Severity,
+    /// What usually causes it.
+    pub causes: &'static [&'static str],
+    /// What to do now.
+    pub resolution: &'static [&'static str],
+    /// What keeps it from happening again.
+    pub prevention: &'static [&'static str],
+}
+
+macro_rules! advice {
+    ($( $Guide:ident $Severity:ident {
+        causes: [$($cause:literal),* $(,)?],
+        resolution: [$($step:literal),* $(,)?],
+        prevention: [$($tip:literal),* $(,)?] $(,)?
+    } )*) => {
+        impl Guide {
+            /// The advice.
+            #[must_use]
+            pub const fn text(self) -> Advice {
+                match self { $(
+                    Self::$Guide => Advice {
+                        severity: Severity::$Severity,
+                        causes: &[$($cause),*],
+                        resolution: &[$($step),*],
+                        prevention: &[$($tip),*],
+                    },
+                )* }
+            }
+        }
+    };
+}
+
+advice! {
+    Malformed High {
+        causes: [
+            "The application builds the request by hand and leaves a parameter out, sends it twice, or encodes it wrongly.",
+            "The body was sent as JSON or multipart instead of a form, or in another charset than UTF-8.",
+            "A proxy on the way changed the request.",
+        ],
+        resolution: [
+            "Compare the request with the endpoint's parameters: each one once, spelled as documented, form-encoded in UTF-8.",
+            "Send it with the content type application/x-www-form-urlencoded where the endpoint takes a form.",
+        ],
+        prevention: ["Use a maintained OAuth library instead of building requests by hand."],
+    }
+    Client High {
+        causes: [
+            "The client_id is mistyped, or belongs to another installation.",
+            "The client_secret is wrong, was rotated, or lost a character when it was stored.",
+            "The client authenticates in the body where it is registered for HTTP Basic, or the other way round.",
+            "The client is registered as public but sends a secret, or as confidential but sends none.",
+        ],
+        resolution: [
+            "Compare the client_id with `grantlog client list`.",
+            "Compare token_endpoint_auth_method in `grantlog client show` with what the application does.",
+            "If the secret may be lost, make a new one with `grantlog client rotate-secret`; `--overlap` keeps the old one for a while.",
+        ],
+        prevention: [
+            "Keep secrets in a secret store, not in code, and check at start-up that they are set.",
+            "Rotate with an overlap, and watch the refusals while it runs.",
+        ],
+    }
+    ClientBlocked High {
+        causes: ["An administrator suspended the client, or revoked it for good."],
+        resolution: [
+            "Read when and why: `grantlog client show`, and the reason in `grantlog audit tail`.",
+            "A suspended client comes back with `grantlog client reinstate`; a revoked one must be registered anew.",
+        ],
+        prevention: ["Let the application show a clear message when it is blocked, and tell its owners who to ask."],
+    }
+    GrantType High {
+        causes: [
+            "The client is not registered for this grant type.",
+            "The grant_type is mistyped, or one that this server does not offer.",
+        ],
+        resolution: [
+            "Compare grant_types in `grantlog client show` with what the application asks for.",
+            "Add the grant type with `grantlog client update`, if the client should have it.",
+        ],
+        prevention: ["Read grant_types_supported from the server's metadata document instead of assuming it."],
+    }
+    Credential Medium {
+        causes: [
+            "The code or token was cut, decoded twice, or is from another installation.",
+            "It belongs to another client, such as the same application's test registration.",
+            "Somebody is guessing.",
+        ],
+        resolution: [
+            "Let the user authorize again, and use what comes back unchanged and with the same client_id.",
+            "Ask `grantlog grant show` about the code or token: it says whether its grant ever issued it.",
+        ],
+        prevention: [
+            "Store tokens as they are, in a column that is long enough.",
+            "Keep the tokens of test and live registrations apart.",
+        ],
+    }
+    CodeReplay High {
+        causes: [
+            "The application sent the same code twice: a reloaded callback page, a retry after a time-out, two workers.",
+            "The code leaked and somebody else used it; this is why everything that came of it was revoked.",
+        ],
+        resolution: [
+            "Let the user authorize again.",
+            "Compare the network digests of both redemptions in `grantlog grant show --json`: two networks point to a leak.",
+        ],
+        prevention: [
+            "Redeem a code once, at once, and redirect away from the callback address.",
+            "Use PKCE, and keep codes out of logs and referrers.",
+        ],
+    }
+    CodeExpired Medium {
+        causes: [
+            "The application waited too long between the redirect and the token request.",
+            "The user came back to an old callback page.",
+        ],
+        resolution: ["Let the user authorize again."],
+        prevention: ["Redeem the code as soon as it arrives, before any other work."],
+    }
+    RedirectUri High {
+        causes: [
+            "The redirect_uri differs from the registered one in scheme, host, port, path, a trailing slash or its case.",
+            "The token request names another redirect_uri than the authorization request did.",
+        ],
+        resolution: [
+            "Compare it, byte by byte, with redirect_uris in `grantlog client show`.",
+            "Register the address with `grantlog client update`, if it is the application's own.",
+        ],
+        prevention: ["Keep the redirect URI in one setting that both requests use."],
+    }
+    Pkce Medium {
+        causes: [
+            "The code_verifier is not the one that the code_challenge was made of, such as from another tab or session.",
+            "The challenge was hashed or encoded otherwise than base64url(SHA-256(verifier)) without padding.",
+            "The verifier was not sent, or PKCE was switched on for one of the two requests only.",
+        ],
+        resolution: [
+            "Store the verifier with the state, and look it up by the state that comes back.",
+            "Send code_challenge_method=S256 in the authorization request and code_verifier in the token request.",
+        ],
+        prevention: ["Let an OAuth library do PKCE, and make a fresh verifier for each request."],
+    }
+    RefreshReplay High {
+        causes: [
+            "Two workers refreshed with the same token at once, or a retry came after the grace period.",
+            "The application kept an old token although a refresh gave it a new one.",
+            "The refresh token was stolen; this is why the whole grant was revoked.",
+        ],
+        resolution: [
+            "Let the user log in again.",
+            "Compare the network digests of both uses in `grantlog grant show --json`: two networks point to a theft.",
+        ],
+        prevention: [
+            "Store the new refresh token before using the new access token, and lock the refresh per user.",
+            "Allow for lost answers with refresh_grace in the client's metadata.",
+        ],
+    }
+    GrantOver Medium {
+        causes: [
+            "The refresh token or its grant reached the end of its life.",
+            "The user changed the password, withdrew the consent or was disabled.",
+            "The client or an administrator revoked the grant.",
+        ],
+        resolution: [
+            "Send the user to the authorization endpoint again.",
+            "`grantlog grant show` says when the grant ended and why.",
+        ],
+        prevention: ["Treat a failed refresh as a logged-out user, not as an error."],
+    }
+    Scope Medium {
+        causes: [
+            "A scope is mistyped, or scopes are separated by commas instead of spaces.",
+            "The client is not registered for a scope that it asks for, or no longer is.",
+            "No scope was asked for, and the client has no default_scopes.",
+            "A refresh asked for more than was granted.",
+        ],
+        resolution: [
+            "Compare the request with scope and default_scopes in `grantlog client show`, and with `grantlog scope list`.",
+            "Give the client the scope with `grantlog client update`, if it should have it; then let the user authorize again.",
+        ],
+        prevention: ["Ask for the scopes that the application needs and no others, from one list in its settings."],
+    }
+    Approval Medium {
+        causes: [
+            "The scope is restricted, and nobody has asked for the client's approval yet.",
+            "The approval was asked for and is not decided, was rejected, or was withdrawn.",
+        ],
+        resolution: [
+            "Look at approvals in `grantlog client show`: state, who, when and why.",
+            "Ask with `grantlog client request-scope`; an administrator decides with `approve-scope` or `reject-scope`.",
+            "Until then ask for the unrestricted scopes only; the user's consent alone does not open a restricted one.",
+        ],
+        prevention: [
+            "Ask for approvals well before a feature goes live, and say what the data is needed for.",
+            "Let the application work without the restricted scope.",
+        ],
+    }
+    Unsupported High {
+        causes: ["The application uses a feature that this server does not offer, or a value that it does not know."],
+        resolution: [
+            "Compare the request with the server's metadata document.",
+            "Switch the feature off in the application's OAuth library.",
+        ],
+        prevention: ["Configure the library from the metadata document instead of by hand."],
+    }
+    Silent Low {
+        causes: ["The application asked with prompt=none, but the user must log in or consent first."],
+        resolution: ["Repeat the authorization request without prompt=none, so that the page can be shown."],
+        prevention: ["Use prompt=none only to find out whether a login is there, and expect a no."],
+    }
+    Denied Low {
+        causes: [
+            "The user said no on the consent page.",
+            "The user's login ended while the consent page was open.",
+        ],
+        resolution: ["Tell the user that the feature needs the access, and offer to try again."],
+        prevention: ["Explain what the access is for before the user is sent here."],
+    }
+    PageForm Low {
+        causes: [
+            "The page was open for long, or the user logged in or out in another window.",
+            "The browser does not send the server's cookies.",
+            "Another site tried to send the form.",
+        ],
+        resolution: ["The page was shown afresh; filling it in again is enough."],
+        prevention: ["Open the authorization endpoint as a page of its own, not in a frame, with cookies allowed."],
+    }
+    Login Medium {
+        causes: [
+            "The user mistyped the name or the password.",
+            "The user is disabled, or was erased.",
+            "Somebody is trying passwords.",
+        ],
+        resolution: [
+            "Let the user try again, or set a password with `grantlog user set-password`.",
+            "`grantlog user show` says whether the user is disabled.",
+        ],
+        prevention: ["Watch for many failures from one network; the server slows them down by itself."],
+    }
+    AccessToken Medium {
+        causes: [
+            "The access token's time is over.",
+            "The token was revoked, or its user, client or consent no longer carries it.",
+            "The token is cut, from another installation, or made for another audience.",
+            "No token came at all, or not in an Authorization header with the scheme Bearer.",
+        ],
+        resolution: [
+            "Refresh the token; if that fails too, let the user log in again.",
+            "Send it as `Authorization: Bearer …`, once, and nowhere else.",
+            "`grantlog grant show` says what became of the token's grant.",
+        ],
+        prevention: [
+            "Refresh shortly before expires_in is over, and once more on a 401.",
+            "Keep one place in the application that knows the current token.",
+        ],
+    }
+    TokenScope Medium {
+        causes: [
+            "The token was issued without the scope that the resource needs.",
+            "The user consented to less, or a refresh narrowed the scope.",
+        ],
+        resolution: [
+            "WWW-Authenticate names the scope: ask for it in a new authorization request.",
+            "With prompt=consent the user is asked again for sure.",
+        ],
+        prevention: ["Compare the scope member of each token answer with what the application is about to do."],
+    }
+    Permission Medium {
+        causes: [
+            "A user's token asked for another user's data.",
+            "A client's own token was used where a user's is needed, or the other way round.",
+        ],
+        resolution: [
+            "Use the token of the user whose data it is.",
+            "For access to any user, use client_credentials with the scope that the resource documents.",
+        ],
+        prevention: ["Keep users' tokens and the client's own apart in the application."],
+    }
+    NotFound Low {
+        causes: [
+            "The id is mistyped, or from another installation.",
+            "The user was erased.",
+            "The refusal is older than what the ledger still holds, or was suppressed under load.",
+        ],
+        resolution: ["Check the id; treat an erased user as gone."],
+        prevention: ["Drop stored ids when the server says that they are gone."],
+    }
+    RateLimit Medium {
+        causes: [
+            "A retry loop without pauses, or a job that calls the API for each row.",
+            "A wrong secret or password that is tried again and again.",
+            "Somebody is guessing.",
+        ],
+        resolution: ["Wait for the seconds that Retry-After names, then go on more slowly."],
+        prevention: [
+            "Retry with growing pauses, and not at all what was refused for good.",
+            "Keep answers for a while instead of asking again.",
+        ],
+    }
+    Server High {
+        causes: ["The server or its database is overloaded, down, or being maintained."],
+        resolution: [
+            "Try again after a short while, with growing pauses.",
+            "Operators: search the server's log for the request id, and run `grantlog doctor`.",
+        ],
+        prevention: ["Watch /readyz and the metrics; let the application live through a short outage."],
+    }
+}

@@ -1,0 +1,172 @@
+//! Errors of the resource and the administration API.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::{ErrorAnswer, WireError, no_store};
+use crate::ids::RequestId;
+
+/// Errors of the resource API, with RFC 6750's challenge beside them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiError {
+    /// No token, or another scheme.
+    Unauthenticated,
+    /// The token's time is over.
+    TokenExpired,
+    /// Malformed, forged or revoked.
+    TokenInvalid,
+    /// The token lacks this scope.
+    InsufficientScope(&'static str),
+    /// The client is not approved for this restricted scope (any more).
+    UnapprovedScope(&'static str),
+    /// The token's owner may not, whatever its scope.
+    PermissionDenied,
+    /// The request is malformed. Says how, in fixed words.
+    ValidationError(&'static str),
+    /// There is no such resource. Says which, in fixed words.
+    ResourceNotFound(&'static str),
+    /// Too many requests: come back after so many seconds.
+    RateLimitExceeded(u32),
+    /// Something is broken here.
+    ServerError,
+    /// The database cannot be reached.
+    ServiceUnavailable,
+}
+
+#[derive(Serialize)]
+struct ApiErrorBody {
+    error: &'static str,
+    message: &'static str,
+    request_id: RequestId,
+}
+
+impl ApiError {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::ValidationError(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated | Self::TokenExpired | Self::TokenInvalid => StatusCode::UNAUTHORIZED,
+            Self::InsufficientScope(_) | Self::UnapprovedScope(_) | Self::PermissionDenied => {
+                StatusCode::FORBIDDEN
+            }
+            Self::ResourceNotFound(_) => StatusCode::NOT_FOUND,
+            Self::RateLimitExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    fn message(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => {
+                "No access token was provided, or the authentication scheme is not Bearer."
+            }
+            Self::TokenExpired => "The access token has expired.",
+            Self::TokenInvalid => "The access token is invalid, malformed or revoked.",
+            Self::InsufficientScope(_) => {
+                "The access token does not have the scope that this resource needs."
+            }
+            Self::UnapprovedScope(_) => "The client is not approved for the scope that this resource needs.",
+            Self::PermissionDenied => "The token's owner may not access this resource.",
+            Self::ValidationError(what) | Self::ResourceNotFound(what) => what,
+            Self::RateLimitExceeded(_) => "Too many requests in a short time.",
+            Self::ServerError => "Something went wrong on the server.",
+            Self::ServiceUnavailable => "The service is temporarily unavailable.",
+        }
+    }
+
+    /// The seconds after which it is worth coming back.
+    fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::RateLimitExceeded(seconds) => Some(seconds),
+            Self::ServiceUnavailable => Some(1),
+            Self::Unauthenticated
+            | Self::TokenExpired
+            | Self::TokenInvalid
+            | Self::InsufficientScope(_)
+            | Self::UnapprovedScope(_)
+            | Self::PermissionDenied
+            | Self::ValidationError(_)
+            | Self::ResourceNotFound(_)
+            | Self::ServerError => None,
+        }
+    }
+
+    /// RFC 6750 §3, in its own three codes. Without a token there is no error to tell (§3.1).
+    fn challenge(self) -> Option<String> {
+        match self {
+            Self::Unauthenticated => Some(r#"Bearer realm="grantlog""#.to_owned()),
+            Self::TokenExpired | Self::TokenInvalid => Some(format!(
+                r#"Bearer realm="grantlog", error="invalid_token", error_description="{}""#,
+                self.message()
+            )),
+            Self::InsufficientScope(scope) | Self::UnapprovedScope(scope) => Some(format!(
+                r#"Bearer realm="grantlog", error="insufficient_scope", error_description="{}", scope="{scope}""#,
+                self.message()
+            )),
+            Self::ValidationError(_) => Some(format!(
+                r#"Bearer realm="grantlog", error="invalid_request", error_description="{}""#,
+                self.message()
+            )),
+            Self::PermissionDenied
+            | Self::ResourceNotFound(_)
+            | Self::RateLimitExceeded(_)
+            | Self::ServerError
+            | Self::ServiceUnavailable => None,
+        }
+    }
+}
+
+impl WireError for ApiError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "unauthenticated",
+            Self::TokenExpired => "token_expired",
+            Self::TokenInvalid => "token_invalid",
+            Self::InsufficientScope(_) => "insufficient_scope",
+            Self::UnapprovedScope(_) => "unapproved_scope",
+            Self::PermissionDenied => "permission_denied",
+            Self::ValidationError(_) => "validation_error",
+            Self::ResourceNotFound(_) => "resource_not_found",
+            Self::RateLimitExceeded(_) => "rate_limit_exceeded",
+            Self::ServerError => "server_error",
+            Self::ServiceUnavailable => "service_unavailable",
+        }
+    }
+
+    fn unavailable() -> Self {
+        Self::ServiceUnavailable
+    }
+
+    fn broken() -> Self {
+        Self::ServerError
+    }
+
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::ServerError | Self::ServiceUnavailable)
+    }
+}
+
+impl ErrorAnswer for ApiError {
+    fn respond(self, request: RequestId) -> Response {
+        let body = ApiErrorBody {
+            error: self.code(),
+            message: self.message(),
+            request_id: request,
+        };
+        let mut response = (self.status(), Json(body)).into_response();
+        no_store(&mut response);
+        let headers = response.headers_mut();
+        if let Some(challenge) = self
+            .challenge()
+            .and_then(|text| HeaderValue::from_str(&text).ok())
+        {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

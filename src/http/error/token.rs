@@ -1,0 +1,219 @@
+//! Errors of the endpoints that clients call: token, introspection, revocation.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::{ErrorAnswer, Rejection, WireError, no_store};
+use crate::domain::grant::GrantRefusal;
+use crate::ids::RequestId;
+
+/// Errors of the token, introspection and revocation endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenError {
+    /// Malformed, or a parameter is missing or doubled.
+    InvalidRequest,
+    /// The body is too large.
+    TooLarge,
+    /// Client authentication failed.
+    InvalidClient {
+        /// Whether the client had tried HTTP Basic, and so gets a challenge.
+        challenge: bool,
+    },
+    /// The code, refresh token or password is not good.
+    InvalidGrant,
+    /// This client may not use this grant type.
+    UnauthorizedClient,
+    /// Nobody may.
+    UnsupportedGrantType,
+    /// The scope is malformed, unknown or too wide.
+    InvalidScope,
+    /// RFC 7009 §2.2.1.
+    UnsupportedTokenType,
+    /// Too many failures: come back after so many seconds.
+    TooMany(u32),
+    /// Something is broken here.
+    ServerError,
+    /// The database cannot be reached.
+    TemporarilyUnavailable,
+}
+
+#[derive(Serialize)]
+struct TokenErrorBody {
+    error: &'static str,
+    error_description: &'static str,
+    message: &'static str,
+    hint: &'static str,
+    request_id: RequestId,
+}
+
+impl TokenError {
+    fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidRequest
+            | Self::InvalidGrant
+            | Self::UnauthorizedClient
+            | Self::UnsupportedGrantType
+            | Self::UnsupportedTokenType
+            | Self::InvalidScope => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// Description, message, hint.
+    fn texts(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::InvalidRequest => (
+                "The request is missing a required parameter, includes a parameter more than once, or is otherwise malformed.",
+                "The request is malformed.",
+                "Check that every required parameter is there, once, in a form-encoded POST body.",
+            ),
+            Self::TooLarge => (
+                "The request body is larger than the server accepts.",
+                "The request is too large.",
+                "A token request needs a few kilobytes at most.",
+            ),
+            Self::InvalidClient { .. } => (
+                "Client authentication failed.",
+                "The client could not be authenticated.",
+                "Check the client_id, the client_secret, and that the client uses the authentication method it is registered for.",
+            ),
+            Self::InvalidGrant => (
+                "The provided authorization grant or refresh token is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client.",
+                "The provided authorization grant is invalid or expired.",
+                "Check the code or refresh token; if it may have been used before or expired, start the authorization again.",
+            ),
+            Self::UnauthorizedClient => (
+                "The client is not authorized to use this grant type.",
+                "This client may not use this grant type.",
+                "Check the grant types that the client is registered for.",
+            ),
+            Self::UnsupportedGrantType => (
+                "The authorization grant type is not supported by this server.",
+                "The grant type is not supported.",
+                "The server's metadata document lists the supported grant types.",
+            ),
+            Self::InvalidScope => (
+                "The requested scope is invalid, unknown, malformed, or exceeds what was granted.",
+                "The requested scope is not acceptable.",
+                "Check the spelling of the scopes, that the client may use them, and that restricted ones are approved.",
+            ),
+            Self::UnsupportedTokenType => (
+                "The server does not support revoking tokens of this type.",
+                "The token type is not supported.",
+                "Leave token_type_hint out, or use access_token or refresh_token.",
+            ),
+            Self::TooMany(_) => (
+                "Too many failed attempts.",
+                "Too many failed attempts.",
+                "Wait for the seconds that the Retry-After header names.",
+            ),
+            Self::ServerError => (
+                "The server met an unexpected condition.",
+                "Something went wrong on the server.",
+                "Give the request_id of this answer to the operator.",
+            ),
+            Self::TemporarilyUnavailable => (
+                "The server is temporarily unable to handle the request.",
+                "The server is temporarily unavailable.",
+                "Try again after a short while, with increasing pauses.",
+            ),
+        }
+    }
+}
+
+impl WireError for TokenError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidRequest | Self::TooLarge => "invalid_request",
+            Self::InvalidClient { .. } => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+            Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::ServerError => "server_error",
+            Self::TooMany(_) | Self::TemporarilyUnavailable => "temporarily_unavailable",
+        }
+    }
+
+    fn unavailable() -> Self {
+        Self::TemporarilyUnavailable
+    }
+
+    fn broken() -> Self {
+        Self::ServerError
+    }
+
+    fn is_ours(&self) -> bool {
+        matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
+    }
+}
+
+impl From<GrantRefusal> for Rejection<TokenError> {
+    fn from(refusal: GrantRefusal) -> Self {
+        let error = match refusal {
+            GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
+            GrantRefusal::Unknown
+            | GrantRefusal::OtherClient
+            | GrantRefusal::CodeReplayed
+            | GrantRefusal::CodeExpired
+            | GrantRefusal::RedirectUriChanged
+            | GrantRefusal::Pkce(_)
+            | GrantRefusal::Revoked
+            | GrantRefusal::RefreshReplayed
+            | GrantRefusal::RefreshExpired
+            | GrantRefusal::GrantExpired
+            | GrantRefusal::UserDisabled
+            | GrantRefusal::ClientNotLive
+            | GrantRefusal::PasswordChanged
+            | GrantRefusal::ConsentWithdrawn
+            | GrantRefusal::NotRefreshable
+            | GrantRefusal::Exists => TokenError::InvalidGrant,
+        };
+        Self::new(error, refusal.reason())
+    }
+}
+
+impl ErrorAnswer for TokenError {
+    fn respond(self, request: RequestId) -> Response {
+        let (error_description, message, hint) = self.texts();
+        let body = TokenErrorBody {
+            error: self.code(),
+            error_description,
+            message,
+            hint,
+            request_id: request,
+        };
+        let mut response = (self.status(), Json(body)).into_response();
+        no_store(&mut response);
+        let headers = response.headers_mut();
+        match self {
+            Self::InvalidClient { challenge: true } => {
+                let challenge = HeaderValue::from_static(r#"Basic realm="grantlog", charset="UTF-8""#);
+                headers.insert(header::WWW_AUTHENTICATE, challenge);
+            }
+            Self::TooMany(seconds) => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            }
+            Self::TemporarilyUnavailable => {
+                headers.insert(header::RETRY_AFTER, HeaderValue::from(1));
+            }
+            Self::InvalidRequest
+            | Self::TooLarge
+            | Self::InvalidClient { challenge: false }
+            | Self::InvalidGrant
+            | Self::UnauthorizedClient
+            | Self::UnsupportedGrantType
+            | Self::UnsupportedTokenType
+            | Self::InvalidScope
+            | Self::ServerError => {}
+        }
+        response
+    }
+}
