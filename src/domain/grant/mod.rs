@@ -1,11 +1,15 @@
 //! The `grant` aggregate: one authorization (or one client-credentials issuance) and everything that descends
 //! from it: the code, the access tokens, the refresh generations.
 
+mod command;
 mod decide;
 mod event;
+mod refusal;
 
-pub use decide::*;
+pub use command::*;
+pub use decide::Decision;
 pub use event::*;
+pub use refusal::*;
 
 use std::collections::BTreeMap;
 
