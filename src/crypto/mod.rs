@@ -1,5 +1,6 @@
 //! Keys and what is done with them.
 
+pub mod defuse;
 pub mod jwt;
 pub mod master;
 pub mod password;

@@ -114,6 +114,7 @@ impl Operations {
             client_id: client_id.clone(),
             metadata,
             verifier,
+            imported: None,
         };
         let mut unit = self.ledger.unit_of_work(context);
         loop {

@@ -43,6 +43,7 @@ pub fn client(registration: &Registration) -> Map<String, Value> {
         let kind = match secret.verifier {
             SecretVerifier::Sha256(_) => "generated",
             SecretVerifier::Argon2id(_) => "chosen",
+            SecretVerifier::Bcrypt(_) => "imported",
         };
         json!({"number": secret.number, "kind": kind, "retired_at": secret.retired_at})
     });

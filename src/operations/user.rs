@@ -90,6 +90,7 @@ impl Operations {
             name: self.seal_some(subject, "name", name.as_deref()).await?,
             email: self.seal_some(subject, "email", email.as_deref()).await?,
             password: self.seal_some(subject, "password", password.as_deref()).await?,
+            imported: None,
         };
         let mut unit = self.ledger.unit_of_work(context);
         loop {

@@ -17,6 +17,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::trail::TrailEvent;
 use crate::domain::user::UserEvent;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SubjectId};
@@ -154,6 +155,7 @@ impl AccessTokens {
             GrantEvent::CodeIssued(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
+            | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }
@@ -227,7 +229,8 @@ impl Projection for AccessTokens {
                 SigningKeyEvent::KeyGenerated(_)
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            )
+            | Event::Trail(TrailEvent::ImportCompleted(_)) => {}
         }
     }
 

@@ -18,6 +18,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::trail::TrailEvent;
 use crate::domain::user::UserEvent;
 use crate::domain::value::Digest;
 use crate::ids::SessionId;
@@ -121,6 +122,7 @@ impl Codes {
                 Target::Access { .. } => {}
             },
             GrantEvent::TokenIssued(_)
+            | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::RefreshRetried(_)
             | GrantEvent::RefreshReplayed(_) => {}
@@ -227,7 +229,8 @@ impl Projection for Codes {
                 SigningKeyEvent::KeyGenerated(_)
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            )
+            | Event::Trail(TrailEvent::ImportCompleted(_)) => {}
         }
     }
 

@@ -17,6 +17,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::trail::TrailEvent;
 use crate::domain::user::UserEvent;
 use crate::domain::value::ScopeSet;
 use crate::ids::{ClientKey, SubjectId};
@@ -136,6 +137,18 @@ impl RefreshTokens {
                     };
                     self.issue(recorded, known, &issued);
                 }
+            }
+            GrantEvent::GrantImported(event) => {
+                let issued = Issued {
+                    client: event.client,
+                    subject: event.subject,
+                    grant_type: event.flow.name(),
+                    scope: &event.scope,
+                    audience: &event.audience,
+                    token: &event.refresh,
+                    at: event.imported_at,
+                };
+                self.issue(recorded, known, &issued);
             }
             GrantEvent::RefreshRotated(event) => {
                 let issued = Issued {
@@ -272,7 +285,8 @@ impl Projection for RefreshTokens {
                 SigningKeyEvent::KeyGenerated(_)
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            )
+            | Event::Trail(TrailEvent::ImportCompleted(_)) => {}
         }
     }
 

@@ -18,6 +18,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::trail::TrailEvent;
 use crate::domain::user::UserEvent;
 use crate::domain::value::Digest;
 
@@ -96,7 +97,7 @@ impl Row {
             ClientEvent::ClientSecretAdded(event) => {
                 self.secret = Some(match &event.verifier {
                     SecretVerifier::Sha256(digest) => *digest,
-                    SecretVerifier::Argon2id(phc) => Digest::of(phc.as_bytes()),
+                    SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => Digest::of(phc.as_bytes()),
                 });
             }
             ClientEvent::ClientSuspended(_) => self.standing = "suspended",
@@ -194,6 +195,7 @@ impl Projection for Clients {
                 | GrantEvent::CodeRedeemed(_)
                 | GrantEvent::CodeReplayed(_)
                 | GrantEvent::TokenIssued(_)
+                | GrantEvent::GrantImported(_)
                 | GrantEvent::RefreshRotated(_)
                 | GrantEvent::RefreshRetried(_)
                 | GrantEvent::RefreshReplayed(_)
@@ -204,7 +206,8 @@ impl Projection for Clients {
                 SigningKeyEvent::KeyGenerated(_)
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            )
+            | Event::Trail(TrailEvent::ImportCompleted(_)) => {}
         }
     }
 

@@ -16,6 +16,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::trail::TrailEvent;
 use crate::domain::user::UserEvent;
 use crate::domain::value::Sealed;
 
@@ -160,6 +161,7 @@ impl Projection for Users {
                 | GrantEvent::CodeRedeemed(_)
                 | GrantEvent::CodeReplayed(_)
                 | GrantEvent::TokenIssued(_)
+                | GrantEvent::GrantImported(_)
                 | GrantEvent::RefreshRotated(_)
                 | GrantEvent::RefreshRetried(_)
                 | GrantEvent::RefreshReplayed(_)
@@ -170,7 +172,8 @@ impl Projection for Users {
                 SigningKeyEvent::KeyGenerated(_)
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
-            ) => {}
+            )
+            | Event::Trail(TrailEvent::ImportCompleted(_)) => {}
         }
     }
 

@@ -19,6 +19,8 @@ pub enum ClientCommand {
         metadata: Box<ClientMetadata>,
         /// What checks its secret.
         verifier: Option<SecretVerifier>,
+        /// Which import brings it.
+        imported: Option<String>,
     },
     /// Replace its metadata.
     Update(Box<ClientMetadata>),
@@ -85,12 +87,14 @@ impl Client {
                     client_id,
                     metadata,
                     verifier,
+                    imported,
                 },
                 None,
             ) => {
                 let registered = ClientRegistered {
                     client_id: client_id.clone(),
                     metadata: (**metadata).clone(),
+                    imported: imported.clone(),
                 };
                 let secret = verifier
                     .clone()

@@ -5,7 +5,7 @@ use crate::domain::client::GrantType;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SubjectId};
 
-use super::{CodeIssued, Reason, Target, TokenIssued};
+use super::{CodeIssued, GrantImported, Reason, Target, TokenIssued};
 
 /// Commands on a grant.
 #[derive(Clone, Debug)]
@@ -16,6 +16,8 @@ pub enum GrantCommand {
     RedeemCode(RedeemCode),
     /// Issue tokens without a code (client credentials, password).
     IssueToken(IssueToken),
+    /// Take over a grant of another server.
+    Import(GrantImported),
     /// Exchange a refresh token for the next.
     Rotate(Rotate),
     /// Revoke one token or all.
@@ -139,6 +141,8 @@ pub struct Revoke {
 pub enum Outcome {
     /// A code was issued.
     Code,
+    /// The grant was imported.
+    Imported,
     /// Tokens were issued.
     Tokens(Box<Issued>),
     /// It is revoked, now or before.

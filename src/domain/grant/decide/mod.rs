@@ -7,8 +7,8 @@ mod refresh;
 use chrono::TimeDelta;
 
 use super::{
-    AccessToken, Circumstances, Family, Grant, GrantCommand, GrantEvent, GrantRefusal, IssueToken, Issued,
-    Mint, Outcome, Reason, RefreshToken, Revoke, Target, TokenIssued, TokenRevoked,
+    AccessToken, Circumstances, Family, Grant, GrantCommand, GrantEvent, GrantImported, GrantRefusal,
+    IssueToken, Issued, Mint, Outcome, Reason, RefreshToken, Revoke, Target, TokenIssued, TokenRevoked,
 };
 use crate::clock::Timestamp;
 use crate::domain;
@@ -26,9 +26,19 @@ impl Grant {
             GrantCommand::IssueCode(event) => self.issue_code(event),
             GrantCommand::RedeemCode(command) => self.redeem(command),
             GrantCommand::IssueToken(command) => self.issue(command),
+            GrantCommand::Import(event) => self.import(event),
             GrantCommand::Rotate(command) => self.rotate_refresh(command),
             GrantCommand::Revoke(command) => self.revoke(command),
         }
+    }
+
+    /// Takes over a grant of another server.
+    #[must_use]
+    pub fn import(&self, event: &GrantImported) -> Decision {
+        if self.family.is_some() {
+            return Decision::refuse(GrantRefusal::Exists);
+        }
+        Decision::accept(vec![event.clone().into()], Outcome::Imported)
     }
 
     /// Issues tokens without a code (RFC 6749 §4.3, §4.4).

@@ -59,7 +59,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, address.grant, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => {
+        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => {
             Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
         }
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),

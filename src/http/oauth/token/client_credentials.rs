@@ -51,7 +51,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => {
+        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => {
             Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
         }
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),

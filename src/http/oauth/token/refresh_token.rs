@@ -63,7 +63,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, grant_id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => {
+        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => {
             Err(Rejection::new(TokenError::ServerError, "unexpected_outcome"))
         }
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
@@ -90,6 +90,7 @@ pub(crate) async fn was_issued(
     let event = recorded_event::<Grant>(ledger.pool(), grant.id, i64::from(sequence)).await?;
     let refresh = match event {
         Some(GrantEvent::TokenIssued(event)) => event.refresh,
+        Some(GrantEvent::GrantImported(event)) => Some(event.refresh),
         Some(GrantEvent::RefreshRotated(event)) => Some(event.refresh),
         Some(GrantEvent::RefreshRetried(event)) => Some(event.refresh),
         Some(
