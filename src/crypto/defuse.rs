@@ -173,7 +173,7 @@ fn serialised_key(text: &str) -> Option<Secret> {
 }
 
 fn decode_hex(text: &str) -> Option<Vec<u8>> {
-    if text.len() % 2 != 0 || !text.is_ascii() {
+    if !text.len().is_multiple_of(2) || !text.is_ascii() {
         return None;
     }
     let nibble = |digit: u8| match digit {

@@ -58,9 +58,8 @@ impl Trail {
     }
 
     fn evolve(&mut self, event: TrailEvent) {
-        match event {
-            TrailEvent::ImportCompleted(_) => self.recorded = true,
-        }
+        let TrailEvent::ImportCompleted(_) = event;
+        self.recorded = true;
     }
 }
 

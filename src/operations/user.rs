@@ -303,7 +303,7 @@ impl Operations {
     }
 }
 
-fn check_username(username: &str) -> Result<(), OperationError> {
+pub(crate) fn check_username(username: &str) -> Result<(), OperationError> {
     let trimmed = username.trim();
     let fits = (1..=128).contains(&trimmed.chars().count());
     if !fits || trimmed.chars().any(|c| c.is_whitespace() || c.is_control()) {

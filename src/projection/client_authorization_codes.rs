@@ -171,7 +171,6 @@ impl Projection for Codes {
     }
 
     fn fold(&mut self, recorded: &Recorded, known: &Known) {
-        let position = recorded.position;
         match &recorded.event {
             Event::Grant(event) => self.grant(recorded, event, known),
             Event::User(UserEvent::PasswordChanged(_)) => {
@@ -187,7 +186,7 @@ impl Projection for Codes {
                     .user(recorded.user(known), recorded.mark("erased"));
             }
             Event::Consent(ConsentEvent::ConsentWithdrawn(_)) => {
-                let parties = known.consent(recorded.aggregate_id, position);
+                let parties = known.consent(recorded.aggregate_id, recorded.position);
                 self.revocations
                     .consent(parties, recorded.mark("consent_withdrawn"));
             }

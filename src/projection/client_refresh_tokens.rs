@@ -12,7 +12,7 @@ use crate::domain::AggregateType;
 use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::event::Event;
-use crate::domain::grant::{GrantEvent, RefreshToken, Target};
+use crate::domain::grant::{GrantEvent, GrantImported, RefreshToken, Target};
 use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
@@ -122,6 +122,19 @@ impl RefreshTokens {
         generation
     }
 
+    fn import(&mut self, recorded: &Recorded, event: &GrantImported, known: &Known) {
+        let issued = Issued {
+            client: event.client,
+            subject: event.subject,
+            grant_type: event.flow.name(),
+            scope: &event.scope,
+            audience: &event.audience,
+            token: &event.refresh,
+            at: event.imported_at,
+        };
+        self.issue(recorded, known, &issued);
+    }
+
     fn grant(&mut self, recorded: &Recorded, event: &GrantEvent, known: &Known) {
         match event {
             GrantEvent::TokenIssued(event) => {
@@ -138,18 +151,7 @@ impl RefreshTokens {
                     self.issue(recorded, known, &issued);
                 }
             }
-            GrantEvent::GrantImported(event) => {
-                let issued = Issued {
-                    client: event.client,
-                    subject: event.subject,
-                    grant_type: event.flow.name(),
-                    scope: &event.scope,
-                    audience: &event.audience,
-                    token: &event.refresh,
-                    at: event.imported_at,
-                };
-                self.issue(recorded, known, &issued);
-            }
+            GrantEvent::GrantImported(event) => self.import(recorded, event, known),
             GrantEvent::RefreshRotated(event) => {
                 let issued = Issued {
                     client: event.client,
@@ -227,7 +229,6 @@ impl Projection for RefreshTokens {
     }
 
     fn fold(&mut self, recorded: &Recorded, known: &Known) {
-        let position = recorded.position;
         match &recorded.event {
             Event::Grant(event) => self.grant(recorded, event, known),
             Event::User(UserEvent::PasswordChanged(_)) => {
@@ -243,7 +244,7 @@ impl Projection for RefreshTokens {
                     .user(recorded.user(known), recorded.mark("erased"));
             }
             Event::Consent(ConsentEvent::ConsentWithdrawn(_)) => {
-                let parties = known.consent(recorded.aggregate_id, position);
+                let parties = known.consent(recorded.aggregate_id, recorded.position);
                 self.revocations
                     .consent(parties, recorded.mark("consent_withdrawn"));
             }

@@ -85,6 +85,18 @@ async fn verify(
         app.limits.record_failure(&counted, now);
         Err(Rejection::new(TokenError::InvalidGrant, reason))
     };
+    if let (Ok(Verified::YesRehash(hash)), Some((subject, user))) = (&verified, &user)
+        && user.may_act()
+    {
+        // The token does not depend on it; the next request tries again.
+        let rehashed = app
+            .operations
+            .rehash_password(&request.context, *subject, hash)
+            .await;
+        if let Err(error) = rehashed {
+            tracing::warn!(%error, "a password was not rehashed");
+        }
+    }
     match (verified, user) {
         (Ok(Verified::Yes | Verified::YesRehash(_)), Some((subject, user))) if user.may_act() => {
             Ok(Verdict {

@@ -1,6 +1,6 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
-use super::super::{ClientRequest, rounds, standing};
+use super::super::{ClientRequest, imported, rounds, standing};
 use super::{Randoms, TokenResponse, allowed, parameter_scope};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -15,7 +15,10 @@ pub(super) async fn rotate(
     request: &ClientRequest,
 ) -> Result<TokenResponse, Rejection<TokenError>> {
     let token = request.required("refresh_token")?;
-    let presented = credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token);
+    let presented = match credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token) {
+        None => imported::recognise(app, request, token).await?,
+        ours => ours,
+    };
     let randoms = Randoms::new(app)?;
     let mut unit = app.ledger.unit_of_work(&request.context);
     rounds!(unit, round(app, request, &mut unit, presented, &randoms))
