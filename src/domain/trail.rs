@@ -26,10 +26,10 @@ events! {
 }
 
 /// One act's state.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Trail {
-    /// Whether it is recorded.
-    pub recorded: bool,
+    /// The import that it was.
+    pub import: Option<ImportCompleted>,
 }
 
 /// Commands on the trail.
@@ -52,14 +52,16 @@ impl Trail {
     #[must_use]
     pub fn decide(&self, command: &TrailCommand) -> Decision<TrailEvent, (), TrailRefusal> {
         match command {
-            TrailCommand::CompleteImport(_) if self.recorded => Decision::refuse(TrailRefusal::Exists),
+            TrailCommand::CompleteImport(_) if self.import.is_some() => {
+                Decision::refuse(TrailRefusal::Exists)
+            }
             TrailCommand::CompleteImport(event) => Decision::accept(vec![event.clone().into()], ()),
         }
     }
 
     fn evolve(&mut self, event: TrailEvent) {
-        let TrailEvent::ImportCompleted(_) = event;
-        self.recorded = true;
+        let TrailEvent::ImportCompleted(import) = event;
+        self.import = Some(import);
     }
 }
 

@@ -240,10 +240,7 @@ impl Import {
             "is_live": client.is_live,
             "owner": client.owner.as_ref().map(|owner| SubjectId(self.id_here("user", owner))),
         });
-        let mut members = match members {
-            serde_json::Value::Object(members) => members,
-            _ => serde_json::Map::new(),
-        };
+        let mut members = members.as_object().cloned().unwrap_or_default();
         for (member, page) in pages.into_iter().zip(&client.pages) {
             let web =
                 |url: &str| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));

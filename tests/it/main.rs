@@ -21,6 +21,7 @@ mod faults;
 mod flow;
 mod grant_properties;
 mod harness;
+mod import;
 mod ledger;
 mod projection;
 mod races;
