@@ -4,6 +4,7 @@ mod passport;
 mod rows;
 mod tables;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -135,7 +136,14 @@ fn old_token(client: &str, refresh: &str, key: &[u8]) -> String {
     let mac = hmac::Key::new(hmac::HMAC_SHA256, &derive(b"DefusePHP|V2|KeyForAuthentication"));
     let tag = hmac::sign(&mac, &message);
     message.extend_from_slice(tag.as_ref());
-    message.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&message)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").unwrap();
+        text
+    })
 }
 
 struct Length;

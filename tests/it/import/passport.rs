@@ -7,8 +7,8 @@ use grantlog::projection::verify::verify;
 use serde_json::json;
 
 use super::{
-    CLIENT, KEY, SECRET, Source, counts, head, introspect, old_token, post, refresh, refusals, store_key,
-    token_id,
+    CLIENT, KEY, SECRET, Source, counts, head, hex, introspect, old_token, post, refresh, refusals,
+    store_key, token_id,
 };
 use crate::flow;
 use crate::harness::{TestServer, browser};
@@ -193,6 +193,10 @@ async fn a_passport_token_is_for_its_client_its_key_and_its_time() {
     let clients = std::fs::read_to_string(source.path().join("oauth_clients.csv")).unwrap();
     let line = format!("{other},NULL,Other,{SECRET},NULL,https://other.example/cb,0,0,0,\n");
     source.file("oauth_clients.csv", &format!("{clients}{line}"));
+    let tokens = std::fs::read_to_string(source.path().join("oauth_refresh_tokens.csv")).unwrap();
+    let soon = (server.clock.now() + chrono::TimeDelta::hours(1)).format("%Y-%m-%d %H:%M:%S");
+    let line = format!("{},{},0,{soon}\n", token_id("r3"), token_id("a1"));
+    source.file("oauth_refresh_tokens.csv", &format!("{tokens}{line}"));
     source.import(&server).await;
     store_key(&server).await;
     // Another client's token, one that names itself in it, another key, another id.
@@ -207,8 +211,8 @@ async fn a_passport_token_is_for_its_client_its_key_and_its_time() {
     // A wrong secret is told so before anything is opened.
     let (status, _) = refresh(&server, (CLIENT, "wrong"), &old_token(CLIENT, "r1", &KEY)).await;
     assert_eq!(status, 401);
-    let old = old_token(CLIENT, "r1", &KEY);
-    server.clock.advance(std::time::Duration::from_secs(366 * 86_400));
+    let old = old_token(CLIENT, "r3", &KEY);
+    server.clock.advance(std::time::Duration::from_secs(2 * 3600));
     assert_eq!(refresh(&server, (CLIENT, SECRET), &old).await.0, 400);
     assert_eq!(refusals(&server).await[0], "refresh_expired");
 }
@@ -375,7 +379,7 @@ async fn imported_client_secrets_work_plain_and_hashed() {
     );
     let report = source
         .import_with(&server, |options| {
-            options.scope = ["view-user"].into_iter().collect()
+            options.scope = ["view-user"].into_iter().collect();
         })
         .await
         .unwrap();
@@ -479,7 +483,7 @@ async fn an_import_leaves_no_token_and_no_personal_datum_in_the_ledger() {
     .await
     .unwrap();
     assert!(rows.iter().any(|row| row.contains("GrantImported")));
-    let key: String = KEY.iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = hex(&KEY);
     for secret in [
         &token_id("r1"),
         &token_id("a1"),

@@ -1,5 +1,7 @@
 //! What is left out and why; CSV and dumps come to the same; the command line.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use grantlog::import::{ImportError, Kind};
@@ -170,7 +172,7 @@ async fn the_scope_star_means_what_the_administrator_says() {
     source.file("oauth_access_tokens.csv", &access.replace("view-user", "*"));
     source
         .import_with(&server, |options| {
-            options.scope = ["server-operations"].into_iter().collect()
+            options.scope = ["server-operations"].into_iter().collect();
         })
         .await
         .unwrap();
@@ -207,10 +209,12 @@ async fn a_dump_imports_as_csv_does() {
     for table in tables {
         let rows = rows(table);
         let columns: Vec<String> = rows[0].iter().map(|name| format!("`{name}` text")).collect();
-        mysql += &format!(
+        write!(
+            mysql,
             "CREATE TABLE `{table}` (\n {},\n KEY `k` (`id`)\n);\n",
             columns.join(",\n ")
-        );
+        )
+        .unwrap();
         let value = |value: &String| match value.as_str() {
             "" | "NULL" => "NULL".to_owned(),
             text => format!(
@@ -224,8 +228,13 @@ async fn a_dump_imports_as_csv_does() {
             .iter()
             .map(|row| format!("({})", row.iter().map(value).collect::<Vec<_>>().join(",")))
             .collect();
-        mysql += &format!("INSERT INTO `{table}` VALUES {};\n", tuples.join(","));
-        postgres += &format!("COPY public.{table} ({}) FROM stdin;\n", rows[0].join(", "));
+        writeln!(mysql, "INSERT INTO `{table}` VALUES {};", tuples.join(",")).unwrap();
+        writeln!(
+            postgres,
+            "COPY public.{table} ({}) FROM stdin;",
+            rows[0].join(", ")
+        )
+        .unwrap();
         for row in &rows[1..] {
             let fields: Vec<_> = row
                 .iter()
@@ -259,7 +268,14 @@ async fn files_that_cannot_be_read_are_named_before_anything_is_changed() {
     let server = TestServer::start().await;
     let refused = |source: Source| {
         let server = &server;
-        async move { source.import_with(server, |_| {}).await.err().unwrap().to_string() }
+        async move {
+            source
+                .import_with(server, |_| {})
+                .await
+                .err()
+                .unwrap()
+                .to_string()
+        }
     };
     let empty = Source::new(Kind::Passport);
     assert!(matches!(
