@@ -12,7 +12,7 @@ use super::CryptoError;
 use crate::clock::Randomness;
 
 /// The most callers that wait for a hash; more are told to come back.
-const MAX_WAITING: usize = 256;
+pub(crate) const MAX_WAITING: usize = 256;
 
 /// The highest bcrypt cost that is compared: about a second. (PHP's default is 10, Laravel's 12.)
 pub const MAX_BCRYPT_COST: u32 = 14;

@@ -8,9 +8,12 @@ use std::collections::HashMap;
 use std::io::Read;
 use std::sync::Arc;
 
+use super::ImportError;
+#[cfg(test)]
+use super::lexer::Dialect;
 use super::lexer::Lexer;
+use super::literal::Value;
 use super::table::Row;
-use super::{ImportError, lexer};
 
 /// The most columns of a table.
 const MAX_COLUMNS: usize = 1000;
@@ -164,7 +167,7 @@ impl<R: Read> Dump<R> {
     }
 
     /// The next tuple of VALUES; none at the statement's end.
-    fn tuple(&mut self) -> Result<Option<Vec<lexer::Value>>, ImportError> {
+    fn tuple(&mut self) -> Result<Option<Vec<Value>>, ImportError> {
         loop {
             match self.lexer.peek_token()? {
                 Some(b'(') => return self.lexer.tuple(MAX_COLUMNS).map(Some),
@@ -183,7 +186,7 @@ impl<R: Read> Dump<R> {
 impl<R> Dump<R> {
     /// What the dump was taken for.
     #[cfg(test)]
-    fn dialect(&self) -> lexer::Dialect {
+    fn dialect(&self) -> Dialect {
         self.lexer.dialect()
     }
 }
@@ -263,7 +266,7 @@ INSERT INTO public.oauth_clients (name, id) VALUES (E'tab\there', 4), (NULL, tru
             ]
         );
         let dump = Dump::new(MYSQL.as_bytes(), "x").unwrap();
-        assert_eq!(dump.dialect(), lexer::Dialect::MySql);
+        assert_eq!(dump.dialect(), Dialect::MySql);
     }
 
     #[test]

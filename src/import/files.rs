@@ -13,6 +13,8 @@ use super::table::Row;
 
 /// Rows that are handed on at once.
 const CHUNK: usize = 256;
+/// The passwords of a chunk are hashed at once.
+const _: () = assert!(CHUNK <= crate::crypto::password::MAX_WAITING);
 
 /// The files of an import.
 #[derive(Clone, Debug, Default)]

@@ -12,6 +12,7 @@ mod grants;
 mod join;
 pub mod key;
 mod lexer;
+mod literal;
 mod passport;
 mod record;
 mod report;

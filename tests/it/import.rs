@@ -2,6 +2,7 @@
 
 mod passport;
 mod rows;
+mod runs;
 mod tables;
 
 use std::fmt::Write as _;
