@@ -18,6 +18,7 @@ pub mod crypto;
 pub mod domain;
 pub mod http;
 pub mod ids;
+pub mod import;
 pub mod ledger;
 pub mod operations;
 pub mod postgres;

@@ -7,6 +7,7 @@ mod driver;
 mod floor;
 mod generations;
 mod http;
+mod import;
 mod ledger_rows;
 mod rebuild;
 mod server;
@@ -35,9 +36,12 @@ pub struct Arguments {
     /// Connections that send requests at once.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 16, 64])]
     pub connections: Vec<usize>,
-    /// Tokens that are issued before the server's memory is read.
+    /// Tokens that are issued before the server's memory is read, or that are imported (access and refresh tokens).
     #[arg(long, default_value_t = 1_000_000)]
     pub tokens: u64,
+    /// Users that are imported.
+    #[arg(long, default_value_t = 100_000)]
+    pub users: u64,
     /// Events of the ledger that is rebuilt.
     #[arg(long, default_value_t = 1_000_000)]
     pub events: u64,
@@ -67,16 +71,19 @@ pub enum What {
     Rebuild,
     /// The server's memory after many tokens.
     Memory,
+    /// Importing another server's users and tokens.
+    Import,
 }
 
 impl What {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Append,
         Self::Http,
         Self::Introspection,
         Self::Generations,
         Self::Rebuild,
         Self::Memory,
+        Self::Import,
     ];
 }
 
@@ -179,6 +186,7 @@ impl Bench {
                 What::Introspection => http::introspection(self, report).await?,
                 What::Generations => generations::measure(self, report).await?,
                 What::Rebuild => rebuild::measure(self, report).await?,
+                What::Import => import::measure(self, report).await?,
                 What::Memory => http::memory(self, report).await?,
             }
         }

@@ -168,6 +168,7 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
     let (code, access, refresh) = match event {
         GrantEvent::CodeIssued(event) => (Some(event.digest), None, None),
         GrantEvent::TokenIssued(event) => (None, Some(event.access), event.refresh),
+        GrantEvent::GrantImported(event) => (None, None, Some(event.refresh)),
         GrantEvent::RefreshRotated(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::RefreshRetried(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::CodeRedeemed(_)

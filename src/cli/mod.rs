@@ -11,6 +11,7 @@ mod dev;
 mod dev_files;
 mod doctor;
 mod grant;
+mod import;
 mod key;
 mod output;
 mod projection;
@@ -67,6 +68,9 @@ enum Command {
     /// Look at, rebuild and verify the tables that are folded from the ledger
     #[command(subcommand)]
     Projection(projection::Command),
+    /// Bring another server's clients, users and live refresh tokens here
+    #[command(subcommand)]
+    Import(import::Command),
     /// Measure this machine: ratios to what is measured beside it in the same run
     Bench(crate::bench::Arguments),
 }
@@ -94,6 +98,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Scope(command) => scope::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
+        Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }
 }

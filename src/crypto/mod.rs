@@ -1,5 +1,6 @@
 //! Keys and what is done with them.
 
+pub mod defuse;
 pub mod generate;
 pub mod jwt;
 pub mod master;

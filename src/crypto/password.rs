@@ -1,5 +1,5 @@
 //! Passwords: argon2id on a bounded pool off the async threads, so that a flood of logins cannot starve token
-//! traffic.
+//! traffic. Imported bcrypt hashes are compared too, and replaced at the first login that succeeds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +12,14 @@ use super::CryptoError;
 use crate::clock::Randomness;
 
 /// The most callers that wait for a hash; more are told to come back.
-const MAX_WAITING: usize = 256;
+pub(crate) const MAX_WAITING: usize = 256;
+
+/// The highest bcrypt cost that is compared: about a second. (PHP's default is 10, Laravel's 12.)
+pub const MAX_BCRYPT_COST: u32 = 14;
+/// The most memory, in KiB, that an imported argon2 hash may ask for.
+pub const MAX_ARGON2_KIB: u32 = 256 * 1024;
+/// The most passes that an imported argon2 hash may ask for.
+pub const MAX_ARGON2_PASSES: u32 = 16;
 
 /// Why a password was not hashed or checked.
 #[derive(Debug, thiserror::Error)]
@@ -64,26 +71,22 @@ impl Hasher {
         Ok(self.run(move || hash_now(&password, &random)).await??)
     }
 
-    /// Compares a password with a PHC string, or with a decoy where there is none.
+    /// Runs other costly work on the same bounded pool.
+    pub async fn run_costly<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, PasswordError> {
+        self.run(work).await
+    }
+
+    /// Compares a password with a PHC string or a bcrypt hash, or with a decoy where there is none.
     pub async fn verify(&self, password: String, phc: Option<String>) -> Result<Verified, PasswordError> {
         let (random, decoy) = (self.random.clone(), Arc::clone(&self.decoy));
         let known = phc.is_some();
         let verified = self
             .run(move || {
                 let phc = phc.as_deref().unwrap_or(&decoy);
-                let Ok(parsed) = PasswordHash::new(phc) else {
-                    return Ok(Verified::No);
-                };
-                if Argon2::default()
-                    .verify_password(password.as_bytes(), &parsed)
-                    .is_err()
-                {
-                    return Ok(Verified::No);
-                }
-                if Params::try_from(&parsed).is_ok_and(|stored| is_weaker(&stored)) {
-                    return hash_now(&password, &random).map(Verified::YesRehash);
-                }
-                Ok(Verified::Yes)
+                compare(&password, phc, &random)
             })
             .await??;
         Ok(if known { verified } else { Verified::No })
@@ -122,6 +125,56 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+fn compare(password: &str, hash: &str, random: &Randomness) -> Result<Verified, CryptoError> {
+    if let Some(cost) = bcrypt_cost(hash) {
+        let same = cost <= MAX_BCRYPT_COST && bcrypt::verify(password, hash).unwrap_or(false);
+        return if same {
+            hash_now(password, random).map(Verified::YesRehash)
+        } else {
+            Ok(Verified::No)
+        };
+    }
+    let Ok(parsed) = PasswordHash::new(hash) else {
+        return Ok(Verified::No);
+    };
+    if Argon2::default()
+        .verify_password(password.as_bytes(), &parsed)
+        .is_err()
+    {
+        return Ok(Verified::No);
+    }
+    if Params::try_from(&parsed).is_ok_and(|stored| is_weaker(&stored)) {
+        return hash_now(password, random).map(Verified::YesRehash);
+    }
+    Ok(Verified::Yes)
+}
+
+/// The cost of a bcrypt hash in PHP's or OpenBSD's spelling (`$2y$12$…`); none where it is something else.
+#[must_use]
+pub fn bcrypt_cost(hash: &str) -> Option<u32> {
+    let rest = ["$2y$", "$2b$", "$2a$"]
+        .iter()
+        .find_map(|prefix| hash.strip_prefix(prefix))?;
+    let (cost, digest) = rest.split_once('$')?;
+    let is_digest = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
+    let well_formed = cost.len() == 2 && digest.len() == 53 && digest.bytes().all(is_digest);
+    cost.parse()
+        .ok()
+        .filter(|cost| well_formed && (4..=31).contains(cost))
+}
+
+/// Whether this is an argon2 hash in PHC form whose check costs no more than [`MAX_ARGON2_KIB`] and passes.
+#[must_use]
+pub fn is_argon2(hash: &str) -> bool {
+    let Ok(parsed) = PasswordHash::new(hash) else {
+        return false;
+    };
+    Algorithm::try_from(parsed.algorithm).is_ok()
+        && parsed.hash.is_some()
+        && Params::try_from(&parsed)
+            .is_ok_and(|params| params.m_cost() <= MAX_ARGON2_KIB && params.t_cost() <= MAX_ARGON2_PASSES)
 }
 
 fn is_weaker(stored: &Params) -> bool {

@@ -8,6 +8,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::trail::TrailEvent;
 use crate::domain::user::UserEvent;
 
 /// One line of the event catalogue.
@@ -85,6 +86,7 @@ pub enum Event {
     Grant(GrantEvent),
     Refusal(RefusalEvent),
     SigningKey(SigningKeyEvent),
+    Trail(TrailEvent),
 }
 
 impl Event {
@@ -104,6 +106,7 @@ impl Event {
             "grant" => Self::Grant(GrantEvent::decode(event_type, version, payload)?),
             "refusal" => Self::Refusal(RefusalEvent::decode(event_type, version, payload)?),
             "signing_key" => Self::SigningKey(SigningKeyEvent::decode(event_type, version, payload)?),
+            "trail" => Self::Trail(TrailEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -120,6 +123,7 @@ impl Event {
             GrantEvent::SCHEMAS,
             RefusalEvent::SCHEMAS,
             SigningKeyEvent::SCHEMAS,
+            TrailEvent::SCHEMAS,
         ]
         .concat()
     }

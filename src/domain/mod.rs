@@ -13,6 +13,7 @@ pub mod refusal;
 pub mod scope;
 pub mod session;
 pub mod signing_key;
+pub mod trail;
 pub mod user;
 pub mod value;
 
@@ -82,11 +83,13 @@ pub enum AggregateType {
     Refusal,
     /// A key that signs tokens.
     SigningKey,
+    /// An act on the ledger as a whole.
+    Trail,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -95,6 +98,7 @@ impl AggregateType {
         Self::Grant,
         Self::Refusal,
         Self::SigningKey,
+        Self::Trail,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -109,6 +113,7 @@ impl AggregateType {
             Self::Grant => "grant",
             Self::Refusal => "refusal",
             Self::SigningKey => "signing_key",
+            Self::Trail => "trail",
         }
     }
 

@@ -16,8 +16,10 @@ events! {
             name: Option<Sealed>,
             /// The e-mail address (sealed).
             email: Option<Sealed>,
-            /// The argon2id hash of the password, in PHC form (sealed).
+            /// The hash of the password (sealed): argon2id in PHC form, or the bcrypt hash of an imported user.
             password: Option<Sealed>,
+            /// Which import brought the account; none where it was opened here.
+            imported: Option<String>,
         },
         /// A new password: ends every session and refresh token of the user.
         PasswordChanged 1 {
@@ -190,6 +192,7 @@ impl User {
                 name,
                 email,
                 password,
+                imported: _,
             }) => {
                 self.account = Some(Account {
                     username,

@@ -199,7 +199,9 @@ async fn verify(
         for presented in credentials.secrets() {
             let good = match &secret.verifier {
                 SecretVerifier::Sha256(digest) => digest.matches(&Digest::of(presented.as_bytes())),
-                SecretVerifier::Argon2id(phc) => verify_chosen(app, loaded, presented, phc).await?,
+                SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => {
+                    verify_chosen(app, loaded, presented, phc).await?
+                }
             };
             if good {
                 return Ok(true);

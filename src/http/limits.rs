@@ -15,6 +15,9 @@ pub enum Counted {
     Address(IpAddr),
     /// Failures to authenticate as a client, from one address: a stranger cannot lock a client out.
     Client(String, Option<IpAddr>),
+    /// Refresh tokens of another server that a client presented, from one address, and that do not open: counted
+    /// apart from its authentication, which they must not block.
+    Imported(String, Option<IpAddr>),
     /// Failed logins under a user name, by its digest.
     Login(Digest),
     /// Requests with an access token, by the digest of its `jti`.

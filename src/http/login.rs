@@ -3,12 +3,12 @@
 
 use axum::http::HeaderValue;
 
-use super::error::Rejection;
+use super::error::{Rejection, WireError};
 use super::limits::{Counted, counted_address};
 use super::page::PageError;
 use super::session::{self, Presented, Verified};
 use crate::app::App;
-use crate::crypto::password::{self, PasswordError};
+use crate::crypto::password;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::user::User;
 use crate::domain::value::Digest;
@@ -27,7 +27,7 @@ pub(super) struct Refusal {
 /// A user whose password is right, and its new hash where the stored one is weaker than today's.
 pub(super) struct Recognised {
     pub(super) verified: Verified,
-    rehashed: Option<String>,
+    pub(super) rehashed: Option<String>,
 }
 
 impl Refusal {
@@ -52,12 +52,12 @@ pub(super) fn counted(username: &str, context: &Context) -> Vec<Counted> {
 }
 
 /// Compares the password. A user that does not exist takes the same steps, and the same time, as one that does.
-pub(super) async fn recognise(
+pub(super) async fn recognise<E: WireError>(
     app: &App,
     context: &Context,
     username: &str,
     password: &str,
-) -> Result<Result<Recognised, Refusal>, Rejection<PageError>> {
+) -> Result<Result<Recognised, Refusal>, Rejection<E>> {
     let operations = &app.operations;
     let found = operations.find_user(username).await?;
     let subject = match found {
@@ -78,7 +78,7 @@ pub(super) async fn recognise(
         None => None,
     };
     let compared = operations.hasher.verify(password.to_owned(), hash).await;
-    let rehashed = match compared.map_err(|error| unhashed(&error))? {
+    let rehashed = match compared? {
         password::Verified::Yes => None,
         password::Verified::YesRehash(hash) => Some(hash),
         password::Verified::No => {
@@ -108,17 +108,6 @@ pub(super) async fn recognise(
     Ok(Ok(Recognised { verified, rehashed }))
 }
 
-/// What a page says where a password was not hashed.
-pub(super) fn unhashed(error: &PasswordError) -> Rejection<PageError> {
-    match error {
-        PasswordError::Overloaded => Rejection::new(
-            PageError::TemporarilyUnavailable,
-            RefusalReason::HashingOverloaded,
-        ),
-        PasswordError::Crypto(_) => Rejection::new(PageError::ServerError, RefusalReason::HashingFailed),
-    }
-}
-
 /// Starts the session of a user who was recognised, and gives its cookie.
 pub(super) async fn start(
     app: &App,
@@ -135,12 +124,14 @@ pub(super) async fn start(
             blocked: false,
         }));
     };
-    if let Some(hash) = rehashed {
-        // The login does not depend on it; the next one tries again.
-        let operations = &app.operations;
-        if let Err(error) = operations.rehash_password(context, verified.subject, &hash).await {
-            tracing::warn!(%error, "a password was not rehashed");
-        }
-    }
+    rehash(app, context, verified.subject, rehashed).await;
     Ok(Ok(cookie))
+}
+
+/// Keeps a better hash of a password that was right. The login does not depend on it; the next one tries again.
+pub(super) async fn rehash(app: &App, context: &Context, subject: SubjectId, hash: Option<String>) {
+    let Some(hash) = hash else { return };
+    if let Err(error) = app.operations.rehash_password(context, subject, &hash).await {
+        tracing::warn!(%error, "a password was not rehashed");
+    }
 }

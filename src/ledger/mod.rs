@@ -24,6 +24,7 @@ pub use metadata::{Actor, Caller, Context, Metadata, network_of};
 pub use refusals::{RefusalBudget, Refused};
 pub use unit::{Concluded, LedgerError, UnitOfWork};
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sqlx::PgPool;
@@ -32,6 +33,7 @@ use tokio::sync::watch;
 
 use crate::clock::{Clock, Randomness};
 use crate::crypto::vault::Vault;
+use crate::domain::AggregateType;
 
 /// The lane that is in use. More lanes come with more than one Postgres.
 pub const LANE: i16 = 0;
@@ -176,6 +178,65 @@ impl Ledger {
             .await
         })
         .await?)
+    }
+
+    /// Which aggregates have these names, of several kinds, in one read.
+    pub async fn find_names(
+        &self,
+        names: &[(&'static str, String)],
+    ) -> Result<HashMap<(&'static str, String), uuid::Uuid>, LedgerError> {
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let master = self.vault().master();
+        let kinds: Vec<&str> = names.iter().map(|(kind, _)| *kind).collect();
+        let digests: Vec<Vec<u8>> = names
+            .iter()
+            .map(|(kind, name)| master.name_digest(kind, name).to_vec())
+            .collect();
+        let found: Vec<(i64, uuid::Uuid)> = retrying(|| async {
+            sqlx::query_as(
+                "SELECT asked.place, n.aggregate_id \
+                 FROM unnest($1, $2) WITH ORDINALITY AS asked (kind, digest, place) \
+                 JOIN grantlog.names n ON n.kind = asked.kind AND n.keyed_digest = asked.digest",
+            )
+            .bind(&kinds)
+            .bind(&digests)
+            .fetch_all(self.pool())
+            .await
+        })
+        .await?;
+        Ok(found
+            .into_iter()
+            .filter_map(|(place, owner)| {
+                let place = usize::try_from(place).ok()?.checked_sub(1)?;
+                Some((names.get(place)?.clone(), owner))
+            })
+            .collect())
+    }
+
+    /// Which of these aggregates have any event, in one read.
+    pub async fn existing(
+        &self,
+        kind: AggregateType,
+        ids: &[uuid::Uuid],
+    ) -> Result<HashSet<uuid::Uuid>, LedgerError> {
+        if ids.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let found: Vec<uuid::Uuid> = retrying(|| async {
+            sqlx::query_scalar(
+                "SELECT aggregate_id FROM grantlog.ledger \
+                 WHERE lane = $1 AND aggregate_type = $2 AND aggregate_id = ANY ($3) AND sequence = 1",
+            )
+            .bind(LANE)
+            .bind(kind.name())
+            .bind(ids)
+            .fetch_all(self.pool())
+            .await
+        })
+        .await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Starts a unit of work.

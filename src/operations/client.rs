@@ -48,6 +48,7 @@ impl Operations {
             client_id: client_id.clone(),
             metadata,
             verifier,
+            imported: None,
         };
         let mut unit = self.ledger.unit_of_work(context);
         loop {
@@ -171,7 +172,7 @@ impl Operations {
 }
 
 /// RFC 6749 appendix A.1: VSCHAR; ours may not be empty or endless.
-fn check_client_id(client_id: &str) -> Result<(), OperationError> {
+pub(crate) fn check_client_id(client_id: &str) -> Result<(), OperationError> {
     if client_id.is_empty() || client_id.len() > 255 || !client_id.bytes().all(|b| (0x20..=0x7e).contains(&b))
     {
         return Err(OperationError::invalid(

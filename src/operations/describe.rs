@@ -44,6 +44,7 @@ pub fn client(registration: &Registration, approvals: &Approvals) -> Map<String,
         let kind = match secret.verifier {
             SecretVerifier::Sha256(_) => "generated",
             SecretVerifier::Argon2id(_) => "chosen",
+            SecretVerifier::Bcrypt(_) => "imported",
         };
         json!({"number": secret.number, "kind": kind, "retired_at": secret.retired_at})
     });

@@ -78,6 +78,7 @@ impl Operations {
             GrantEvent::CodeReplayed(_) => RefusalReason::CodeReplayed,
             GrantEvent::RefreshReplayed(_) => RefusalReason::RefreshReplayed,
             GrantEvent::CodeIssued(_)
+            | GrantEvent::GrantImported(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::TokenIssued(_)
             | GrantEvent::RefreshRotated(_)

@@ -125,6 +125,7 @@ impl Operations {
             name: self.seal_some(subject, "name", name.as_deref()).await?,
             email: self.seal_some(subject, "email", email.as_deref()).await?,
             password: self.seal_some(subject, "password", password.as_deref()).await?,
+            imported: None,
         };
         let mut unit = self.ledger.unit_of_work(context);
         loop {
@@ -352,7 +353,7 @@ impl Operations {
     }
 }
 
-fn check_username(username: &str) -> Result<(), OperationError> {
+pub(crate) fn check_username(username: &str) -> Result<(), OperationError> {
     let trimmed = username.trim();
     let fits = (1..=128).contains(&trimmed.chars().count());
     if !fits || trimmed.chars().any(|c| c.is_whitespace() || steers(c)) {

@@ -154,7 +154,8 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::Session(_)
         | Event::Consent(_)
         | Event::Refusal(_)
-        | Event::SigningKey(_) => {
+        | Event::SigningKey(_)
+        | Event::Trail(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };

@@ -147,6 +147,7 @@ impl AccessTokens {
             GrantEvent::CodeIssued(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
+            | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }
@@ -170,7 +171,8 @@ impl Projection for AccessTokens {
             | Event::Session(_)
             | Event::Consent(_)
             | Event::Refusal(_)
-            | Event::SigningKey(_) => self.revocations.outside(recorded, known),
+            | Event::SigningKey(_)
+            | Event::Trail(_) => self.revocations.outside(recorded, known),
         }
     }
 

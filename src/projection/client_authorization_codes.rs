@@ -114,6 +114,7 @@ impl Codes {
                 Target::Access { .. } => {}
             },
             GrantEvent::TokenIssued(_)
+            | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::RefreshRetried(_)
             | GrantEvent::RefreshReplayed(_) => {}
@@ -170,7 +171,8 @@ impl Projection for Codes {
             | Event::Session(_)
             | Event::Consent(_)
             | Event::Refusal(_)
-            | Event::SigningKey(_) => self.revocations.outside(recorded, known),
+            | Event::SigningKey(_)
+            | Event::Trail(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -10,7 +10,7 @@ use super::{Projection, Schema};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::event::Event;
-use crate::domain::grant::{GrantEvent, RefreshToken, Target};
+use crate::domain::grant::{GrantEvent, GrantImported, RefreshToken, Target};
 use crate::domain::value::ScopeSet;
 use crate::ids::{ClientKey, SubjectId};
 
@@ -114,6 +114,19 @@ impl RefreshTokens {
         generation
     }
 
+    fn import(&mut self, recorded: &Recorded, event: &GrantImported, known: &Known) {
+        let issued = Issued {
+            client: event.client,
+            subject: event.subject,
+            grant_type: event.flow.name(),
+            scope: &event.scope,
+            audience: &event.audience,
+            token: &event.refresh,
+            at: event.imported_at,
+        };
+        self.issue(recorded, known, &issued);
+    }
+
     fn grant(&mut self, recorded: &Recorded, event: &GrantEvent, known: &Known) {
         match event {
             GrantEvent::TokenIssued(event) => {
@@ -130,6 +143,7 @@ impl RefreshTokens {
                     self.issue(recorded, known, &issued);
                 }
             }
+            GrantEvent::GrantImported(event) => self.import(recorded, event, known),
             GrantEvent::RefreshRotated(event) => {
                 let issued = Issued {
                     client: event.client,
@@ -215,7 +229,8 @@ impl Projection for RefreshTokens {
             | Event::Session(_)
             | Event::Consent(_)
             | Event::Refusal(_)
-            | Event::SigningKey(_) => self.revocations.outside(recorded, known),
+            | Event::SigningKey(_)
+            | Event::Trail(_) => self.revocations.outside(recorded, known),
         }
     }
 

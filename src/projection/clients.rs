@@ -89,7 +89,7 @@ impl Row {
             ClientEvent::ClientSecretAdded(event) => {
                 self.secret = Some(match &event.verifier {
                     SecretVerifier::Sha256(digest) => *digest,
-                    SecretVerifier::Argon2id(phc) => Digest::of(phc.as_bytes()),
+                    SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => Digest::of(phc.as_bytes()),
                 });
             }
             ClientEvent::ClientSuspended(_) => self.standing = "suspended",
@@ -169,7 +169,8 @@ impl Projection for Clients {
             | Event::Consent(_)
             | Event::Grant(_)
             | Event::Refusal(_)
-            | Event::SigningKey(_) => {}
+            | Event::SigningKey(_)
+            | Event::Trail(_) => {}
         }
     }
 

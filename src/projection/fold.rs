@@ -145,5 +145,6 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::Grant(_) => AggregateType::Grant,
         Event::Refusal(_) => AggregateType::Refusal,
         Event::SigningKey(_) => AggregateType::SigningKey,
+        Event::Trail(_) => AggregateType::Trail,
     }
 }

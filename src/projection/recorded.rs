@@ -49,6 +49,7 @@ impl Recorded {
             Event::Grant(event) => match event {
                 GrantEvent::CodeIssued(event) => Parties::Client(event.client, Some(event.subject)),
                 GrantEvent::TokenIssued(event) => Parties::Client(event.client, event.subject),
+                GrantEvent::GrantImported(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::RefreshRotated(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::RefreshRetried(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::CodeRedeemed(_)
@@ -69,7 +70,8 @@ impl Recorded {
             | Event::Scope(_)
             | Event::Session(_)
             | Event::Refusal(_)
-            | Event::SigningKey(_) => Parties::Nobody,
+            | Event::SigningKey(_)
+            | Event::Trail(_) => Parties::Nobody,
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::trail::TrailEvent;
 use crate::domain::user::UserEvent;
 
 /// The end of something.
@@ -156,6 +157,7 @@ impl Revocations {
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
             )
+            | Event::Trail(TrailEvent::ImportCompleted(_))
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}
         }

@@ -133,7 +133,8 @@ impl Projection for Users {
             | Event::Consent(_)
             | Event::Grant(_)
             | Event::Refusal(_)
-            | Event::SigningKey(_) => {}
+            | Event::SigningKey(_)
+            | Event::Trail(_) => {}
         }
     }
 

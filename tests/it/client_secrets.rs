@@ -200,6 +200,7 @@ proptest! {
             client_id: "c".to_owned(),
             metadata: Box::new(registration.metadata().unwrap()),
             verifier: Some(verifier(0)),
+            imported: None,
         };
         let (mut client, mut ends) = (Client::default(), BTreeMap::new());
         decide(&mut client, &register, &mut ends);

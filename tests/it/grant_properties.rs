@@ -74,29 +74,61 @@ struct History {
     access: Vec<u32>,
     redemptions: u32,
     revoked: bool,
+    /// Its first refresh token is another server's, which is good for one use.
+    imported: bool,
     events: Vec<GrantEvent>,
 }
 
 impl History {
-    /// A grant that began with a code, or with a client's own credentials.
-    fn begin(with_code: bool) -> Self {
-        let now = DateTime::from_timestamp(1_800_000_000, 0).unwrap();
-        let code = Digest::of(b"code");
-        let mut history = Self {
+    fn empty() -> Self {
+        Self {
             grant: Grant::default(),
-            now,
+            now: DateTime::from_timestamp(1_800_000_000, 0).unwrap(),
             counter: 0,
-            code,
+            code: Digest::of(b"code"),
             refresh: Vec::new(),
             access: Vec::new(),
             redemptions: 0,
             revoked: false,
+            imported: false,
             events: Vec::new(),
+        }
+    }
+
+    fn import() -> Self {
+        let mut history = Self::empty();
+        let (now, digest) = (history.now, Digest::of(b"another server's token"));
+        let imported = GrantImported {
+            source: "old".into(),
+            flow: GrantType::AuthorizationCode,
+            client: OWNER,
+            subject: Some(SubjectId(Uuid::from_u128(3))),
+            scope: scope(0b0111),
+            audience: vec!["api".into()],
+            refresh: RefreshToken {
+                digest,
+                expires_at: now + TimeDelta::seconds(2000),
+                generation: 1,
+            },
+            consent_withdrawals: 0,
+            imported_at: now,
+            grant_expires_at: now + TimeDelta::seconds(5000),
         };
+        let decision = history.grant.import(&imported);
+        history.apply(decision).unwrap();
+        history.imported = true;
+        history.refresh.push((1, digest, 1));
+        history
+    }
+
+    /// A grant that began with a code, or with a client's own credentials.
+    fn begin(with_code: bool) -> Self {
+        let mut history = Self::empty();
         if !with_code {
             history.issue();
             return history;
         }
+        let (now, code) = (history.now, history.code);
         let issued = CodeIssued {
             client: OWNER,
             subject: SubjectId(Uuid::from_u128(3)),
@@ -301,6 +333,10 @@ impl History {
                 if !is_last {
                     let retried = matches!(self.events.last(), Some(GrantEvent::RefreshRetried(_)));
                     assert!(retried && back == 1, "an old generation {generation} was rotated");
+                    assert!(
+                        !self.imported || generation > 1,
+                        "another server's token was used twice"
+                    );
                 }
                 self.given(&issued, &mint);
             }
@@ -365,6 +401,14 @@ proptest! {
     fn no_history_breaks_the_grants_invariants(with_code in any::<bool>(), steps in steps()) {
         let mut history = History::begin(with_code);
         history.step(&Step::Redeem { by_owner: true, right_digest: true });
+        for step in &steps {
+            history.step(step);
+        }
+    }
+
+    #[test]
+    fn no_history_of_an_imported_grant_breaks_its_invariants(steps in steps()) {
+        let mut history = History::import();
         for step in &steps {
             history.step(step);
         }

@@ -26,6 +26,7 @@ mod flow;
 mod grant_properties;
 mod harness;
 mod hs256;
+mod import;
 mod json_requests;
 mod ledger;
 mod legacy_clients;

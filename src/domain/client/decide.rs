@@ -19,6 +19,8 @@ pub enum ClientCommand {
         metadata: Box<ClientMetadata>,
         /// What checks its secret.
         verifier: Option<SecretVerifier>,
+        /// Which import brings it.
+        imported: Option<String>,
     },
     /// Replace its metadata.
     Update(Box<ClientMetadata>),
@@ -96,12 +98,14 @@ impl Client {
                     client_id,
                     metadata,
                     verifier,
+                    imported,
                 },
                 None,
             ) => {
                 let registered = ClientRegistered {
                     client_id: client_id.clone(),
                     metadata: (**metadata).clone(),
+                    imported: imported.clone(),
                 };
                 let secret = verifier
                     .clone()
@@ -267,6 +271,7 @@ mod tests {
             client_id: "x".to_owned(),
             metadata: Box::new(serde_json::from_value(metadata).unwrap()),
             verifier: None,
+            imported: None,
         };
         let mut client = Client::default();
         act(&mut client, &command).unwrap();

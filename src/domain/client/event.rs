@@ -15,6 +15,8 @@ events! {
             client_id: String,
             /// What it is and may do.
             metadata: ClientMetadata,
+            /// Which import brought it; none where it was registered here.
+            imported: Option<String>,
         },
         /// Its metadata was replaced.
         ClientUpdated 1 {
@@ -86,4 +88,6 @@ pub enum SecretVerifier {
     Sha256(Digest),
     /// The PHC string of a secret that somebody chose.
     Argon2id(String),
+    /// The bcrypt hash of an imported secret.
+    Bcrypt(String),
 }

@@ -88,7 +88,14 @@ impl Client {
 
     fn evolve(&mut self, event: ClientEvent) {
         match (event, &mut self.registration) {
-            (ClientEvent::ClientRegistered(ClientRegistered { client_id, metadata }), registration) => {
+            (
+                ClientEvent::ClientRegistered(ClientRegistered {
+                    client_id,
+                    metadata,
+                    imported: _,
+                }),
+                registration,
+            ) => {
                 *registration = Some(Arc::new(Registration {
                     client_id,
                     metadata,

@@ -82,6 +82,29 @@ events! {
             /// When the whole grant ends.
             grant_expires_at: Timestamp,
         },
+        /// A live refresh token of another server was brought here: it may be exchanged once, for one of ours.
+        GrantImported 1 {
+            /// Which import brought it.
+            source: String,
+            /// How the grant had begun there.
+            flow: GrantType,
+            /// To whom it was issued there.
+            client: ClientKey,
+            /// On whose behalf; none where the client acts for itself.
+            subject: Option<SubjectId>,
+            /// What was granted there.
+            scope: ScopeSet,
+            /// The audience of its tokens.
+            audience: Vec<String>,
+            /// The other server's refresh token, as generation 1: SHA-256 of its value, or of the id inside it.
+            refresh: RefreshToken,
+            /// How often the consent had been withdrawn here.
+            consent_withdrawals: u32,
+            /// When it was imported.
+            imported_at: Timestamp,
+            /// When the whole grant ends.
+            grant_expires_at: Timestamp,
+        },
         /// A refresh token was used: the next generation and a new access token were issued.
         RefreshRotated 1 {
             /// To whom.

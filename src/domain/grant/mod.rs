@@ -1,11 +1,15 @@
 //! The `grant` aggregate: one authorization (or one client-credentials issuance) and everything that descends
 //! from it: the code, the access tokens, the refresh generations.
 
+mod command;
 mod decide;
 mod event;
+mod refusal;
 
-pub use decide::*;
+pub use command::*;
+pub use decide::Decision;
 pub use event::*;
+pub use refusal::*;
 
 use std::collections::BTreeMap;
 
@@ -37,6 +41,9 @@ pub struct Family {
     pub subject: Option<SubjectId>,
     /// How it began.
     pub flow: GrantType,
+    /// Whether its first refresh token is another server's.
+    #[serde(default)]
+    pub imported: bool,
     /// The widest scope that its tokens may have.
     pub scope: ScopeSet,
     /// The audience of its tokens.
@@ -151,6 +158,14 @@ impl Grant {
                     rotated_at: event.issued_at,
                 });
             }
+            GrantEvent::GrantImported(event) => {
+                let refresh = Refresh {
+                    current: event.refresh.generation(sequence),
+                    predecessor: None,
+                    rotated_at: event.imported_at,
+                };
+                self.family = Some(Box::new(Family::from_import(event, refresh)));
+            }
             GrantEvent::CodeRedeemed(_) => {
                 if let Some(code) = self.family.as_mut().and_then(|family| family.code.as_mut()) {
                     code.redeemed = true;
@@ -168,12 +183,16 @@ impl Grant {
     }
 
     /// `retriable`: whether the generation that ends may be presented once more. One that was born of a retry
-    /// may; the one that a retry killed may not.
+    /// may; the one that a retry killed may not, nor one that another server issued, which is good for one use.
     fn rotate(&mut self, token: RefreshToken, at: Timestamp, retriable: bool) {
         let sequence = self.sequence;
-        let Some(refresh) = self.family.as_mut().and_then(|family| family.refresh.as_mut()) else {
+        let Some(family) = self.family.as_mut() else {
             return;
         };
+        let Some(refresh) = family.refresh.as_mut() else {
+            return;
+        };
+        let retriable = retriable && !(family.imported && refresh.current.number == 1);
         let ended = std::mem::replace(&mut refresh.current, token.generation(sequence));
         refresh.predecessor = retriable.then_some(ended);
         refresh.rotated_at = at;
@@ -186,6 +205,7 @@ impl Family {
             client: event.client,
             subject: Some(event.subject),
             flow: GrantType::AuthorizationCode,
+            imported: false,
             scope: event.scope,
             audience: event.audience,
             session: event.session,
@@ -211,6 +231,7 @@ impl Family {
             client: event.client,
             subject: event.subject,
             flow: event.flow,
+            imported: false,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
             session: None,
@@ -219,6 +240,27 @@ impl Family {
             expires_at: event.grant_expires_at,
             code: None,
             refresh: None,
+            revoked: None,
+            revoked_access: BTreeMap::new(),
+        }
+    }
+
+    /// Under password generation 0: a password changed here ends what the other server had granted, also where it
+    /// is imported afterwards.
+    fn from_import(event: GrantImported, refresh: Refresh) -> Self {
+        Self {
+            client: event.client,
+            subject: event.subject,
+            flow: event.flow,
+            imported: true,
+            scope: event.scope,
+            audience: event.audience,
+            session: None,
+            password_generation: 0,
+            consent_withdrawals: event.consent_withdrawals,
+            expires_at: event.grant_expires_at,
+            code: None,
+            refresh: Some(refresh),
             revoked: None,
             revoked_access: BTreeMap::new(),
         }

@@ -322,7 +322,7 @@ async fn seal(
         .seal_password(live.login.subject, account, new.to_owned());
     sealed.await.map_err(|error| match error {
         OperationError::Ledger(error) => error.into(),
-        OperationError::Password(error) => login::unhashed(&error),
+        OperationError::Password(error) => error.into(),
         // Erased this very moment; what a password must be was checked before.
         OperationError::User(_)
         | OperationError::Invalid { .. }

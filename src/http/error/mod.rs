@@ -12,6 +12,7 @@ pub use token::TokenError;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
+use crate::crypto::password::PasswordError;
 use crate::domain::refusal::RefusalReason;
 use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
 use crate::ledger::{LedgerError, Refused};
@@ -87,6 +88,16 @@ impl<E: WireError> Rejection<E> {
             subject: self.subject,
             grant: self.grant,
         })
+    }
+}
+
+/// A password, or another costly secret, could not be compared.
+impl<E: WireError> From<PasswordError> for Rejection<E> {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Overloaded => Self::new(E::unavailable(), RefusalReason::HashingOverloaded),
+            PasswordError::Crypto(_) => Self::new(E::broken(), RefusalReason::HashingFailed),
+        }
     }
 }
 

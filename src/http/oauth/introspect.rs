@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError, no_store};
-use super::{ClientRequest, answer, rounds, standing};
+use super::{ClientRequest, answer, imported, rounds, standing};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
@@ -77,15 +77,28 @@ async fn state(
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let request = ClientRequest::read(app, context, headers, body).await?;
     let text = request.required("token")?;
-    let token = read(app, text).await?;
-    let mut unit = app.ledger.unit_of_work(&request.context);
-    let result = rounds!(unit, round(app, &request, &mut unit, &token));
+    let result = examine(app, &request, text).await;
     if let Err(rejection) = &result {
         request.count_failure(app, rejection.error, app.ledger.clock().now());
     }
     let mut response = Json(result?).into_response();
     no_store(&mut response);
     Ok(response)
+}
+
+async fn examine(
+    app: &App,
+    request: &ClientRequest,
+    text: &str,
+) -> Result<Introspection, Rejection<TokenError>> {
+    let token = match read(app, text).await? {
+        Token::Other => imported::recognise(app, request, text)
+            .await?
+            .map_or(Token::Other, Token::Refresh),
+        ours @ (Token::Refresh(_) | Token::Access(..)) => ours,
+    };
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    rounds!(unit, round(app, request, &mut unit, &token))
 }
 
 async fn read(app: &App, text: &str) -> Result<Token, Rejection<TokenError>> {

@@ -1,6 +1,7 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
 pub mod authorize;
+pub(crate) mod imported;
 pub mod introspect;
 pub mod jwks;
 pub mod metadata;

@@ -11,7 +11,7 @@ use chrono::DateTime;
 use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError, no_store};
 use super::token::was_issued;
-use super::{ClientRequest, answer, rounds};
+use super::{ClientRequest, answer, imported, rounds};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::grant::{Grant, GrantRefusal, Reason, Revoke, Target};
@@ -45,9 +45,7 @@ async fn end(
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let request = ClientRequest::read(app, context, headers, body).await?;
-    let ends = read(app, request.required("token")?).await?;
-    let mut unit = app.ledger.unit_of_work(&request.context);
-    let result = rounds!(unit, round(app, &request, &mut unit, ends.as_ref()));
+    let result = revoke_presented(app, &request).await;
     if let Err(rejection) = &result {
         request.count_failure(app, rejection.error, app.ledger.clock().now());
     }
@@ -56,6 +54,21 @@ async fn end(
     no_store(&mut response);
     request.for_its_origins(&mut response);
     Ok(response)
+}
+
+async fn revoke_presented(app: &App, request: &ClientRequest) -> Result<(), Rejection<TokenError>> {
+    let token = request.required("token")?;
+    let ends = match read(app, token).await? {
+        None => imported::recognise(app, request, token)
+            .await?
+            .map(|presented| Ends {
+                presented,
+                access_expires_at: None,
+            }),
+        ours => ours,
+    };
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    rounds!(unit, round(app, request, &mut unit, ends.as_ref()))
 }
 
 async fn read(app: &App, text: &str) -> Result<Option<Ends>, Rejection<TokenError>> {

@@ -90,6 +90,7 @@ impl Source {
         let mut events = Vec::new();
         for client in self.clients.clone() {
             let event = ClientEvent::from(ClientRegistered {
+                imported: None,
                 client_id: client.to_string(),
                 metadata: metadata(),
             });
@@ -97,6 +98,7 @@ impl Source {
         }
         for user in self.users.clone() {
             let event = UserEvent::from(UserRegistered {
+                imported: None,
                 username: Sealed("c3ludGhldGlj".to_owned()),
                 name: None,
                 email: None,

@@ -109,6 +109,7 @@ impl World {
         let user = SubjectId(self.ledger.random().uuid().unwrap());
         let number = self.users.len();
         let event = UserRegistered {
+            imported: None,
             username: self.seal(user, "username", &format!("user{number}")).await,
             name: Some(self.seal(user, "name", &format!("Üser \"{number}\"")).await),
             email: None,
@@ -141,6 +142,7 @@ impl World {
             _ => Some(SecretVerifier::Argon2id("$argon2id$v=19$chosen".to_owned())),
         };
         let command = ClientCommand::Register {
+            imported: None,
             client_id: format!("client-{}", self.clients.len()),
             metadata: Box::new(self.metadata(method)),
             verifier,

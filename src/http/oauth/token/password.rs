@@ -5,23 +5,15 @@ use chrono::TimeDelta;
 use super::super::{ClientRequest, rounds};
 use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
-use crate::crypto::password::{PasswordError, Verified};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantRefusal, IssueToken, Outcome};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::user::User;
-use crate::domain::value::Digest;
 use crate::http::error::{Rejection, TokenError};
-use crate::http::limits::{Counted, counted_address};
-use crate::ids::{GrantId, SubjectId};
+use crate::http::login::{self, Recognised};
+use crate::http::session::Verified;
+use crate::ids::GrantId;
 use crate::ledger::{LedgerError, UnitOfWork};
-use crate::operations::user::canonical_username;
-
-/// A user whose password was right, as of a password generation.
-struct Verdict {
-    subject: SubjectId,
-    password_generation: u32,
-}
 
 pub(super) async fn issue(
     app: &App,
@@ -32,10 +24,10 @@ pub(super) async fn issue(
     // Before the password: only a client that may use this grant may try passwords.
     let mut unit = app.ledger.unit_of_work(&request.context);
     rounds!(unit, permitted(app, request, &mut unit))?;
-    let verdict = verify(app, request, username, password).await?;
+    let verified = verify(app, request, username, password).await?;
     let randoms = Randoms::new(app)?;
     let mut unit = app.ledger.unit_of_work(&request.context);
-    rounds!(unit, round(app, request, &mut unit, &verdict, &randoms))
+    rounds!(unit, round(app, request, &mut unit, &verified, &randoms))
 }
 
 async fn permitted(
@@ -54,59 +46,24 @@ async fn verify(
     request: &ClientRequest,
     username: &str,
     password: &str,
-) -> Result<Verdict, Rejection<TokenError>> {
+) -> Result<Verified, Rejection<TokenError>> {
     let now = app.ledger.clock().now();
-    let mut counted = vec![Counted::Login(Digest::of(
-        canonical_username(username).as_bytes(),
-    ))];
-    counted.extend(
-        request
-            .context
-            .address
-            .map(|address| Counted::Address(counted_address(address))),
-    );
+    let counted = login::counted(username, &request.context);
     app.limits.check_failures(&counted, now).map_err(|wait| {
         Rejection::new(
             TokenError::TooMany(wait.retry_after),
             RefusalReason::TooManyFailures,
         )
     })?;
-    let subject = app.operations.find_user(username).await?;
-    let mut unit = app.ledger.unit_of_work(&request.context);
-    let user = match subject {
-        Some(subject) => Some((subject, unit.load::<User>(subject.0).await?)),
-        None => None,
-    };
-    let account = user
-        .as_ref()
-        .and_then(|(subject, user)| Some((*subject, user.account.as_ref()?)));
-    let hash = match account {
-        Some((subject, account)) => app.operations.password_hash(subject, account).await?,
-        None => None,
-    };
-    let verified = app.operations.hasher.verify(password.to_owned(), hash).await;
-    let refused = |reason| {
-        app.limits.record_failure(&counted, now);
-        Err(Rejection::new(TokenError::InvalidGrant, reason))
-    };
-    match (verified, user) {
-        (Ok(Verified::Yes | Verified::YesRehash(_)), Some((subject, user))) if user.may_act() => {
-            Ok(Verdict {
-                subject,
-                password_generation: user.password_generation,
-            })
+    match login::recognise(app, &request.context, username, password).await? {
+        Ok(Recognised { verified, rehashed }) => {
+            login::rehash(app, &request.context, verified.subject, rehashed).await;
+            Ok(verified)
         }
-        (Ok(Verified::Yes | Verified::YesRehash(_)), _) => refused(RefusalReason::UserDisabled),
-        (Ok(Verified::No), Some(_)) => refused(RefusalReason::WrongPassword),
-        (Ok(Verified::No), None) => refused(RefusalReason::UnknownUser),
-        (Err(PasswordError::Overloaded), _) => Err(Rejection::new(
-            TokenError::TemporarilyUnavailable,
-            RefusalReason::HashingOverloaded,
-        )),
-        (Err(PasswordError::Crypto(_)), _) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::HashingFailed,
-        )),
+        Err(refusal) => {
+            app.limits.record_failure(&counted, now);
+            Err(Rejection::new(TokenError::InvalidGrant, refusal.reason))
+        }
     }
 }
 
@@ -114,30 +71,30 @@ async fn round(
     app: &App,
     request: &ClientRequest,
     unit: &mut UnitOfWork<'_>,
-    verdict: &Verdict,
+    verified: &Verified,
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, &client, GrantType::Password)?;
-    let user = unit.load::<User>(verdict.subject.0).await?;
-    if !user.may_act() || user.password_generation != verdict.password_generation {
+    let user = unit.load::<User>(verified.subject.0).await?;
+    if !user.may_act() || user.password_generation != verified.password_generation {
         return Err(Rejection::new(TokenError::InvalidGrant, RefusalReason::UserChanged).client(client.key));
     }
-    if !client.registration.metadata.serves(verdict.subject) {
+    if !client.registration.metadata.serves(verified.subject) {
         return Err(Rejection::from(GrantRefusal::ClientNotLive).client(client.key));
     }
     let scope = requested_scope(request, unit, &client).await?;
     let at = unit.at();
-    unit.about(Some(verdict.subject));
+    unit.about(Some(verified.subject));
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
     let grant = unit.create::<Grant>(id.0);
     let command = IssueToken {
         flow: GrantType::Password,
         client: client.key,
-        subject: Some(verdict.subject),
+        subject: Some(verified.subject),
         scope,
         audience: audience(app, &client.registration),
-        password_generation: verdict.password_generation,
+        password_generation: verified.password_generation,
         grant_expires_at: at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days)),
         mint: randoms.mint(&client.registration, GrantType::Password),
         at,
@@ -149,7 +106,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(
+        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,
             RefusalReason::UnexpectedOutcome,
         )),

@@ -1,6 +1,6 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
-use super::super::{ClientRequest, rounds, standing};
+use super::super::{ClientRequest, imported, rounds, standing};
 use super::{Randoms, TokenResponse, allowed, parameter_scope};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -16,7 +16,10 @@ pub(super) async fn rotate(
     request: &ClientRequest,
 ) -> Result<TokenResponse, Rejection<TokenError>> {
     let token = request.required("refresh_token")?;
-    let presented = credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token);
+    let presented = match credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token) {
+        None => imported::recognise(app, request, token).await?,
+        ours => ours,
+    };
     let randoms = Randoms::new(app)?;
     let mut unit = app.ledger.unit_of_work(&request.context);
     rounds!(unit, round(app, request, &mut unit, presented, &randoms))
@@ -67,7 +70,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, grant_id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Revoked) => Err(Rejection::new(
+        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,
             RefusalReason::UnexpectedOutcome,
         )),
@@ -95,6 +98,7 @@ pub(crate) async fn was_issued(
     let event = recorded_event::<Grant>(ledger.pool(), grant.id, i64::from(sequence)).await?;
     let refresh = match event {
         Some(GrantEvent::TokenIssued(event)) => event.refresh,
+        Some(GrantEvent::GrantImported(event)) => Some(event.refresh),
         Some(GrantEvent::RefreshRotated(event)) => Some(event.refresh),
         Some(GrantEvent::RefreshRetried(event)) => Some(event.refresh),
         Some(

@@ -1,0 +1,185 @@
+//! Commands on a grant, and what an accepted one comes to.
+
+use crate::clock::Timestamp;
+use crate::domain::client::GrantType;
+use crate::domain::value::{Digest, ScopeSet};
+use crate::ids::{ClientKey, SubjectId};
+
+use super::{CodeIssued, GrantImported, Reason, Target, TokenIssued};
+
+/// Commands on a grant.
+#[derive(Clone, Debug)]
+pub enum GrantCommand {
+    /// Issue a code.
+    IssueCode(CodeIssued),
+    /// Exchange the code for tokens.
+    RedeemCode(RedeemCode),
+    /// Issue tokens without a code (client credentials, password).
+    IssueToken(IssueToken),
+    /// Take over a grant of another server.
+    Import(GrantImported),
+    /// Exchange a refresh token for the next.
+    Rotate(Rotate),
+    /// Revoke one token or all.
+    Revoke(Revoke),
+}
+
+/// Exchange the code for tokens (RFC 6749 §4.1.3).
+#[derive(Clone, Debug)]
+pub struct RedeemCode {
+    /// SHA-256 of the presented code's random part.
+    pub digest: Digest,
+    /// The authenticated client.
+    pub client: ClientKey,
+    /// The `redirect_uri` parameter.
+    pub redirect_uri: Option<String>,
+    /// The `code_verifier` parameter.
+    pub verifier: Option<String>,
+    /// What holds of user, consent and client now.
+    pub circumstances: Circumstances,
+    /// The tokens to issue.
+    pub mint: Mint,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// Issue tokens without a code.
+#[derive(Clone, Debug)]
+pub struct IssueToken {
+    /// How: client credentials or password.
+    pub flow: GrantType,
+    /// To whom.
+    pub client: ClientKey,
+    /// On whose behalf.
+    pub subject: Option<SubjectId>,
+    /// The granted scope.
+    pub scope: ScopeSet,
+    /// The audience.
+    pub audience: Vec<String>,
+    /// How often the user's password had changed.
+    pub password_generation: u32,
+    /// When the whole grant ends.
+    pub grant_expires_at: Timestamp,
+    /// The tokens to issue.
+    pub mint: Mint,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// Exchange a refresh token for the next (RFC 6749 §6).
+#[derive(Clone, Debug)]
+pub struct Rotate {
+    /// The sequence that the presented token names.
+    pub sequence: u32,
+    /// SHA-256 of its random part.
+    pub digest: Digest,
+    /// Whether the ledger's event at that sequence issued a refresh token with that digest. Needed for old
+    /// generations only, which the state does not hold.
+    pub was_issued: bool,
+    /// The authenticated client.
+    pub client: ClientKey,
+    /// The `scope` parameter.
+    pub scope: Option<ScopeSet>,
+    /// The grace period in seconds.
+    pub grace: u32,
+    /// What holds of user, consent and client now.
+    pub circumstances: Circumstances,
+    /// The tokens to issue.
+    pub mint: Mint,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// What the other aggregates say at this moment; each is a precondition of the append.
+#[derive(Clone, Debug)]
+pub struct Circumstances {
+    /// Whether the user may act; true where there is none.
+    pub user_may_act: bool,
+    /// Whether the client works for this user; true where there is none.
+    pub client_serves_user: bool,
+    /// How often the user's password has changed.
+    pub password_generation: u32,
+    /// How often the consent has been withdrawn.
+    pub consent_withdrawals: u32,
+    /// The scopes that the client may have now, approvals considered.
+    pub allowed_scope: ScopeSet,
+}
+
+/// The digests and lifetimes of tokens about to be issued.
+#[derive(Clone, Copy, Debug)]
+pub struct Mint {
+    /// SHA-256 of the random part of the access token's `jti`.
+    pub access: Digest,
+    /// Seconds that the access token lives.
+    pub access_lifetime: u32,
+    /// The refresh token, where the client may have one.
+    pub refresh: Option<MintRefresh>,
+}
+
+/// A refresh token about to be issued.
+#[derive(Clone, Copy, Debug)]
+pub struct MintRefresh {
+    /// SHA-256 of its random part.
+    pub digest: Digest,
+    /// Seconds that it lives if unused.
+    pub lifetime: u32,
+}
+
+/// Revoke one token or all.
+#[derive(Clone, Debug)]
+pub struct Revoke {
+    /// The client that asks; none for an administrator.
+    pub client: Option<ClientKey>,
+    /// What to revoke.
+    pub target: Target,
+    /// Why.
+    pub reason: Reason,
+    /// Now.
+    pub at: Timestamp,
+}
+
+/// What an accepted command came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A code was issued.
+    Code,
+    /// The grant was imported.
+    Imported,
+    /// Tokens were issued.
+    Tokens(Box<Issued>),
+    /// It is revoked, now or before.
+    Revoked,
+}
+
+/// The tokens that were issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Issued {
+    /// The sequence of the issuing event, which the credentials name.
+    pub sequence: u32,
+    /// On whose behalf.
+    pub subject: Option<SubjectId>,
+    /// The scope of the access token.
+    pub scope: ScopeSet,
+    /// Its audience.
+    pub audience: Vec<String>,
+    /// When it was issued.
+    pub issued_at: Timestamp,
+    /// When it ends.
+    pub access_expires_at: Timestamp,
+    /// Whether a refresh token was issued with it.
+    pub refresh: bool,
+}
+
+impl Issued {
+    pub(super) fn of(event: &TokenIssued, sequence: u32) -> Self {
+        Self {
+            sequence,
+            subject: event.subject,
+            scope: event.scope.clone(),
+            audience: event.audience.clone(),
+            issued_at: event.issued_at,
+            access_expires_at: event.access.expires_at,
+            refresh: event.refresh.is_some(),
+        }
+    }
+}

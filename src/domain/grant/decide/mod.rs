@@ -1,0 +1,168 @@
+//! The grant's decisions. The order of checks is: digest, client, replay, the rest; so a guessed address or a
+//! stranger's client touches nothing.
+
+mod code;
+mod refresh;
+
+use chrono::TimeDelta;
+
+use super::{
+    AccessToken, Circumstances, Family, Grant, GrantCommand, GrantEvent, GrantImported, GrantRefusal,
+    IssueToken, Issued, Mint, Outcome, Reason, RefreshToken, Revoke, Target, TokenIssued, TokenRevoked,
+};
+use crate::clock::Timestamp;
+use crate::domain;
+use crate::domain::client::GrantType;
+use crate::domain::value::ScopeSet;
+
+/// A decision on a grant.
+pub type Decision = domain::Decision<GrantEvent, Outcome, GrantRefusal>;
+
+impl Grant {
+    /// Decides a command.
+    #[must_use]
+    pub fn decide(&self, command: &GrantCommand) -> Decision {
+        match command {
+            GrantCommand::IssueCode(event) => self.issue_code(event),
+            GrantCommand::RedeemCode(command) => self.redeem(command),
+            GrantCommand::IssueToken(command) => self.issue(command),
+            GrantCommand::Import(event) => self.import(event),
+            GrantCommand::Rotate(command) => self.rotate_refresh(command),
+            GrantCommand::Revoke(command) => self.revoke(command),
+        }
+    }
+
+    /// Takes over a grant of another server.
+    #[must_use]
+    pub fn import(&self, event: &GrantImported) -> Decision {
+        if self.family.is_some() {
+            return Decision::refuse(GrantRefusal::Exists);
+        }
+        Decision::accept(vec![event.clone().into()], Outcome::Imported)
+    }
+
+    /// Issues tokens without a code (RFC 6749 §4.3, §4.4).
+    #[must_use]
+    pub fn issue(&self, command: &IssueToken) -> Decision {
+        if self.family.is_some() {
+            return Decision::refuse(GrantRefusal::Exists);
+        }
+        let (access, refresh) = mint(&command.mint, 1, command.at, command.grant_expires_at);
+        let issued = TokenIssued {
+            flow: command.flow,
+            client: command.client,
+            subject: command.subject,
+            scope: command.scope.clone(),
+            audience: command.audience.clone(),
+            access,
+            refresh,
+            password_generation: command.password_generation,
+            issued_at: command.at,
+            grant_expires_at: command.grant_expires_at,
+        };
+        let outcome = Outcome::Tokens(Box::new(Issued::of(&issued, self.sequence + 1)));
+        Decision::accept(vec![issued.into()], outcome)
+    }
+
+    /// Revokes one token or the family (RFC 7009).
+    #[must_use]
+    pub fn revoke(&self, command: &Revoke) -> Decision {
+        let Some(family) = self.family.as_deref() else {
+            return Decision::refuse(GrantRefusal::Unknown);
+        };
+        if command.client.is_some_and(|client| client != family.client) {
+            return Decision::refuse(GrantRefusal::OtherClient);
+        }
+        let over = match command.target {
+            Target::Family => false,
+            Target::Access { sequence, .. } if sequence == 0 || sequence > self.sequence => {
+                return Decision::refuse(GrantRefusal::Unknown);
+            }
+            Target::Access { sequence, .. } => family.revoked_access.contains_key(&sequence),
+        };
+        if over || family.revoked.is_some() {
+            return Decision::accept(Vec::new(), Outcome::Revoked);
+        }
+        let event = TokenRevoked {
+            target: command.target,
+            reason: command.reason,
+            at: command.at,
+        };
+        Decision::accept(vec![event.into()], Outcome::Revoked)
+    }
+}
+
+impl Family {
+    /// A replay: recorded and answered by the end of the family, once.
+    fn replayed(&self, replay: GrantEvent, reason: Reason, refusal: GrantRefusal, at: Timestamp) -> Decision {
+        if self.revoked.is_some() {
+            return Decision::refuse(refusal);
+        }
+        let revoked = TokenRevoked {
+            target: Target::Family,
+            reason,
+            at,
+        };
+        Decision::refuse_with(vec![replay, revoked.into()], refusal)
+    }
+
+    /// Whether user and consent still carry the grant.
+    pub(crate) fn stands(&self, circumstances: &Circumstances, at: Timestamp) -> Result<(), GrantRefusal> {
+        if at >= self.expires_at {
+            return Err(GrantRefusal::GrantExpired);
+        }
+        if self.subject.is_none() {
+            return Ok(());
+        }
+        if !circumstances.user_may_act {
+            return Err(GrantRefusal::UserDisabled);
+        }
+        if !circumstances.client_serves_user {
+            return Err(GrantRefusal::ClientNotLive);
+        }
+        if circumstances.password_generation != self.password_generation {
+            return Err(GrantRefusal::PasswordChanged);
+        }
+        if self.flow == GrantType::AuthorizationCode
+            && circumstances.consent_withdrawals != self.consent_withdrawals
+        {
+            return Err(GrantRefusal::ConsentWithdrawn);
+        }
+        Ok(())
+    }
+
+    /// What of the asked (or granted) scope the client may have at this moment; none where nothing is left of
+    /// a scope that was not empty.
+    fn still_allowed(&self, asked: Option<&ScopeSet>, circumstances: &Circumstances) -> Option<ScopeSet> {
+        let asked = asked.unwrap_or(&self.scope);
+        let left: ScopeSet = asked
+            .iter()
+            .filter(|scope| circumstances.allowed_scope.contains(scope))
+            .collect();
+        (asked.is_empty() || !left.is_empty()).then_some(left)
+    }
+
+    fn mint(&self, tokens: &Mint, generation: u32, at: Timestamp) -> (AccessToken, Option<RefreshToken>) {
+        mint(tokens, generation, at, self.expires_at)
+    }
+}
+
+/// Nothing outlives the grant.
+fn mint(
+    tokens: &Mint,
+    generation: u32,
+    at: Timestamp,
+    grant_end: Timestamp,
+) -> (AccessToken, Option<RefreshToken>) {
+    let end = |lifetime: u32| (at + TimeDelta::seconds(i64::from(lifetime))).min(grant_end);
+    let access = AccessToken {
+        digest: tokens.access,
+        expires_at: end(tokens.access_lifetime),
+    };
+    let refresh = tokens.refresh.map(|refresh| RefreshToken {
+        digest: refresh.digest,
+        expires_at: end(refresh.lifetime),
+        generation,
+    });
+    (access, refresh)
+}

@@ -1,0 +1,130 @@
+//! Rotation of refresh tokens, the grace rule, and replays (RFC 6749 §6, RFC 9700 §4.14).
+
+use chrono::TimeDelta;
+
+use super::Decision;
+use crate::domain::grant::{
+    Family, Generation, Grant, GrantRefusal, Issued, Outcome, Reason, RefreshReplayed, RefreshRetried,
+    RefreshRotated, Rotate,
+};
+
+impl Grant {
+    /// Exchanges a refresh token for the next (RFC 6749 §6, RFC 9700 §4.14).
+    #[must_use]
+    pub fn rotate_refresh(&self, command: &Rotate) -> Decision {
+        let Some((family, refresh)) = self
+            .family
+            .as_deref()
+            .and_then(|family| Some((family, family.refresh.as_ref()?)))
+        else {
+            return Decision::refuse(GrantRefusal::Unknown);
+        };
+        let is = |generation: &Generation| {
+            generation.sequence == command.sequence && generation.digest.matches(&command.digest)
+        };
+        let presented = if is(&refresh.current) {
+            Presented::Current(&refresh.current)
+        } else if let Some(predecessor) = refresh.predecessor.as_ref().filter(|generation| is(generation)) {
+            Presented::Predecessor(predecessor)
+        } else if command.was_issued {
+            Presented::Old
+        } else {
+            return Decision::refuse(GrantRefusal::Unknown);
+        };
+        if command.client != family.client {
+            return Decision::refuse(GrantRefusal::OtherClient);
+        }
+        let in_grace = command.at < refresh.rotated_at + TimeDelta::seconds(i64::from(command.grace));
+        match presented {
+            Presented::Current(generation) => self.next_generation(family, generation, false, command),
+            Presented::Predecessor(generation) if in_grace && family.revoked.is_none() => {
+                self.next_generation(family, generation, true, command)
+            }
+            Presented::Predecessor(_) | Presented::Old => {
+                let (client, sequence, at) = (command.client, command.sequence, command.at);
+                let replay = RefreshReplayed { client, sequence, at }.into();
+                family.replayed(
+                    replay,
+                    Reason::RefreshReplayed,
+                    GrantRefusal::RefreshReplayed,
+                    command.at,
+                )
+            }
+        }
+    }
+
+    fn next_generation(
+        &self,
+        family: &Family,
+        presented: &Generation,
+        retried: bool,
+        command: &Rotate,
+    ) -> Decision {
+        if family.revoked.is_some() {
+            return Decision::refuse(GrantRefusal::Revoked);
+        }
+        if command.at >= presented.expires_at {
+            return Decision::refuse(GrantRefusal::RefreshExpired);
+        }
+        if let Err(refusal) = family.stands(&command.circumstances, command.at) {
+            return Decision::refuse(refusal);
+        }
+        if command
+            .scope
+            .as_ref()
+            .is_some_and(|scope| !scope.is_subset(&family.scope))
+        {
+            return Decision::refuse(GrantRefusal::ScopeExceeded);
+        }
+        let Some(scope) = family.still_allowed(command.scope.as_ref(), &command.circumstances) else {
+            return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
+        };
+        // A retry kills the unused successor, so it skips that one's number.
+        let number = presented.number + if retried { 2 } else { 1 };
+        let (access, Some(refresh)) = family.mint(&command.mint, number, command.at) else {
+            return Decision::refuse(GrantRefusal::NotRefreshable);
+        };
+        let (client, subject, audience) = (family.client, family.subject, family.audience.clone());
+        let issued = Issued {
+            sequence: self.sequence + 1,
+            subject,
+            scope: scope.clone(),
+            audience: audience.clone(),
+            issued_at: command.at,
+            access_expires_at: access.expires_at,
+            refresh: true,
+        };
+        let issued_at = command.at;
+        let event = if retried {
+            RefreshRetried {
+                client,
+                subject,
+                scope,
+                audience,
+                access,
+                refresh,
+                issued_at,
+            }
+            .into()
+        } else {
+            RefreshRotated {
+                client,
+                subject,
+                scope,
+                audience,
+                access,
+                refresh,
+                issued_at,
+            }
+            .into()
+        };
+        Decision::accept(vec![event], Outcome::Tokens(Box::new(issued)))
+    }
+}
+
+/// Which of a family's refresh tokens was presented; its digest was checked.
+enum Presented<'a> {
+    Current(&'a Generation),
+    Predecessor(&'a Generation),
+    Old,
+}

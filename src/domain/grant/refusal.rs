@@ -1,0 +1,93 @@
+//! Why a command on a grant was refused.
+
+use crate::domain::pkce::PkceRefusal;
+use crate::domain::refusal::RefusalReason;
+
+/// Why a command on a grant was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum GrantRefusal {
+    /// No such code or token.
+    #[error("no such code or token")]
+    Unknown,
+    /// It was issued to another client.
+    #[error("it was issued to another client")]
+    OtherClient,
+    /// The code was redeemed before.
+    #[error("the code was redeemed before")]
+    CodeReplayed,
+    /// The code is too old.
+    #[error("the code has expired")]
+    CodeExpired,
+    /// Not the redirect URI that the code was sent to.
+    #[error("the redirect_uri is not the one that the code was sent to")]
+    RedirectUriChanged,
+    /// The PKCE check failed.
+    #[error("PKCE: {0}")]
+    Pkce(#[from] PkceRefusal),
+    /// The grant was revoked.
+    #[error("the grant was revoked")]
+    Revoked,
+    /// A refresh token that is over was presented.
+    #[error("a refresh token that had been used before was presented")]
+    RefreshReplayed,
+    /// The refresh token is too old.
+    #[error("the refresh token has expired")]
+    RefreshExpired,
+    /// The grant's own lifetime is over.
+    #[error("the grant has reached its maximum lifetime")]
+    GrantExpired,
+    /// More scope than was granted.
+    #[error("the scope exceeds what was granted")]
+    ScopeExceeded,
+    /// Nothing of the granted scope is still allowed to the client.
+    #[error("the client may no longer have any of the granted scope")]
+    ScopeNoLongerAllowed,
+    /// The user is disabled or erased.
+    #[error("the user may not act")]
+    UserDisabled,
+    /// The client is in development, and the user is not its owner.
+    #[error("the client is in development and works for its owner only")]
+    ClientNotLive,
+    /// The user's password changed, or the user was disabled, since.
+    #[error("the user's password changed since the grant was given")]
+    PasswordChanged,
+    /// The user withdrew the consent.
+    #[error("the user withdrew the consent that the grant rests on")]
+    ConsentWithdrawn,
+    /// The client may not refresh such grants (any more).
+    #[error("the client may not refresh grants of this flow")]
+    NotRefreshable,
+    /// The id is in use.
+    #[error("this grant exists already")]
+    Exists,
+}
+
+impl GrantRefusal {
+    /// The reason, for the refusal's event.
+    #[must_use]
+    pub fn reason(self) -> RefusalReason {
+        match self {
+            Self::Unknown => RefusalReason::UnknownCredential,
+            Self::OtherClient => RefusalReason::OtherClient,
+            Self::CodeReplayed => RefusalReason::CodeReplayed,
+            Self::CodeExpired => RefusalReason::CodeExpired,
+            Self::RedirectUriChanged => RefusalReason::RedirectUriChanged,
+            Self::Pkce(PkceRefusal::VerifierMissing) => RefusalReason::PkceVerifierMissing,
+            Self::Pkce(PkceRefusal::VerifierUnexpected) => RefusalReason::PkceVerifierUnexpected,
+            Self::Pkce(PkceRefusal::Malformed) => RefusalReason::PkceMalformed,
+            Self::Pkce(PkceRefusal::Mismatch) => RefusalReason::PkceMismatch,
+            Self::Revoked => RefusalReason::GrantRevoked,
+            Self::RefreshReplayed => RefusalReason::RefreshReplayed,
+            Self::RefreshExpired => RefusalReason::RefreshExpired,
+            Self::GrantExpired => RefusalReason::GrantExpired,
+            Self::ScopeExceeded => RefusalReason::ScopeExceeded,
+            Self::ScopeNoLongerAllowed => RefusalReason::ScopeNoLongerAllowed,
+            Self::UserDisabled => RefusalReason::UserDisabled,
+            Self::ClientNotLive => RefusalReason::ClientNotLive,
+            Self::PasswordChanged => RefusalReason::PasswordChanged,
+            Self::ConsentWithdrawn => RefusalReason::ConsentWithdrawn,
+            Self::NotRefreshable => RefusalReason::NotRefreshable,
+            Self::Exists => RefusalReason::GrantExists,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! The five-table server: opaque tokens, plain secrets, integer ids.
+
+use serde_json::json;
+
+use grantlog::import::Kind;
+
+use super::{Source, counts, introspect, post, refresh, refusals};
+use crate::harness::TestServer;
+
+const TOKEN: &str =
+    "eqweasdasdanvbSifkLImUAtuXITjxKMzkXjZvKGGIcLyFqHIDrVNexjHwXBNRhgicutwNStdasdasdLmMjfggjHrYvzWaIANmUv";
+const APP: (&str, &str) = ("my-app", "app secret");
+
+fn tables() -> Source {
+    let source = Source::new(Kind::Tables);
+    source
+        .file("users.csv", "id,name,username,password\n1,Yussuf,yussuf,123456\n2,No Password,nobody,\n")
+        .file(
+            "clients.csv",
+            "id,client_id,client_secret,name,home_page_url,logo_url,privacy_policy_url,user_id,is_live,redirect_uri\n\
+             7,my-app,app secret,My App,https://app.example,javascript:1,,1,true,\"[\"\"https://app.example/cb\"\"]\"\n",
+        )
+        .file(
+            "client_access_tokens.csv",
+            "id,client_id,user_id,client_refresh_token_id,access_token,grant_type,scope,audience,expired_at\n\
+             1,7,1,5,old.jwt.value,password,get_user_profile,,2026-01-01 00:00:00\n",
+        )
+        .file(
+            "client_refresh_tokens.csv",
+            &format!(
+                "id,client_id,user_id,refresh_token,grant_type,scope,audience,expired_at\n\
+                 5,7,1,{TOKEN},password,get_user_profile,https://api.example,2090-01-01T00:00:00Z\n\
+                 6,7,1,another-opaque-token-value,authorization_code,get_user_profile,,2020-01-01T00:00:00Z\n"
+            ),
+        )
+        .file(
+            "client_authorization_codes.csv",
+            "id,client_id,user_id,code,scope,is_used,redirect_uri,expired_at\n1,7,1,abc123,[],false,https://app.example/cb,2026-01-01\n",
+        );
+    source
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opaque_refresh_token_of_the_five_tables_is_exchanged_once() {
+    let server = TestServer::start().await;
+    let report = tables().import(&server).await;
+    assert_eq!(counts(&report, "clients"), (1, 1, 0, 0), "{:?}", report.skipped);
+    assert_eq!(counts(&report, "users"), (2, 2, 0, 0), "{:?}", report.skipped);
+    assert_eq!(
+        counts(&report, "client_refresh_tokens"),
+        (2, 1, 0, 1),
+        "{:?}",
+        report.skipped
+    );
+    assert_eq!(counts(&report, "client_authorization_codes"), (1, 0, 0, 1));
+    assert_eq!(report.scopes, ["get_user_profile"]);
+
+    assert_eq!(refresh(&server, APP, "another-opaque-token-value").await.0, 400);
+    assert_eq!(introspect(&server, APP, TOKEN).await["active"], true);
+    let (status, tokens) = refresh(&server, APP, TOKEN).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert_eq!(tokens["scope"], "get_user_profile");
+    let access = introspect(&server, APP, tokens["access_token"].as_str().unwrap()).await;
+    assert_eq!(
+        (&access["active"], &access["aud"]),
+        (&json!(true), &json!("https://api.example"))
+    );
+
+    assert_eq!(refresh(&server, APP, TOKEN).await.0, 400);
+    assert_eq!(refusals(&server).await[0], "refresh_replayed");
+    let access = introspect(&server, APP, tokens["access_token"].as_str().unwrap()).await;
+    assert_eq!(access["active"], false);
+    let clear: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM grantlog.ledger l WHERE l::text LIKE '%' || $1 || '%'")
+            .bind(TOKEN)
+            .fetch_one(&server.database.owner().await)
+            .await
+            .unwrap();
+    assert_eq!(clear, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_passwords_are_taken_only_when_said_so_and_hashed() {
+    let login = [
+        ("grant_type", "password"),
+        ("client_id", APP.0),
+        ("client_secret", APP.1),
+        ("username", "yussuf"),
+        ("password", "123456"),
+        ("scope", "get_user_profile"),
+    ];
+    for (plain, expected) in [(false, 400), (true, 200)] {
+        let server = TestServer::start_with(|settings| settings.allow_password_grant = true).await;
+        let report = tables()
+            .import_with(&server, |options| options.plain_passwords = plain)
+            .await
+            .unwrap();
+        assert_eq!(report.noted.contains_key("users"), !plain);
+        let (status, body) = post(&server, "/oauth/token", &login).await;
+        assert_eq!(status, expected, "{body}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_import_of_the_five_tables_changes_nothing() {
+    let server = TestServer::start().await;
+    let source = tables();
+    assert!(source.import(&server).await.changes_something());
+    let again = source.import(&server).await;
+    assert!(!again.changes_something(), "{:?}", again.tables);
+    // Under another name the ids are others, but the names are taken: nothing is doubled.
+    let other = source
+        .import_with(&server, |options| options.source = "other".to_owned())
+        .await
+        .unwrap();
+    assert!(!other.changes_something(), "{:?}", other.tables);
+}
