@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_row_that_is_no_text_or_has_another_width_says_so() {
-        let columns: Arc<[String]> = vec!["x".to_owned()].into();
+        let columns: Arc<[String]> = vec!["name".to_owned()].into();
         assert!(
             Row::new(1, Arc::clone(&columns), Vec::new())
                 .malformed()
