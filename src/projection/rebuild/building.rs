@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::bulk::Bulk;
+use super::pace::Pace;
 use super::pages::{Pages, Range};
 use super::{Phase, Progress};
 use crate::crypto::vault::Vault;
@@ -31,6 +32,7 @@ pub(crate) struct Building {
     /// All events up to here are in.
     pub(crate) position: i64,
     options: PgConnectOptions,
+    pace: Pace,
     /// Events read by the bulk build.
     pub(crate) read: Arc<AtomicU64>,
 }
@@ -44,6 +46,7 @@ impl Building {
         install::install(&mut connection).await?;
         let schemas = chosen(names)?;
         install::drop_leftovers(&mut connection, &schemas).await?;
+        let pace = Pace::start(&mut connection).await?;
         let mut targets = Vec::new();
         for schema in schemas {
             let table = install::create_table(&mut connection, schema).await?;
@@ -57,6 +60,7 @@ impl Building {
             targets,
             position: 0,
             options,
+            pace,
             read: Arc::default(),
         })
     }
@@ -127,8 +131,14 @@ impl Building {
         Ok(())
     }
 
-    /// Builds the indexes, some at once, then the keys.
+    /// Builds the indexes, as many at once as there are processors, or one after the other while somebody
+    /// appends, then the keys.
     async fn index(&mut self) -> Result<(), ProjectionError> {
+        let workers = if self.pace.is_busy(&mut self.connection).await? {
+            1
+        } else {
+            super::workers()
+        };
         let indexes: VecDeque<String> = self.statements(Kind::Index).into();
         let queue = Arc::new(Mutex::new(indexes));
         let options = self.options.clone().options([
@@ -137,7 +147,7 @@ impl Building {
             ("max_parallel_maintenance_workers", "0"),
         ]);
         let mut tasks = JoinSet::new();
-        for _ in 0..super::workers() {
+        for _ in 0..workers {
             let (queue, options) = (Arc::clone(&queue), options.clone());
             tasks.spawn(async move {
                 let mut connection = options.connect().await?;

@@ -12,6 +12,7 @@ use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
+use super::pace::Pace;
 use super::pages::{Pages, Range};
 use crate::domain::AggregateType;
 use crate::ledger::LANE;
@@ -64,12 +65,14 @@ impl Bulk {
 
     async fn read(self, queue: Queue, pages: mpsc::Sender<Vec<Recorded>>) -> Result<(), ProjectionError> {
         let mut connection = self.options.connect().await?;
+        let mut pace = Pace::start(&mut connection).await?;
         loop {
             let Some(range) = queue.lock().await.pop_front() else {
                 return Ok(());
             };
             let mut range = Pages::of(range);
             while let Some(page) = range.next(&mut connection).await? {
+                pace.rest(&mut connection).await?;
                 self.read
                     .fetch_add(u64::try_from(page.len()).unwrap_or_default(), Ordering::Relaxed);
                 // Closed: the fold failed and says why.

@@ -8,6 +8,7 @@
 
 mod building;
 mod bulk;
+mod pace;
 mod pages;
 mod swap;
 
@@ -102,11 +103,13 @@ pub async fn rebuild(
     Ok(rebuilt)
 }
 
-/// How many parts of the work go on at once: half as many as there are processors, since token requests are
-/// served meanwhile.
+/// As many parts of the work at once as there are processors.
 fn workers() -> u32 {
-    let processors = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    u32::try_from(processors / 2).unwrap_or(1).clamp(1, 8)
+    std::thread::available_parallelism()
+        .ok()
+        .and_then(|count| u32::try_from(count.get()).ok())
+        .unwrap_or(2)
+        .clamp(1, 8)
 }
 
 /// Waits for all tasks; the first failure that is not a consequence of another ends them.
