@@ -1,5 +1,6 @@
 //! Rebuilding every projection.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Result;
@@ -8,7 +9,8 @@ use sqlx::{Connection, PgConnection};
 
 use super::{Bench, Line, Report, append};
 use crate::projection::bench::{fill, rebuild_benchmark};
-use crate::projection::{NAMES, rebuild};
+use crate::projection::rebuild::{Phase, Progress};
+use crate::projection::{NAMES, ProjectionRunner, rebuild};
 
 #[expect(clippy::print_stdout, reason = "a report is for standard output")]
 pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
@@ -40,6 +42,8 @@ async fn beside_appends(bench: &Bench, report: &mut Report) -> Result<()> {
     fill(&mut owner, bench.arguments.events).await?;
     owner.close().await?;
     let ledger = append::open(&database).await?;
+    // As on a server: the tables follow what is appended, alone and during the rebuild.
+    let runner = ProjectionRunner::start(&ledger);
     let alone = append::group_commit(&ledger, bench.slice() * 2).await?;
     let pool = PgPoolOptions::new()
         .max_connections(4)
@@ -47,15 +51,27 @@ async fn beside_appends(bench: &Bench, report: &mut Report) -> Result<()> {
         .await?;
     let vault = ledger.vault().clone();
     let done = AtomicBool::new(false);
+    let phase = Mutex::new(Phase::Reading);
     let rebuilding = async {
-        let rebuilt = rebuild(&pool, &vault, &NAMES, &|_| {}).await;
+        let seen = |progress: Progress| {
+            if let Ok(mut phase) = phase.lock() {
+                *phase = progress.phase;
+            }
+        };
+        let rebuilt = rebuild(&pool, &vault, &NAMES, &seen).await;
         done.store(true, Ordering::Relaxed);
         rebuilt
     };
     let appending = async {
         let (mut rates, mut slices) = (0.0, 0.0);
         while !done.load(Ordering::Relaxed) {
-            rates += append::group_commit(&ledger, bench.slice() / 2).await?;
+            let rate = append::group_commit(&ledger, bench.slice() / 2).await?;
+            let phase = phase.lock().map_or(Phase::Reading, |phase| *phase);
+            eprintln!(
+                "appends during {phase:?}: {rate:.0}/s, {:.2} x alone",
+                rate / alone
+            );
+            rates += rate;
             slices += 1.0;
         }
         anyhow::Ok(rates / f64::max(slices, 1.0))
@@ -74,6 +90,7 @@ async fn beside_appends(bench: &Bench, report: &mut Report) -> Result<()> {
     };
     report.add(line("appends alone", alone, None));
     report.add(line("appends during a rebuild", during, Some(during / alone)));
+    runner.stop().await;
     ledger.close().await;
     Ok(())
 }
