@@ -189,7 +189,7 @@ async fn the_answers_members_are_spelled_as_the_client_is_registered() {
     assert_eq!(status, 400);
     assert_eq!(
         members(&refused),
-        ["error", "error_description", "hint", "message"]
+        ["error", "error_description", "hint", "message", "request_id"]
     );
     let (_, state) = party
         .post("/oauth/introspect", &[("token", text(&code, "accessToken"))])
