@@ -43,6 +43,15 @@ pub enum Verified {
     YesRehash(String),
 }
 
+/// What a comparison asks before it begins, and tells when it was wrong: it begins when a slot is free, which may be
+/// long after the request came, and goes on where the request is given up.
+pub trait Guess: Send + 'static {
+    /// Whether it may still be made.
+    fn may_be_made(&self) -> bool;
+    /// It was wrong.
+    fn failed(&self);
+}
+
 /// Hashes and checks passwords (argon2id, RFC 9106, 19 MiB, two passes).
 #[derive(Clone)]
 pub struct Hasher {
@@ -81,47 +90,78 @@ impl Hasher {
 
     /// Compares a password with a PHC string or a bcrypt hash, or with a decoy where there is none.
     pub async fn verify(&self, password: String, phc: Option<String>) -> Result<Verified, PasswordError> {
+        let verified = self.guess(password, phc, Anybody).await?;
+        Ok(verified.unwrap_or(Verified::No))
+    }
+
+    /// As [`Self::verify`], for somebody whose guesses are limited: none where no more may be made by the time
+    /// that a slot is free.
+    pub async fn guess(
+        &self,
+        password: String,
+        phc: Option<String>,
+        guess: impl Guess,
+    ) -> Result<Option<Verified>, PasswordError> {
         let (random, decoy) = (self.random.clone(), Arc::clone(&self.decoy));
-        let known = phc.is_some();
         let verified = self
             .run(move || {
-                let phc = phc.as_deref().unwrap_or(&decoy);
-                compare(&password, phc, &random)
+                if !guess.may_be_made() {
+                    return Ok(None);
+                }
+                let compared = compare(&password, phc.as_deref().unwrap_or(&decoy), &random)?;
+                let verified = if phc.is_some() { compared } else { Verified::No };
+                if verified == Verified::No {
+                    guess.failed();
+                }
+                Ok::<_, CryptoError>(Some(verified))
             })
             .await??;
-        Ok(if known { verified } else { Verified::No })
+        Ok(verified)
     }
 
     async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {
-        let waiting = Waiting::enter(&self.waiting)?;
-        let _slot = self
-            .slots
-            .acquire()
+        let waiting = Waiting::enter(Arc::clone(&self.waiting))?;
+        let slot = Arc::clone(&self.slots)
+            .acquire_owned()
             .await
             .map_err(|_| PasswordError::Overloaded)?;
-        let done = tokio::task::spawn_blocking(work).await.map_err(|_| CryptoError)?;
-        drop(waiting);
-        Ok(done)
+        // The work cannot be called off: it holds its slot to its end, also where nobody waits for it any more.
+        let done = tokio::task::spawn_blocking(move || {
+            let _held = (slot, waiting);
+            work()
+        });
+        Ok(done.await.map_err(|_| CryptoError)?)
     }
 }
 
-/// Counts a caller for as long as it waits, also when it goes away.
-struct Waiting<'a>(&'a AtomicUsize);
+/// A comparison that nobody limits.
+struct Anybody;
 
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Result<Self, PasswordError> {
+impl Guess for Anybody {
+    fn may_be_made(&self) -> bool {
+        true
+    }
+
+    fn failed(&self) {}
+}
+
+/// Counts a caller for as long as it waits or its work goes on, also when it goes away.
+struct Waiting(Arc<AtomicUsize>);
+
+impl Waiting {
+    fn enter(count: Arc<AtomicUsize>) -> Result<Self, PasswordError> {
         let waiting = Self(count);
-        if count.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
+        if waiting.0.fetch_add(1, Ordering::Relaxed) >= MAX_WAITING {
             return Err(PasswordError::Overloaded);
         }
         Ok(waiting)
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for Waiting {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }

@@ -10,6 +10,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 use super::error::ProtocolError;
+use tracing::Instrument as _;
+
 use crate::app::App;
 use crate::ids::RequestId;
 use crate::ledger::{Actor, Context};
@@ -73,11 +75,8 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
     };
     let checked = check_head(&request);
     request.extensions_mut().insert(origin);
-    // Also of its body: whoever sends that a byte at a time must not hold a connection, or a shutdown, for ever.
     let answered = match checked {
-        Ok(()) => tokio::time::timeout(TIME_LIMIT, next.run(request))
-            .await
-            .map_err(|_| ProtocolError::Timeout),
+        Ok(()) => to_its_end(next.run(request)).await,
         Err(error) => Err(error),
     };
     let mut response = answered.unwrap_or_else(|error| error.respond(RequestId(id)));
@@ -85,6 +84,26 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
         response.headers_mut().insert(REQUEST_ID, value);
     }
     response
+}
+
+/// Answers a request whether or not its sender waits: whoever guesses and hangs up is counted and recorded like
+/// anybody else, and what was begun holds its place in the queues until it is over. The time limit is for its body
+/// too: whoever sends that a byte at a time must not hold a connection, or a shutdown, for ever.
+async fn to_its_end(
+    answer: impl Future<Output = Response> + Send + 'static,
+) -> Result<Response, ProtocolError> {
+    let mut task = tokio::spawn(answer.in_current_span());
+    match tokio::time::timeout(TIME_LIMIT, &mut task).await {
+        Ok(Ok(response)) => Ok(response),
+        Ok(Err(ended)) => match ended.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(ProtocolError::Timeout),
+        },
+        Err(_) => {
+            task.abort();
+            Err(ProtocolError::Timeout)
+        }
+    }
 }
 
 /// What a request's head must be. Of a length and a transfer coding at once, hyper believes the coding, drops the

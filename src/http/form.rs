@@ -132,6 +132,15 @@ impl<'de> Deserialize<'de> for Members {
 /// Checks that a body is said to be a form in UTF-8: `application/x-www-form-urlencoded`, once, with no charset
 /// or with that one (RFC 6749 appendix B). Other parameters of the media type mean nothing.
 pub fn check_content_type(headers: &HeaderMap) -> Result<(), FormError> {
+    check_media_type(headers, "application/x-www-form-urlencoded")
+}
+
+/// The same for a JSON body (RFC 8259 §8.1: it is UTF-8).
+pub fn check_json_type(headers: &HeaderMap) -> Result<(), FormError> {
+    check_media_type(headers, "application/json")
+}
+
+fn check_media_type(headers: &HeaderMap, wanted: &str) -> Result<(), FormError> {
     let mut values = headers.get_all(header::CONTENT_TYPE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(FormError::ContentType);
@@ -139,7 +148,7 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), FormError> {
     let text = value.to_str().map_err(|_| FormError::ContentType)?;
     let mut parts = text.split(';').map(str::trim);
     let media_type = parts.next().unwrap_or_default();
-    if !media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") {
+    if !media_type.eq_ignore_ascii_case(wanted) {
         return Err(FormError::ContentType);
     }
     let mut charsets = parts
@@ -150,16 +159,6 @@ pub fn check_content_type(headers: &HeaderMap) -> Result<(), FormError> {
         return Ok(());
     }
     Err(FormError::Charset)
-}
-
-/// Whether a body is said to be JSON, once.
-pub fn is_json(headers: &HeaderMap) -> bool {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return false;
-    };
-    let media_type = value.to_str().unwrap_or_default().split(';').next();
-    media_type.is_some_and(|media_type| media_type.trim().eq_ignore_ascii_case("application/json"))
 }
 
 /// Decodes one component: `+` is a space, `%xx` a byte of UTF-8.

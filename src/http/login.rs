@@ -8,7 +8,7 @@ use super::limits::{Counted, counted_address};
 use super::page::PageError;
 use super::session::{self, Presented, Verified};
 use crate::app::App;
-use crate::crypto::password;
+use crate::crypto::password::{self, Guess};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::user::User;
 use crate::domain::value::Digest;
@@ -31,6 +31,15 @@ pub(super) struct Recognised {
 }
 
 impl Refusal {
+    /// The password was not looked at.
+    fn unread(reason: RefusalReason) -> Self {
+        Self {
+            reason,
+            subject: None,
+            blocked: false,
+        }
+    }
+
     /// What the ledger records.
     pub(super) fn refused(&self) -> Refused {
         Refused {
@@ -51,7 +60,25 @@ pub(super) fn counted(username: &str, context: &Context) -> Vec<Counted> {
     std::iter::once(login).chain(address).collect()
 }
 
-/// Compares the password. A user that does not exist takes the same steps, and the same time, as one that does.
+/// A password that is tried, counted when it was wrong, and not tried where too many were wrong while it waited.
+struct Attempt {
+    app: App,
+    counted: Vec<Counted>,
+}
+
+impl Guess for Attempt {
+    fn may_be_made(&self) -> bool {
+        let at = self.app.ledger.clock().now();
+        self.app.limits.check_failures(&self.counted, at).is_ok()
+    }
+
+    fn failed(&self) {
+        let at = self.app.ledger.clock().now();
+        self.app.limits.record_failure(&self.counted, at);
+    }
+}
+
+/// Compares the password; failures are counted. A user that does not exist takes the same steps, and the same time, as one that does.
 pub(super) async fn recognise<E: WireError>(
     app: &App,
     context: &Context,
@@ -77,8 +104,15 @@ pub(super) async fn recognise<E: WireError>(
         Some(account) => operations.password_hash(subject, account).await?,
         None => None,
     };
-    let compared = operations.hasher.verify(password.to_owned(), hash).await;
-    let rehashed = match compared? {
+    let attempt = Attempt {
+        app: app.clone(),
+        counted: counted(username, context),
+    };
+    let compared = operations.hasher.guess(password.to_owned(), hash, attempt);
+    let Some(verified) = compared.await? else {
+        return Ok(Err(Refusal::unread(RefusalReason::TooManyFailures)));
+    };
+    let rehashed = match verified {
         password::Verified::Yes => None,
         password::Verified::YesRehash(hash) => Some(hash),
         password::Verified::No => {
@@ -95,6 +129,8 @@ pub(super) async fn recognise<E: WireError>(
         }
     };
     if !user.may_act() {
+        let at = app.ledger.clock().now();
+        app.limits.record_failure(&counted(username, context), at);
         return Ok(Err(Refusal {
             reason: RefusalReason::UserDisabled,
             subject: Some(subject),

@@ -183,7 +183,6 @@ impl<'a> Visit<'a> {
             }
             Err(refusal) => refusal,
         };
-        app.limits.record_failure(&counted, app.ledger.clock().now());
         self.refused(&context, &refusal).await;
         Ok(self.login_page(username, (Some(Problem::Wrong), None))?)
     }
@@ -234,7 +233,6 @@ impl<'a> Visit<'a> {
             return Ok(self.page(&live, (None, Some(error))).await?);
         }
         if let Err(refusal) = login::recognise(app, &context, &username, current).await? {
-            app.limits.record_failure(&counted, app.ledger.clock().now());
             self.refused(&context, &refusal).await;
             let problem = Some(PasswordProblem::WrongCurrent);
             return Ok(self.page(&live, (problem, None)).await?);

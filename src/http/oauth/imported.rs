@@ -96,10 +96,8 @@ async fn open(
         return Ok(None);
     };
     let now = app.ledger.clock().now();
-    let address = request.context.address.map(counted_address);
-    let counted = [Counted::Imported(request.credentials.client_id.clone(), address)];
     app.limits
-        .check_failures(&counted, now)
+        .check_failures(&counted(request), now)
         .map_err(|wait| {
             Rejection::new(
                 TokenError::TooMany(wait.retry_after),
@@ -115,10 +113,22 @@ async fn open(
     let payload = opened?
         .ok()
         .and_then(|plain| serde_json::from_slice::<Payload>(&plain).ok());
-    let Some(payload) = payload else {
-        app.limits.record_failure(&counted, now);
-        return Ok(None);
-    };
-    let good = payload.client_id.is(&client.registration.client_id) && now.timestamp() < payload.expire_time;
-    Ok(good.then_some(payload.refresh_token_id))
+    let payload = payload.filter(|payload| {
+        payload.client_id.is(&client.registration.client_id) && now.timestamp() < payload.expire_time
+    });
+    if payload.is_none() {
+        count_failure(app, request);
+    }
+    Ok(payload.map(|payload| payload.refresh_token_id))
+}
+
+/// Counts an old token that was worth nothing: to find that out is costly.
+pub(crate) fn count_failure(app: &App, request: &ClientRequest) {
+    app.limits
+        .record_failure(&counted(request), app.ledger.clock().now());
+}
+
+fn counted(request: &ClientRequest) -> [Counted; 1] {
+    let address = request.context.address.map(counted_address);
+    [Counted::Imported(request.credentials.client_id.clone(), address)]
 }

@@ -191,11 +191,12 @@ fn wrong_content_type() -> Rejection<TokenError> {
 
 /// RFC 6749 §3.2: form-encoded. Whether JSON is permitted depends on the client, which is not known yet.
 fn encoding(headers: &HeaderMap) -> Result<Encoding, Rejection<TokenError>> {
-    match form::check_content_type(headers) {
+    let checked = match form::check_content_type(headers) {
         Ok(()) => Ok(Encoding::Form),
-        Err(FormError::ContentType) if form::is_json(headers) => Ok(Encoding::Json),
-        Err(error) => Err(Rejection::new(TokenError::InvalidRequest, reason(&error))),
-    }
+        Err(FormError::ContentType) => form::check_json_type(headers).map(|()| Encoding::Json),
+        Err(error) => Err(error),
+    };
+    checked.map_err(|error| Rejection::new(TokenError::InvalidRequest, reason(&error)))
 }
 
 /// RFC 6749 §3.2: UTF-8, each parameter once.

@@ -67,7 +67,6 @@ async fn attempt(visit: &Visit, target: &Target, form: &Form) -> Result<Response
         },
         Err(refusal) => refusal,
     };
-    app.limits.record_failure(&counted, app.ledger.clock().now());
     if refusal.blocked {
         return Err(blocked(target, &refusal));
     }

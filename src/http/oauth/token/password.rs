@@ -60,10 +60,7 @@ async fn verify(
             login::rehash(app, &request.context, verified.subject, rehashed).await;
             Ok(verified)
         }
-        Err(refusal) => {
-            app.limits.record_failure(&counted, now);
-            Err(Rejection::new(TokenError::InvalidGrant, refusal.reason))
-        }
+        Err(refusal) => Err(Rejection::new(TokenError::InvalidGrant, refusal.reason)),
     }
 }
 

@@ -16,13 +16,18 @@ pub(super) async fn rotate(
     request: &ClientRequest,
 ) -> Result<TokenResponse, Rejection<TokenError>> {
     let token = request.required("refresh_token")?;
-    let presented = match credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token) {
+    let ours = credential::parse(Kind::Refresh, app.ledger.vault().master().address_key(), token);
+    let presented = match ours {
         None => imported::recognise(app, request, token).await?,
         ours => ours,
     };
     let randoms = Randoms::new(app)?;
     let mut unit = app.ledger.unit_of_work(&request.context);
-    rounds!(unit, round(app, request, &mut unit, presented, &randoms))
+    let rotated = rounds!(unit, round(app, request, &mut unit, presented, &randoms));
+    if ours.is_none() && presented.is_some() && rotated.is_err() {
+        imported::count_failure(app, request);
+    }
+    rotated
 }
 
 async fn round(
