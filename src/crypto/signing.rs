@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
+use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -14,13 +15,15 @@ use super::CryptoError;
 use super::jwt::{self, AccessClaims};
 use super::master::MasterKey;
 use crate::clock::{Randomness, Timestamp};
-use crate::domain::client::TokenAlgorithm;
+use crate::domain::client::{IdTokenAlgorithm, TokenAlgorithm};
 use crate::domain::value::Digest;
 use crate::ids::KeyId;
 use crate::ledger::{Ledger, LedgerError};
 
 /// The media type in the header of an access token (RFC 9068 §2.1).
 const TYP: &str = "at+jwt";
+/// The media type in the header of an ID token. It keeps ID tokens apart from access tokens (RFC 8725 §3.11).
+const ID_TOKEN_TYP: &str = "JWT";
 /// How long a list of keys is used before it is read again.
 const REREAD_AFTER_SECONDS: i64 = 5;
 /// How often an unknown `kid` may cause a reading.
@@ -138,6 +141,24 @@ impl SigningKeys {
 
     /// Signs an access token with the newest active key of an algorithm.
     pub fn sign(&self, algorithm: TokenAlgorithm, claims: &AccessClaims) -> Result<String, CryptoError> {
+        self.sign_as(TYP, algorithm, claims)
+    }
+
+    /// Signs an ID token (OpenID Connect Core §2) with the newest active key of an algorithm.
+    pub fn sign_id_token<C: Serialize>(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        self.sign_as(ID_TOKEN_TYP, algorithm.key(), claims)
+    }
+
+    fn sign_as<C: Serialize>(
+        &self,
+        typ: &str,
+        algorithm: TokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
         let set = self.set();
         let key = set
             .keys
@@ -146,7 +167,7 @@ impl SigningKeys {
             .max_by_key(|key| key.active_since)
             .ok_or(CryptoError)?;
         let header = Header {
-            typ: Some(TYP.to_owned()),
+            typ: Some(typ.to_owned()),
             kid: Some(key.kid.clone()),
             ..Header::new(jwt::jws_algorithm(algorithm))
         };

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
+use crate::domain::openid::Claim;
 use crate::domain::pkce::Challenge;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SessionId, SubjectId};
@@ -22,6 +23,12 @@ events! {
             session: Option<SessionId>,
             /// When that login authenticated the user.
             auth_time: Option<Timestamp>,
+            /// How that login authenticated the user (RFC 8176 `amr` values).
+            amr: Option<Vec<String>>,
+            /// The `nonce` of an OpenID Connect request, as it came: the ID token repeats it.
+            nonce: Option<String>,
+            /// Which claims of the user the ID tokens carry.
+            id_token_claims: Option<Vec<Claim>>,
             /// What was granted.
             scope: ScopeSet,
             /// The audience of its tokens.

@@ -72,6 +72,8 @@ reasons! {
     ParameterMissing "parameter_missing" Malformed,
     /// The `state` is longer than 4096 bytes.
     StateTooLong "state_too_long" Malformed,
+    /// The `nonce` is longer than 512 characters.
+    NonceTooLong "nonce_too_long" Malformed,
     /// The `response_type` is missing.
     ResponseTypeMissing "response_type_missing" Malformed,
     /// An id in the address is not a UUID.
@@ -214,6 +216,8 @@ reasons! {
     // The API.
     /// No access token came in the Authorization header, or another scheme than Bearer.
     NoBearerToken "no_bearer_token" AccessToken,
+    /// An access token came in the Authorization header and in the form.
+    TwoAccessTokens "two_access_tokens" Malformed,
     /// The access token's time is over.
     TokenExpired "token_expired" AccessToken,
     /// The access token is not a JWT that this server signed.

@@ -5,6 +5,7 @@
 //! to the same address, whose query carries the request through: nothing is kept between the steps, and each
 //! step checks all of it again.
 
+mod authentication;
 mod code;
 mod consent;
 mod error;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::authentication::AuthenticationRequest;
 use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
@@ -37,6 +38,8 @@ pub(super) struct AuthorizationRequest {
     pub(super) scopes: Vec<Definition>,
     pub(super) challenge: Option<Challenge>,
     pub(super) prompt: Prompt,
+    /// What OpenID Connect adds.
+    pub(super) openid: AuthenticationRequest,
 }
 
 /// The `prompt` parameter (OpenID Connect Core §3.1.2.1).
@@ -137,12 +140,14 @@ pub(super) async fn check(
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
+    let openid = AuthenticationRequest::read(parameters, &scope)?;
     supported(parameters)?;
     Ok(AuthorizationRequest {
         scope,
         scopes,
         challenge,
         prompt,
+        openid,
     })
 }
 
