@@ -5,7 +5,7 @@ use std::sync::{Arc, RwLock};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -215,6 +215,31 @@ impl SigningKeys {
             return Ok(Err(TokenRefusal::Expired));
         }
         Ok(Ok(VerifiedToken { claims, key: key.id }))
+    }
+
+    /// The subject of an ID token of this issuer for this client, expired or not; none where it is not one whose key is
+    /// published.
+    #[must_use]
+    pub fn hinted_subject(&self, id_token: &str, issuer: &str, client_id: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Hint {
+            sub: String,
+        }
+        let header = jsonwebtoken::decode_header(id_token).ok()?;
+        let kid = header.kid.as_deref()?;
+        let key = self.set().keys.iter().find(|key| key.kid == kid).cloned()?;
+        let algorithm = jwt::jws_algorithm(key.algorithm);
+        let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
+        if header.alg != algorithm || !is_id_token {
+            return None;
+        }
+        let mut validation = Validation::new(algorithm);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[client_id]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub"]);
+        validation.validate_exp = false;
+        let data = jsonwebtoken::decode::<Hint>(id_token, &key.decoding, &validation).ok()?;
+        Some(data.claims.sub)
     }
 
     fn set(&self) -> Arc<KeySet> {

@@ -2,6 +2,8 @@
 
 mod discovery;
 mod id_token;
+mod login;
+mod response_mode;
 mod userinfo;
 
 use grantlog::ids::SubjectId;

@@ -74,6 +74,10 @@ reasons! {
     StateTooLong "state_too_long" Malformed,
     /// The `nonce` is longer than 512 characters.
     NonceTooLong "nonce_too_long" Malformed,
+    /// The `max_age` is not a number of seconds.
+    MaxAgeMalformed "max_age_malformed" Malformed,
+    /// The `id_token_hint` is not an ID token of this client, or its key is no longer published.
+    IdTokenHintInvalid "id_token_hint_invalid" Malformed,
     /// The `response_type` is missing.
     ResponseTypeMissing "response_type_missing" Malformed,
     /// An id in the address is not a UUID.
@@ -176,7 +180,7 @@ reasons! {
     RedirectUriMissing "redirect_uri_missing" RedirectUri,
     /// The `response_type` is not `code`.
     ResponseTypeUnsupported "response_type_unsupported" Unsupported,
-    /// The `response_mode` is not `query`.
+    /// The `response_mode` is not `query`, `fragment` or `form_post`.
     ResponseModeUnsupported "response_mode_unsupported" Unsupported,
     /// The `prompt` has a value that is not known here.
     PromptUnknown "prompt_unknown" Unsupported,
@@ -188,7 +192,7 @@ reasons! {
     RequestUri "request_uri" Unsupported,
     /// The request carries a client's registration, which is not supported.
     Registration "registration" Unsupported,
-    /// `prompt=none`, and nobody is logged in.
+    /// `prompt=none`, and nobody is logged in, or not the user or not as recently as was asked.
     LoginRequired "login_required" Silent,
     /// `prompt=none`, and the user has not consented to all of it.
     ConsentRequired "consent_required" Silent,

@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 
+use super::authorize::ResponseMode;
 use crate::app::App;
 use crate::http::context::Origin;
 use crate::http::error::{ErrorAnswer, Rejection, TokenError};
@@ -21,7 +22,7 @@ struct Metadata {
     introspection_endpoint: String,
     revocation_endpoint: String,
     response_types_supported: &'static [&'static str],
-    response_modes_supported: &'static [&'static str],
+    response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: &'static [&'static str],
     introspection_endpoint_auth_methods_supported: &'static [&'static str],
@@ -60,7 +61,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         introspection_endpoint: endpoint("/oauth/introspect"),
         revocation_endpoint: endpoint("/oauth/revoke"),
         response_types_supported: &["code"],
-        response_modes_supported: &["query"],
+        response_modes_supported: ResponseMode::ALL.into_iter().map(ResponseMode::name).collect(),
         grant_types_supported: grant_types,
         token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
         introspection_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post"],

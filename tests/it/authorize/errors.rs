@@ -147,7 +147,7 @@ const SENT_BACK: &[Case] = &[
     (
         "invalid_request",
         "prompt_unknown",
-        &[("prompt", "select_account")],
+        &[("prompt", "create")],
     ),
     (
         "invalid_request",
@@ -168,7 +168,7 @@ const SENT_BACK: &[Case] = &[
     (
         "invalid_request",
         "response_mode_unsupported",
-        &[("response_mode", "fragment")],
+        &[("response_mode", "web_message")],
     ),
 ];
 

@@ -58,7 +58,9 @@ impl AuthorizeError {
             Self::RequestNotSupported => "The request parameter is not supported.",
             Self::RequestUriNotSupported => "The request_uri parameter is not supported.",
             Self::RegistrationNotSupported => "The registration parameter is not supported.",
-            Self::LoginRequired => "Nobody is logged in, and prompt=none forbids to ask.",
+            Self::LoginRequired => {
+                "Nobody is logged in, or not whom or as recently as asked, and prompt=none forbids to ask."
+            }
             Self::ConsentRequired => "The user has not consented, and prompt=none forbids to ask.",
             Self::ServerError => "The server met an unexpected condition.",
             Self::TemporarilyUnavailable => "The server is temporarily unable to handle the request.",

@@ -13,10 +13,12 @@ mod login;
 mod parameters;
 mod redirect;
 mod request;
+mod response_mode;
 mod visit;
 
 pub use error::AuthorizeError;
 pub use redirect::{ReturnAddress, see_other};
+pub use response_mode::ResponseMode;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -122,7 +124,8 @@ async fn proceed(
     request: &AuthorizationRequest,
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let live = session::find(visit.session.as_ref(), unit).await?;
-    let Some(live) = live.filter(|_| !request.prompt.login) else {
+    let fresh = |live: &LiveSession| !request.prompt.login && request.openid.accepts(&live.login, unit.at());
+    let Some(live) = live.filter(fresh) else {
         if request.prompt.none {
             return Err(Rejection::new(
                 AuthorizeError::LoginRequired,
@@ -172,5 +175,6 @@ fn may_use(target: &Target, live: &LiveSession) -> Result<(), Rejection<Authoriz
 fn must_ask(target: &Target, request: &AuthorizationRequest, consent: &Consent) -> bool {
     let cannot_be_known =
         target.registration.metadata.is_public() && redirect_uri::is_native(&target.back.redirect_uri);
-    request.prompt.consent || cannot_be_known || !request.scope.is_subset(&consent.scope)
+    let asked = request.prompt.consent || request.prompt.select_account;
+    asked || cannot_be_known || !request.scope.is_subset(&consent.scope)
 }
