@@ -1,5 +1,6 @@
 //! OpenID Connect over HTTP: what a relying party asks, gets and checks.
 
+mod claims;
 mod discovery;
 mod id_token;
 mod login;

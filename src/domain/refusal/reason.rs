@@ -78,6 +78,8 @@ reasons! {
     MaxAgeMalformed "max_age_malformed" Malformed,
     /// The `id_token_hint` is not an ID token of this client, or its key is no longer published.
     IdTokenHintInvalid "id_token_hint_invalid" Malformed,
+    /// The `claims` parameter is not the JSON that it should be, or is too long.
+    ClaimsMalformed "claims_malformed" Malformed,
     /// The `response_type` is missing.
     ResponseTypeMissing "response_type_missing" Malformed,
     /// An id in the address is not a UUID.
@@ -192,6 +194,8 @@ reasons! {
     RequestUri "request_uri" Unsupported,
     /// The request carries a client's registration, which is not supported.
     Registration "registration" Unsupported,
+    /// The request calls an `acr` essential that no login at this server has.
+    AcrUnmet "acr_unmet" Unsupported,
     /// `prompt=none`, and nobody is logged in, or not the user or not as recently as was asked.
     LoginRequired "login_required" Silent,
     /// `prompt=none`, and the user has not consented to all of it.

@@ -78,7 +78,7 @@ impl OpenidMetadata {
             claim_types_supported: &["normal"],
             acr_values_supported: &[openid::ACR_PASSWORD],
             prompt_values_supported: &["none", "login", "consent", "select_account"],
-            claims_parameter_supported: false,
+            claims_parameter_supported: true,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,
         }))

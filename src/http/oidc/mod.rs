@@ -2,6 +2,7 @@
 //! checked where the authorization request is (`oauth/authorize/authentication.rs`).
 
 pub mod claims;
+pub mod claims_request;
 pub mod discovery;
 pub mod id_token;
 pub mod userinfo;

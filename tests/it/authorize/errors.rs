@@ -144,11 +144,7 @@ const SENT_BACK: &[Case] = &[
         "pkce_malformed",
         &[("code_challenge", "short")],
     ),
-    (
-        "invalid_request",
-        "prompt_unknown",
-        &[("prompt", "create")],
-    ),
+    ("invalid_request", "prompt_unknown", &[("prompt", "create")]),
     (
         "invalid_request",
         "prompt_none_with_others",

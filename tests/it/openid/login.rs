@@ -173,3 +173,31 @@ async fn parameters_that_change_nothing_are_accepted() {
     let claims = provider.claims(text(&tokens, "id_token"), "RS256").await;
     assert_eq!(claims["sub"], provider.subject.to_string());
 }
+
+#[tokio::test]
+async fn an_authentication_request_may_be_posted_from_any_site() {
+    let provider = Provider::start().await;
+    let (server, browser) = (&provider.server, browser());
+    flow::authorize(server, &browser, &provider.query(&[])).await;
+    let post = |body: String| {
+        browser
+            .post(server.url("/oauth/authorize"))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .header("origin", "https://app.example")
+            .header("sec-fetch-site", "cross-site")
+            .body(body)
+            .send()
+    };
+    let query = provider.query(&[]);
+    let response = post(flow::encode(&query)).await.unwrap();
+    assert_eq!(response.status(), 303);
+    let location = response.headers()["location"].to_str().unwrap();
+    assert_eq!(location, format!("authorize?{}", flow::encode(&query)));
+    let answer = flow::get(server, &browser, &format!("/oauth/{location}")).await;
+    assert!(answer.parameters().contains_key("code"));
+    for malformed in ["client_id=a b", "client_id=\u{e4}", "a=b\r\nset-cookie: x"] {
+        let response = post(malformed.to_owned()).await.unwrap();
+        assert_eq!(response.status(), 400, "{malformed:?}");
+        assert!(!response.headers().contains_key("location"));
+    }
+}

@@ -8,11 +8,12 @@ use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use crate::app::App;
 use crate::clock::Timestamp;
-use crate::domain::openid::OPENID;
+use crate::domain::openid::{ACR_PASSWORD, Claim, OPENID};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::session::Login;
 use crate::domain::value::{ScopeSet, is_plain_text};
 use crate::http::error::Rejection;
+use crate::http::oidc::claims_request::ClaimsRequest;
 
 /// The most characters of a `nonce`: it is kept with the grant.
 const MAX_NONCE: usize = 512;
@@ -28,6 +29,8 @@ pub(super) struct AuthenticationRequest {
     max_age: Option<TimeDelta>,
     /// The user whom the `id_token_hint` is of.
     hinted: Option<String>,
+    /// The `claims` parameter.
+    claims: ClaimsRequest,
 }
 
 impl AuthenticationRequest {
@@ -40,6 +43,7 @@ impl AuthenticationRequest {
             nonce: nonce(parameters, scope)?,
             max_age: max_age(parameters)?,
             hinted: hinted(app, parameters, client_id)?,
+            claims: claims(parameters)?,
         })
     }
 
@@ -49,7 +53,15 @@ impl AuthenticationRequest {
             .max_age
             .is_none_or(|max_age| at - login.authenticated_at <= max_age);
         let subject = login.subject.to_string();
-        recent && self.hinted.as_ref().is_none_or(|hinted| *hinted == subject)
+        let hinted = self.hinted.as_ref().is_none_or(|hinted| *hinted == subject);
+        let asked = &self.claims.subjects;
+        recent && hinted && asked.as_ref().is_none_or(|asked| asked.contains(&subject))
+    }
+
+    /// The claims that the grant's ID tokens are to carry, where it has any.
+    pub(super) fn id_token_claims(&self, scope: &ScopeSet) -> Option<Vec<Claim>> {
+        let wanted = &self.claims.id_token;
+        (scope.contains(OPENID) && !wanted.is_empty()).then(|| wanted.clone())
     }
 }
 
@@ -94,6 +106,28 @@ fn hinted(
             RefusalReason::IdTokenHintInvalid,
         )
     })
+}
+
+/// OpenID Connect Core §5.5.
+fn claims(parameters: &Parameters) -> Result<ClaimsRequest, Rejection<AuthorizeError>> {
+    let claims = parameters.get("claims").map(ClaimsRequest::parse).transpose();
+    let claims = claims.map_err(|_| {
+        invalid_request(
+            "The claims parameter is not as OpenID Connect Core section 5.5 has it, or is too long.",
+            RefusalReason::ClaimsMalformed,
+        )
+    })?;
+    let claims = claims.unwrap_or_default();
+    // §5.5.1.1: an essential acr that is not met is a failed authentication. Every login here is of the one class,
+    // so nobody is asked for a password in vain.
+    let unmet = |acr: &Vec<String>| !acr.iter().any(|one| one == ACR_PASSWORD);
+    if claims.acr.as_ref().is_some_and(unmet) {
+        return Err(Rejection::new(
+            AuthorizeError::UnmetAuthenticationRequirements,
+            RefusalReason::AcrUnmet,
+        ));
+    }
+    Ok(claims)
 }
 
 /// The user name to put into the login form. It proves nothing.

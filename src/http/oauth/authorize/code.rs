@@ -100,7 +100,7 @@ impl Granting<'_> {
             auth_time: Some(live.login.authenticated_at),
             amr: Some(live.login.amr.clone()),
             nonce: request.openid.nonce.clone(),
-            id_token_claims: None,
+            id_token_claims: request.openid.id_token_claims(&request.scope),
             scope: request.scope.clone(),
             audience,
             digest,
