@@ -18,13 +18,17 @@ use crate::operations::describe;
 use crate::operations::user::NewUser;
 
 /// Name, description, whether restricted.
-const SCOPES: [(&str, &str, bool); 6] = [
+const SCOPES: [(&str, &str, bool); 10] = [
     ("view-user", "See your name and user name", false),
     ("detail-user", "See your e-mail address", true),
     ("get_user_profile", "See your profile", false),
     ("server-operations", "Operate servers", false),
     ("read-users", "Read every user's profile", true),
     ("admin", "Administer this Grantlog", true),
+    ("openid", "Know who you are", false),
+    ("profile", "See your name and user name", false),
+    ("email", "See your e-mail address", false),
+    ("offline_access", "Keep this access while you are away", false),
 ];
 const USERNAME: &str = "demo";
 
@@ -73,7 +77,7 @@ fn web() -> Value {
         "client_name": "Demo Web Application",
         "redirect_uris": ["http://127.0.0.1:8481/callback", "http://localhost:8481/callback"],
         "token_endpoint_auth_method": "any",
-        "scope": "view-user detail-user get_user_profile server-operations",
+        "scope": "view-user detail-user get_user_profile server-operations openid profile email offline_access",
         "default_scopes": "view-user",
         "allowed_origins": ["http://127.0.0.1:8481", "http://localhost:8481"],
         "home_page_url": "http://127.0.0.1:8481/",
@@ -86,7 +90,7 @@ fn native() -> Value {
         "client_name": "Demo Native Application",
         "redirect_uris": ["http://127.0.0.1/callback"],
         "token_endpoint_auth_method": "none",
-        "scope": "view-user get_user_profile",
+        "scope": "view-user get_user_profile openid profile email offline_access",
         "default_scopes": "view-user",
     })
 }

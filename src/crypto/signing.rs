@@ -5,6 +5,7 @@ use std::sync::{Arc, RwLock};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
 use tokio::sync::Mutex;
@@ -14,13 +15,15 @@ use super::CryptoError;
 use super::jwt::{self, AccessClaims};
 use super::master::MasterKey;
 use crate::clock::{Randomness, Timestamp};
-use crate::domain::client::TokenAlgorithm;
+use crate::domain::client::{IdTokenAlgorithm, TokenAlgorithm};
 use crate::domain::value::Digest;
 use crate::ids::KeyId;
 use crate::ledger::{Ledger, LedgerError};
 
 /// The media type in the header of an access token (RFC 9068 §2.1).
 const TYP: &str = "at+jwt";
+/// The media type in the header of an ID token. It keeps ID tokens apart from access tokens (RFC 8725 §3.11).
+const ID_TOKEN_TYP: &str = "JWT";
 /// How long a list of keys is used before it is read again.
 const REREAD_AFTER_SECONDS: i64 = 5;
 /// How often an unknown `kid` may cause a reading.
@@ -138,6 +141,24 @@ impl SigningKeys {
 
     /// Signs an access token with the newest active key of an algorithm.
     pub fn sign(&self, algorithm: TokenAlgorithm, claims: &AccessClaims) -> Result<String, CryptoError> {
+        self.sign_as(TYP, algorithm, claims)
+    }
+
+    /// Signs an ID token (OpenID Connect Core §2) with the newest active key of an algorithm.
+    pub fn sign_id_token<C: Serialize>(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        self.sign_as(ID_TOKEN_TYP, algorithm.key(), claims)
+    }
+
+    fn sign_as<C: Serialize>(
+        &self,
+        typ: &str,
+        algorithm: TokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
         let set = self.set();
         let key = set
             .keys
@@ -146,7 +167,7 @@ impl SigningKeys {
             .max_by_key(|key| key.active_since)
             .ok_or(CryptoError)?;
         let header = Header {
-            typ: Some(TYP.to_owned()),
+            typ: Some(typ.to_owned()),
             kid: Some(key.kid.clone()),
             ..Header::new(jwt::jws_algorithm(algorithm))
         };
@@ -194,6 +215,31 @@ impl SigningKeys {
             return Ok(Err(TokenRefusal::Expired));
         }
         Ok(Ok(VerifiedToken { claims, key: key.id }))
+    }
+
+    /// The subject of an ID token of this issuer for this client, expired or not; none where it is not one whose key is
+    /// published.
+    #[must_use]
+    pub fn hinted_subject(&self, id_token: &str, issuer: &str, client_id: &str) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Hint {
+            sub: String,
+        }
+        let header = jsonwebtoken::decode_header(id_token).ok()?;
+        let kid = header.kid.as_deref()?;
+        let key = self.set().keys.iter().find(|key| key.kid == kid).cloned()?;
+        let algorithm = jwt::jws_algorithm(key.algorithm);
+        let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
+        if header.alg != algorithm || !is_id_token {
+            return None;
+        }
+        let mut validation = Validation::new(algorithm);
+        validation.set_issuer(&[issuer]);
+        validation.set_audience(&[client_id]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub"]);
+        validation.validate_exp = false;
+        let data = jsonwebtoken::decode::<Hint>(id_token, &key.decoding, &validation).ok()?;
+        Some(data.claims.sub)
     }
 
     fn set(&self) -> Arc<KeySet> {

@@ -7,6 +7,7 @@ pub mod client;
 pub mod consent;
 pub mod event;
 pub mod grant;
+pub mod openid;
 pub mod pkce;
 pub mod redirect_uri;
 pub mod refusal;

@@ -5,7 +5,7 @@
 //! Before that is looked at, what the browser itself says of the form's origin ([`only_our_forms`]).
 
 use axum::extract::{Extension, Request, State};
-use axum::http::{HeaderMap, Method, header};
+use axum::http::{HeaderMap, Method, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
@@ -14,6 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use super::context::Origin;
 use super::cookie::Cookie;
 use super::error::Rejection;
+use super::oauth::authorize;
 use super::page::{ErrorPage, PageError};
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
@@ -89,6 +90,12 @@ impl Purpose<'_> {
     }
 }
 
+/// Whether a client posts its authorization request (OpenID Connect Core §3.1.2.1): our own forms have the request in
+/// their address. It does no more than a link.
+fn is_authorization_request(uri: &Uri) -> bool {
+    uri.path() == authorize::ENDPOINT && uri.query().unwrap_or_default().is_empty()
+}
+
 /// Refuses a form that the browser says was sent by another site's page (the `Origin` header of RFC 6454, and
 /// `Sec-Fetch-Site` of Fetch Metadata). A browser that says nothing is left to the form's token.
 pub async fn only_our_forms(
@@ -97,7 +104,8 @@ pub async fn only_our_forms(
     request: Request,
     next: Next,
 ) -> Response {
-    if request.method() != Method::POST || !is_foreign(&app.settings.issuer, request.headers()) {
+    let posted = request.method() == Method::POST && !is_authorization_request(request.uri());
+    if !posted || !is_foreign(&app.settings.issuer, request.headers()) {
         return next.run(request).await;
     }
     let context = origin.context(endpoint(request.uri().path()), Actor::Anonymous);

@@ -15,6 +15,7 @@ pub mod limits;
 mod login;
 pub mod logout;
 pub mod oauth;
+pub mod oidc;
 pub mod page;
 pub mod session;
 
@@ -38,6 +39,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(pages)
         .merge(oauth::routes())
+        .merge(oidc::routes())
         .merge(api::routes())
         .merge(admin::routes())
         .merge(health::routes())

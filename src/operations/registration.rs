@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::OperationError;
 use crate::domain::client::{
-    AuthMethod, ClientMetadata, GrantType, Lifetimes, ResponseProfile, TokenAlgorithm,
+    AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes, ResponseProfile, TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
 use crate::domain::value::{ScopeSet, is_plain_text};
@@ -53,6 +53,8 @@ pub struct ClientRegistration {
     pub response_profile: ResponseProfile,
     #[serde(default)]
     pub access_token_algorithm: TokenAlgorithm,
+    #[serde(default)]
+    pub id_token_signed_response_alg: IdTokenAlgorithm,
     #[serde(default = "default_access_lifetime")]
     pub access_token_lifetime: u32,
     #[serde(default = "default_refresh_lifetime")]
@@ -125,6 +127,7 @@ impl ClientRegistration {
             client_credentials_refresh: self.client_credentials_refresh,
             response_profile: self.response_profile,
             access_token_algorithm: self.access_token_algorithm,
+            id_token_signed_response_alg: self.id_token_signed_response_alg,
             access_token_lifetime: self.access_token_lifetime,
             refresh_token_lifetime: self.refresh_token_lifetime,
             lifetimes: self.lifetimes.clone(),

@@ -1,5 +1,5 @@
 // oauth4webapi (npm) against a running Grantlog: discovery, code + PKCE, refresh, introspection, revocation,
-// client credentials. Usage: node oauth4webapi.mjs DEV_JSON
+// client credentials, OpenID Connect. Usage: node oauth4webapi.mjs DEV_JSON
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import * as oauth from 'oauth4webapi';
@@ -47,6 +47,47 @@ async function codeFlow(registration, authentication) {
   return { client, tokens: next };
 }
 
+// The library checks the ID token: issuer, audience, expiry, nonce, auth_time, and its signature by the key set.
+async function openidFlow(registration, authentication) {
+  const provider = await oauth.processDiscoveryResponse(
+    issuer,
+    await oauth.discoveryRequest(issuer, { algorithm: 'oidc', ...insecure }),
+  );
+  const client = { client_id: registration.client_id };
+  const redirectUri = registration.redirect_uris[0];
+  const verifier = oauth.generateRandomCodeVerifier();
+  const nonce = oauth.generateRandomNonce();
+  const request = new URL(provider.authorization_endpoint);
+  request.search = new URLSearchParams({
+    response_type: 'code',
+    client_id: client.client_id,
+    redirect_uri: redirectUri,
+    scope: 'openid profile email',
+    nonce,
+    max_age: '3600',
+    code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+    code_challenge_method: 'S256',
+  }).toString();
+  const callback = await new Browser(dev).approve(request);
+  const parameters = oauth.validateAuthResponse(provider, client, callback, oauth.expectNoState);
+  const response = await oauth.authorizationCodeGrantRequest(
+    provider, client, authentication, parameters, redirectUri, verifier, insecure);
+  const tokens = await oauth.processAuthorizationCodeResponse(
+    provider, client, response, { expectedNonce: nonce, maxAge: 3600, requireIdToken: true });
+  await oauth.validateApplicationLevelSignature(provider, response, insecure);
+  const claims = oauth.getValidatedIdTokenClaims(tokens);
+  assert.deepEqual(claims.amr, ['pwd']);
+  const user = await oauth.processUserInfoResponse(
+    provider, client, claims.sub,
+    await oauth.userInfoRequest(provider, client, tokens.access_token, insecure));
+  assert.equal(user.preferred_username, dev.users[0].username);
+  assert.equal(user.email_verified, false);
+  const refreshed = await oauth.processRefreshTokenResponse(
+    provider, client,
+    await oauth.refreshTokenGrantRequest(provider, client, authentication, tokens.refresh_token, insecure));
+  assert.equal(oauth.getValidatedIdTokenClaims(refreshed).sub, claims.sub);
+}
+
 const { confidential, machine } = dev.clients;
 const authentication = oauth.ClientSecretBasic(confidential.client_secret);
 const { client, tokens } = await codeFlow(confidential, authentication);
@@ -62,6 +103,10 @@ console.log('ok confidential client: code + PKCE, API, refresh, introspection, r
 await codeFlow(dev.clients.public, oauth.None());
 console.log('ok public client: code + PKCE, API, refresh');
 
+await openidFlow(confidential, authentication);
+await openidFlow(dev.clients.public, oauth.None());
+console.log('ok OpenID Connect: discovery, ID token, UserInfo, refreshed ID token, for both clients');
+
 const credentials = (secret) =>
   oauth.clientCredentialsGrantRequest(
     server, { client_id: machine.client_id }, oauth.ClientSecretBasic(secret), { scope: machine.scopes[0] }, insecure);
@@ -74,4 +119,4 @@ const granted = await oauth.processClientCredentialsResponse(
   server, { client_id: machine.client_id }, await credentials(machine.client_secret));
 assert.equal(granted.scope, machine.scopes[0]);
 console.log('ok machine client: client credentials, and a wrong secret refused');
-console.log('3 passed, 0 failed');
+console.log('4 passed, 0 failed');

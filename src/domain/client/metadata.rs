@@ -78,6 +78,30 @@ impl TokenAlgorithm {
     }
 }
 
+/// The algorithm of a client's ID tokens (OpenID Connect Dynamic Client Registration §2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IdTokenAlgorithm {
+    /// What every relying party knows (OpenID Connect Core §15.1).
+    #[default]
+    RS256,
+    /// ECDSA on P-256.
+    ES256,
+}
+
+impl IdTokenAlgorithm {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::RS256, Self::ES256];
+
+    /// The signing keys' name of it.
+    #[must_use]
+    pub fn key(self) -> TokenAlgorithm {
+        match self {
+            Self::RS256 => TokenAlgorithm::RS256,
+            Self::ES256 => TokenAlgorithm::ES256,
+        }
+    }
+}
+
 /// How a successful answer of the token endpoint spells its members.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -140,6 +164,9 @@ pub struct ClientMetadata {
     pub response_profile: ResponseProfile,
     /// The algorithm of its access tokens.
     pub access_token_algorithm: TokenAlgorithm,
+    /// The algorithm of its ID tokens.
+    #[serde(default)]
+    pub id_token_signed_response_alg: IdTokenAlgorithm,
     /// Seconds that an access token lives.
     pub access_token_lifetime: u32,
     /// Seconds that an unused refresh token lives.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
+use crate::domain::openid::Claim;
 use crate::domain::pkce::Challenge;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SessionId, SubjectId};
@@ -22,6 +23,12 @@ events! {
             session: Option<SessionId>,
             /// When that login authenticated the user.
             auth_time: Option<Timestamp>,
+            /// How that login authenticated the user (RFC 8176 `amr` values).
+            amr: Option<Vec<String>>,
+            /// The `nonce` of an OpenID Connect request, as it came: the ID token repeats it.
+            nonce: Option<String>,
+            /// Which claims of the user the ID tokens carry.
+            id_token_claims: Option<Vec<Claim>>,
             /// What was granted.
             scope: ScopeSet,
             /// The audience of its tokens.
@@ -231,5 +238,51 @@ impl Reason {
             Self::RefreshReplayed => "refresh_replayed",
             Self::Administrator => "administrator",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::domain::LedgerEvent;
+
+    #[test]
+    fn a_code_of_a_build_without_openid_connect_is_read() {
+        let at = DateTime::UNIX_EPOCH;
+        let event = CodeIssued {
+            client: ClientKey(Uuid::nil()),
+            subject: SubjectId(Uuid::nil()),
+            session: None,
+            auth_time: Some(at),
+            amr: Some(vec!["pwd".to_owned()]),
+            nonce: Some("n".to_owned()),
+            id_token_claims: Some(vec![Claim::Email]),
+            scope: ["openid"].into_iter().collect(),
+            audience: Vec::new(),
+            digest: Digest::of(b"code"),
+            redirect_uri: "https://app.example/".to_owned(),
+            redirect_uri_required: false,
+            challenge: None,
+            password_generation: 0,
+            consent_withdrawals: 0,
+            issued_at: at,
+            expires_at: at,
+            grant_expires_at: at,
+        };
+        let mut payload = serde_json::to_value(&event).unwrap();
+        for member in ["amr", "nonce", "id_token_claims"] {
+            assert!(payload.as_object_mut().unwrap().remove(member).is_some());
+        }
+        let read = GrantEvent::decode("CodeIssued", 1, &payload.to_string()).unwrap();
+        let expected = CodeIssued {
+            amr: None,
+            nonce: None,
+            id_token_claims: None,
+            ..event
+        };
+        assert_eq!(read, expected.into());
     }
 }

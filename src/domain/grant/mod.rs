@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate;
 use super::client::GrantType;
+use super::openid::{Authentication, OPENID};
 use super::pkce::Challenge;
 use super::value::{Digest, ScopeSet};
 use crate::clock::Timestamp;
@@ -50,6 +51,9 @@ pub struct Family {
     pub audience: Vec<String>,
     /// The login that it was given in.
     pub session: Option<SessionId>,
+    /// What its ID tokens say of that login, where `openid` was granted.
+    #[serde(default)]
+    pub authentication: Option<Box<Authentication>>,
     /// How often the user's password had changed when it was given.
     pub password_generation: u32,
     /// How often the consent had been withdrawn when it was given.
@@ -201,6 +205,14 @@ impl Grant {
 
 impl Family {
     fn from_code(event: CodeIssued) -> Self {
+        let authentication = event.scope.contains(OPENID).then(|| {
+            Box::new(Authentication {
+                time: event.auth_time,
+                amr: event.amr.unwrap_or_default(),
+                nonce: event.nonce,
+                claims: event.id_token_claims.unwrap_or_default(),
+            })
+        });
         Self {
             client: event.client,
             subject: Some(event.subject),
@@ -209,6 +221,7 @@ impl Family {
             scope: event.scope,
             audience: event.audience,
             session: event.session,
+            authentication,
             password_generation: event.password_generation,
             consent_withdrawals: event.consent_withdrawals,
             expires_at: event.grant_expires_at,
@@ -235,6 +248,7 @@ impl Family {
             scope: event.scope.clone(),
             audience: event.audience.clone(),
             session: None,
+            authentication: None,
             password_generation: event.password_generation,
             consent_withdrawals: 0,
             expires_at: event.grant_expires_at,
@@ -256,6 +270,7 @@ impl Family {
             scope: event.scope,
             audience: event.audience,
             session: None,
+            authentication: None,
             password_generation: 0,
             consent_withdrawals: event.consent_withdrawals,
             expires_at: event.grant_expires_at,

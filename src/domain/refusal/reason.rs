@@ -72,6 +72,14 @@ reasons! {
     ParameterMissing "parameter_missing" Malformed,
     /// The `state` is longer than 4096 bytes.
     StateTooLong "state_too_long" Malformed,
+    /// The `nonce` is longer than 512 characters.
+    NonceTooLong "nonce_too_long" Malformed,
+    /// The `max_age` is not a number of seconds.
+    MaxAgeMalformed "max_age_malformed" Malformed,
+    /// The `id_token_hint` is not an ID token of this client, or its key is no longer published.
+    IdTokenHintInvalid "id_token_hint_invalid" Malformed,
+    /// The `claims` parameter is not the JSON that it should be, or is too long.
+    ClaimsMalformed "claims_malformed" Malformed,
     /// The `response_type` is missing.
     ResponseTypeMissing "response_type_missing" Malformed,
     /// An id in the address is not a UUID.
@@ -174,7 +182,7 @@ reasons! {
     RedirectUriMissing "redirect_uri_missing" RedirectUri,
     /// The `response_type` is not `code`.
     ResponseTypeUnsupported "response_type_unsupported" Unsupported,
-    /// The `response_mode` is not `query`.
+    /// The `response_mode` is not `query`, `fragment` or `form_post`.
     ResponseModeUnsupported "response_mode_unsupported" Unsupported,
     /// The `prompt` has a value that is not known here.
     PromptUnknown "prompt_unknown" Unsupported,
@@ -186,7 +194,9 @@ reasons! {
     RequestUri "request_uri" Unsupported,
     /// The request carries a client's registration, which is not supported.
     Registration "registration" Unsupported,
-    /// `prompt=none`, and nobody is logged in.
+    /// The request calls an `acr` essential that no login at this server has.
+    AcrUnmet "acr_unmet" Unsupported,
+    /// `prompt=none`, and nobody is logged in, or not the user or not as recently as was asked.
     LoginRequired "login_required" Silent,
     /// `prompt=none`, and the user has not consented to all of it.
     ConsentRequired "consent_required" Silent,
@@ -214,6 +224,8 @@ reasons! {
     // The API.
     /// No access token came in the Authorization header, or another scheme than Bearer.
     NoBearerToken "no_bearer_token" AccessToken,
+    /// An access token came in the Authorization header and in the form.
+    TwoAccessTokens "two_access_tokens" Malformed,
     /// The access token's time is over.
     TokenExpired "token_expired" AccessToken,
     /// The access token is not a JWT that this server signed.

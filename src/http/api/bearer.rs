@@ -1,5 +1,7 @@
 //! Bearer tokens, RFC 6750: which user and scope a request stands for, as the ledger has it now.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, header};
 
 use super::super::error::{ApiError, Rejection};
@@ -25,6 +27,16 @@ pub struct BearerToken {
 impl BearerToken {
     /// Reads the Authorization header (RFC 6750 §2.1; tokens in queries or bodies are not looked at).
     pub async fn read(app: &App, headers: &HeaderMap) -> Result<Self, Rejection<ApiError>> {
+        // RFC 9068 §4: this resource server's own audience is the issuer.
+        Self::read_for(app, headers, std::slice::from_ref(&app.settings.issuer)).await
+    }
+
+    /// As [`Self::read`], for a resource with any of these audiences.
+    pub async fn read_for(
+        app: &App,
+        headers: &HeaderMap,
+        audience: &[String],
+    ) -> Result<Self, Rejection<ApiError>> {
         let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
         let header = authorizations
             .next()
@@ -45,6 +57,11 @@ impl BearerToken {
                 ));
             }
         };
+        Self::check(app, token, audience).await
+    }
+
+    /// Checks a token, however it came.
+    pub async fn check(app: &App, token: &str, audience: &[String]) -> Result<Self, Rejection<ApiError>> {
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
         let token = match app.keys.verify(token, &app.settings.issuer).await? {
             Ok(token) => token,
@@ -56,8 +73,7 @@ impl BearerToken {
             }
             Err(TokenRefusal::Invalid) => return Err(invalid(RefusalReason::NotOurToken)),
         };
-        // RFC 9068 §4: this resource server's own audience is the issuer.
-        if !token.claims.aud.contains(&app.settings.issuer) {
+        if !audience.iter().any(|one| token.claims.aud.contains(one)) {
             return Err(invalid(RefusalReason::OtherAudience));
         }
         let key = app.ledger.vault().master().address_key();
@@ -110,6 +126,19 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
+    /// The client that it was issued to.
+    #[must_use]
+    pub fn registration(&self) -> Option<Arc<Registration>> {
+        self.client.1.registration.clone()
+    }
+
+    /// What of its scope its client may use now.
+    #[must_use]
+    pub fn usable_scope(&self) -> ScopeSet {
+        let granted = self.granted.iter();
+        granted.filter(|scope| self.allowed.contains(scope)).collect()
+    }
+
     /// Names the token's client, grant and user in a refusal.
     #[must_use]
     pub fn about(&self, rejection: Rejection<ApiError>) -> Rejection<ApiError> {

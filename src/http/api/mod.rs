@@ -26,7 +26,7 @@ pub fn routes() -> Router<App> {
 }
 
 /// An answer that nobody may keep.
-pub(super) fn respond<T: Serialize>(body: T) -> Response {
+pub(in crate::http) fn respond<T: Serialize>(body: T) -> Response {
     let mut response = Json(body).into_response();
     no_store(&mut response);
     response

@@ -1,12 +1,17 @@
 //! Authorization server metadata, RFC 8414.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 
+use super::authorize::ResponseMode;
 use crate::app::App;
+use crate::http::context::Origin;
+use crate::http::error::{ErrorAnswer, Rejection, TokenError};
+use crate::http::oidc::discovery::OpenidMetadata;
+use crate::ledger::LedgerError;
 
 #[derive(Serialize)]
 struct Metadata {
@@ -17,17 +22,32 @@ struct Metadata {
     introspection_endpoint: String,
     revocation_endpoint: String,
     response_types_supported: &'static [&'static str],
-    response_modes_supported: &'static [&'static str],
+    response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: &'static [&'static str],
     introspection_endpoint_auth_methods_supported: &'static [&'static str],
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
     code_challenge_methods_supported: &'static [&'static str],
     authorization_response_iss_parameter_supported: bool,
+    #[serde(flatten)]
+    openid: Option<OpenidMetadata>,
 }
 
 /// What this server can do.
-pub async fn metadata(State(app): State<App>) -> Response {
+pub async fn metadata(State(app): State<App>, Extension(origin): Extension<Origin>) -> Response {
+    match OpenidMetadata::read(&app).await {
+        Ok(openid) => document(&app, openid),
+        Err(error) => unavailable(error, &origin),
+    }
+}
+
+/// The answer where the ledger cannot be asked.
+pub(crate) fn unavailable(error: LedgerError, origin: &Origin) -> Response {
+    Rejection::<TokenError>::from(error).error.respond(origin.request)
+}
+
+/// The one document of RFC 8414 and OpenID Connect Discovery.
+pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
     let issuer = app.settings.issuer.clone();
     let endpoint = |path: &str| format!("{issuer}{path}");
     let mut grant_types = vec!["authorization_code", "refresh_token", "client_credentials"];
@@ -41,13 +61,14 @@ pub async fn metadata(State(app): State<App>) -> Response {
         introspection_endpoint: endpoint("/oauth/introspect"),
         revocation_endpoint: endpoint("/oauth/revoke"),
         response_types_supported: &["code"],
-        response_modes_supported: &["query"],
+        response_modes_supported: ResponseMode::ALL.into_iter().map(ResponseMode::name).collect(),
         grant_types_supported: grant_types,
         token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
         introspection_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post"],
         revocation_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
+        openid,
         issuer,
     };
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(metadata)).into_response()

@@ -3,12 +3,14 @@
 
 mod consent;
 mod error;
+mod form_post;
 mod login;
 mod logout;
 mod password;
 
 pub use consent::{Account, ConsentPage};
 pub use error::{ErrorPage, PageError};
+pub use form_post::FormPostPage;
 pub use login::{LoginPage, Problem};
 pub use logout::{logged_out, logout};
 pub use password::{PasswordPage, PasswordProblem, password_changed};

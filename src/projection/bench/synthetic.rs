@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use crate::clock::{Randomness, Timestamp, machine_now};
 use crate::domain::client::{
-    AuthMethod, ClientEvent, ClientMetadata, ClientRegistered, GrantType, ResponseProfile, TokenAlgorithm,
+    AuthMethod, ClientEvent, ClientMetadata, ClientRegistered, GrantType, IdTokenAlgorithm, ResponseProfile,
+    TokenAlgorithm,
 };
 use crate::domain::event::Event;
 use crate::domain::grant::{
@@ -229,6 +230,9 @@ impl Source {
             subject,
             session: Some(SessionId(self.random.uuid()?)),
             auth_time: Some(at),
+            amr: None,
+            nonce: None,
+            id_token_claims: None,
             scope,
             audience,
             digest: Digest(self.random.bytes()?),
@@ -263,6 +267,7 @@ fn metadata() -> ClientMetadata {
         client_credentials_refresh: false,
         response_profile: ResponseProfile::Standard,
         access_token_algorithm: TokenAlgorithm::ES256,
+        id_token_signed_response_alg: IdTokenAlgorithm::RS256,
         access_token_lifetime: 3600,
         refresh_token_lifetime: 2_592_000,
         lifetimes: BTreeMap::new(),

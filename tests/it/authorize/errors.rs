@@ -144,11 +144,7 @@ const SENT_BACK: &[Case] = &[
         "pkce_malformed",
         &[("code_challenge", "short")],
     ),
-    (
-        "invalid_request",
-        "prompt_unknown",
-        &[("prompt", "select_account")],
-    ),
+    ("invalid_request", "prompt_unknown", &[("prompt", "create")]),
     (
         "invalid_request",
         "prompt_none_with_others",
@@ -168,7 +164,7 @@ const SENT_BACK: &[Case] = &[
     (
         "invalid_request",
         "response_mode_unsupported",
-        &[("response_mode", "fragment")],
+        &[("response_mode", "web_message")],
     ),
 ];
 

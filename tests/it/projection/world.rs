@@ -7,8 +7,8 @@ use grantlog::clock::{Clock, Randomness};
 use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
 use grantlog::domain::client::{
-    AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, ResponseProfile, SecretVerifier,
-    TokenAlgorithm,
+    AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
+    SecretVerifier, TokenAlgorithm,
 };
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{
@@ -177,6 +177,7 @@ impl World {
             client_credentials_refresh: false,
             response_profile: ResponseProfile::Standard,
             access_token_algorithm: TokenAlgorithm::ES256,
+            id_token_signed_response_alg: IdTokenAlgorithm::RS256,
             access_token_lifetime: 600,
             refresh_token_lifetime: 86_400,
             lifetimes: BTreeMap::new(),
@@ -265,6 +266,9 @@ impl World {
             subject,
             session: None,
             auth_time: Some(at),
+            amr: Some(vec!["pwd".to_owned()]),
+            nonce: None,
+            id_token_claims: None,
             scope: ScopeSet::parse("a b").unwrap(),
             audience: vec!["https://api.example".to_owned(), "https://b.example".to_owned()],
             digest,

@@ -13,6 +13,7 @@ use crate::domain::consent::{Consent, ConsentCommand};
 use crate::domain::grant::{CodeIssued, Grant};
 use crate::domain::value::Digest;
 use crate::http::error::Rejection;
+use crate::http::oidc::userinfo;
 use crate::http::session::LiveSession;
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, Loaded, UnitOfWork};
@@ -87,15 +88,19 @@ impl Granting<'_> {
             ..
         } = *self;
         let settings = &visit.app.settings;
-        let mut audience = target.registration.metadata.audience.clone();
-        if audience.is_empty() {
-            audience.push(settings.issuer.clone());
-        }
+        let audience = userinfo::audience(
+            settings,
+            &request.scope,
+            crate::http::oauth::token::audience(&visit.app, &target.registration),
+        );
         CodeIssued {
             client: target.key,
             subject: live.login.subject,
             session: Some(live.id),
             auth_time: Some(live.login.authenticated_at),
+            amr: Some(live.login.amr.clone()),
+            nonce: request.openid.nonce.clone(),
+            id_token_claims: request.openid.id_token_claims(&request.scope),
             scope: request.scope.clone(),
             audience,
             digest,

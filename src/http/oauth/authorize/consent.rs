@@ -70,6 +70,11 @@ async fn decide(
         return Err(Rejection::new(AuthorizeError::AccessDenied, reason));
     };
     match choice {
+        // The login that the page was shown to has become too old for the request meanwhile.
+        Choice::Approve if !request.openid.accepts(&live.login, unit.at()) => {
+            let again = see_other(&format!("authorize?{}", visit.query()));
+            Ok(unit.confirm().await?.then_some(again))
+        }
         Choice::Approve => {
             may_use(target, &live)?;
             let consent = unit
@@ -119,7 +124,7 @@ async fn ask_again(
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let notice = Some(PageError::ForgedForm);
     // A consent form for a request that asks for the password first would be a way around it.
-    let live = live.filter(|_| !asked.1.prompt.login);
+    let live = live.filter(|live| !asked.1.prompt.login && asked.1.openid.accepts(&live.login, unit.at()));
     let page = if let Some(live) = live {
         may_use(asked.0, live)?;
         visit.consent_page(asked, live, notice).await?

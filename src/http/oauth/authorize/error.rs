@@ -10,8 +10,8 @@ use crate::ledger::{LedgerError, Refused};
 
 use super::redirect::ReturnAddress;
 
-/// Errors that are sent to the client's redirection endpoint (RFC 6749 §4.1.2.1; the last two OpenID Connect
-/// Core §3.1.2.6).
+/// Errors that are sent to the client's redirection endpoint (RFC 6749 §4.1.2.1; OpenID Connect Core
+/// §3.1.2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthorizeError {
     /// Malformed, or a parameter is missing or doubled. Says what, in fixed words.
@@ -36,6 +36,9 @@ pub enum AuthorizeError {
     LoginRequired,
     /// The user has not consented, and no page may be shown.
     ConsentRequired,
+    /// No login here is of an authentication context class that is essential to the client (OpenID Connect Core
+    /// Error Code `unmet_authentication_requirements` §2).
+    UnmetAuthenticationRequirements,
     /// Something is broken here.
     ServerError,
     /// The database cannot be reached.
@@ -58,8 +61,13 @@ impl AuthorizeError {
             Self::RequestNotSupported => "The request parameter is not supported.",
             Self::RequestUriNotSupported => "The request_uri parameter is not supported.",
             Self::RegistrationNotSupported => "The registration parameter is not supported.",
-            Self::LoginRequired => "Nobody is logged in, and prompt=none forbids to ask.",
+            Self::LoginRequired => {
+                "Nobody is logged in, or not whom or as recently as asked, and prompt=none forbids to ask."
+            }
             Self::ConsentRequired => "The user has not consented, and prompt=none forbids to ask.",
+            Self::UnmetAuthenticationRequirements => {
+                "No login at this server has the acr that the request calls essential."
+            }
             Self::ServerError => "The server met an unexpected condition.",
             Self::TemporarilyUnavailable => "The server is temporarily unable to handle the request.",
         }
@@ -79,6 +87,7 @@ impl WireError for AuthorizeError {
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
+            Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }

@@ -3,8 +3,9 @@
 //!
 //! `GET` checks the request and shows the login or the consent page, or answers at once. Both forms are posted
 //! to the same address, whose query carries the request through: nothing is kept between the steps, and each
-//! step checks all of it again.
+//! step checks all of it again. A client may post its request too; the browser is then sent to the same by `GET`.
 
+mod authentication;
 mod code;
 mod consent;
 mod error;
@@ -12,10 +13,12 @@ mod login;
 mod parameters;
 mod redirect;
 mod request;
+mod response_mode;
 mod visit;
 
 pub use error::AuthorizeError;
 pub use redirect::{ReturnAddress, see_other};
+pub use response_mode::ResponseMode;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -41,7 +44,7 @@ use crate::http::session::{self, LiveSession};
 use crate::ledger::{Actor, UnitOfWork};
 
 /// The path, as the trail names it.
-const ENDPOINT: &str = "/oauth/authorize";
+pub(in crate::http) const ENDPOINT: &str = "/oauth/authorize";
 
 /// The authorization endpoint.
 pub fn routes() -> Router<App> {
@@ -66,7 +69,7 @@ async fn show(
     }
 }
 
-/// One of our own forms.
+/// One of our own forms; or, without a query, a request that a client had posted.
 async fn submit(
     State(app): State<App>,
     Extension(origin): Extension<Origin>,
@@ -74,8 +77,13 @@ async fn submit(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let form = match read_form(body) {
-        Ok(form) => form,
+    let read = match query.as_deref().unwrap_or_default() {
+        "" => posted_request(body).map(Posted::Request),
+        _ => read_form(body).map(Posted::Form),
+    };
+    let form = match read {
+        Ok(Posted::Form(form)) => form,
+        Ok(Posted::Request(location)) => return see_other(&location),
         Err(rejection) => return refuse_page(&app, &origin, rejection).await,
     };
     let visit = match Visit::begin(&app, &origin, &headers, &query.unwrap_or_default()).await {
@@ -88,16 +96,40 @@ async fn submit(
     }
 }
 
+/// What came in a body.
+enum Posted {
+    Form(Form),
+    /// Where the same request goes by `GET`.
+    Request(String),
+}
+
+/// A request that was posted (RFC 6749 §3.1, OpenID Connect Core §3.1.2.1). It is answered as a link would be, so any
+/// site may send it: the login that it meets is the one that a `GET` brings.
+fn posted_request(body: Result<Bytes, BytesRejection>) -> Result<String, Rejection<PageError>> {
+    let malformed = Rejection::new(PageError::Malformed, RefusalReason::MalformedBody);
+    let body = read_body(body)?;
+    // As form-encoding leaves it, so that it can stand in an address.
+    if !body.iter().all(u8::is_ascii_graphic) {
+        return Err(malformed);
+    }
+    let query = str::from_utf8(&body).map_err(|_| malformed)?;
+    Ok(format!("authorize?{query}"))
+}
+
 /// A form's body.
 pub(in crate::http) fn read_form(body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<PageError>> {
-    let bytes = body.map_err(|rejection| {
+    let bytes = read_body(body)?;
+    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedBody))
+}
+
+fn read_body(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Rejection<PageError>> {
+    body.map_err(|rejection| {
         if rejection.into_response().status() == StatusCode::PAYLOAD_TOO_LARGE {
             Rejection::new(PageError::TooLarge, RefusalReason::BodyTooLarge)
         } else {
             Rejection::new(PageError::Malformed, RefusalReason::MalformedBody)
         }
-    })?;
-    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedBody))
+    })
 }
 
 async fn refuse_page(app: &App, origin: &Origin, rejection: Rejection<PageError>) -> Response {
@@ -121,7 +153,8 @@ async fn proceed(
     request: &AuthorizationRequest,
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let live = session::find(visit.session.as_ref(), unit).await?;
-    let Some(live) = live.filter(|_| !request.prompt.login) else {
+    let fresh = |live: &LiveSession| !request.prompt.login && request.openid.accepts(&live.login, unit.at());
+    let Some(live) = live.filter(fresh) else {
         if request.prompt.none {
             return Err(Rejection::new(
                 AuthorizeError::LoginRequired,
@@ -171,5 +204,6 @@ fn may_use(target: &Target, live: &LiveSession) -> Result<(), Rejection<Authoriz
 fn must_ask(target: &Target, request: &AuthorizationRequest, consent: &Consent) -> bool {
     let cannot_be_known =
         target.registration.metadata.is_public() && redirect_uri::is_native(&target.back.redirect_uri);
-    request.prompt.consent || cannot_be_known || !request.scope.is_subset(&consent.scope)
+    let asked = request.prompt.consent || request.prompt.select_account;
+    asked || cannot_be_known || !request.scope.is_subset(&consent.scope)
 }

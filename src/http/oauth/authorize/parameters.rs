@@ -65,13 +65,17 @@ impl Parameters {
         self.doubled
     }
 
-    /// The query for after the login: `prompt=login` is done.
+    /// The query for after the login: `prompt=login` and `max_age` are done, and an account has been chosen.
     pub(super) fn after_login(&self) -> String {
+        let query = without(&self.query, "max_age");
         let Some(prompt) = self.get("prompt") else {
-            return self.query.clone();
+            return query;
         };
-        let rest = without(&self.query, "prompt");
-        let left: Vec<&str> = prompt.split(' ').filter(|value| *value != "login").collect();
+        let rest = without(&query, "prompt");
+        let values = prompt.split(' ');
+        let left: Vec<&str> = values
+            .filter(|value| !matches!(*value, "login" | "select_account"))
+            .collect();
         if left.is_empty() {
             return rest;
         }
@@ -95,13 +99,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn after_the_login_only_prompt_login_is_gone() {
+    fn after_the_login_only_what_it_has_done_is_gone() {
         for (before, after) in [
             ("a=1&prompt=login&b=%2f", "a=1&b=%2f"),
             ("prompt=login+consent&a=+%20", "a=+%20&prompt=consent"),
             ("prompt=login", ""),
             ("prompt=consent%20login", "prompt=consent"),
             ("a=1", "a=1"),
+            ("max_age=0&a=1&prompt=select_account+login", "a=1"),
         ] {
             let parameters = Parameters::parse(before).unwrap();
             assert_eq!(parameters.after_login(), after, "{before}");

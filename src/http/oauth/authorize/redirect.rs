@@ -1,12 +1,14 @@
-//! The way back to the client: its redirect URI with our parameters appended (RFC 6749 §4.1.2, RFC 9207).
+//! The way back to the client: its redirect URI with our parameters appended, or in a form (RFC 6749 §4.1.2,
+//! RFC 9207).
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
 
 use super::error::AuthorizeError;
+use super::response_mode::ResponseMode;
 use crate::http::error::WireError;
-use crate::http::page;
+use crate::http::page::{self, FormPostPage};
 
 /// Where answers to one request go. Made only of a redirect URI that is registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,13 +19,15 @@ pub struct ReturnAddress {
     pub state: Option<String>,
     /// Who answers (RFC 9207), so that a client of several servers cannot be confused.
     pub issuer: String,
+    /// How the answer gets there.
+    pub mode: ResponseMode,
 }
 
 impl ReturnAddress {
     /// The successful answer (RFC 6749 §4.1.2).
     #[must_use]
     pub fn code(&self, code: &str) -> Response {
-        see_other(&self.location(&[("code", code)]))
+        self.answer(&[("code", code)])
     }
 
     /// The refusal (RFC 6749 §4.1.2.1).
@@ -33,7 +37,22 @@ impl ReturnAddress {
             ("error", error.code()),
             ("error_description", error.description()),
         ];
-        see_other(&self.location(&parameters))
+        self.answer(&parameters)
+    }
+
+    fn answer(&self, parameters: &[(&str, &str)]) -> Response {
+        let state = self.state.as_deref().map(|state| ("state", state));
+        let mut all = parameters.to_vec();
+        all.extend(state);
+        all.push(("iss", &self.issuer));
+        match self.mode {
+            ResponseMode::FormPost => FormPostPage {
+                redirect_uri: &self.redirect_uri,
+                parameters: &all,
+            }
+            .into_response(),
+            ResponseMode::Query | ResponseMode::Fragment => see_other(&self.location(&all)),
+        }
     }
 
     /// Appends to the text, so that nothing of the registered URI is normalised and a query that it has is kept
@@ -41,11 +60,9 @@ impl ReturnAddress {
     fn location(&self, parameters: &[(&str, &str)]) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.extend_pairs(parameters);
-        if let Some(state) = &self.state {
-            query.append_pair("state", state);
-        }
-        query.append_pair("iss", &self.issuer);
         let separator = match self.redirect_uri.split_once('?') {
+            // No registered redirect URI has a fragment.
+            _ if self.mode == ResponseMode::Fragment => "#",
             None => "?",
             Some((_, existing)) if existing.is_empty() || existing.ends_with('&') => "",
             Some(_) => "&",
@@ -75,8 +92,13 @@ mod tests {
             redirect_uri: redirect_uri.to_owned(),
             state: state.map(str::to_owned),
             issuer: "https://id.example".to_owned(),
+            mode: ResponseMode::Query,
         }
-        .location(&[("code", "c")])
+        .code("c")
+        .headers()[header::LOCATION]
+            .to_str()
+            .unwrap()
+            .to_owned()
     }
 
     #[test]

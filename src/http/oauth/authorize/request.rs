@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use super::authentication::AuthenticationRequest;
 use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
+use super::response_mode::ResponseMode;
 use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
 use crate::domain::pkce::{Challenge, Method};
@@ -37,10 +39,16 @@ pub(super) struct AuthorizationRequest {
     pub(super) scopes: Vec<Definition>,
     pub(super) challenge: Option<Challenge>,
     pub(super) prompt: Prompt,
+    /// What OpenID Connect adds.
+    pub(super) openid: AuthenticationRequest,
 }
 
 /// The `prompt` parameter (OpenID Connect Core §3.1.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a value of its own on the wire"
+)]
 pub(super) struct Prompt {
     /// Show no page.
     pub(super) none: bool,
@@ -48,6 +56,8 @@ pub(super) struct Prompt {
     pub(super) login: bool,
     /// Ask for consent, whatever was given before.
     pub(super) consent: bool,
+    /// Let the user take another account.
+    pub(super) select_account: bool,
 }
 
 /// Finds the client and its redirect URI. Whoever asks, nothing is sent to an address that is not registered
@@ -85,6 +95,8 @@ pub(super) async fn target(
             redirect_uri,
             state: state.map(str::to_owned),
             issuer: app.settings.issuer.clone(),
+            // An unknown one is refused later, by the default one.
+            mode: response_mode(parameters).unwrap_or_default(),
         },
         redirect_uri_given: requested.is_some(),
     })
@@ -109,6 +121,7 @@ fn redirect_uri<'a>(
 
 /// Checks all else of the request.
 pub(super) async fn check(
+    app: &App,
     unit: &mut UnitOfWork<'_>,
     parameters: &Parameters,
     target: &Target,
@@ -137,12 +150,14 @@ pub(super) async fn check(
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
+    let openid = AuthenticationRequest::read(app, parameters, (&registration.client_id, &scope))?;
     supported(parameters)?;
     Ok(AuthorizationRequest {
         scope,
         scopes,
         challenge,
         prompt,
+        openid,
     })
 }
 
@@ -256,6 +271,7 @@ impl Prompt {
                 "none" => prompt.none = true,
                 "login" => prompt.login = true,
                 "consent" => prompt.consent = true,
+                "select_account" => prompt.select_account = true,
                 _ => {
                     return Err(invalid_request(
                         "The prompt has an unknown value.",
@@ -264,7 +280,7 @@ impl Prompt {
                 }
             }
         }
-        if prompt.none && (prompt.login || prompt.consent) {
+        if prompt.none && (prompt.login || prompt.consent || prompt.select_account) {
             let what = "The prompt has none together with another value.";
             return Err(invalid_request(what, RefusalReason::PromptNoneWithOthers));
         }
@@ -295,12 +311,20 @@ fn supported(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
             return Err(Rejection::new(error, reason));
         }
     }
-    match parameters.get("response_mode") {
-        None | Some("query") => Ok(()),
-        Some(_) => Err(invalid_request(
-            "The only response_mode that is supported is query.",
+    if response_mode(parameters).is_none() {
+        return Err(invalid_request(
+            "The response_mode is not query, fragment or form_post.",
             RefusalReason::ResponseModeUnsupported,
-        )),
+        ));
+    }
+    Ok(())
+}
+
+/// The mode that is asked for, or the default; none where it is not known.
+fn response_mode(parameters: &Parameters) -> Option<ResponseMode> {
+    match parameters.get("response_mode") {
+        Some(name) => ResponseMode::named(name),
+        None => Some(ResponseMode::default()),
     }
 }
 

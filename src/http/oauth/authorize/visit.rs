@@ -5,6 +5,7 @@ use axum::response::{IntoResponse, Response};
 use url::Url;
 
 use super::ENDPOINT;
+use super::authentication::login_hint;
 use super::error::Failure;
 use super::parameters::Parameters;
 use super::request::{self, AuthorizationRequest, Target};
@@ -64,7 +65,7 @@ impl Visit {
         unit: &mut UnitOfWork<'_>,
     ) -> Result<(Target, AuthorizationRequest), Failure> {
         let target = request::target(&self.app, unit, &self.parameters).await?;
-        match request::check(unit, &self.parameters, &target).await {
+        match request::check(&self.app, unit, &self.parameters, &target).await {
             Ok(request) => Ok((target, request)),
             Err(rejection) => Err(Failure::redirect(
                 &target.back,
@@ -84,7 +85,11 @@ impl Visit {
             client_name: Some(&target.registration.metadata.client_name),
             query: self.query(),
             token: Purpose::Login(&mark).token(&self.app, self.query()),
-            username: typed.username,
+            username: if typed.username.is_empty() {
+                login_hint(&self.parameters)
+            } else {
+                typed.username
+            },
             problem: typed.problem,
             notice: typed.notice,
             forms: Forms::ToClient,

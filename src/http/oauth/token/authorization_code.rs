@@ -9,6 +9,7 @@ use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemCode};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
+use crate::http::oidc::id_token::IdTokenFor;
 use crate::ledger::UnitOfWork;
 
 pub(super) async fn redeem(
@@ -58,7 +59,14 @@ async fn round(
     };
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, address.grant, &issued, randoms).map(Some)
+            let response = TokenResponse::new(app, &client.registration, address.grant, &issued, randoms)?;
+            let id_token = IdTokenFor {
+                client: &client.registration,
+                grant: &grant,
+                issued: &issued,
+                of_code: true,
+            };
+            response.with_id_token(app, id_token).await.map(Some)
         }
         Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

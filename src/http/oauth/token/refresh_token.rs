@@ -9,6 +9,7 @@ use crate::domain::grant::{Grant, GrantEvent, GrantRefusal, Outcome, Rotate};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
+use crate::http::oidc::id_token::IdTokenFor;
 use crate::ledger::{Ledger, LedgerError, Loaded, UnitOfWork, recorded_event};
 
 pub(super) async fn rotate(
@@ -73,7 +74,14 @@ async fn round(
     };
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, grant_id, &issued, randoms).map(Some)
+            let response = TokenResponse::new(app, &client.registration, grant_id, &issued, randoms)?;
+            let id_token = IdTokenFor {
+                client: &client.registration,
+                grant: &grant,
+                issued: &issued,
+                of_code: false,
+            };
+            response.with_id_token(app, id_token).await.map(Some)
         }
         Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

@@ -11,6 +11,7 @@ use crate::crypto::jwt::AccessClaims;
 use crate::domain::client::{Registration, ResponseProfile};
 use crate::domain::grant::Issued;
 use crate::http::error::{Rejection, TokenError, no_store};
+use crate::http::oidc::id_token::IdTokenFor;
 use crate::ids::GrantId;
 use crate::ledger::LedgerError;
 
@@ -25,6 +26,8 @@ pub struct TokenResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
     scope: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<String>,
 }
 
 /// The same in camel case, for clients that know nothing else.
@@ -37,6 +40,8 @@ struct CamelCase<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<&'a str>,
     scope: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id_token: Option<&'a str>,
 }
 
 impl TokenResponse {
@@ -80,7 +85,18 @@ impl TokenResponse {
             access_token,
             refresh_token,
             scope,
+            id_token: None,
         })
+    }
+
+    /// Adds the ID token, where the grant has one to give (OpenID Connect Core §3.1.3.3).
+    pub(super) async fn with_id_token(
+        mut self,
+        app: &App,
+        authenticated: IdTokenFor<'_>,
+    ) -> Result<Self, Rejection<TokenError>> {
+        self.id_token = authenticated.sign(app, &self.access_token).await?;
+        Ok(self)
     }
 
     pub(super) fn into_response(self) -> Response {
@@ -92,6 +108,7 @@ impl TokenResponse {
                 access_token: &self.access_token,
                 refresh_token: self.refresh_token.as_deref(),
                 scope: &self.scope,
+                id_token: self.id_token.as_deref(),
             })
             .into_response(),
         };

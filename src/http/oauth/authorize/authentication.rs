@@ -1,0 +1,138 @@
+//! What OpenID Connect adds to an authorization request (Core §3.1.2.1), one rule per function. `display`,
+//! `ui_locales`, `claims_locales` and `acr_values` are accepted and change nothing: there is one kind of page, in one
+//! language, and one way to log in.
+
+use chrono::TimeDelta;
+
+use super::error::{AuthorizeError, invalid_request};
+use super::parameters::Parameters;
+use crate::app::App;
+use crate::clock::Timestamp;
+use crate::domain::openid::{ACR_PASSWORD, Claim, OPENID};
+use crate::domain::refusal::RefusalReason;
+use crate::domain::session::Login;
+use crate::domain::value::{ScopeSet, is_plain_text};
+use crate::http::error::Rejection;
+use crate::http::oidc::claims_request::ClaimsRequest;
+
+/// The most characters of a `nonce`: it is kept with the grant.
+const MAX_NONCE: usize = 512;
+/// The most bytes of a `login_hint` that is shown.
+const MAX_LOGIN_HINT: usize = 256;
+
+/// The parameters of an authentication request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct AuthenticationRequest {
+    /// Ties the ID token to the client's own session. Without the scope `openid` it means nothing and is not kept.
+    pub(super) nonce: Option<String>,
+    /// How long ago the user may have given the password.
+    max_age: Option<TimeDelta>,
+    /// The user whom the `id_token_hint` is of.
+    hinted: Option<String>,
+    /// The `claims` parameter.
+    claims: ClaimsRequest,
+}
+
+impl AuthenticationRequest {
+    pub(super) fn read(
+        app: &App,
+        parameters: &Parameters,
+        (client_id, scope): (&str, &ScopeSet),
+    ) -> Result<Self, Rejection<AuthorizeError>> {
+        Ok(Self {
+            nonce: nonce(parameters, scope)?,
+            max_age: max_age(parameters)?,
+            hinted: hinted(app, parameters, client_id)?,
+            claims: claims(parameters)?,
+        })
+    }
+
+    /// Whether this login will do at `at`; if not, the user has to log in (again).
+    pub(super) fn accepts(&self, login: &Login, at: Timestamp) -> bool {
+        let recent = self
+            .max_age
+            .is_none_or(|max_age| at - login.authenticated_at <= max_age);
+        let subject = login.subject.to_string();
+        let hinted = self.hinted.as_ref().is_none_or(|hinted| *hinted == subject);
+        let asked = &self.claims.subjects;
+        recent && hinted && asked.as_ref().is_none_or(|asked| asked.contains(&subject))
+    }
+
+    /// The claims that the grant's ID tokens are to carry, where it has any.
+    pub(super) fn id_token_claims(&self, scope: &ScopeSet) -> Option<Vec<Claim>> {
+        let wanted = &self.claims.id_token;
+        (scope.contains(OPENID) && !wanted.is_empty()).then(|| wanted.clone())
+    }
+}
+
+fn nonce(parameters: &Parameters, scope: &ScopeSet) -> Result<Option<String>, Rejection<AuthorizeError>> {
+    let nonce = parameters.get("nonce");
+    if nonce.is_some_and(|nonce| nonce.chars().count() > MAX_NONCE) {
+        return Err(invalid_request(
+            "The nonce is longer than 512 characters.",
+            RefusalReason::NonceTooLong,
+        ));
+    }
+    Ok(nonce.filter(|_| scope.contains(OPENID)).map(str::to_owned))
+}
+
+/// Seconds, in digits. More than there will ever be is as good as none.
+fn max_age(parameters: &Parameters) -> Result<Option<TimeDelta>, Rejection<AuthorizeError>> {
+    let Some(text) = parameters.get("max_age") else {
+        return Ok(None);
+    };
+    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(invalid_request(
+            "The max_age is not a number of seconds.",
+            RefusalReason::MaxAgeMalformed,
+        ));
+    }
+    Ok(text.parse().ok().and_then(TimeDelta::try_seconds))
+}
+
+/// The user of an ID token of this client. It may have expired: it is the user that matters.
+fn hinted(
+    app: &App,
+    parameters: &Parameters,
+    client_id: &str,
+) -> Result<Option<String>, Rejection<AuthorizeError>> {
+    let Some(hint) = parameters.get("id_token_hint") else {
+        return Ok(None);
+    };
+    let hint = app.keys.hinted_subject(hint, &app.settings.issuer, client_id);
+    hint.map(Some).ok_or_else(|| {
+        invalid_request(
+            "The id_token_hint is not an ID token of this client, or its key is no longer published.",
+            RefusalReason::IdTokenHintInvalid,
+        )
+    })
+}
+
+/// OpenID Connect Core §5.5.
+fn claims(parameters: &Parameters) -> Result<ClaimsRequest, Rejection<AuthorizeError>> {
+    let claims = parameters.get("claims").map(ClaimsRequest::parse).transpose();
+    let claims = claims.map_err(|_| {
+        invalid_request(
+            "The claims parameter is not as OpenID Connect Core section 5.5 has it, or is too long.",
+            RefusalReason::ClaimsMalformed,
+        )
+    })?;
+    let claims = claims.unwrap_or_default();
+    // §5.5.1.1: an essential acr that is not met is a failed authentication. Every login here is of the one class,
+    // so nobody is asked for a password in vain.
+    let unmet = |acr: &Vec<String>| !acr.iter().any(|one| one == ACR_PASSWORD);
+    if claims.acr.as_ref().is_some_and(unmet) {
+        return Err(Rejection::new(
+            AuthorizeError::UnmetAuthenticationRequirements,
+            RefusalReason::AcrUnmet,
+        ));
+    }
+    Ok(claims)
+}
+
+/// The user name to put into the login form. It proves nothing.
+pub(super) fn login_hint(parameters: &Parameters) -> &str {
+    let hint = parameters.get("login_hint");
+    hint.filter(|hint| hint.len() <= MAX_LOGIN_HINT && is_plain_text(hint))
+        .unwrap_or_default()
+}
