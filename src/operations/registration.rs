@@ -62,6 +62,8 @@ pub struct ClientRegistration {
     #[serde(default)]
     pub refresh_grace: Option<u32>,
     #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
+    #[serde(default)]
     pub allowed_origins: Vec<String>,
     #[serde(default, alias = "client_uri")]
     pub home_page_url: Option<String>,
@@ -129,6 +131,7 @@ impl ClientRegistration {
             refresh_token_lifetime: self.refresh_token_lifetime,
             lifetimes: self.lifetimes.clone(),
             refresh_grace: self.refresh_grace,
+            require_pushed_authorization_requests: self.require_pushed_authorization_requests,
             allowed_origins: self.allowed_origins.clone(),
             home_page_url: self.home_page_url.clone(),
             logo_url: self.logo_url.clone(),

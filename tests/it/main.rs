@@ -30,6 +30,7 @@ mod import;
 mod json_requests;
 mod ledger;
 mod legacy_clients;
+mod par;
 mod projection;
 mod races;
 mod refusals;

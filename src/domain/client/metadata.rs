@@ -150,6 +150,9 @@ pub struct ClientMetadata {
     /// Seconds in which a refresh token may be presented once more (the grace rule); none means 10 for a
     /// confidential client and 0 for a public one.
     pub refresh_grace: Option<u32>,
+    /// Whether its authorization requests must be pushed (RFC 9126 §6).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     /// The browser origins that may call the endpoints (CORS).
     pub allowed_origins: Vec<String>,
     /// Its home page.

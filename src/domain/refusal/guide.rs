@@ -33,6 +33,8 @@ pub enum Guide {
     Approval,
     /// The request asks for what this server does not do.
     Unsupported,
+    /// A pushed authorization request is not good.
+    PushedRequest,
     /// A page would have had to be shown.
     Silent,
     /// Access was denied.
@@ -274,6 +276,18 @@ advice! {
             "Switch the feature off in the application's OAuth library.",
         ],
         prevention: ["Configure the library from the metadata document instead of by hand."],
+    }
+    PushedRequest Medium {
+        causes: [
+            "The user came back to a login page that was open for too long, or used the browser's back button after answering.",
+            "The application pushed the request too long before it sent the user here, or under another client_id.",
+            "The application sent its parameters in the address although it must push them.",
+        ],
+        resolution: [
+            "Start the login again in the application.",
+            "Push each request to the endpoint that the metadata names as pushed_authorization_request_endpoint, then redirect at once.",
+        ],
+        prevention: ["Push a request for each login, when it begins, and never keep a request_uri for later."],
     }
     Silent Low {
         causes: ["The application asked with prompt=none, but the user must log in or consent first."],

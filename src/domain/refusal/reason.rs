@@ -184,6 +184,14 @@ reasons! {
     RequestObject "request_object" Unsupported,
     /// The request is named by a `request_uri`, which is not supported.
     RequestUri "request_uri" Unsupported,
+    /// The `request_uri` is not one of this server's, or its time is over, or it was answered.
+    RequestUriUnknown "request_uri_unknown" PushedRequest,
+    /// The `request_uri` was pushed by another client.
+    RequestUriOtherClient "request_uri_other_client" PushedRequest,
+    /// A pushed request names a `request_uri` itself.
+    RequestUriPushed "request_uri_pushed" PushedRequest,
+    /// The request was not pushed, and the client or the server requires that.
+    NotPushed "not_pushed" PushedRequest,
     /// The request carries a client's registration, which is not supported.
     Registration "registration" Unsupported,
     /// `prompt=none`, and nobody is logged in.

@@ -29,6 +29,8 @@ pub enum TokenError {
     UnsupportedGrantType,
     /// The scope is malformed, unknown or too wide.
     InvalidScope,
+    /// Another `response_type` than `code` was pushed (RFC 9126 §2.3).
+    UnsupportedResponseType,
     /// RFC 7009 §2.2.1.
     UnsupportedTokenType,
     /// Too many failures: come back after so many seconds.
@@ -55,6 +57,7 @@ impl TokenError {
             | Self::InvalidGrant
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
+            | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
             | Self::InvalidScope => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -66,6 +69,7 @@ impl TokenError {
     }
 
     /// Description, message, hint.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry per code")]
     fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (
@@ -103,6 +107,11 @@ impl TokenError {
                 "The requested scope is not acceptable.",
                 "Check the spelling of the scopes, that the client may use them, and that restricted ones are approved.",
             ),
+            Self::UnsupportedResponseType => (
+                "The only response_type that is supported is code.",
+                "The response_type is not supported.",
+                "Use response_type=code.",
+            ),
             Self::UnsupportedTokenType => (
                 "The server does not support revoking tokens of this type.",
                 "The token type is not supported.",
@@ -136,6 +145,7 @@ impl WireError for TokenError {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
+            Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::ServerError => "server_error",
             Self::TooMany(_) | Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -210,6 +220,7 @@ impl ErrorAnswer for TokenError {
             | Self::InvalidGrant
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
+            | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
             | Self::InvalidScope
             | Self::ServerError => {}

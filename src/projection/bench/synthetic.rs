@@ -267,6 +267,7 @@ fn metadata() -> ClientMetadata {
         refresh_token_lifetime: 2_592_000,
         lifetimes: BTreeMap::new(),
         refresh_grace: None,
+        require_pushed_authorization_requests: false,
         allowed_origins: Vec::new(),
         home_page_url: None,
         logo_url: None,

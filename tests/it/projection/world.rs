@@ -181,6 +181,7 @@ impl World {
             refresh_token_lifetime: 86_400,
             lifetimes: BTreeMap::new(),
             refresh_grace: Some(10),
+            require_pushed_authorization_requests: false,
             allowed_origins: Vec::new(),
             home_page_url: None,
             logo_url: Some("https://c.example/logo.png".to_owned()),

@@ -119,7 +119,7 @@ async fn ask_again(
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let notice = Some(PageError::ForgedForm);
     // A consent form for a request that asks for the password first would be a way around it.
-    let live = live.filter(|_| !asked.1.prompt.login);
+    let live = live.filter(|live| !visit.must_log_in(asked.1, live));
     let page = if let Some(live) = live {
         may_use(asked.0, live)?;
         visit.consent_page(asked, live, notice).await?

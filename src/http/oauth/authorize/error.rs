@@ -30,6 +30,8 @@ pub enum AuthorizeError {
     RequestNotSupported,
     /// The `request_uri` parameter (RFC 9101) is not supported.
     RequestUriNotSupported,
+    /// The pushed request was answered before (RFC 9126 §4).
+    InvalidRequestUri,
     /// The `registration` parameter (OpenID Connect Core §7.2.1) is not supported.
     RegistrationNotSupported,
     /// Nobody is logged in, and no page may be shown.
@@ -57,6 +59,7 @@ impl AuthorizeError {
             }
             Self::RequestNotSupported => "The request parameter is not supported.",
             Self::RequestUriNotSupported => "The request_uri parameter is not supported.",
+            Self::InvalidRequestUri => "The pushed request was answered before; push another.",
             Self::RegistrationNotSupported => "The registration parameter is not supported.",
             Self::LoginRequired => "Nobody is logged in, and prompt=none forbids to ask.",
             Self::ConsentRequired => "The user has not consented, and prompt=none forbids to ask.",
@@ -76,6 +79,7 @@ impl WireError for AuthorizeError {
             Self::InvalidScope => "invalid_scope",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
@@ -127,6 +131,14 @@ impl Failure {
     ) -> Self {
         rejection.subject = rejection.subject.or(subject);
         Self::Redirect(Box::new(back.clone()), rejection.client(client))
+    }
+
+    /// Whether the client is told something that will not change.
+    pub(super) fn is_the_answer(&self) -> bool {
+        match self {
+            Self::Page(_) => false,
+            Self::Redirect(_, rejection) => !rejection.error.is_ours(),
+        }
     }
 
     /// What the ledger records.

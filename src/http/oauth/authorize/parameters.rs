@@ -55,6 +55,15 @@ impl Parameters {
         }
     }
 
+    /// The parameters that were pushed, in place of what the query says (RFC 9126 §4); the query stays as it came.
+    pub(super) fn pushed(self, text: &str) -> Result<Self, Rejection<PageError>> {
+        let query = self.query;
+        Ok(Self {
+            query,
+            ..Self::parse(text)?
+        })
+    }
+
     /// A parameter's value; none where it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.form.get(name)
