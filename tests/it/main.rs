@@ -34,6 +34,7 @@ mod par;
 mod projection;
 mod races;
 mod refusals;
+mod resource;
 mod secrets;
 mod stock_client;
 mod tables;

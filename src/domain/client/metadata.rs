@@ -180,6 +180,15 @@ impl ClientMetadata {
         self.is_live || self.owner == Some(subject)
     }
 
+    /// The audience that its access tokens may have: its own, or the issuer.
+    #[must_use]
+    pub fn audience_or(&self, issuer: &str) -> Vec<String> {
+        if self.audience.is_empty() {
+            return vec![issuer.to_owned()];
+        }
+        self.audience.clone()
+    }
+
     /// Whether it may use a grant type.
     #[must_use]
     pub fn allows(&self, grant_type: GrantType) -> bool {

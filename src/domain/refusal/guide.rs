@@ -29,6 +29,8 @@ pub enum Guide {
     GrantOver,
     /// The scope is not acceptable.
     Scope,
+    /// The resource is not acceptable.
+    Resource,
     /// A restricted scope is not approved.
     Approval,
     /// The request asks for what this server does not do.
@@ -253,6 +255,18 @@ advice! {
             "Give the client the scope with `grantlog client update`, if it should have it; then let the user authorize again.",
         ],
         prevention: ["Ask for the scopes that the application needs and no others, from one list in its settings."],
+    }
+    Resource Medium {
+        causes: [
+            "The resource is spelled otherwise than it is registered: it is compared byte by byte.",
+            "The client asks for a token of a resource server that it is not registered for.",
+            "The token request names a resource that the authorization request had left out.",
+        ],
+        resolution: [
+            "Compare the resource with audience in `grantlog client show`.",
+            "Name every resource in the authorization request; the token request may only choose among them.",
+        ],
+        prevention: ["Keep each resource's URI in one place, and use it at both endpoints."],
     }
     Approval Medium {
         causes: [

@@ -165,6 +165,14 @@ reasons! {
     /// A restricted scope has no approval for this client at this moment.
     ScopeNotApproved "scope_not_approved" Approval,
 
+    // Resources.
+    /// A `resource` is not an absolute URI without a fragment.
+    ResourceMalformed "resource_malformed" Resource,
+    /// A `resource` is not among the audience that the client is registered for.
+    ResourceNotAllowed "resource_not_allowed" Resource,
+    /// A token request asked for a `resource` that the grant is not for.
+    ResourceExceeded "resource_exceeded" Resource,
+
     // The authorization endpoint and its pages.
     /// `client_id` or `redirect_uri` is there more than once.
     ClientOrRedirectUriDoubled "client_or_redirect_uri_doubled" Malformed,

@@ -29,6 +29,8 @@ pub enum TokenError {
     UnsupportedGrantType,
     /// The scope is malformed, unknown or too wide.
     InvalidScope,
+    /// A `resource` is malformed, or not one of the client's or the grant's (RFC 8707 §2).
+    InvalidTarget,
     /// Another `response_type` than `code` was pushed (RFC 9126 §2.3).
     UnsupportedResponseType,
     /// RFC 7009 §2.2.1.
@@ -59,7 +61,8 @@ impl TokenError {
             | Self::UnsupportedGrantType
             | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
-            | Self::InvalidScope => StatusCode::BAD_REQUEST,
+            | Self::InvalidScope
+            | Self::InvalidTarget => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -107,6 +110,11 @@ impl TokenError {
                 "The requested scope is not acceptable.",
                 "Check the spelling of the scopes, that the client may use them, and that restricted ones are approved.",
             ),
+            Self::InvalidTarget => (
+                "The requested resource is malformed, unknown, or not one that the client or the grant has.",
+                "The requested resource is not acceptable.",
+                "Check that each resource is an absolute URI without a fragment, and one of the client's audience.",
+            ),
             Self::UnsupportedResponseType => (
                 "The only response_type that is supported is code.",
                 "The response_type is not supported.",
@@ -145,6 +153,7 @@ impl WireError for TokenError {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::ServerError => "server_error",
@@ -169,6 +178,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
     fn from(refusal: GrantRefusal) -> Self {
         let error = match refusal {
             GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
+            GrantRefusal::ResourceExceeded => TokenError::InvalidTarget,
             GrantRefusal::Unknown
             | GrantRefusal::OtherClient
             | GrantRefusal::CodeReplayed
@@ -223,6 +233,7 @@ impl ErrorAnswer for TokenError {
             | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
             | Self::InvalidScope
+            | Self::InvalidTarget
             | Self::ServerError => {}
         }
         response

@@ -116,6 +116,7 @@ pub(super) fn retold<E: WireError>(rejection: &Rejection<E>) -> Rejection<TokenE
         "unauthorized_client" => TokenError::UnauthorizedClient,
         "unsupported_response_type" => TokenError::UnsupportedResponseType,
         "invalid_scope" => TokenError::InvalidScope,
+        "invalid_target" => TokenError::InvalidTarget,
         "server_error" => TokenError::ServerError,
         "temporarily_unavailable" => TokenError::TemporarilyUnavailable,
         _ => TokenError::InvalidRequest,

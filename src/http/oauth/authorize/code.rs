@@ -95,17 +95,13 @@ impl Granting<'_> {
             ..
         } = *self;
         let settings = &visit.app.settings;
-        let mut audience = target.registration.metadata.audience.clone();
-        if audience.is_empty() {
-            audience.push(settings.issuer.clone());
-        }
         CodeIssued {
             client: target.key,
             subject: live.login.subject,
             session: Some(live.id),
             auth_time: Some(live.login.authenticated_at),
             scope: request.scope.clone(),
-            audience,
+            audience: request.audience.clone(),
             digest,
             redirect_uri: target.back.redirect_uri.clone(),
             redirect_uri_required: target.redirect_uri_given,

@@ -26,6 +26,8 @@ pub enum AuthorizeError {
     UnsupportedResponseType,
     /// The scope is malformed, unknown, or more than this client may have.
     InvalidScope,
+    /// A `resource` is malformed, or not one of the client's (RFC 8707 §2).
+    InvalidTarget,
     /// The `request` parameter (RFC 9101) is not supported.
     RequestNotSupported,
     /// The `request_uri` parameter (RFC 9101) is not supported.
@@ -57,6 +59,7 @@ impl AuthorizeError {
             Self::InvalidScope => {
                 "The scope is malformed or unknown, the client may not ask for it, or it needs an approval that the client does not have."
             }
+            Self::InvalidTarget => "A resource is malformed, or not one that the client may have tokens for.",
             Self::RequestNotSupported => "The request parameter is not supported.",
             Self::RequestUriNotSupported => "The request_uri parameter is not supported.",
             Self::InvalidRequestUri => "The pushed request was answered before; push another.",
@@ -77,6 +80,7 @@ impl WireError for AuthorizeError {
             Self::AccessDenied | Self::ClientNotLive => "access_denied",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::InvalidRequestUri => "invalid_request_uri",

@@ -10,7 +10,7 @@ use crate::http::page::PageError;
 /// The query of an authorization request, taken apart.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
-    form: Form,
+    pub(super) form: Form,
     /// A parameter is there twice; its values are left out of `form`.
     doubled: bool,
     /// As it came, for our forms to carry on.
