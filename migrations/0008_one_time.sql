@@ -15,3 +15,12 @@ COMMENT ON COLUMN grantlog.pushed_requests.request IS 'The parameters, sealed un
 COMMENT ON COLUMN grantlog.pushed_requests.opened_at IS 'When a browser first brought the request_uri; from then on the user has time to answer.';
 
 GRANT SELECT, INSERT, UPDATE (expires_at, opened_at), DELETE ON grantlog.pushed_requests TO grantlog_app;
+
+CREATE TABLE grantlog.client_assertions (
+    digest     bytea       PRIMARY KEY CHECK (octet_length(digest) = 32),
+    expires_at timestamptz NOT NULL
+);
+CREATE INDEX client_assertions_expiry ON grantlog.client_assertions (expires_at);
+COMMENT ON TABLE grantlog.client_assertions IS 'Client assertions (RFC 7523) that were used and are not over yet: SHA-256 of the client and the jti.';
+
+GRANT SELECT, INSERT, DELETE ON grantlog.client_assertions TO grantlog_app;

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::OperationError;
 use crate::domain::client::{
-    AuthMethod, ClientMetadata, GrantType, Lifetimes, ResponseProfile, TokenAlgorithm,
+    AuthMethod, ClientMetadata, GrantType, Lifetimes, PublicJwks, ResponseProfile, TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
 use crate::domain::value::{ScopeSet, is_plain_text};
@@ -33,6 +33,8 @@ pub struct ClientRegistration {
     pub grant_types: Vec<GrantType>,
     #[serde(default = "default_auth_method")]
     pub token_endpoint_auth_method: AuthMethod,
+    #[serde(default)]
+    pub jwks: Option<serde_json::Value>,
     #[serde(default)]
     pub scope: String,
     #[serde(default)]
@@ -117,6 +119,7 @@ impl ClientRegistration {
             redirect_uris: self.redirect_uris.clone(),
             grant_types: self.grant_types.clone(),
             token_endpoint_auth_method: self.token_endpoint_auth_method,
+            jwks: self.keys()?,
             scope,
             default_scopes,
             audience: self.audience.clone(),
@@ -141,6 +144,18 @@ impl ClientRegistration {
         };
         check(&metadata)?;
         Ok(metadata)
+    }
+
+    /// RFC 7591 §2: the keys of a client that signs.
+    fn keys(&self) -> Result<Option<PublicJwks>, OperationError> {
+        if self.jwks.is_none() && self.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt {
+            return Err(OperationError::invalid(
+                "jwks",
+                "private_key_jwt needs the client's public keys",
+            ));
+        }
+        let keys = self.jwks.as_ref().map(PublicJwks::parse).transpose();
+        keys.map_err(|problem| OperationError::invalid("jwks", problem))
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
+use crate::http::client_assertion;
 use crate::http::oauth::par;
 use crate::ledger::{Actor, Context};
 use crate::projection::ProjectionRunner;
@@ -55,6 +56,9 @@ pub(super) fn start(app: &App) -> Background {
         every(PRUNE_EVERY, app, |app| async move {
             if let Err(error) = par::prune(&app).await {
                 tracing::warn!(%error, "pushed requests that are over could not be deleted");
+            }
+            if let Err(error) = client_assertion::prune(&app).await {
+                tracing::warn!(%error, "client assertions that are over could not be deleted");
             }
         }),
         every(PARTITIONS_EVERY, app, |app| async move {

@@ -31,6 +31,7 @@ mod json_requests;
 mod ledger;
 mod legacy_clients;
 mod par;
+mod private_key_jwt;
 mod projection;
 mod races;
 mod refusals;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::jwks::PublicJwks;
 use crate::domain::redirect_uri;
 use crate::domain::value::ScopeSet;
 use crate::ids::SubjectId;
@@ -45,6 +46,8 @@ pub enum AuthMethod {
     ClientSecretPost,
     /// Either of the two; for clients that move here.
     Any,
+    /// An assertion signed with a key of its own (RFC 7523, OpenID Connect Core §9).
+    PrivateKeyJwt,
     /// A public client.
     None,
 }
@@ -116,6 +119,9 @@ pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
     /// How it authenticates.
     pub token_endpoint_auth_method: AuthMethod,
+    /// The public keys that its assertions are verified with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<PublicJwks>,
     /// The scopes that it may ask for.
     pub scope: ScopeSet,
     /// What a request without a scope asks for.
@@ -172,6 +178,15 @@ impl ClientMetadata {
     #[must_use]
     pub fn is_public(&self) -> bool {
         self.token_endpoint_auth_method == AuthMethod::None
+    }
+
+    /// Whether it authenticates with a secret: a public client has none, one with a key needs none.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        match self.token_endpoint_auth_method {
+            AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost | AuthMethod::Any => true,
+            AuthMethod::PrivateKeyJwt | AuthMethod::None => false,
+        }
     }
 
     /// Whether this user may use it: anybody once it is live, before that its owner alone.

@@ -9,6 +9,8 @@ pub enum Guide {
     Malformed,
     /// The client is not recognised.
     Client,
+    /// A client's assertion is not good.
+    Assertion,
     /// The client is blocked.
     ClientBlocked,
     /// The grant type is not for this client.
@@ -135,6 +137,22 @@ advice! {
         prevention: [
             "Keep secrets in a secret store, not in code, and check at start-up that they are set.",
             "Rotate with an overlap, and watch the refusals while it runs.",
+        ],
+    }
+    Assertion High {
+        causes: [
+            "The client signs with a key that is not registered, or was replaced.",
+            "The assertion names the token endpoint, or several audiences, where the issuer alone is expected.",
+            "The client's clock is wrong, or it makes assertions that live too long.",
+            "The same assertion was sent twice: a retry that did not make a new one, or somebody who saw it.",
+        ],
+        resolution: [
+            "Compare the key's kid with jwks in `grantlog client show`.",
+            "Let aud be the issuer as the metadata document spells it, exp at most five minutes ahead, and jti new each time.",
+        ],
+        prevention: [
+            "Make an assertion for each request, also for a retry.",
+            "When keys change, register the new one beside the old one first.",
         ],
     }
     ClientBlocked High {

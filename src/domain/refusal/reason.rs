@@ -88,6 +88,18 @@ reasons! {
     OtherAuthenticationMethod "other_authentication_method" Client,
     /// The client secret is wrong, or its time is over.
     WrongClientSecret "wrong_client_secret" Client,
+    /// The `client_assertion` is not a signed JWT with the claims that it needs, or of another type.
+    AssertionMalformed "assertion_malformed" Assertion,
+    /// The client assertion's `iss` and `sub` are not both the client's id.
+    AssertionSubject "assertion_subject" Assertion,
+    /// The client assertion is signed with no key that the client has registered for that algorithm.
+    AssertionSignature "assertion_signature" Assertion,
+    /// The client assertion's `aud` is not this server's issuer alone.
+    AssertionAudience "assertion_audience" Assertion,
+    /// The client assertion is over, has not begun, or lives longer than five minutes.
+    AssertionTime "assertion_time" Assertion,
+    /// The client assertion was used before.
+    AssertionReplayed "assertion_replayed" Assertion,
     /// A public client asked for what only a client with a secret may.
     PublicClient "public_client" Client,
     /// There is more than one Authorization header.

@@ -7,6 +7,17 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::app::App;
+use crate::domain::client::AssertionAlgorithm;
+
+/// How clients authenticate.
+const METHODS: &[&str] = &[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "none",
+];
+/// Where public clients have nothing to ask.
+const CONFIDENTIAL_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 #[derive(Serialize)]
 struct Metadata {
@@ -22,8 +33,11 @@ struct Metadata {
     response_modes_supported: &'static [&'static str],
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: &'static [&'static str],
+    token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     introspection_endpoint_auth_methods_supported: &'static [&'static str],
+    introspection_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     code_challenge_methods_supported: &'static [&'static str],
     authorization_response_iss_parameter_supported: bool,
 }
@@ -47,9 +61,12 @@ pub async fn metadata(State(app): State<App>) -> Response {
         response_types_supported: &["code"],
         response_modes_supported: &["query"],
         grant_types_supported: grant_types,
-        token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
-        introspection_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post"],
-        revocation_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
+        token_endpoint_auth_methods_supported: METHODS,
+        token_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
+        introspection_endpoint_auth_methods_supported: CONFIDENTIAL_METHODS,
+        introspection_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
+        revocation_endpoint_auth_methods_supported: METHODS,
+        revocation_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
         issuer,

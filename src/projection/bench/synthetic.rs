@@ -253,6 +253,7 @@ fn metadata() -> ClientMetadata {
         redirect_uris: vec!["https://client.example.com/callback".to_owned()],
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         token_endpoint_auth_method: AuthMethod::ClientSecretBasic,
+        jwks: None,
         scope: ScopeSet::default(),
         default_scopes: ScopeSet::default(),
         audience: Vec::new(),

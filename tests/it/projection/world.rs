@@ -167,6 +167,7 @@ impl World {
             ],
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             token_endpoint_auth_method: method,
+            jwks: None,
             scope: ScopeSet::parse("a b c").unwrap(),
             default_scopes: ScopeSet::default(),
             audience: Vec::new(),
