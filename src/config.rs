@@ -63,6 +63,12 @@ pub struct Settings {
     /// Whether access tokens under HS256 are issued, to legacy clients that are registered for them, and accepted.
     #[serde(default)]
     pub allow_hs256_access_tokens: bool,
+    /// Whether every authorization request must be pushed (RFC 9126 §5).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
+    /// Seconds that a pushed request waits for the browser.
+    #[serde(default = "default_pushed_request_lifetime")]
+    pub pushed_request_lifetime: u32,
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,
@@ -136,6 +142,10 @@ fn default_listen() -> SocketAddr {
 
 fn default_shutdown_seconds() -> u32 {
     25
+}
+
+fn default_pushed_request_lifetime() -> u32 {
+    90
 }
 
 fn default_code_lifetime() -> u32 {

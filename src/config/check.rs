@@ -110,11 +110,17 @@ fn tls(settings: &Settings) -> Option<(&'static str, String)> {
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 10] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 11] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
         ("code_lifetime", settings.code_lifetime.into(), 10..=600),
+        // RFC 9126 §2.2: between 5 and 600 seconds.
+        (
+            "pushed_request_lifetime",
+            settings.pushed_request_lifetime.into(),
+            5..=600,
+        ),
         (
             "grant_lifetime_days",
             settings.grant_lifetime_days.into(),

@@ -226,6 +226,15 @@ impl Vault {
         self.find_subjects(subjects).await
     }
 
+    /// The key of what only its bearer and this server can read together: made of the master key and the bearer's
+    /// secret, and kept nowhere.
+    pub fn bearer_key(&self, purpose: &str, secret: &[u8]) -> Result<DataKey, CryptoError> {
+        let key = self
+            .master
+            .form_token(&[b"bearer key", purpose.as_bytes(), secret]);
+        DataKey::from_bytes(&key.0)
+    }
+
     /// Destroys every key of a subject: what they encrypted cannot be read any more. Returns how many.
     pub async fn destroy(&self, subject: SubjectId) -> Result<u64, VaultError> {
         let deleted = sqlx::query("DELETE FROM grantlog.data_keys WHERE owner = $1")

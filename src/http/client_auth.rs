@@ -1,4 +1,5 @@
-//! Client authentication (RFC 6749 §2.3): HTTP Basic, credentials in the body, or none for a public client.
+//! Client authentication (RFC 6749 §2.3): HTTP Basic, credentials in the body, a signed assertion (RFC 7523), or none
+//! for a public client.
 
 use std::sync::Arc;
 
@@ -7,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use quick_cache::sync::Cache;
 
+use super::client_assertion::{self, Assertion};
 use super::error::{Rejection, TokenError};
 use super::form::{self, Form};
 use super::limits::{Counted, counted_address};
@@ -32,6 +34,7 @@ enum Presented {
         raw: String,
     },
     Body(String),
+    Assertion(Box<Assertion>),
     Nothing,
 }
 
@@ -58,6 +61,10 @@ impl Credentials {
     /// Reads the Authorization header and the body's parameters.
     pub fn read(headers: &HeaderMap, form: &Form) -> Result<Self, Rejection<TokenError>> {
         let invalid_request = |reason| Rejection::new(TokenError::InvalidRequest, reason);
+        let asserted = form.get("client_assertion").is_some() || form.get("client_assertion_type").is_some();
+        if asserted {
+            return Self::read_assertion(headers, form);
+        }
         let body_id = form.get("client_id");
         let body_secret = form.get("client_secret");
         let mut authorizations = headers.get_all(header::AUTHORIZATION).iter();
@@ -100,9 +107,34 @@ impl Credentials {
         })
     }
 
+    /// RFC 7521 §4.2: the assertion says who the client is; a `client_id` beside it must say the same.
+    fn read_assertion(headers: &HeaderMap, form: &Form) -> Result<Self, Rejection<TokenError>> {
+        let invalid_request = |reason| Rejection::new(TokenError::InvalidRequest, reason);
+        if headers.contains_key(header::AUTHORIZATION) || form.get("client_secret").is_some() {
+            return Err(invalid_request(RefusalReason::TwoAuthenticationMethods));
+        }
+        let ours = form.get("client_assertion_type") == Some(client_assertion::TYPE);
+        let assertion = form
+            .get("client_assertion")
+            .filter(|_| ours)
+            .and_then(Assertion::parse)
+            .ok_or(Rejection::new(
+                TokenError::InvalidClient { challenge: false },
+                RefusalReason::AssertionMalformed,
+            ))?;
+        let client_id = assertion.client_id().to_owned();
+        if form.get("client_id").is_some_and(|named| named != client_id) {
+            return Err(invalid_request(RefusalReason::TwoClientIds));
+        }
+        Ok(Self {
+            client_id,
+            presented: Presented::Assertion(Box::new(assertion)),
+        })
+    }
+
     fn challenge(&self) -> TokenError {
         TokenError::InvalidClient {
-            challenge: !matches!(self.presented, Presented::Body(_)),
+            challenge: !matches!(self.presented, Presented::Body(_) | Presented::Assertion(_)),
         }
     }
 
@@ -111,7 +143,7 @@ impl Credentials {
             Presented::Basic { decoded, raw } if decoded != raw => vec![decoded, raw],
             Presented::Basic { decoded, .. } => vec![decoded],
             Presented::Body(secret) => vec![secret],
-            Presented::Nothing => Vec::new(),
+            Presented::Assertion(_) | Presented::Nothing => Vec::new(),
         }
     }
 
@@ -122,6 +154,7 @@ impl Credentials {
                 AuthMethod::ClientSecretBasic | AuthMethod::Any,
                 Presented::Basic { .. }
             ) | (AuthMethod::ClientSecretPost | AuthMethod::Any, Presented::Body(_))
+                | (AuthMethod::PrivateKeyJwt, Presented::Assertion(_))
                 | (AuthMethod::None, Presented::Nothing)
         )
     }
@@ -174,8 +207,17 @@ pub async fn authenticate(
     if !credentials.uses(registration.metadata.token_endpoint_auth_method) {
         return Err(failed(RefusalReason::OtherAuthenticationMethod));
     }
-    if !registration.metadata.is_public() && !verify(app, unit, credentials, &loaded, &registration).await? {
-        return Err(failed(RefusalReason::WrongClientSecret));
+    match &credentials.presented {
+        Presented::Nothing => {}
+        Presented::Basic { .. } | Presented::Body(_) => {
+            if !verify(app, unit, credentials, &loaded, &registration).await? {
+                return Err(failed(RefusalReason::WrongClientSecret));
+            }
+        }
+        Presented::Assertion(assertion) => assertion
+            .authenticate(app, (key, &registration), unit.at())
+            .await?
+            .map_err(failed)?,
     }
     match registration.standing {
         Standing::Active => Ok(AuthenticatedClient {

@@ -1,5 +1,5 @@
-//! `application/x-www-form-urlencoded`, strictly: UTF-8 only, each parameter at most once, an empty value
-//! counts as absent (RFC 6749 §3.1, §3.2). A flat JSON object of strings may say the same, under the same rules.
+//! `application/x-www-form-urlencoded`, strictly: UTF-8 only, each parameter at most once (but `resource`, RFC 8707
+//! §2), an empty value counts as absent (RFC 6749 §3.1, §3.2). A flat JSON object of strings may say the same, under the same rules.
 
 use std::fmt;
 
@@ -9,6 +9,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// The most bytes of a form.
 pub const MAX_BYTES: usize = 64 * 1024;
+/// The one parameter that may be there more than once (RFC 8707 §2).
+const REPEATABLE: &str = "resource";
 /// The most parameters of a form.
 const MAX_PARAMETERS: usize = 100;
 
@@ -73,7 +75,7 @@ impl Form {
             if parameters.len() >= MAX_PARAMETERS {
                 return Err(FormError::TooMany);
             }
-            if parameters.iter().any(|(known, _)| *known == name) {
+            if name != REPEATABLE && parameters.iter().any(|(known, _)| *known == name) {
                 return Err(FormError::Duplicate(name));
             }
             parameters.push((name, value));
@@ -94,6 +96,13 @@ impl Form {
             .iter()
             .find(|(known, _)| known == name)
             .map(|(_, value)| value.as_str())
+    }
+
+    /// The values of a parameter that may be there more than once, in their order, without empty ones.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.iter()
+            .filter(move |(known, _)| *known == name)
+            .map(|(_, value)| value)
     }
 
     /// All parameters, in their order.
@@ -196,6 +205,8 @@ mod tests {
         );
         assert_eq!(Form::parse("a=1&%61=2"), Err(FormError::Duplicate("a".into())));
         assert_eq!(Form::parse("b=&b=1"), Err(FormError::Duplicate("b".into())));
+        let form = Form::parse("resource=a&x=1&resource=&%72esource=b").unwrap();
+        assert_eq!(form.all("resource").collect::<Vec<_>>(), ["a", "b"]);
     }
 
     #[test]

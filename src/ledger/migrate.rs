@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "reporting role",
         include_str!("../../migrations/0007_reporting_role.sql"),
     ),
+    (8, "one time", include_str!("../../migrations/0008_one_time.sql")),
 ];
 
 fn migrator() -> Migrator {

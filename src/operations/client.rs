@@ -124,7 +124,8 @@ impl Operations {
     ) -> Result<(Option<String>, Option<SecretVerifier>), OperationError> {
         match &registration.client_secret {
             Some(_) if metadata.is_public() => Err(ClientRefusal::Public.into()),
-            None if metadata.is_public() => Ok((None, None)),
+            Some(_) if !metadata.has_secret() => Err(ClientRefusal::Keyed.into()),
+            None if !metadata.has_secret() => Ok((None, None)),
             None => self
                 .generate_secret()
                 .map(|(secret, verifier)| (Some(secret), Some(verifier))),

@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::OperationError;
 use crate::domain::client::{
-    AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes, ResponseProfile, TokenAlgorithm,
+    AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes, PublicJwks, ResponseProfile,
+    TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
 use crate::domain::value::{ScopeSet, is_plain_text};
@@ -33,6 +34,8 @@ pub struct ClientRegistration {
     pub grant_types: Vec<GrantType>,
     #[serde(default = "default_auth_method")]
     pub token_endpoint_auth_method: AuthMethod,
+    #[serde(default)]
+    pub jwks: Option<serde_json::Value>,
     #[serde(default)]
     pub scope: String,
     #[serde(default)]
@@ -63,6 +66,8 @@ pub struct ClientRegistration {
     pub lifetimes: BTreeMap<GrantType, Lifetimes>,
     #[serde(default)]
     pub refresh_grace: Option<u32>,
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     #[serde(default)]
     pub allowed_origins: Vec<String>,
     #[serde(default, alias = "client_uri")]
@@ -117,6 +122,7 @@ impl ClientRegistration {
             redirect_uris: self.redirect_uris.clone(),
             grant_types: self.grant_types.clone(),
             token_endpoint_auth_method: self.token_endpoint_auth_method,
+            jwks: self.keys()?,
             scope,
             default_scopes,
             audience: self.audience.clone(),
@@ -132,6 +138,7 @@ impl ClientRegistration {
             refresh_token_lifetime: self.refresh_token_lifetime,
             lifetimes: self.lifetimes.clone(),
             refresh_grace: self.refresh_grace,
+            require_pushed_authorization_requests: self.require_pushed_authorization_requests,
             allowed_origins: self.allowed_origins.clone(),
             home_page_url: self.home_page_url.clone(),
             logo_url: self.logo_url.clone(),
@@ -141,6 +148,18 @@ impl ClientRegistration {
         };
         check(&metadata)?;
         Ok(metadata)
+    }
+
+    /// RFC 7591 §2: the keys of a client that signs.
+    fn keys(&self) -> Result<Option<PublicJwks>, OperationError> {
+        if self.jwks.is_none() && self.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt {
+            return Err(OperationError::invalid(
+                "jwks",
+                "private_key_jwt needs the client's public keys",
+            ));
+        }
+        let keys = self.jwks.as_ref().map(PublicJwks::parse).transpose();
+        keys.map_err(|problem| OperationError::invalid("jwks", problem))
     }
 }
 

@@ -146,6 +146,7 @@ fn method(method: AuthMethod) -> &'static str {
         AuthMethod::ClientSecretBasic => "client_secret_basic",
         AuthMethod::ClientSecretPost => "client_secret_post",
         AuthMethod::Any => "any",
+        AuthMethod::PrivateKeyJwt => "private_key_jwt",
         AuthMethod::None => "none",
     }
 }

@@ -7,12 +7,15 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
+use crate::http::client_assertion;
+use crate::http::oauth::par;
 use crate::ledger::{Actor, Context};
 use crate::projection::ProjectionRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
 const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
+const PRUNE_EVERY: Duration = Duration::from_secs(60);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The tasks that run.
@@ -49,6 +52,14 @@ pub(super) fn start(app: &App) -> Background {
             let request = app.ledger.random().uuid().unwrap_or_default();
             let context = Context::local(request, Actor::System, "refusals");
             app.ledger.record_suppressed(&context).await;
+        }),
+        every(PRUNE_EVERY, app, |app| async move {
+            if let Err(error) = par::prune(&app).await {
+                tracing::warn!(%error, "pushed requests that are over could not be deleted");
+            }
+            if let Err(error) = client_assertion::prune(&app).await {
+                tracing::warn!(%error, "client assertions that are over could not be deleted");
+            }
         }),
         every(PARTITIONS_EVERY, app, |app| async move {
             match create_partitions(&app).await {

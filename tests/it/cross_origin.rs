@@ -42,7 +42,7 @@ async fn server() -> (TestServer, grantlog::ids::ClientKey) {
 #[tokio::test]
 async fn only_registered_origins_may_call() {
     let (server, _) = server().await;
-    for path in ["/oauth/token", "/oauth/revoke", "/api/user"] {
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/par", "/api/user"] {
         for method in [Method::OPTIONS, Method::POST] {
             let response = call(&server, method.clone(), path, REGISTERED).await;
             assert_eq!(allowed(&response), Some(REGISTERED), "{method} {path}");

@@ -63,6 +63,11 @@ fn scope(bits: u8) -> ScopeSet {
         .collect()
 }
 
+/// The widest audience of every grant here.
+fn audience() -> Vec<String> {
+    vec!["urn:api".to_owned(), "urn:files".to_owned()]
+}
+
 /// A history under test, and what an independent observer counts.
 struct History {
     grant: Grant,
@@ -104,7 +109,7 @@ impl History {
             client: OWNER,
             subject: Some(SubjectId(Uuid::from_u128(3))),
             scope: scope(0b0111),
-            audience: vec!["api".into()],
+            audience: audience(),
             refresh: RefreshToken {
                 digest,
                 expires_at: now + TimeDelta::seconds(2000),
@@ -138,7 +143,7 @@ impl History {
             nonce: None,
             id_token_claims: None,
             scope: scope(0b0111),
-            audience: vec!["api".into()],
+            audience: audience(),
             digest: code,
             redirect_uri: "https://app.example/".into(),
             redirect_uri_required: false,
@@ -162,7 +167,7 @@ impl History {
             client: OWNER,
             subject: None,
             scope: scope(0b0110),
-            audience: vec!["api".into()],
+            audience: audience(),
             password_generation: 0,
             grant_expires_at: self.now + TimeDelta::seconds(5000),
             mint,
@@ -177,6 +182,17 @@ impl History {
     fn digest(&mut self) -> Digest {
         self.counter += 1;
         Digest::of(&self.counter.to_be_bytes())
+    }
+
+    /// What a token request names: nothing, one of the grant's, both, or another.
+    fn resources(&self) -> Option<Vec<String>> {
+        let named: &[&str] = match self.counter % 7 {
+            0 => &["urn:api"],
+            1 => &["urn:files", "urn:api"],
+            3 => &["urn:api", "urn:elsewhere"],
+            _ => return None,
+        };
+        Some(named.iter().map(|&one| one.to_owned()).collect())
     }
 
     fn circumstances() -> Circumstances {
@@ -273,6 +289,7 @@ impl History {
             client: if by_owner { OWNER } else { STRANGER },
             redirect_uri: None,
             verifier: None,
+            audience: self.resources(),
             circumstances: Self::circumstances(),
             mint,
             at: self.now,
@@ -317,6 +334,7 @@ impl History {
             was_issued: !forged,
             client: if by_owner { OWNER } else { STRANGER },
             scope: asked,
+            audience: self.resources(),
             grace: GRACE,
             circumstances: Self::circumstances(),
             mint,
@@ -360,7 +378,12 @@ impl History {
             !issued.scope.contains("a"),
             "a token has a scope that its client lost"
         );
+        assert!(
+            issued.audience.iter().all(|one| audience().contains(one)),
+            "a token has another audience than its grant"
+        );
         let family = self.grant.family.as_ref().unwrap();
+        assert_eq!(family.audience, audience(), "a token narrowed its grant");
         let end = family.expires_at;
         assert!(issued.access_expires_at <= end, "a token outlives its grant");
         let current = &family.refresh.as_ref().unwrap().current;

@@ -71,6 +71,9 @@ pub enum ClientRefusal {
     /// A public client has no secret.
     #[error("a public client has no secret")]
     Public,
+    /// A client that signs has no secret.
+    #[error("a client that authenticates with private_key_jwt has no secret")]
+    Keyed,
     /// Not what this client may do.
     #[error("the scope {0} is not among the scopes that this client may ask for")]
     ScopeNotAllowed(String),
@@ -146,6 +149,9 @@ impl Registration {
             ],
             ClientCommand::RotateSecret { .. } if self.metadata.is_public() => {
                 return Err(ClientRefusal::Public);
+            }
+            ClientCommand::RotateSecret { .. } if !self.metadata.has_secret() => {
+                return Err(ClientRefusal::Keyed);
             }
             ClientCommand::RotateSecret {
                 verifier,

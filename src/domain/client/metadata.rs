@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::jwks::PublicJwks;
 use crate::domain::redirect_uri;
 use crate::domain::value::ScopeSet;
 use crate::ids::SubjectId;
@@ -45,6 +46,8 @@ pub enum AuthMethod {
     ClientSecretPost,
     /// Either of the two; for clients that move here.
     Any,
+    /// An assertion signed with a key of its own (RFC 7523, OpenID Connect Core §9).
+    PrivateKeyJwt,
     /// A public client.
     None,
 }
@@ -140,6 +143,9 @@ pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
     /// How it authenticates.
     pub token_endpoint_auth_method: AuthMethod,
+    /// The public keys that its assertions are verified with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<PublicJwks>,
     /// The scopes that it may ask for.
     pub scope: ScopeSet,
     /// What a request without a scope asks for.
@@ -177,6 +183,9 @@ pub struct ClientMetadata {
     /// Seconds in which a refresh token may be presented once more (the grace rule); none means 10 for a
     /// confidential client and 0 for a public one.
     pub refresh_grace: Option<u32>,
+    /// Whether its authorization requests must be pushed (RFC 9126 §6).
+    #[serde(default)]
+    pub require_pushed_authorization_requests: bool,
     /// The browser origins that may call the endpoints (CORS).
     pub allowed_origins: Vec<String>,
     /// Its home page.
@@ -198,10 +207,28 @@ impl ClientMetadata {
         self.token_endpoint_auth_method == AuthMethod::None
     }
 
+    /// Whether it authenticates with a secret: a public client has none, one with a key needs none.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        match self.token_endpoint_auth_method {
+            AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost | AuthMethod::Any => true,
+            AuthMethod::PrivateKeyJwt | AuthMethod::None => false,
+        }
+    }
+
     /// Whether this user may use it: anybody once it is live, before that its owner alone.
     #[must_use]
     pub fn serves(&self, subject: SubjectId) -> bool {
         self.is_live || self.owner == Some(subject)
+    }
+
+    /// The audience that its access tokens may have: its own, or the issuer.
+    #[must_use]
+    pub fn audience_or(&self, issuer: &str) -> Vec<String> {
+        if self.audience.is_empty() {
+            return vec![issuer.to_owned()];
+        }
+        self.audience.clone()
     }
 
     /// Whether it may use a grant type.

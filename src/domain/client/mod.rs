@@ -2,10 +2,12 @@
 
 mod decide;
 mod event;
+mod jwks;
 mod metadata;
 
 pub use decide::*;
 pub use event::*;
+pub use jwks::*;
 pub use metadata::*;
 
 use std::collections::BTreeMap;

@@ -35,6 +35,8 @@ pub struct RedeemCode {
     pub redirect_uri: Option<String>,
     /// The `code_verifier` parameter.
     pub verifier: Option<String>,
+    /// The `resource` parameters (RFC 8707): the audience of the access token, where it is to be narrower.
+    pub audience: Option<Vec<String>>,
     /// What holds of user, consent and client now.
     pub circumstances: Circumstances,
     /// The tokens to issue.
@@ -80,6 +82,8 @@ pub struct Rotate {
     pub client: ClientKey,
     /// The `scope` parameter.
     pub scope: Option<ScopeSet>,
+    /// The `resource` parameters (RFC 8707): the audience of the access token, where it is to be narrower.
+    pub audience: Option<Vec<String>>,
     /// The grace period in seconds.
     pub grace: u32,
     /// What holds of user, consent and client now.

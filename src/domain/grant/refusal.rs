@@ -39,6 +39,9 @@ pub enum GrantRefusal {
     /// More scope than was granted.
     #[error("the scope exceeds what was granted")]
     ScopeExceeded,
+    /// A resource that the grant is not for.
+    #[error("the resource is not one that was granted")]
+    ResourceExceeded,
     /// Nothing of the granted scope is still allowed to the client.
     #[error("the client may no longer have any of the granted scope")]
     ScopeNoLongerAllowed,
@@ -81,6 +84,7 @@ impl GrantRefusal {
             Self::RefreshExpired => RefusalReason::RefreshExpired,
             Self::GrantExpired => RefusalReason::GrantExpired,
             Self::ScopeExceeded => RefusalReason::ScopeExceeded,
+            Self::ResourceExceeded => RefusalReason::ResourceExceeded,
             Self::ScopeNoLongerAllowed => RefusalReason::ScopeNoLongerAllowed,
             Self::UserDisabled => RefusalReason::UserDisabled,
             Self::ClientNotLive => RefusalReason::ClientNotLive,

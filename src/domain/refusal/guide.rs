@@ -9,6 +9,8 @@ pub enum Guide {
     Malformed,
     /// The client is not recognised.
     Client,
+    /// A client's assertion is not good.
+    Assertion,
     /// The client is blocked.
     ClientBlocked,
     /// The grant type is not for this client.
@@ -29,10 +31,14 @@ pub enum Guide {
     GrantOver,
     /// The scope is not acceptable.
     Scope,
+    /// The resource is not acceptable.
+    Resource,
     /// A restricted scope is not approved.
     Approval,
     /// The request asks for what this server does not do.
     Unsupported,
+    /// A pushed authorization request is not good.
+    PushedRequest,
     /// A page would have had to be shown.
     Silent,
     /// Access was denied.
@@ -131,6 +137,22 @@ advice! {
         prevention: [
             "Keep secrets in a secret store, not in code, and check at start-up that they are set.",
             "Rotate with an overlap, and watch the refusals while it runs.",
+        ],
+    }
+    Assertion High {
+        causes: [
+            "The client signs with a key that is not registered, or was replaced.",
+            "The assertion names the token endpoint, or several audiences, where the issuer alone is expected.",
+            "The client's clock is wrong, or it makes assertions that live too long.",
+            "The same assertion was sent twice: a retry that did not make a new one, or somebody who saw it.",
+        ],
+        resolution: [
+            "Compare the key's kid with jwks in `grantlog client show`.",
+            "Let aud be the issuer as the metadata document spells it, exp at most five minutes ahead, and jti new each time.",
+        ],
+        prevention: [
+            "Make an assertion for each request, also for a retry.",
+            "When keys change, register the new one beside the old one first.",
         ],
     }
     ClientBlocked High {
@@ -252,6 +274,18 @@ advice! {
         ],
         prevention: ["Ask for the scopes that the application needs and no others, from one list in its settings."],
     }
+    Resource Medium {
+        causes: [
+            "The resource is spelled otherwise than it is registered: it is compared byte by byte.",
+            "The client asks for a token of a resource server that it is not registered for.",
+            "The token request names a resource that the authorization request had left out.",
+        ],
+        resolution: [
+            "Compare the resource with audience in `grantlog client show`.",
+            "Name every resource in the authorization request; the token request may only choose among them.",
+        ],
+        prevention: ["Keep each resource's URI in one place, and use it at both endpoints."],
+    }
     Approval Medium {
         causes: [
             "The scope is restricted, and nobody has asked for the client's approval yet.",
@@ -274,6 +308,18 @@ advice! {
             "Switch the feature off in the application's OAuth library.",
         ],
         prevention: ["Configure the library from the metadata document instead of by hand."],
+    }
+    PushedRequest Medium {
+        causes: [
+            "The user came back to a login page that was open for too long, or used the browser's back button after answering.",
+            "The application pushed the request too long before it sent the user here, or under another client_id.",
+            "The application sent its parameters in the address although it must push them.",
+        ],
+        resolution: [
+            "Start the login again in the application.",
+            "Push each request to the endpoint that the metadata names as pushed_authorization_request_endpoint, then redirect at once.",
+        ],
+        prevention: ["Push a request for each login, when it begins, and never keep a request_uri for later."],
     }
     Silent Low {
         causes: ["The application asked with prompt=none, but the user must log in or consent first."],

@@ -96,6 +96,18 @@ reasons! {
     OtherAuthenticationMethod "other_authentication_method" Client,
     /// The client secret is wrong, or its time is over.
     WrongClientSecret "wrong_client_secret" Client,
+    /// The `client_assertion` is not a signed JWT with the claims that it needs, or of another type.
+    AssertionMalformed "assertion_malformed" Assertion,
+    /// The client assertion's `iss` and `sub` are not both the client's id.
+    AssertionSubject "assertion_subject" Assertion,
+    /// The client assertion is signed with no key that the client has registered for that algorithm.
+    AssertionSignature "assertion_signature" Assertion,
+    /// The client assertion's `aud` is not this server's issuer alone.
+    AssertionAudience "assertion_audience" Assertion,
+    /// The client assertion is over, has not begun, or lives longer than five minutes.
+    AssertionTime "assertion_time" Assertion,
+    /// The client assertion was used before.
+    AssertionReplayed "assertion_replayed" Assertion,
     /// A public client asked for what only a client with a secret may.
     PublicClient "public_client" Client,
     /// There is more than one Authorization header.
@@ -173,6 +185,14 @@ reasons! {
     /// A restricted scope has no approval for this client at this moment.
     ScopeNotApproved "scope_not_approved" Approval,
 
+    // Resources.
+    /// A `resource` is not an absolute URI without a fragment.
+    ResourceMalformed "resource_malformed" Resource,
+    /// A `resource` is not among the audience that the client is registered for.
+    ResourceNotAllowed "resource_not_allowed" Resource,
+    /// A token request asked for a `resource` that the grant is not for.
+    ResourceExceeded "resource_exceeded" Resource,
+
     // The authorization endpoint and its pages.
     /// `client_id` or `redirect_uri` is there more than once.
     ClientOrRedirectUriDoubled "client_or_redirect_uri_doubled" Malformed,
@@ -192,6 +212,14 @@ reasons! {
     RequestObject "request_object" Unsupported,
     /// The request is named by a `request_uri`, which is not supported.
     RequestUri "request_uri" Unsupported,
+    /// The `request_uri` is not one of this server's, or its time is over, or it was answered.
+    RequestUriUnknown "request_uri_unknown" PushedRequest,
+    /// The `request_uri` was pushed by another client.
+    RequestUriOtherClient "request_uri_other_client" PushedRequest,
+    /// A pushed request names a `request_uri` itself.
+    RequestUriPushed "request_uri_pushed" PushedRequest,
+    /// The request was not pushed, and the client or the server requires that.
+    NotPushed "not_pushed" PushedRequest,
     /// The request carries a client's registration, which is not supported.
     Registration "registration" Unsupported,
     /// The request calls an `acr` essential that no login at this server has.

@@ -29,6 +29,10 @@ pub enum TokenError {
     UnsupportedGrantType,
     /// The scope is malformed, unknown or too wide.
     InvalidScope,
+    /// A `resource` is malformed, or not one of the client's or the grant's (RFC 8707 §2).
+    InvalidTarget,
+    /// Another `response_type` than `code` was pushed (RFC 9126 §2.3).
+    UnsupportedResponseType,
     /// RFC 7009 §2.2.1.
     UnsupportedTokenType,
     /// Too many failures: come back after so many seconds.
@@ -55,8 +59,10 @@ impl TokenError {
             | Self::InvalidGrant
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
+            | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
-            | Self::InvalidScope => StatusCode::BAD_REQUEST,
+            | Self::InvalidScope
+            | Self::InvalidTarget => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -66,6 +72,7 @@ impl TokenError {
     }
 
     /// Description, message, hint.
+    #[expect(clippy::too_many_lines, reason = "a table: one entry per code")]
     fn texts(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Self::InvalidRequest => (
@@ -103,6 +110,16 @@ impl TokenError {
                 "The requested scope is not acceptable.",
                 "Check the spelling of the scopes, that the client may use them, and that restricted ones are approved.",
             ),
+            Self::InvalidTarget => (
+                "The requested resource is malformed, unknown, or not one that the client or the grant has.",
+                "The requested resource is not acceptable.",
+                "Check that each resource is an absolute URI without a fragment, and one of the client's audience.",
+            ),
+            Self::UnsupportedResponseType => (
+                "The only response_type that is supported is code.",
+                "The response_type is not supported.",
+                "Use response_type=code.",
+            ),
             Self::UnsupportedTokenType => (
                 "The server does not support revoking tokens of this type.",
                 "The token type is not supported.",
@@ -136,6 +153,8 @@ impl WireError for TokenError {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
+            Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::ServerError => "server_error",
             Self::TooMany(_) | Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -159,6 +178,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
     fn from(refusal: GrantRefusal) -> Self {
         let error = match refusal {
             GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
+            GrantRefusal::ResourceExceeded => TokenError::InvalidTarget,
             GrantRefusal::Unknown
             | GrantRefusal::OtherClient
             | GrantRefusal::CodeReplayed
@@ -210,8 +230,10 @@ impl ErrorAnswer for TokenError {
             | Self::InvalidGrant
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
+            | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
             | Self::InvalidScope
+            | Self::InvalidTarget
             | Self::ServerError => {}
         }
         response

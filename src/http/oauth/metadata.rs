@@ -8,10 +8,21 @@ use serde::Serialize;
 
 use super::authorize::ResponseMode;
 use crate::app::App;
+use crate::domain::client::AssertionAlgorithm;
 use crate::http::context::Origin;
 use crate::http::error::{ErrorAnswer, Rejection, TokenError};
 use crate::http::oidc::discovery::OpenidMetadata;
 use crate::ledger::LedgerError;
+
+/// How clients authenticate.
+const METHODS: &[&str] = &[
+    "client_secret_basic",
+    "client_secret_post",
+    "private_key_jwt",
+    "none",
+];
+/// Where public clients have nothing to ask.
+const CONFIDENTIAL_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 #[derive(Serialize)]
 struct Metadata {
@@ -21,12 +32,17 @@ struct Metadata {
     jwks_uri: String,
     introspection_endpoint: String,
     revocation_endpoint: String,
+    pushed_authorization_request_endpoint: String,
+    require_pushed_authorization_requests: bool,
     response_types_supported: &'static [&'static str],
     response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
     token_endpoint_auth_methods_supported: &'static [&'static str],
+    token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     introspection_endpoint_auth_methods_supported: &'static [&'static str],
+    introspection_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     revocation_endpoint_auth_methods_supported: &'static [&'static str],
+    revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     code_challenge_methods_supported: &'static [&'static str],
     authorization_response_iss_parameter_supported: bool,
     #[serde(flatten)]
@@ -60,12 +76,17 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         jwks_uri: endpoint("/oauth/jwks"),
         introspection_endpoint: endpoint("/oauth/introspect"),
         revocation_endpoint: endpoint("/oauth/revoke"),
+        pushed_authorization_request_endpoint: endpoint("/oauth/par"),
+        require_pushed_authorization_requests: app.settings.require_pushed_authorization_requests,
         response_types_supported: &["code"],
         response_modes_supported: ResponseMode::ALL.into_iter().map(ResponseMode::name).collect(),
         grant_types_supported: grant_types,
-        token_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
-        introspection_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post"],
-        revocation_endpoint_auth_methods_supported: &["client_secret_basic", "client_secret_post", "none"],
+        token_endpoint_auth_methods_supported: METHODS,
+        token_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
+        introspection_endpoint_auth_methods_supported: CONFIDENTIAL_METHODS,
+        introspection_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
+        revocation_endpoint_auth_methods_supported: METHODS,
+        revocation_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
         openid,

@@ -5,6 +5,8 @@ pub(crate) mod imported;
 pub mod introspect;
 pub mod jwks;
 pub mod metadata;
+pub mod par;
+pub(crate) mod resource;
 pub mod revoke;
 pub mod standing;
 pub mod token;
@@ -34,6 +36,7 @@ use crate::ledger::{Actor, Context, UnitOfWork};
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/oauth/token", post(token::token))
+        .route("/oauth/par", post(par::push))
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
         .route("/oauth/jwks", get(jwks::jwks))

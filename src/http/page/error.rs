@@ -26,6 +26,8 @@ pub enum PageError {
     RedirectUriMissing,
     /// The `redirect_uri` is not one of the client's.
     RedirectUriUnknown,
+    /// The `request_uri` is not one that may be used (any more).
+    RequestUriInvalid,
     /// The form did not come from our page, or the page was too old.
     ForgedForm,
     /// The form was sent by another site's page.
@@ -51,7 +53,8 @@ impl PageError {
             | Self::ClientUnknown
             | Self::ClientRevoked
             | Self::RedirectUriMissing
-            | Self::RedirectUriUnknown => StatusCode::BAD_REQUEST,
+            | Self::RedirectUriUnknown
+            | Self::RequestUriInvalid => StatusCode::BAD_REQUEST,
             Self::ForgedForm | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -68,7 +71,8 @@ impl PageError {
             | Self::ClientUnknown
             | Self::ClientRevoked
             | Self::RedirectUriMissing
-            | Self::RedirectUriUnknown => "This login link does not work",
+            | Self::RedirectUriUnknown
+            | Self::RequestUriInvalid => "This login link does not work",
             Self::ForgedForm => "The page was out of date",
             Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
@@ -92,6 +96,9 @@ impl PageError {
             }
             Self::RedirectUriUnknown => {
                 "The application asked to return to an address that is not registered for it: redirect_uri does not match. Nothing was sent there."
+            }
+            Self::RequestUriInvalid => {
+                "This login is over: it was finished before, or took too long. Nothing was done."
             }
             Self::ForgedForm => {
                 "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
@@ -124,6 +131,7 @@ impl PageError {
             | Self::ClientRevoked
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
+            | Self::RequestUriInvalid
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge
@@ -152,6 +160,7 @@ impl WireError for PageError {
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge => "invalid_request",
+            Self::RequestUriInvalid => "invalid_request_uri",
             Self::ClientUnknown => "invalid_client",
             Self::ClientRevoked | Self::TooMany(_) => "access_denied",
             Self::ServerError => "server_error",

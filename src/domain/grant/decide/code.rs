@@ -73,6 +73,9 @@ impl Grant {
         let Some(scope) = family.still_allowed(None, &command.circumstances) else {
             return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
         };
+        let Some(audience) = family.narrowed(command.audience.as_ref()) else {
+            return Decision::refuse(GrantRefusal::ResourceExceeded);
+        };
         let redeemed = CodeRedeemed {
             client: command.client,
             at: command.at,
@@ -83,7 +86,7 @@ impl Grant {
             client: family.client,
             subject: family.subject,
             scope,
-            audience: family.audience.clone(),
+            audience,
             access,
             refresh,
             password_generation: family.password_generation,

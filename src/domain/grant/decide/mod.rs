@@ -142,6 +142,14 @@ impl Family {
         (asked.is_empty() || !left.is_empty()).then_some(left)
     }
 
+    /// The audience of an access token: what is asked for, or all of the grant's; none where something else is asked for
+    /// (RFC 8707 §2.2).
+    fn narrowed(&self, asked: Option<&Vec<String>>) -> Option<Vec<String>> {
+        let asked = asked.unwrap_or(&self.audience);
+        let granted = asked.iter().all(|one| self.audience.contains(one));
+        granted.then(|| asked.clone())
+    }
+
     fn mint(&self, tokens: &Mint, generation: u32, at: Timestamp) -> (AccessToken, Option<RefreshToken>) {
         mint(tokens, generation, at, self.expires_at)
     }

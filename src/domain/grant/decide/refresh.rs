@@ -79,22 +79,24 @@ impl Grant {
         let Some(scope) = family.still_allowed(command.scope.as_ref(), &command.circumstances) else {
             return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
         };
+        let Some(audience) = family.narrowed(command.audience.as_ref()) else {
+            return Decision::refuse(GrantRefusal::ResourceExceeded);
+        };
         // A retry kills the unused successor, so it skips that one's number.
         let number = presented.number + if retried { 2 } else { 1 };
         let (access, Some(refresh)) = family.mint(&command.mint, number, command.at) else {
             return Decision::refuse(GrantRefusal::NotRefreshable);
         };
-        let (client, subject, audience) = (family.client, family.subject, family.audience.clone());
+        let (client, subject, issued_at) = (family.client, family.subject, command.at);
         let issued = Issued {
             sequence: self.sequence + 1,
             subject,
             scope: scope.clone(),
             audience: audience.clone(),
-            issued_at: command.at,
+            issued_at,
             access_expires_at: access.expires_at,
             refresh: true,
         };
-        let issued_at = command.at;
         let event = if retried {
             RefreshRetried {
                 client,

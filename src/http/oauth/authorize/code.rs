@@ -11,6 +11,7 @@ use crate::clock::Timestamp;
 use crate::credential::{self, Address, Kind};
 use crate::domain::consent::{Consent, ConsentCommand};
 use crate::domain::grant::{CodeIssued, Grant};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::http::error::Rejection;
 use crate::http::oidc::userinfo;
@@ -44,6 +45,13 @@ pub(super) async fn issue(
     }
     let grant = unit.create::<Grant>(id);
     let event = granting.code_issued(visit, credential::digest(Kind::Code, &random), at);
+    // As late as can be, and before the code is durable: of several answers at once one has a code.
+    if !visit.is_first_answer().await? {
+        return Err(Rejection::new(
+            AuthorizeError::InvalidRequestUri,
+            RefusalReason::RequestUriUnknown,
+        ));
+    }
     let Some(concluded) = unit.conclude(&grant, grant.issue_code(&event)).await? else {
         return Ok(None);
     };
@@ -88,11 +96,8 @@ impl Granting<'_> {
             ..
         } = *self;
         let settings = &visit.app.settings;
-        let audience = userinfo::audience(
-            settings,
-            &request.scope,
-            crate::http::oauth::token::audience(&visit.app, &target.registration),
-        );
+        // After the narrowing to the resources that were asked for: `openid` opens UserInfo whatever they are.
+        let audience = userinfo::audience(settings, &request.scope, request.audience.clone());
         CodeIssued {
             client: target.key,
             subject: live.login.subject,

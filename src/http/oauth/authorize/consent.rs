@@ -71,7 +71,7 @@ async fn decide(
     };
     match choice {
         // The login that the page was shown to has become too old for the request meanwhile.
-        Choice::Approve if !request.openid.accepts(&live.login, unit.at()) => {
+        Choice::Approve if !visit.accepts(request, &live, unit.at()) => {
             let again = see_other(&format!("authorize?{}", visit.query()));
             Ok(unit.confirm().await?.then_some(again))
         }
@@ -124,7 +124,7 @@ async fn ask_again(
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let notice = Some(PageError::ForgedForm);
     // A consent form for a request that asks for the password first would be a way around it.
-    let live = live.filter(|live| !asked.1.prompt.login && asked.1.openid.accepts(&live.login, unit.at()));
+    let live = live.filter(|live| !visit.must_log_in(asked.1, live, unit.at()));
     let page = if let Some(live) = live {
         may_use(asked.0, live)?;
         visit.consent_page(asked, live, notice).await?

@@ -26,10 +26,14 @@ pub enum AuthorizeError {
     UnsupportedResponseType,
     /// The scope is malformed, unknown, or more than this client may have.
     InvalidScope,
+    /// A `resource` is malformed, or not one of the client's (RFC 8707 §2).
+    InvalidTarget,
     /// The `request` parameter (RFC 9101) is not supported.
     RequestNotSupported,
     /// The `request_uri` parameter (RFC 9101) is not supported.
     RequestUriNotSupported,
+    /// The pushed request was answered before (RFC 9126 §4).
+    InvalidRequestUri,
     /// The `registration` parameter (OpenID Connect Core §7.2.1) is not supported.
     RegistrationNotSupported,
     /// Nobody is logged in, and no page may be shown.
@@ -58,8 +62,10 @@ impl AuthorizeError {
             Self::InvalidScope => {
                 "The scope is malformed or unknown, the client may not ask for it, or it needs an approval that the client does not have."
             }
+            Self::InvalidTarget => "A resource is malformed, or not one that the client may have tokens for.",
             Self::RequestNotSupported => "The request parameter is not supported.",
             Self::RequestUriNotSupported => "The request_uri parameter is not supported.",
+            Self::InvalidRequestUri => "The pushed request was answered before; push another.",
             Self::RegistrationNotSupported => "The registration parameter is not supported.",
             Self::LoginRequired => {
                 "Nobody is logged in, or not whom or as recently as asked, and prompt=none forbids to ask."
@@ -82,8 +88,10 @@ impl WireError for AuthorizeError {
             Self::AccessDenied | Self::ClientNotLive => "access_denied",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
+            Self::InvalidTarget => "invalid_target",
             Self::RequestNotSupported => "request_not_supported",
             Self::RequestUriNotSupported => "request_uri_not_supported",
+            Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
@@ -136,6 +144,14 @@ impl Failure {
     ) -> Self {
         rejection.subject = rejection.subject.or(subject);
         Self::Redirect(Box::new(back.clone()), rejection.client(client))
+    }
+
+    /// Whether the client is told something that will not change.
+    pub(super) fn is_the_answer(&self) -> bool {
+        match self {
+            Self::Page(_) => false,
+            Self::Redirect(_, rejection) => !rejection.error.is_ours(),
+        }
     }
 
     /// What the ledger records.

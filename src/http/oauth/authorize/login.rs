@@ -124,7 +124,7 @@ async fn log_in(visit: &Visit, recognised: Recognised) -> Result<Result<Response
     let context = acting(&visit.origin, recognised.verified.subject);
     let started = login::start(&visit.app, &context, recognised, visit.session.as_ref()).await?;
     Ok(started.map(|cookie| {
-        let mut response = see_other(&format!("authorize?{}", visit.parameters.after_login()));
+        let mut response = see_other(&format!("authorize?{}", visit.query_after_login()));
         page::set_cookie(&mut response, Some(cookie));
         response
     }))

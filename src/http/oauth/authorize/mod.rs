@@ -29,6 +29,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use self::error::Failure;
+use self::parameters::Parameters;
 use self::request::{AuthorizationRequest, Target};
 use self::visit::{Typed, Visit, refuse};
 use crate::app::App;
@@ -36,9 +37,9 @@ use crate::domain::consent::Consent;
 use crate::domain::redirect_uri;
 use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
-use crate::http::error::Rejection;
+use crate::http::error::{Rejection, TokenError};
 use crate::http::form::Form;
-use crate::http::oauth::rounds;
+use crate::http::oauth::{par, rounds};
 use crate::http::page::PageError;
 use crate::http::session::{self, LiveSession};
 use crate::ledger::{Actor, UnitOfWork};
@@ -137,6 +138,22 @@ async fn refuse_page(app: &App, origin: &Origin, rejection: Rejection<PageError>
     refuse(app, &context, Failure::Page(rejection)).await
 }
 
+/// Checks a request that is pushed as if a browser had brought it (RFC 9126 §2.1).
+pub(super) async fn check_pushed(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    parameters: &str,
+) -> Result<(), Rejection<TokenError>> {
+    let parameters = Parameters::parse(parameters).map_err(|rejection| par::retold(&rejection))?;
+    let target = request::target(app, unit, &parameters)
+        .await
+        .map_err(|rejection| par::retold(&rejection))?;
+    request::check(app, unit, &parameters, &target)
+        .await
+        .map(|_| ())
+        .map_err(|rejection| par::retold(&rejection))
+}
+
 /// One round: the request is checked, then answered as far as it can be without asking.
 async fn answer(visit: &Visit, unit: &mut UnitOfWork<'_>) -> Result<Option<Response>, Failure> {
     let (target, request) = visit.checked(unit).await?;
@@ -153,8 +170,7 @@ async fn proceed(
     request: &AuthorizationRequest,
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let live = session::find(visit.session.as_ref(), unit).await?;
-    let fresh = |live: &LiveSession| !request.prompt.login && request.openid.accepts(&live.login, unit.at());
-    let Some(live) = live.filter(fresh) else {
+    let Some(live) = live.filter(|live| !visit.must_log_in(request, live, unit.at())) else {
         if request.prompt.none {
             return Err(Rejection::new(
                 AuthorizeError::LoginRequired,

@@ -10,7 +10,7 @@ use crate::http::page::PageError;
 /// The query of an authorization request, taken apart.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
-    form: Form,
+    pub(super) form: Form,
     /// A parameter is there twice; its values are left out of `form`.
     doubled: bool,
     /// As it came, for our forms to carry on.
@@ -53,6 +53,15 @@ impl Parameters {
                 }
             }
         }
+    }
+
+    /// The parameters that were pushed, in place of what the query says (RFC 9126 §4); the query stays as it came.
+    pub(super) fn pushed(self, text: &str) -> Result<Self, Rejection<PageError>> {
+        let query = self.query;
+        Ok(Self {
+            query,
+            ..Self::parse(text)?
+        })
     }
 
     /// A parameter's value; none where it is absent or empty.

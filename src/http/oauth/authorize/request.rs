@@ -15,7 +15,7 @@ use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::{Definition, Scope};
 use crate::domain::value::ScopeSet;
 use crate::http::error::Rejection;
-use crate::http::oauth::standing;
+use crate::http::oauth::{resource, standing};
 use crate::http::page::PageError;
 use crate::ids::ClientKey;
 use crate::ledger::UnitOfWork;
@@ -37,6 +37,8 @@ pub(super) struct AuthorizationRequest {
     pub(super) scope: ScopeSet,
     /// The same scopes, with their descriptions.
     pub(super) scopes: Vec<Definition>,
+    /// The audience of the grant's tokens.
+    pub(super) audience: Vec<String>,
     pub(super) challenge: Option<Challenge>,
     pub(super) prompt: Prompt,
     /// What OpenID Connect adds.
@@ -144,6 +146,8 @@ pub(super) async fn check(
     }
     let scope = requested_scope(unit, parameters.get("scope"), registration).await?;
     let scopes = granted_scopes(unit, registration, &scope).await?;
+    let audience = resource::audience(&parameters.form, metadata.audience_or(&target.back.issuer))
+        .map_err(|reason| Rejection::new(AuthorizeError::InvalidTarget, reason))?;
     let challenge = challenge(
         parameters.get("code_challenge"),
         parameters.get("code_challenge_method"),
@@ -155,6 +159,7 @@ pub(super) async fn check(
     Ok(AuthorizationRequest {
         scope,
         scopes,
+        audience,
         challenge,
         prompt,
         openid,

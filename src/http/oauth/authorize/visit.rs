@@ -6,14 +6,17 @@ use url::Url;
 
 use super::ENDPOINT;
 use super::authentication::login_hint;
-use super::error::Failure;
+use super::error::{AuthorizeError, Failure, invalid_request};
 use super::parameters::Parameters;
 use super::request::{self, AuthorizationRequest, Target};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::domain::redirect_uri;
+use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
 use crate::http::csrf::{BrowserMark, FORM_COOKIE, Purpose};
 use crate::http::error::Rejection;
+use crate::http::oauth::par::{self, PushedRequest};
 use crate::http::page::{self, ConsentPage, ErrorPage, Forms, LoginPage, PageError, Problem};
 use crate::http::session::{LiveSession, Presented};
 use crate::ids::SubjectId;
@@ -26,6 +29,8 @@ pub(super) struct Visit {
     /// With the user of the session cookie as actor, where there is one.
     pub(super) context: Context,
     pub(super) parameters: Parameters,
+    /// Where the parameters were pushed (RFC 9126).
+    pub(super) pushed: Option<PushedRequest>,
     pub(super) session: Option<Presented>,
     pub(super) mark: Option<BrowserMark>,
 }
@@ -38,7 +43,14 @@ impl Visit {
         query: &str,
     ) -> Result<Self, Rejection<PageError>> {
         let mut context = origin.context(ENDPOINT, Actor::Anonymous);
-        let parameters = Parameters::parse(query)?;
+        let mut parameters = Parameters::parse(query)?;
+        let pushed = match parameters.get("request_uri").filter(|uri| par::is_ours(uri)) {
+            None => None,
+            Some(uri) => Some(par::open(app, parameters.get("client_id"), uri).await?),
+        };
+        if let Some(pushed) = &pushed {
+            parameters = parameters.pushed(&pushed.parameters)?;
+        }
         let session = Presented::read(app, headers);
         if let Some(presented) = &session
             && let Some(subject) = presented.subject(app, &context).await?
@@ -50,6 +62,7 @@ impl Visit {
             origin: origin.clone(),
             context,
             parameters,
+            pushed,
             session,
             mark: BrowserMark::read(app, headers),
         })
@@ -59,13 +72,63 @@ impl Visit {
         &self.parameters.query
     }
 
+    /// The query for after the login: `prompt=login` is done. Of a pushed request that is seen by the time of the
+    /// login ([`Self::must_log_in`]).
+    pub(super) fn query_after_login(&self) -> String {
+        match self.pushed {
+            Some(_) => self.query().to_owned(),
+            None => self.parameters.after_login(),
+        }
+    }
+
+    /// Whether the password must be asked for although somebody is logged in (`prompt=login`, `max_age`, another
+    /// user than the one that was asked for).
+    pub(super) fn must_log_in(
+        &self,
+        request: &AuthorizationRequest,
+        live: &LiveSession,
+        at: Timestamp,
+    ) -> bool {
+        (request.prompt.login && !self.has_logged_in(live)) || !self.accepts(request, live, at)
+    }
+
+    /// Whether this login will do for what the request says of `max_age` and the user. One that was made for a
+    /// pushed request is recent: its parameters cannot lose what the login has done.
+    pub(super) fn accepts(&self, request: &AuthorizationRequest, live: &LiveSession, at: Timestamp) -> bool {
+        let at = if self.has_logged_in(live) {
+            live.login.authenticated_at
+        } else {
+            at
+        };
+        request.openid.accepts(&live.login, at)
+    }
+
+    /// Whether this login was made after a pushed request had been opened.
+    fn has_logged_in(&self, live: &LiveSession) -> bool {
+        self.pushed
+            .as_ref()
+            .is_some_and(|pushed| pushed.opened_at <= live.login.authenticated_at)
+    }
+
+    /// Whether this is the one answer to the request: a pushed one has no other (RFC 9126 §4).
+    pub(super) async fn is_first_answer(&self) -> Result<bool, LedgerError> {
+        match &self.pushed {
+            Some(pushed) => pushed.answer(&self.app).await,
+            None => Ok(true),
+        }
+    }
+
     /// The request, as this round of a unit of work sees it.
     pub(super) async fn checked(
         &self,
         unit: &mut UnitOfWork<'_>,
     ) -> Result<(Target, AuthorizationRequest), Failure> {
         let target = request::target(&self.app, unit, &self.parameters).await?;
-        match request::check(&self.app, unit, &self.parameters, &target).await {
+        let checked = match self.check_pushed(&target) {
+            Ok(()) => request::check(&self.app, unit, &self.parameters, &target).await,
+            Err(rejection) => Err(rejection),
+        };
+        match checked {
             Ok(request) => Ok((target, request)),
             Err(rejection) => Err(Failure::redirect(
                 &target.back,
@@ -73,6 +136,17 @@ impl Visit {
                 rejection,
             )),
         }
+    }
+
+    /// Where server or client require it, a request is pushed (RFC 9126 §5, §6).
+    fn check_pushed(&self, target: &Target) -> Result<(), Rejection<AuthorizeError>> {
+        let required = self.app.settings.require_pushed_authorization_requests
+            || target.registration.metadata.require_pushed_authorization_requests;
+        if !required || self.pushed.is_some() {
+            return Ok(());
+        }
+        let what = "The request must be pushed (RFC 9126).";
+        Err(invalid_request(what, RefusalReason::NotPushed))
     }
 
     /// The login page. A browser that has no mark yet gets one, to which the form is bound.
@@ -128,6 +202,12 @@ impl Visit {
 
     /// The answer to a refused request, once it is recorded.
     pub(super) async fn refuse(&self, failure: Failure) -> Response {
+        // An error that is sent to the client is an answer; where the trouble is ours, another try may succeed.
+        if failure.is_the_answer()
+            && let Err(error) = self.is_first_answer().await
+        {
+            tracing::warn!(%error, "a pushed request that was answered could not be deleted");
+        }
         refuse(&self.app, &self.context, failure).await
     }
 }

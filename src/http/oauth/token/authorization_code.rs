@@ -1,7 +1,7 @@
 //! `grant_type=authorization_code`, RFC 6749 §4.1.3, with PKCE (RFC 7636 §4.5).
 
 use super::super::{ClientRequest, rounds, standing};
-use super::{Randoms, TokenResponse, allowed};
+use super::{Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -33,6 +33,7 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, &client, GrantType::AuthorizationCode)?;
+    let audience = parameter_audience(request)?;
     let Some(Presented { address, digest }) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
     };
@@ -50,6 +51,7 @@ async fn round(
         client: client.key,
         redirect_uri: request.form.get("redirect_uri").map(str::to_owned),
         verifier: request.form.get("code_verifier").map(str::to_owned),
+        audience,
         circumstances,
         mint: randoms.mint(&client.registration, GrantType::AuthorizationCode),
         at: unit.at(),

@@ -31,6 +31,7 @@ async fn round(
     let client = request.authenticate(app, unit).await?;
     allowed(app, &client, GrantType::ClientCredentials)?;
     let scope = requested_scope(request, unit, &client).await?;
+    let audience = audience(app, request, &client)?;
     let at = unit.at();
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
     let grant = unit.create::<Grant>(id.0);
@@ -46,7 +47,7 @@ async fn round(
         client: client.key,
         subject: None,
         scope,
-        audience: audience(app, &client.registration),
+        audience,
         password_generation: 0,
         grant_expires_at,
         mint,

@@ -122,12 +122,21 @@ fn allowed(
     Ok(())
 }
 
-/// The audience of tokens issued to this client: its own, or the issuer.
-pub(crate) fn audience(app: &App, client: &Registration) -> Vec<String> {
-    if client.metadata.audience.is_empty() {
-        return vec![app.settings.issuer.clone()];
-    }
-    client.metadata.audience.clone()
+/// The audience of a grant about to be made without a code.
+fn audience(
+    app: &App,
+    request: &ClientRequest,
+    client: &AuthenticatedClient,
+) -> Result<Vec<String>, Rejection<TokenError>> {
+    let allowed = client.registration.metadata.audience_or(&app.settings.issuer);
+    super::resource::audience(&request.form, allowed)
+        .map_err(|reason| Rejection::new(TokenError::InvalidTarget, reason).client(client.key))
+}
+
+/// The `resource` parameters, of a grant that decides on them.
+fn parameter_audience(request: &ClientRequest) -> Result<Option<Vec<String>>, Rejection<TokenError>> {
+    super::resource::requested(&request.form)
+        .map_err(|reason| Rejection::new(TokenError::InvalidTarget, reason))
 }
 
 /// The `scope` parameter, or the client's default (RFC 6749 §3.3), all of which the client may have.

@@ -81,6 +81,7 @@ async fn round(
         return Err(Rejection::from(GrantRefusal::ClientNotLive).client(client.key));
     }
     let scope = requested_scope(request, unit, &client).await?;
+    let audience = audience(app, request, &client)?;
     let at = unit.at();
     unit.about(Some(verified.subject));
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
@@ -90,7 +91,7 @@ async fn round(
         client: client.key,
         subject: Some(verified.subject),
         scope,
-        audience: audience(app, &client.registration),
+        audience,
         password_generation: verified.password_generation,
         grant_expires_at: at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days)),
         mint: randoms.mint(&client.registration, GrantType::Password),

@@ -1,7 +1,7 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
 use super::super::{ClientRequest, imported, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_scope};
+use super::{Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -40,7 +40,7 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, &client, GrantType::RefreshToken)?;
-    let scope = parameter_scope(request)?;
+    let (scope, audience) = (parameter_scope(request)?, parameter_audience(request)?);
     let Some(presented) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
     };
@@ -64,6 +64,7 @@ async fn round(
         was_issued,
         client: client.key,
         scope,
+        audience,
         grace: client.registration.metadata.grace(),
         circumstances,
         mint: randoms.mint(&client.registration, flow),

@@ -1,0 +1,361 @@
+//! The public keys that a client registers (RFC 7517), and signatures under them.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// The most keys that a client may register.
+const MAX_KEYS: usize = 20;
+/// The least and the most bytes of an RSA modulus: 2048 to 8192 bits.
+const RSA_MODULUS: std::ops::RangeInclusive<usize> = 256..=1024;
+/// Members that only a private or a symmetric key has (RFC 7518 §6).
+const SECRET_MEMBERS: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// A client's public keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicJwks {
+    /// In the client's order.
+    pub keys: Vec<PublicJwk>,
+}
+
+/// One public key; which members it has depends on its type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicJwk {
+    /// Its type.
+    pub kty: KeyType,
+    /// Its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// The one algorithm that it is for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alg: Option<String>,
+    /// What it is for: `sig`.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<String>,
+    /// EC, OKP: the curve.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crv: Option<String>,
+    /// EC, OKP: the first coordinate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x: Option<String>,
+    /// EC: the second coordinate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub y: Option<String>,
+    /// RSA: the modulus.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<String>,
+    /// RSA: the exponent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e: Option<String>,
+}
+
+/// The type of a public key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum KeyType {
+    /// RSA, 2048 bits and more.
+    #[serde(rename = "RSA")]
+    Rsa,
+    /// P-256.
+    #[serde(rename = "EC")]
+    Ec,
+    /// Ed25519 (RFC 8037).
+    #[serde(rename = "OKP")]
+    Okp,
+}
+
+/// What a client may sign its assertions with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AssertionAlgorithm {
+    /// RSASSA-PKCS1-v1_5 with SHA-256.
+    RS256,
+    /// RSASSA-PSS with SHA-256.
+    PS256,
+    /// ECDSA on P-256 with SHA-256.
+    ES256,
+    /// Ed25519.
+    EdDSA,
+}
+
+impl AssertionAlgorithm {
+    /// The JWS names (RFC 7518 §3.1, RFC 8037 §3.1) of all of them.
+    pub const NAMES: [&'static str; 4] = ["RS256", "PS256", "ES256", "EdDSA"];
+
+    /// The algorithm of that name; none for `none`, for symmetric ones, and for all others.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "RS256" => Some(Self::RS256),
+            "PS256" => Some(Self::PS256),
+            "ES256" => Some(Self::ES256),
+            "EdDSA" => Some(Self::EdDSA),
+            _ => None,
+        }
+    }
+
+    fn key_type(self) -> KeyType {
+        match self {
+            Self::RS256 | Self::PS256 => KeyType::Rsa,
+            Self::ES256 => KeyType::Ec,
+            Self::EdDSA => KeyType::Okp,
+        }
+    }
+}
+
+impl PublicJwks {
+    /// Reads a JWK set (RFC 7517 §5) as a client registers it. The error says what is wrong, and quotes no key.
+    pub fn parse(document: &Value) -> Result<Self, String> {
+        let keys = document
+            .get("keys")
+            .and_then(Value::as_array)
+            .ok_or("it is not an object with a list of keys")?;
+        if keys.is_empty() || keys.len() > MAX_KEYS {
+            return Err(format!("it needs 1 to {MAX_KEYS} keys"));
+        }
+        let mut parsed: Vec<PublicJwk> = Vec::new();
+        for (place, key) in (1..).zip(keys) {
+            let key = PublicJwk::parse(key).map_err(|problem| format!("key {place}: {problem}"))?;
+            if key.kid.is_some() && parsed.iter().any(|known| known.kid == key.kid) {
+                return Err(format!("key {place}: another key has the same kid"));
+            }
+            parsed.push(key);
+        }
+        Ok(Self { keys: parsed })
+    }
+
+    /// Whether one of the keys verifies a signature; where the signer names one, that one.
+    #[must_use]
+    pub fn verify(
+        &self,
+        kid: Option<&str>,
+        algorithm: AssertionAlgorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
+        self.keys
+            .iter()
+            .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
+            .any(|key| key.verify(algorithm, message, signature))
+    }
+}
+
+impl PublicJwk {
+    fn parse(document: &Value) -> Result<Self, String> {
+        let members = document.as_object().ok_or("it is not an object")?;
+        if members.get("kty").and_then(Value::as_str) == Some("oct") {
+            return Err("it is a symmetric key".to_owned());
+        }
+        if let Some(member) = SECRET_MEMBERS
+            .iter()
+            .find(|member| members.contains_key(**member))
+        {
+            return Err(format!(
+                "it has the private member {member}: register the public key alone"
+            ));
+        }
+        let key: Self = serde_json::from_value(document.clone())
+            .map_err(|_| "it is no RSA, EC or OKP key whose members are text")?;
+        key.check()?;
+        Ok(key)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if self.usage.as_deref().is_some_and(|usage| usage != "sig") {
+            return Err("its use is not sig".to_owned());
+        }
+        if self
+            .kid
+            .as_ref()
+            .is_some_and(|kid| kid.is_empty() || kid.len() > 200)
+        {
+            return Err("its kid needs 1 to 200 characters".to_owned());
+        }
+        let fits = |name: &String| {
+            AssertionAlgorithm::named(name).is_some_and(|algorithm| algorithm.key_type() == self.kty)
+        };
+        if self.alg.as_ref().is_some_and(|alg| !fits(alg)) {
+            return Err("its alg is not one that is accepted for its type".to_owned());
+        }
+        match self.kty {
+            KeyType::Rsa => self.check_rsa(),
+            KeyType::Ec if self.crv.as_deref() == Some("P-256") && self.point().is_some() => Ok(()),
+            KeyType::Ec => Err("it is not a point of P-256".to_owned()),
+            KeyType::Okp
+                if self.crv.as_deref() == Some("Ed25519") && coordinate(self.x.as_ref()).is_some() =>
+            {
+                Ok(())
+            }
+            KeyType::Okp => Err("it is not an Ed25519 key".to_owned()),
+        }
+    }
+
+    fn check_rsa(&self) -> Result<(), String> {
+        let (n, e) = self
+            .rsa()
+            .ok_or("its modulus or exponent is missing, or not base64url")?;
+        // The top bit of the first byte: a modulus of 2047 bits has 256 bytes, too.
+        let full = n.first().is_some_and(|first| n.len() > 256 || *first >= 0x80);
+        if !RSA_MODULUS.contains(&n.len()) || !full {
+            return Err("an RSA key needs 2048 to 8192 bits".to_owned());
+        }
+        let odd = e.last().is_some_and(|last| last % 2 == 1);
+        if e.len() > 4 || !odd || e == [1] {
+            return Err("its exponent is not an odd number from 3".to_owned());
+        }
+        Ok(())
+    }
+
+    fn verify(&self, algorithm: AssertionAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+        // The key decides, never the token (RFC 8725 §3.1).
+        let other = self
+            .alg
+            .as_deref()
+            .is_some_and(|alg| AssertionAlgorithm::named(alg) != Some(algorithm));
+        if other || algorithm.key_type() != self.kty {
+            return false;
+        }
+        let verified = match algorithm {
+            AssertionAlgorithm::RS256 => self.verify_rsa(&RSA_PKCS1_2048_8192_SHA256, message, signature),
+            AssertionAlgorithm::PS256 => self.verify_rsa(&RSA_PSS_2048_8192_SHA256, message, signature),
+            AssertionAlgorithm::ES256 => self.point().map(|point| {
+                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point)
+                    .verify(message, signature)
+                    .is_ok()
+            }),
+            AssertionAlgorithm::EdDSA => coordinate(self.x.as_ref()).map(|x| {
+                UnparsedPublicKey::new(&ED25519, x)
+                    .verify(message, signature)
+                    .is_ok()
+            }),
+        };
+        verified.unwrap_or(false)
+    }
+
+    fn verify_rsa(
+        &self,
+        parameters: &'static aws_lc_rs::signature::RsaParameters,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Option<bool> {
+        let (n, e) = self.rsa()?;
+        let key = RsaPublicKeyComponents { n, e };
+        Some(key.verify(parameters, message, signature).is_ok())
+    }
+
+    /// Modulus and exponent, without leading zeros.
+    fn rsa(&self) -> Option<(Vec<u8>, Vec<u8>)> {
+        let number = |text: &Option<String>| {
+            let bytes = URL_SAFE_NO_PAD.decode(text.as_ref()?).ok()?;
+            Some(
+                bytes
+                    .into_iter()
+                    .skip_while(|byte| *byte == 0)
+                    .collect::<Vec<u8>>(),
+            )
+        };
+        Some((number(&self.n)?, number(&self.e)?))
+    }
+
+    /// The uncompressed point (SEC 1 §2.3.3).
+    fn point(&self) -> Option<Vec<u8>> {
+        let (x, y) = (coordinate(self.x.as_ref())?, coordinate(self.y.as_ref())?);
+        Some([&[4], &x[..], &y[..]].concat())
+    }
+}
+
+fn coordinate(text: Option<&String>) -> Option<[u8; 32]> {
+    URL_SAFE_NO_PAD.decode(text?).ok()?.try_into().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn problem(key: &Value) -> String {
+        PublicJwks::parse(&json!({ "keys": [key] })).unwrap_err()
+    }
+
+    fn number(bytes: usize, first: u8) -> String {
+        let mut number = vec![0xff; bytes];
+        number[0] = first;
+        URL_SAFE_NO_PAD.encode(number)
+    }
+
+    #[test]
+    fn only_public_keys_that_are_strong_enough_are_registered() {
+        let coordinate = number(32, 1);
+        let rsa = |n: String| json!({"kty": "RSA", "n": n, "e": "AQAB"});
+        let ec = json!({"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "x5t": "ignored"});
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": coordinate, "use": "sig", "alg": "EdDSA"});
+        for good in [
+            rsa(number(256, 0x80)),
+            rsa(number(512, 1)),
+            ec.clone(),
+            ed.clone(),
+        ] {
+            let parsed = PublicJwks::parse(&json!({ "keys": [good] }));
+            assert!(parsed.is_ok(), "{good}: {parsed:?}");
+        }
+        for weak in [
+            rsa(number(256, 0x7f)),
+            rsa(number(128, 0x80)),
+            rsa(number(256, 0)),
+            rsa(number(1025, 1)),
+        ] {
+            assert!(problem(&weak).contains("2048 to 8192 bits"), "{weak}");
+        }
+        for (member, base) in [("d", &ec), ("d", &ed), ("p", &rsa(number(256, 0x80))), ("k", &ed)] {
+            let mut key = base.clone();
+            key[member] = json!("AQAB");
+            assert!(problem(&key).contains("private member"), "{member}");
+        }
+        for (changed, base) in [
+            (json!({"use": "enc"}), &ed),
+            (json!({"alg": "HS256"}), &ed),
+            (json!({"alg": "none"}), &ec),
+            (json!({"alg": "RS256"}), &ec),
+            (json!({"crv": "P-384"}), &ec),
+            (json!({"crv": "X25519"}), &ed),
+            (json!({"x": "AQAB"}), &ed),
+            (json!({"y": null}), &ec),
+            (json!({"kty": "oct"}), &ec),
+            (json!({"kid": ""}), &ec),
+            (json!({"e": "AQ"}), &rsa(number(256, 0x80))),
+            (json!({"e": "Ag"}), &rsa(number(256, 0x80))),
+        ] {
+            let mut key = base.clone();
+            key.as_object_mut()
+                .unwrap()
+                .extend(changed.as_object().unwrap().clone());
+            assert!(!problem(&key).is_empty(), "{changed}");
+        }
+        let mut named = ec;
+        named["kid"] = json!("a");
+        assert!(PublicJwks::parse(&json!({"keys": [named, named]})).is_err());
+        for broken in [
+            json!([]),
+            json!({"keys": []}),
+            json!({"keys": {}}),
+            json!({"keys": [1]}),
+        ] {
+            assert!(PublicJwks::parse(&broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn no_other_algorithm_has_a_name() {
+        for name in AssertionAlgorithm::NAMES {
+            assert!(AssertionAlgorithm::named(name).is_some());
+        }
+        for name in [
+            "none", "None", "HS256", "HS384", "HS512", "RS1", "rs256", "ES384", "",
+        ] {
+            assert_eq!(AssertionAlgorithm::named(name), None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! Pushed authorization requests, RFC 9126: the client sends its parameters here, authenticated and unseen by the
+//! browser, and sends the browser to the authorization endpoint with a `request_uri` that stands for them.
+
+mod request_uri;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::extract::rejection::BytesRejection;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use url::form_urlencoded;
+
+use super::super::context::Origin;
+use super::super::error::{Rejection, TokenError, WireError, no_store};
+use super::{ClientRequest, answer, authorize, rounds};
+use crate::app::App;
+use crate::domain::refusal::RefusalReason;
+use crate::http::client_auth::AuthenticatedClient;
+use crate::ledger::{Actor, UnitOfWork};
+
+pub use request_uri::prune;
+pub(crate) use request_uri::{PushedRequest, is_ours, open};
+
+const ENDPOINT: &str = "/oauth/par";
+
+/// The most bytes of parameters that are kept: a browser's address would hold no more.
+const MAX_BYTES: usize = 16 * 1024;
+
+/// What proves who the client is, and is no part of the request.
+const CREDENTIALS: [&str; 3] = ["client_secret", "client_assertion", "client_assertion_type"];
+
+/// RFC 9126 §2.2.
+#[derive(Serialize)]
+struct Pushed {
+    request_uri: String,
+    expires_in: u32,
+}
+
+/// Takes an authorization request.
+pub async fn push(
+    State(app): State<App>,
+    Extension(origin): Extension<Origin>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let result = take(&app, &origin, &headers, body).await;
+    answer(&app, &origin, ENDPOINT, result).await
+}
+
+async fn take(
+    app: &App,
+    origin: &Origin,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Response, Rejection<TokenError>> {
+    let context = origin.context(ENDPOINT, Actor::Anonymous);
+    let request = ClientRequest::read(app, context, headers, body).await?;
+    let result = keep(app, &request).await;
+    if let Err(rejection) = &result {
+        request.count_failure(app, rejection.error, app.ledger.clock().now());
+    }
+    let mut response = (StatusCode::CREATED, Json(result?)).into_response();
+    no_store(&mut response);
+    request.for_its_origins(&mut response);
+    Ok(response)
+}
+
+async fn keep(app: &App, request: &ClientRequest) -> Result<Pushed, Rejection<TokenError>> {
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    let (client, parameters) = rounds!(unit, round(app, request, &mut unit))?;
+    let request_uri = request_uri::keep(app, client.key, &parameters).await?;
+    Ok(Pushed {
+        request_uri,
+        expires_in: app.settings.pushed_request_lifetime,
+    })
+}
+
+/// Authenticates the client and checks the request as the authorization endpoint would (RFC 9126 §2.1).
+async fn round(
+    app: &App,
+    request: &ClientRequest,
+    unit: &mut UnitOfWork<'_>,
+) -> Result<Option<(AuthenticatedClient, String)>, Rejection<TokenError>> {
+    let client = request.authenticate(app, unit).await?;
+    let invalid = |reason| Rejection::new(TokenError::InvalidRequest, reason).client(client.key);
+    if request.form.get("request_uri").is_some() {
+        return Err(invalid(RefusalReason::RequestUriPushed));
+    }
+    let parameters = parameters(request, &client.registration.client_id);
+    if parameters.len() > MAX_BYTES {
+        return Err(Rejection::new(TokenError::TooLarge, RefusalReason::BodyTooLarge).client(client.key));
+    }
+    authorize::check_pushed(app, unit, &parameters)
+        .await
+        .map_err(|rejection| rejection.client(client.key))?;
+    Ok(unit.confirm().await?.then_some((client, parameters)))
+}
+
+/// The request's own parameters, and whose it is.
+fn parameters(request: &ClientRequest, client_id: &str) -> String {
+    let own = request
+        .form
+        .iter()
+        .filter(|(name, _)| *name != "client_id" && !CREDENTIALS.contains(name));
+    form_urlencoded::Serializer::new(String::new())
+        .append_pair("client_id", client_id)
+        .extend_pairs(own)
+        .finish()
+}
+
+/// A refusal of the authorization endpoint in this endpoint's words: the codes are the same (RFC 9126 §2.3).
+pub(super) fn retold<E: WireError>(rejection: &Rejection<E>) -> Rejection<TokenError> {
+    let error = match rejection.error.code() {
+        "unauthorized_client" => TokenError::UnauthorizedClient,
+        "unsupported_response_type" => TokenError::UnsupportedResponseType,
+        "invalid_scope" => TokenError::InvalidScope,
+        "invalid_target" => TokenError::InvalidTarget,
+        "server_error" => TokenError::ServerError,
+        "temporarily_unavailable" => TokenError::TemporarilyUnavailable,
+        _ => TokenError::InvalidRequest,
+    };
+    Rejection::new(error, rejection.reason)
+}
