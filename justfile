@@ -1,7 +1,7 @@
 # The recipes that CI runs, and the long ones that it does not.
 
 # Everything that must pass before a commit lands.
-check: format lint test clients
+check: format lint test clients samples
 
 format:
     cargo fmt --check
@@ -20,6 +20,10 @@ deny:
 # Stock client libraries against a server of their own.
 clients:
     tests/clients/run
+
+# The sample requests of the two servers that Grantlog stands in for, as their documents write them.
+samples:
+    tests/samples/run
 
 # Every measurement, about ten minutes on two cores.
 bench:

@@ -24,6 +24,7 @@ mod errors;
 mod faults;
 mod flow;
 mod grant_properties;
+mod guessing;
 mod harness;
 mod hs256;
 mod import;

@@ -331,16 +331,18 @@ async fn a_pushed_prompt_for_the_password_is_met_by_a_login_that_came_after() {
     let par = Pushing::new().await;
     // Logged in before, so that there is a session that must not do.
     flow::authorize(&par.server, &par.browser, &par.query()).await;
-    let query = par.pushed(&with(&par.query(), &[("prompt", "login")])).await;
-    for _ in 0..2 {
-        assert!(
-            flow::request(&par.server, &par.browser, &query)
-                .await
-                .is_login_page()
-        );
+    for asks in [("prompt", "login"), ("max_age", "0")] {
+        let query = par.pushed(&with(&par.query(), &[asks])).await;
+        for _ in 0..2 {
+            assert!(
+                flow::request(&par.server, &par.browser, &query)
+                    .await
+                    .is_login_page()
+            );
+        }
+        let parameters = flow::authorize(&par.server, &par.browser, &query).await;
+        assert!(parameters.contains_key("code"), "{asks:?}");
     }
-    let parameters = flow::authorize(&par.server, &par.browser, &query).await;
-    assert!(parameters.contains_key("code"));
 }
 
 #[tokio::test]

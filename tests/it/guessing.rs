@@ -1,0 +1,118 @@
+//! Guessing passwords: many at once, and hanging up before the answer.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+use crate::harness::TestServer;
+
+const LIMIT: u32 = 3;
+const PASSWORD: &str = "a long enough password";
+
+struct Guessed {
+    server: TestServer,
+    http: reqwest::Client,
+    client_id: String,
+}
+
+impl Guessed {
+    async fn new() -> Self {
+        let server = TestServer::start_with(|settings| {
+            settings.allow_password_grant = true;
+            settings.failures_per_minute = LIMIT;
+        })
+        .await;
+        server.user("alice", PASSWORD).await;
+        let client = server
+            .client(json!({
+                "client_name": "Old", "grant_types": ["password"], "token_endpoint_auth_method": "none",
+                "scope": "view-user", "default_scopes": "view-user",
+            }))
+            .await;
+        Self {
+            server,
+            http: reqwest::Client::new(),
+            client_id: client.client_id,
+        }
+    }
+
+    async fn guess(&self, password: &str) -> (u16, Value) {
+        let form = [
+            ("grant_type", "password"),
+            ("client_id", &self.client_id),
+            ("username", "alice"),
+            ("password", password),
+        ];
+        let answer = self.http.post(self.server.url("/oauth/token")).form(&form);
+        let answer = answer.send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    /// Sends a guess and hangs up before it is answered: whether it was read by then is for the server to say. (A hash takes longer than this.)
+    async fn guess_and_hang_up(&self) {
+        let body = format!(
+            "grant_type=password&client_id={}&username=alice&password=wrong",
+            self.client_id
+        );
+        let address = self.server.base.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!(
+            "POST /oauth/token HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        drop(stream);
+    }
+
+    async fn refusals(&self, reason: &str) -> u32 {
+        let owner = self.server.database.owner().await;
+        let count: i64 = sqlx::query_scalar(
+            "SELECT count(*) FROM grantlog.ledger WHERE event_type = 'RequestRefused' AND payload->>'reason' = $1",
+        )
+        .bind(reason)
+        .fetch_one(&owner)
+        .await
+        .unwrap();
+        u32::try_from(count).unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guesses_made_at_once_do_not_pass_the_limit() {
+    let guessed = Guessed::new().await;
+    let guessed = Arc::new(guessed);
+    let mut all = JoinSet::new();
+    for _ in 0..24 {
+        let guessed = Arc::clone(&guessed);
+        all.spawn(async move { guessed.guess("wrong").await.0 });
+    }
+    let answers = all.join_all().await;
+    assert!(answers.iter().all(|status| matches!(status, 400 | 429)));
+    // As many as are compared at the same time may be one too many each.
+    let at_once = u32::try_from(guessed.server.app.settings.hashing_threads).unwrap();
+    let compared = guessed.refusals("wrong_password").await;
+    assert!((LIMIT..LIMIT + at_once).contains(&compared), "{compared} guesses");
+    assert_eq!(guessed.guess(PASSWORD).await.0, 429);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guess_whose_caller_hangs_up_is_counted_and_recorded() {
+    let guessed = Guessed::new().await;
+    let recorded = async {
+        while guessed.refusals("wrong_password").await < LIMIT {
+            guessed.guess_and_hang_up().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), recorded)
+        .await
+        .unwrap();
+    assert_eq!(guessed.guess(PASSWORD).await.0, 429);
+}
