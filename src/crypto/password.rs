@@ -80,14 +80,6 @@ impl Hasher {
         Ok(self.run(move || hash_now(&password, &random)).await??)
     }
 
-    /// Runs other costly work on the same bounded pool.
-    pub async fn run_costly<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, PasswordError> {
-        self.run(work).await
-    }
-
     /// Compares a password with a PHC string or a bcrypt hash, or with a decoy where there is none.
     pub async fn verify(&self, password: String, phc: Option<String>) -> Result<Verified, PasswordError> {
         let verified = self.guess(password, phc, Anybody).await?;
@@ -119,7 +111,8 @@ impl Hasher {
         Ok(verified)
     }
 
-    async fn run<T: Send + 'static>(
+    /// Runs costly work on the bounded pool.
+    pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, PasswordError> {

@@ -27,9 +27,6 @@ const MAX_JTI: usize = 255;
 const LONGEST: TimeDelta = TimeDelta::minutes(5);
 /// How far the client's clock may be from ours.
 const LEEWAY: TimeDelta = TimeDelta::seconds(60);
-/// How many rows one statement of the pruning deletes.
-const PRUNED_AT_ONCE: i64 = 1_000;
-
 /// An assertion, read and not yet believed.
 pub(super) struct Assertion {
     algorithm: AssertionAlgorithm,
@@ -170,26 +167,6 @@ impl Assertion {
         .execute(app.ledger.pool())
         .await?;
         Ok(inserted.rows_affected() == 1)
-    }
-}
-
-/// Forgets what no assertion that is still good can repeat; returns how many.
-pub async fn prune(app: &App) -> Result<u64, sqlx::Error> {
-    let mut pruned = 0;
-    loop {
-        let deleted = sqlx::query(
-            "DELETE FROM grantlog.client_assertions WHERE digest IN \
-             (SELECT digest FROM grantlog.client_assertions WHERE expires_at <= $1 LIMIT $2)",
-        )
-        .bind(app.ledger.clock().now())
-        .bind(PRUNED_AT_ONCE)
-        .execute(app.ledger.pool())
-        .await?
-        .rows_affected();
-        pruned += deleted;
-        if deleted == 0 {
-            return Ok(pruned);
-        }
     }
 }
 

@@ -13,7 +13,7 @@ use super::error::{Rejection, TokenError};
 use super::form::{self, Form};
 use super::limits::{Counted, counted_address};
 use crate::app::App;
-use crate::crypto::password::{PasswordError, Verified};
+use crate::crypto::password::Verified;
 use crate::domain::client::{AuthMethod, Client, Registration, SecretVerifier, Standing};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
@@ -271,24 +271,14 @@ async fn verify_chosen(
     if app.secrets.0.get(&remembered).is_some() {
         return Ok(true);
     }
-    match app
+    let verified = app
         .operations
         .hasher
         .verify(presented.to_owned(), Some(phc.to_owned()))
-        .await
-    {
-        Ok(Verified::Yes | Verified::YesRehash(_)) => {
-            app.secrets.0.insert(remembered, ());
-            Ok(true)
-        }
-        Ok(Verified::No) => Ok(false),
-        Err(PasswordError::Overloaded) => Err(Rejection::new(
-            TokenError::TemporarilyUnavailable,
-            RefusalReason::HashingOverloaded,
-        )),
-        Err(PasswordError::Crypto(_)) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::HashingFailed,
-        )),
+        .await?;
+    let good = verified != Verified::No;
+    if good {
+        app.secrets.0.insert(remembered, ());
     }
+    Ok(good)
 }

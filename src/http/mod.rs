@@ -17,6 +17,7 @@ mod login;
 pub mod logout;
 pub mod oauth;
 pub mod oidc;
+pub mod one_time;
 pub mod page;
 pub mod session;
 

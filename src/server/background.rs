@@ -7,8 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
-use crate::http::client_assertion;
-use crate::http::oauth::par;
+use crate::http::one_time::OneTime;
 use crate::ledger::{Actor, Context};
 use crate::projection::ProjectionRunner;
 
@@ -54,11 +53,10 @@ pub(super) fn start(app: &App) -> Background {
             app.ledger.record_suppressed(&context).await;
         }),
         every(PRUNE_EVERY, app, |app| async move {
-            if let Err(error) = par::prune(&app).await {
-                tracing::warn!(%error, "pushed requests that are over could not be deleted");
-            }
-            if let Err(error) = client_assertion::prune(&app).await {
-                tracing::warn!(%error, "client assertions that are over could not be deleted");
+            for values in OneTime::ALL {
+                if let Err(error) = values.prune(&app).await {
+                    tracing::warn!(%error, table = values.table(), "what is over could not be deleted");
+                }
             }
         }),
         every(PARTITIONS_EVERY, app, |app| async move {

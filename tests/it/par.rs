@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grantlog::http::one_time::OneTime;
 use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
 
@@ -319,10 +320,7 @@ async fn a_request_uri_expires_but_a_user_who_was_shown_a_page_has_time_to_answe
     par.server.clock.advance(Duration::from_secs(1801));
     par.is_over(&left).await;
     assert_eq!(par.waiting().await, 2);
-    assert_eq!(
-        grantlog::http::oauth::par::prune(&par.server.app).await.unwrap(),
-        2
-    );
+    assert_eq!(OneTime::PushedRequests.prune(&par.server.app).await.unwrap(), 2);
     assert_eq!(par.waiting().await, 0);
 }
 

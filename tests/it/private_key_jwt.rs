@@ -8,6 +8,7 @@ use aws_lc_rs::signature::{
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog::http::one_time::OneTime;
 use grantlog::operations::client::{ClientRegistration, CreatedClient};
 use serde_json::{Value, json};
 
@@ -382,7 +383,7 @@ async fn of_32_uses_of_one_assertion_on_two_nodes_one_succeeds() {
             .await
             .unwrap()
     };
-    let prune = || grantlog::http::client_assertion::prune(&client.server.app);
+    let prune = || OneTime::ClientAssertions.prune(&client.server.app);
     assert_eq!((prune().await.unwrap(), kept().await), (0, 1));
     client.server.clock.advance(std::time::Duration::from_secs(121));
     assert_eq!((prune().await.unwrap(), kept().await), (1, 0));

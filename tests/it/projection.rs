@@ -20,6 +20,7 @@ use grantlog::crypto::master::MasterKey;
 use grantlog::crypto::vault::Vault;
 use grantlog::domain::client::{AuthMethod, ClientCommand};
 use grantlog::domain::user::UserCommand;
+use grantlog::ids::SubjectId;
 use grantlog::ledger::{Ledger, LedgerOptions, migrate, reading_pool};
 use grantlog::projection::verify::Wrong;
 use grantlog::projection::{NAMES, ProjectionRunner, Verification, rebuild, verify};
@@ -371,15 +372,21 @@ async fn a_tampered_row_is_reported() {
     database.drop().await;
 }
 
+/// Two users in the table, the first of whom is returned.
+async fn two_users(database: &TestDatabase, ledger: &Ledger) -> (ProjectionRunner, World, SubjectId) {
+    let runner = ProjectionRunner::start(ledger);
+    let mut world = World::new(ledger.clone(), 3);
+    let user = world.register_user().await;
+    world.register_user().await;
+    caught_up(&runner, database).await;
+    (runner, world, user)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_that_is_not_folded_yet_is_no_difference() {
     let database = database().await;
     let ledger = database.ledger().await;
-    let runner = ProjectionRunner::start(&ledger);
-    let mut world = World::new(ledger.clone(), 3);
-    let user = world.register_user().await;
-    world.register_user().await;
-    caught_up(&runner, &database).await;
+    let (runner, world, user) = two_users(&database, &ledger).await;
     runner.stop().await;
     world.erase(user).await;
     assert_eq!(verified(&ledger).await.differences, []);
@@ -390,11 +397,7 @@ async fn an_erasure_that_is_not_folded_yet_is_no_difference() {
 async fn a_key_that_vanished_without_an_erasure_is_reported() {
     let database = database().await;
     let ledger = database.ledger().await;
-    let runner = ProjectionRunner::start(&ledger);
-    let mut world = World::new(ledger.clone(), 3);
-    let user = world.register_user().await;
-    world.register_user().await;
-    caught_up(&runner, &database).await;
+    let (runner, _, user) = two_users(&database, &ledger).await;
     ledger.vault().destroy(user).await.unwrap();
     let found = verified(&ledger).await.differences;
     let changed = Wrong::Changed(vec!["name".to_owned(), "username".to_owned()]);

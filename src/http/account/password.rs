@@ -48,7 +48,9 @@ pub(super) async fn show(
         Ok(None) => visit.login_page("", (None, None)),
         Err(error) => Err(error),
     };
-    visit.answer(&context, shown.map_err(Rejection::from)).await
+    visit
+        .answer(&context, shown.map_err(Rejection::<PageError>::from))
+        .await
 }
 
 /// That the password is changed.

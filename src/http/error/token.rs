@@ -7,6 +7,8 @@ use serde::Serialize;
 
 use super::{ErrorAnswer, Rejection, WireError, no_store};
 use crate::domain::grant::GrantRefusal;
+use crate::domain::refusal::RefusalReason;
+use crate::http::limits::TooMany;
 use crate::ids::RequestId;
 
 /// Errors of the token, introspection and revocation endpoints (RFC 6749 §5.2, RFC 7009 §2.2.1).
@@ -171,6 +173,16 @@ impl WireError for TokenError {
 
     fn is_ours(&self) -> bool {
         matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
+    }
+}
+
+/// Too many failures came from this source, or for this account.
+impl From<TooMany> for Rejection<TokenError> {
+    fn from(wait: TooMany) -> Self {
+        Self::new(
+            TokenError::TooMany(wait.retry_after),
+            RefusalReason::TooManyFailures,
+        )
     }
 }
 

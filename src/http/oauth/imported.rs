@@ -9,7 +9,6 @@ use super::{ClientRequest, rounds};
 use crate::app::App;
 use crate::credential::{Address, Kind, Presented};
 use crate::crypto::defuse::Message;
-use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::http::error::{Rejection, TokenError};
@@ -98,18 +97,8 @@ async fn open(
     let now = app.ledger.clock().now();
     app.limits
         .check_failures(&counted(request), now)
-        .map_err(|wait| {
-            Rejection::new(
-                TokenError::TooMany(wait.retry_after),
-                RefusalReason::TooManyFailures,
-            )
-        })
-        .map_err(|rejection| rejection.client(client.key))?;
-    let opened = app
-        .operations
-        .hasher
-        .run_costly(move || secret.decrypt(&message))
-        .await;
+        .map_err(|wait| Rejection::from(wait).client(client.key))?;
+    let opened = app.operations.hasher.run(move || secret.decrypt(&message)).await;
     let payload = opened?
         .ok()
         .and_then(|plain| serde_json::from_slice::<Payload>(&plain).ok());

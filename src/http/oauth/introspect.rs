@@ -10,7 +10,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::super::context::Origin;
-use super::super::error::{Rejection, TokenError, no_store};
+use super::super::error::{Rejection, TokenError};
 use super::{ClientRequest, answer, imported, rounds, standing};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -78,12 +78,7 @@ async fn state(
     let request = ClientRequest::read(app, context, headers, body).await?;
     let text = request.required("token")?;
     let result = examine(app, &request, text).await;
-    if let Err(rejection) = &result {
-        request.count_failure(app, rejection.error, app.ledger.clock().now());
-    }
-    let mut response = Json(result?).into_response();
-    no_store(&mut response);
-    Ok(response)
+    request.end(app, result.map(|state| Json(state).into_response()))
 }
 
 async fn examine(

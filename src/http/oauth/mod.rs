@@ -23,10 +23,9 @@ use axum::routing::{get, post};
 use super::client_auth::{self, AuthenticatedClient, Credentials};
 use super::context::Origin;
 use super::cors::OriginsOf;
-use super::error::{ErrorAnswer, Rejection, TokenError};
+use super::error::{ErrorAnswer, Rejection, TokenError, no_store};
 use super::form::{self, Form, FormError};
 use crate::app::App;
-use crate::clock::Timestamp;
 use crate::domain::client::{Client, Registration};
 use crate::domain::refusal::RefusalReason;
 use crate::ids::ClientKey;
@@ -83,12 +82,7 @@ impl ClientRequest {
         let counted = client_auth::counted(&credentials, &context);
         app.limits
             .check_failures(&counted, app.ledger.clock().now())
-            .map_err(|wait| {
-                Rejection::new(
-                    TokenError::TooMany(wait.retry_after),
-                    RefusalReason::TooManyFailures,
-                )
-            })?;
+            .map_err(Rejection::from)?;
         let key = app.operations.find_client(&credentials.client_id).await?;
         context.actor = key.map_or(Actor::Anonymous, Actor::Client);
         let request = Self {
@@ -152,21 +146,30 @@ impl ClientRequest {
         Ok(client)
     }
 
-    /// Lets no page read the answer but those of the client's own origins.
-    fn for_its_origins(&self, response: &mut Response) {
+    /// Ends the request, once its answer or refusal stands: a failed authentication is counted, and no page may
+    /// read an answer but those of the client's own origins.
+    fn end(
+        &self,
+        app: &App,
+        result: Result<Response, Rejection<TokenError>>,
+    ) -> Result<Response, Rejection<TokenError>> {
+        let mut response = match result {
+            Ok(response) => response,
+            Err(rejection) => {
+                if matches!(rejection.error, TokenError::InvalidClient { .. }) {
+                    let counted = client_auth::counted(&self.credentials, &self.context);
+                    app.limits.record_failure(&counted, app.ledger.clock().now());
+                }
+                return Err(rejection);
+            }
+        };
+        no_store(&mut response);
         if let Some(registration) = self.authenticated.get() {
             response
                 .extensions_mut()
                 .insert(OriginsOf(Arc::clone(registration)));
         }
-    }
-
-    /// Counts a failed authentication, once its refusal stands.
-    fn count_failure(&self, app: &App, error: TokenError, at: Timestamp) {
-        if matches!(error, TokenError::InvalidClient { .. }) {
-            app.limits
-                .record_failure(&client_auth::counted(&self.credentials, &self.context), at);
-        }
+        Ok(response)
     }
 }
 

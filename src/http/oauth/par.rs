@@ -13,14 +13,13 @@ use serde::Serialize;
 use url::form_urlencoded;
 
 use super::super::context::Origin;
-use super::super::error::{Rejection, TokenError, WireError, no_store};
+use super::super::error::{Rejection, TokenError, WireError};
 use super::{ClientRequest, answer, authorize, rounds};
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::ledger::{Actor, UnitOfWork};
 
-pub use request_uri::prune;
 pub(crate) use request_uri::{PushedRequest, is_ours, open};
 
 const ENDPOINT: &str = "/oauth/par";
@@ -58,13 +57,10 @@ async fn take(
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let request = ClientRequest::read(app, context, headers, body).await?;
     let result = keep(app, &request).await;
-    if let Err(rejection) = &result {
-        request.count_failure(app, rejection.error, app.ledger.clock().now());
-    }
-    let mut response = (StatusCode::CREATED, Json(result?)).into_response();
-    no_store(&mut response);
-    request.for_its_origins(&mut response);
-    Ok(response)
+    request.end(
+        app,
+        result.map(|pushed| (StatusCode::CREATED, Json(pushed)).into_response()),
+    )
 }
 
 async fn keep(app: &App, request: &ClientRequest) -> Result<Pushed, Rejection<TokenError>> {

@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::DateTime;
 
 use super::super::context::Origin;
-use super::super::error::{Rejection, TokenError, no_store};
+use super::super::error::{Rejection, TokenError};
 use super::token::was_issued;
 use super::{ClientRequest, answer, imported, rounds};
 use crate::app::App;
@@ -46,14 +46,7 @@ async fn end(
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let request = ClientRequest::read(app, context, headers, body).await?;
     let result = revoke_presented(app, &request).await;
-    if let Err(rejection) = &result {
-        request.count_failure(app, rejection.error, app.ledger.clock().now());
-    }
-    result?;
-    let mut response = StatusCode::OK.into_response();
-    no_store(&mut response);
-    request.for_its_origins(&mut response);
-    Ok(response)
+    request.end(app, result.map(|()| StatusCode::OK.into_response()))
 }
 
 async fn revoke_presented(app: &App, request: &ClientRequest) -> Result<(), Rejection<TokenError>> {

@@ -22,9 +22,6 @@ const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 /// the browser, not about how fast a password is typed.
 const TIME_TO_ANSWER: TimeDelta = TimeDelta::minutes(30);
 
-/// How many rows one statement of the pruning deletes.
-const PRUNED_AT_ONCE: i64 = 1_000;
-
 /// A pushed request that a browser has brought.
 pub(crate) struct PushedRequest {
     digest: Digest,
@@ -110,26 +107,6 @@ impl PushedRequest {
             Ok::<bool, LedgerError>(deleted.rows_affected() == 1)
         });
         first.await.copied()
-    }
-}
-
-/// Deletes what is over; returns how many.
-pub async fn prune(app: &App) -> Result<u64, sqlx::Error> {
-    let mut pruned = 0;
-    loop {
-        let deleted = sqlx::query(
-            "DELETE FROM grantlog.pushed_requests WHERE digest IN \
-             (SELECT digest FROM grantlog.pushed_requests WHERE expires_at <= $1 LIMIT $2)",
-        )
-        .bind(app.ledger.clock().now())
-        .bind(PRUNED_AT_ONCE)
-        .execute(app.ledger.pool())
-        .await?
-        .rows_affected();
-        pruned += deleted;
-        if deleted == 0 {
-            return Ok(pruned);
-        }
     }
 }
 

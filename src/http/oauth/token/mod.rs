@@ -59,12 +59,7 @@ async fn exchange(
             RefusalReason::UnsupportedGrantType,
         )),
     };
-    if let Err(rejection) = &result {
-        request.count_failure(app, rejection.error, app.ledger.clock().now());
-    }
-    let mut response = result?.into_response();
-    request.for_its_origins(&mut response);
-    Ok(response)
+    request.end(app, result.map(TokenResponse::into_response))
 }
 
 /// The random parts of the tokens about to be issued. They may serve several rounds: what is not appended is

@@ -49,12 +49,7 @@ async fn verify(
 ) -> Result<Verified, Rejection<TokenError>> {
     let now = app.ledger.clock().now();
     let counted = login::counted(username, &request.context);
-    app.limits.check_failures(&counted, now).map_err(|wait| {
-        Rejection::new(
-            TokenError::TooMany(wait.retry_after),
-            RefusalReason::TooManyFailures,
-        )
-    })?;
+    app.limits.check_failures(&counted, now)?;
     match login::recognise(app, &request.context, username, password).await? {
         Ok(Recognised { verified, rehashed }) => {
             login::rehash(app, &request.context, verified.subject, rehashed).await;

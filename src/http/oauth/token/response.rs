@@ -10,7 +10,7 @@ use crate::credential::{self, Address, Kind};
 use crate::crypto::jwt::AccessClaims;
 use crate::domain::client::{Registration, ResponseProfile};
 use crate::domain::grant::Issued;
-use crate::http::error::{Rejection, TokenError, no_store};
+use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
 use crate::ids::GrantId;
 use crate::ledger::LedgerError;
@@ -100,7 +100,7 @@ impl TokenResponse {
     }
 
     pub(super) fn into_response(self) -> Response {
-        let mut response = match self.profile {
+        match self.profile {
             ResponseProfile::Standard => Json(self).into_response(),
             ResponseProfile::CamelCase => Json(CamelCase {
                 token_type: self.token_type,
@@ -111,8 +111,6 @@ impl TokenResponse {
                 id_token: self.id_token.as_deref(),
             })
             .into_response(),
-        };
-        no_store(&mut response);
-        response
+        }
     }
 }

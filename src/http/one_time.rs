@@ -1,0 +1,52 @@
+//! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2) and the ids of client assertions
+//! (RFC 7523 §3). They wait in small tables beside the ledger (`migrations/0008_one_time.sql`).
+
+use crate::app::App;
+
+/// How many rows one statement deletes.
+const AT_ONCE: i64 = 1_000;
+
+/// A table of one-time values, by digest, each with the moment that it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OneTime {
+    /// Pushed authorization requests.
+    PushedRequests,
+    /// Ids of assertions that clients have authenticated with.
+    ClientAssertions,
+}
+
+impl OneTime {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::PushedRequests, Self::ClientAssertions];
+
+    /// The table's name.
+    #[must_use]
+    pub fn table(self) -> &'static str {
+        match self {
+            Self::PushedRequests => "pushed_requests",
+            Self::ClientAssertions => "client_assertions",
+        }
+    }
+
+    /// Deletes what is over; returns how many.
+    pub async fn prune(self, app: &App) -> Result<u64, sqlx::Error> {
+        let table = self.table();
+        let statement = format!(
+            "DELETE FROM grantlog.{table} WHERE digest IN \
+             (SELECT digest FROM grantlog.{table} WHERE expires_at <= $1 LIMIT $2)"
+        );
+        let mut pruned = 0;
+        loop {
+            let deleted = sqlx::query(&statement)
+                .bind(app.ledger.clock().now())
+                .bind(AT_ONCE)
+                .execute(app.ledger.pool())
+                .await?
+                .rows_affected();
+            pruned += deleted;
+            if deleted == 0 {
+                return Ok(pruned);
+            }
+        }
+    }
+}
