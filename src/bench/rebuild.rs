@@ -84,7 +84,15 @@ async fn beside_appends(bench: &Bench, report: &mut Report) -> Result<()> {
     let after = append::group_commit(&ledger, bench.slice() * 4).await?;
     eprintln!("appends alone: {before:.0}/s before, {after:.0}/s after");
     let alone = f64::midpoint(before, after);
-    let line = |name: &str, per_second: f64, ratio: Option<f64>| Line {
+    report.add(line("appends alone", alone, None));
+    report.add(line("appends during a rebuild", during, Some(during / alone)));
+    runner.stop().await;
+    ledger.close().await;
+    Ok(())
+}
+
+fn line(name: &str, per_second: f64, ratio: Option<f64>) -> Line {
+    Line {
         name: name.to_owned(),
         connections: append::CALLERS,
         per_second,
@@ -92,10 +100,5 @@ async fn beside_appends(bench: &Bench, report: &mut Report) -> Result<()> {
         ratio,
         cpu_per_thousand: None,
         cpu_ratio: None,
-    };
-    report.add(line("appends alone", alone, None));
-    report.add(line("appends during a rebuild", during, Some(during / alone)));
-    runner.stop().await;
-    ledger.close().await;
-    Ok(())
+    }
 }

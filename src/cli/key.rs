@@ -52,6 +52,12 @@ pub(super) enum Algorithm {
     /// RS256
     #[value(name = "RS256", alias = "rs256")]
     Rs256,
+    /// PS256
+    #[value(name = "PS256", alias = "ps256")]
+    Ps256,
+    /// `EdDSA` (Ed25519)
+    #[value(name = "EdDSA", alias = "eddsa")]
+    EdDsa,
     /// HS256, where the server allows it
     #[value(name = "HS256", alias = "hs256")]
     Hs256,
@@ -98,6 +104,8 @@ async fn rotate(
     let algorithms: &[TokenAlgorithm] = match algorithm {
         Algorithm::Es256 => &[TokenAlgorithm::ES256],
         Algorithm::Rs256 => &[TokenAlgorithm::RS256],
+        Algorithm::Ps256 => &[TokenAlgorithm::PS256],
+        Algorithm::EdDsa => &[TokenAlgorithm::EdDSA],
         Algorithm::Hs256 => &[TokenAlgorithm::HS256],
         Algorithm::All => session.operations.token_algorithms(),
     };

@@ -4,7 +4,8 @@ use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::rand;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RsaKeyPair, RsaPublicKeyComponents,
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair, RsaKeyPair,
+    RsaPublicKeyComponents,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -40,7 +41,16 @@ pub fn generate(algorithm: TokenAlgorithm) -> Result<GeneratedKey, CryptoError> 
                 json!({"crv": "P-256", "kty": "EC", "x": x, "y": y}),
             )
         }
-        TokenAlgorithm::RS256 => {
+        TokenAlgorithm::EdDSA => {
+            let pair = Ed25519KeyPair::generate()?;
+            let x = URL_SAFE_NO_PAD.encode(pair.public_key().as_ref());
+            (
+                pair.to_pkcs8v1()?.as_ref().to_vec(),
+                json!({"crv": "Ed25519", "kty": "OKP", "x": x}),
+            )
+        }
+        // A key of its own for each of the two (RFC 8725 §3.5).
+        TokenAlgorithm::RS256 | TokenAlgorithm::PS256 => {
             let pair = RsaKeyPair::generate(KeySize::Rsa2048)?;
             let public = RsaPublicKeyComponents::<Vec<u8>>::from(pair.public_key());
             let (n, e) = (URL_SAFE_NO_PAD.encode(public.n), URL_SAFE_NO_PAD.encode(public.e));

@@ -7,7 +7,10 @@ use std::sync::{Arc, LazyLock};
 
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256,
+    RsaEncoding, RsaKeyPair,
+};
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, aws_lc};
 use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -85,6 +88,8 @@ pub fn jws_algorithm(algorithm: TokenAlgorithm) -> Algorithm {
     match algorithm {
         TokenAlgorithm::ES256 => Algorithm::ES256,
         TokenAlgorithm::RS256 => Algorithm::RS256,
+        TokenAlgorithm::PS256 => Algorithm::PS256,
+        TokenAlgorithm::EdDSA => Algorithm::EdDSA,
         TokenAlgorithm::HS256 => Algorithm::HS256,
     }
 }
@@ -104,6 +109,8 @@ pub fn install_provider() {
 enum Pair {
     Es256(EcdsaKeyPair),
     Rs256(RsaKeyPair),
+    Ps256(RsaKeyPair),
+    EdDsa(Ed25519KeyPair),
     Hs256(Box<hmac::Key>),
 }
 
@@ -117,9 +124,14 @@ fn cached_signer(algorithm: &Algorithm, key: &EncodingKey) -> Result<Box<dyn Jwt
     if let Some(pair) = PAIRS.get(&id) {
         return Ok(Box::new(CachedSigner(pair)));
     }
+    let rsa = || RsaKeyPair::from_pkcs8(key.as_bytes()).map_err(|_| ErrorKind::InvalidKeyFormat);
     let pair = if *algorithm == Algorithm::RS256 {
-        RsaKeyPair::from_pkcs8(key.as_bytes())
-            .map(Pair::Rs256)
+        Pair::Rs256(rsa()?)
+    } else if *algorithm == Algorithm::PS256 {
+        Pair::Ps256(rsa()?)
+    } else if *algorithm == Algorithm::EdDSA {
+        Ed25519KeyPair::from_pkcs8(key.as_bytes())
+            .map(Pair::EdDsa)
             .map_err(|_| ErrorKind::InvalidKeyFormat)?
     } else if *algorithm == Algorithm::ES256 {
         EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.as_bytes())
@@ -143,15 +155,23 @@ impl Signer<Vec<u8>> for CachedSigner {
                 .sign(&random, message)
                 .map(|signature| signature.as_ref().to_vec())
                 .map_err(|_| signature::Error::new()),
-            Pair::Rs256(pair) => {
-                let mut out = vec![0; pair.public_modulus_len()];
-                pair.sign(&RSA_PKCS1_SHA256, &random, message, &mut out)
-                    .map_err(|_| signature::Error::new())?;
-                Ok(out)
-            }
+            Pair::Rs256(pair) => sign_rsa(pair, &RSA_PKCS1_SHA256, message),
+            Pair::Ps256(pair) => sign_rsa(pair, &RSA_PSS_SHA256, message),
+            Pair::EdDsa(pair) => Ok(pair.sign(message).as_ref().to_vec()),
             Pair::Hs256(key) => Ok(hmac::sign(key, message).as_ref().to_vec()),
         }
     }
+}
+
+fn sign_rsa(
+    pair: &RsaKeyPair,
+    padding: &'static dyn RsaEncoding,
+    message: &[u8],
+) -> Result<Vec<u8>, signature::Error> {
+    let mut out = vec![0; pair.public_modulus_len()];
+    pair.sign(padding, &SystemRandom::new(), message, &mut out)
+        .map_err(|_| signature::Error::new())?;
+    Ok(out)
 }
 
 impl JwtSigner for CachedSigner {
@@ -159,6 +179,8 @@ impl JwtSigner for CachedSigner {
         match &*self.0 {
             Pair::Es256(_) => Algorithm::ES256,
             Pair::Rs256(_) => Algorithm::RS256,
+            Pair::Ps256(_) => Algorithm::PS256,
+            Pair::EdDsa(_) => Algorithm::EdDSA,
             Pair::Hs256(_) => Algorithm::HS256,
         }
     }

@@ -24,6 +24,8 @@ use crate::ledger::{Ledger, LedgerError};
 const TYP: &str = "at+jwt";
 /// The media type in the header of an ID token. It keeps ID tokens apart from access tokens (RFC 8725 §3.11).
 const ID_TOKEN_TYP: &str = "JWT";
+/// The media type in the header of a `UserInfo` answer: with another, it could be taken for an ID token.
+const USER_INFO_TYP: &str = "userinfo+jwt";
 /// How long a list of keys is used before it is read again.
 const REREAD_AFTER_SECONDS: i64 = 5;
 /// How often an unknown `kid` may cause a reading.
@@ -151,6 +153,15 @@ impl SigningKeys {
         claims: &C,
     ) -> Result<String, CryptoError> {
         self.sign_as(ID_TOKEN_TYP, algorithm.key(), claims)
+    }
+
+    /// Signs a `UserInfo` answer (OpenID Connect Core §5.3.2) with the newest active key of an algorithm.
+    pub fn sign_user_info<C: Serialize>(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        self.sign_as(USER_INFO_TYP, algorithm.key(), claims)
     }
 
     fn sign_as<C: Serialize>(
@@ -341,7 +352,8 @@ fn open_key(row: KeyRow, master: &MasterKey) -> Result<TokenKey, CryptoError> {
     };
     let (encoding, decoding) = match algorithm {
         TokenAlgorithm::ES256 => (EncodingKey::from_ec_der(&private), public()?),
-        TokenAlgorithm::RS256 => (EncodingKey::from_rsa_der(&private), public()?),
+        TokenAlgorithm::RS256 | TokenAlgorithm::PS256 => (EncodingKey::from_rsa_der(&private), public()?),
+        TokenAlgorithm::EdDSA => (EncodingKey::from_ed_der(&private), public()?),
         TokenAlgorithm::HS256 => (
             EncodingKey::from_secret(&private),
             DecodingKey::from_secret(&private),

@@ -58,6 +58,8 @@ pub struct ClientRegistration {
     pub access_token_algorithm: TokenAlgorithm,
     #[serde(default)]
     pub id_token_signed_response_alg: IdTokenAlgorithm,
+    #[serde(default)]
+    pub userinfo_signed_response_alg: Option<IdTokenAlgorithm>,
     #[serde(default = "default_access_lifetime")]
     pub access_token_lifetime: u32,
     #[serde(default = "default_refresh_lifetime")]
@@ -134,6 +136,7 @@ impl ClientRegistration {
             response_profile: self.response_profile,
             access_token_algorithm: self.access_token_algorithm,
             id_token_signed_response_alg: self.id_token_signed_response_alg,
+            userinfo_signed_response_alg: self.userinfo_signed_response_alg,
             access_token_lifetime: self.access_token_lifetime,
             refresh_token_lifetime: self.refresh_token_lifetime,
             lifetimes: self.lifetimes.clone(),

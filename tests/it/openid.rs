@@ -97,8 +97,13 @@ impl Provider {
 
     /// The claims of an ID token, checked as a relying party must (OpenID Connect Core §3.1.3.7).
     pub(crate) async fn claims(&self, id_token: &str, algorithm: &str) -> Value {
-        let header = jsonwebtoken::decode_header(id_token).unwrap();
-        assert_eq!(header.typ.as_deref(), Some("JWT"));
+        self.signed(id_token, "JWT", algorithm).await
+    }
+
+    /// The claims of a JWT that this issuer signed for the client.
+    pub(crate) async fn signed(&self, jwt: &str, typ: &str, algorithm: &str) -> Value {
+        let header = jsonwebtoken::decode_header(jwt).unwrap();
+        assert_eq!(header.typ.as_deref(), Some(typ));
         let url = self.server.url("/oauth/jwks");
         let keys = browser().get(url).send().await.unwrap();
         let keys: jsonwebtoken::jwk::JwkSet = keys.json().await.unwrap();
@@ -108,7 +113,8 @@ impl Provider {
         validation.set_audience(&[&self.client.client_id]);
         validation.set_issuer(&[&self.server.base]);
         validation.validate_exp = false;
-        jsonwebtoken::decode::<Value>(id_token, &key, &validation)
+        validation.set_required_spec_claims(&["iss", "aud", "sub"]);
+        jsonwebtoken::decode::<Value>(jwt, &key, &validation)
             .unwrap()
             .claims
     }

@@ -60,15 +60,19 @@ pub enum TokenAlgorithm {
     ES256,
     /// RSASSA-PKCS1-v1_5, for relying parties that know nothing else.
     RS256,
+    /// RSASSA-PSS with SHA-256 (RFC 7518 §3.5).
+    PS256,
+    /// Ed25519 (RFC 8037 §3.1).
+    EdDSA,
     /// HMAC with SHA-256, for legacy clients where the server allows it: nobody but this server can verify it.
     HS256,
 }
 
 impl TokenAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::ES256, Self::RS256, Self::HS256];
+    pub const ALL: [Self; 5] = [Self::ES256, Self::RS256, Self::PS256, Self::EdDSA, Self::HS256];
     /// Those that have a public key, which is published.
-    pub const ASYMMETRIC: [Self; 2] = [Self::ES256, Self::RS256];
+    pub const ASYMMETRIC: [Self; 4] = [Self::ES256, Self::RS256, Self::PS256, Self::EdDSA];
 
     /// The JWS name (RFC 7518 §3.1).
     #[must_use]
@@ -76,6 +80,8 @@ impl TokenAlgorithm {
         match self {
             Self::ES256 => "ES256",
             Self::RS256 => "RS256",
+            Self::PS256 => "PS256",
+            Self::EdDSA => "EdDSA",
             Self::HS256 => "HS256",
         }
     }
@@ -89,11 +95,15 @@ pub enum IdTokenAlgorithm {
     RS256,
     /// ECDSA on P-256.
     ES256,
+    /// RSASSA-PSS with SHA-256.
+    PS256,
+    /// Ed25519.
+    EdDSA,
 }
 
 impl IdTokenAlgorithm {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::RS256, Self::ES256];
+    pub const ALL: [Self; 4] = [Self::RS256, Self::ES256, Self::PS256, Self::EdDSA];
 
     /// The signing keys' name of it.
     #[must_use]
@@ -101,6 +111,8 @@ impl IdTokenAlgorithm {
         match self {
             Self::RS256 => TokenAlgorithm::RS256,
             Self::ES256 => TokenAlgorithm::ES256,
+            Self::PS256 => TokenAlgorithm::PS256,
+            Self::EdDSA => TokenAlgorithm::EdDSA,
         }
     }
 }
@@ -173,6 +185,9 @@ pub struct ClientMetadata {
     /// The algorithm of its ID tokens.
     #[serde(default)]
     pub id_token_signed_response_alg: IdTokenAlgorithm,
+    /// The algorithm of its `UserInfo` answers; none for plain JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub userinfo_signed_response_alg: Option<IdTokenAlgorithm>,
     /// Seconds that an access token lives.
     pub access_token_lifetime: u32,
     /// Seconds that an unused refresh token lives.

@@ -40,6 +40,7 @@ pub struct OpenidMetadata {
     scopes_supported: Vec<&'static str>,
     subject_types_supported: &'static [&'static str],
     id_token_signing_alg_values_supported: Vec<&'static str>,
+    userinfo_signing_alg_values_supported: Vec<&'static str>,
     claim_types_supported: &'static [&'static str],
     claims_supported: Vec<&'static str>,
     acr_values_supported: &'static [&'static str],
@@ -67,14 +68,14 @@ impl OpenidMetadata {
             .filter(|claim| scopes.contains(&claim.scope()))
             .map(Claim::name);
         let algorithms = IdTokenAlgorithm::ALL.into_iter();
+        let algorithms: Vec<&str> = algorithms.map(|algorithm| algorithm.key().name()).collect();
         Ok(Some(Self {
             userinfo_endpoint: format!("{}{}", app.settings.issuer, userinfo::PATH),
             claims_supported: TOKEN_CLAIMS.into_iter().chain(of_user).collect(),
             scopes_supported: scopes,
             subject_types_supported: &["public"],
-            id_token_signing_alg_values_supported: algorithms
-                .map(|algorithm| algorithm.key().name())
-                .collect(),
+            userinfo_signing_alg_values_supported: algorithms.clone(),
+            id_token_signing_alg_values_supported: algorithms,
             claim_types_supported: &["normal"],
             acr_values_supported: &[openid::ACR_PASSWORD],
             prompt_values_supported: &["none", "login", "consent", "select_account"],

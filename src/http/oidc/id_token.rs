@@ -1,17 +1,17 @@
 //! The ID token (OpenID Connect Core §2): what the ledger knows of the login that a grant was given in, signed for
 //! the one client that it was given to.
 
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::claims::UserClaims;
 use crate::app::App;
-use crate::domain::client::Registration;
+use crate::domain::client::{IdTokenAlgorithm, Registration};
 use crate::domain::grant::{Grant, Issued};
 use crate::domain::openid::{self, Authentication, OPENID};
 use crate::domain::user::User;
-use crate::domain::value::Digest;
 use crate::ids::{SessionId, SubjectId};
 use crate::ledger::LedgerError;
 
@@ -67,6 +67,7 @@ impl IdTokenFor<'_> {
         let (Some(subject), Some(authentication)) = (family.subject, family.authentication.as_deref()) else {
             return Ok(None);
         };
+        let algorithm = self.client.metadata.id_token_signed_response_alg;
         let iat = self.issued.issued_at.timestamp();
         let claims = IdTokenClaims {
             iss: &app.settings.issuer,
@@ -76,13 +77,12 @@ impl IdTokenFor<'_> {
             iat,
             auth_time: authentication.time.map(|time| time.timestamp()),
             nonce: authentication.nonce.as_deref().filter(|_| self.of_code),
-            at_hash: at_hash(access_token),
+            at_hash: at_hash(algorithm, access_token),
             sid: family.session,
             acr: openid::acr(&authentication.amr),
             amr: &authentication.amr,
             user: self.user_claims(app, subject, authentication).await?,
         };
-        let algorithm = self.client.metadata.id_token_signed_response_alg;
         Ok(Some(app.keys.sign_id_token(algorithm, &claims)?))
     }
 
@@ -107,11 +107,15 @@ impl IdTokenFor<'_> {
     }
 }
 
-/// OpenID Connect Core §3.1.3.6: the left half of the access token's hash. Every algorithm that signs ID tokens here
-/// hashes with SHA-256.
-fn at_hash(access_token: &str) -> String {
-    let Digest(hash) = Digest::of(access_token.as_bytes());
-    let (left, _) = hash.split_at(hash.len() / 2);
+/// OpenID Connect Core §3.1.3.6: the left half of the access token's hash, by the hash function of the algorithm that
+/// signs. That of Ed25519 is SHA-512 (RFC 8032 §5.1).
+fn at_hash(algorithm: IdTokenAlgorithm, access_token: &str) -> String {
+    let function = match algorithm {
+        IdTokenAlgorithm::RS256 | IdTokenAlgorithm::ES256 | IdTokenAlgorithm::PS256 => &SHA256,
+        IdTokenAlgorithm::EdDSA => &SHA512,
+    };
+    let hash = digest(function, access_token.as_bytes());
+    let (left, _) = hash.as_ref().split_at(hash.as_ref().len() / 2);
     URL_SAFE_NO_PAD.encode(left)
 }
 
@@ -120,9 +124,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn at_hash_is_the_left_half_of_sha_256() {
+    fn at_hash_is_the_left_half_of_the_algorithms_hash() {
         // The example of OpenID Connect Core appendix A.3.
         let token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y";
-        assert_eq!(at_hash(token), "77QmUPtjPfzWtF2AnpK9RQ");
+        assert_eq!(at_hash(IdTokenAlgorithm::RS256, token), "77QmUPtjPfzWtF2AnpK9RQ");
+        assert_eq!(
+            at_hash(IdTokenAlgorithm::EdDSA, token).len(),
+            43,
+            "half of 64 bytes"
+        );
     }
 }

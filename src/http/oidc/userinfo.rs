@@ -7,13 +7,13 @@ use axum::body::Bytes;
 use axum::extract::State;
 use axum::extract::rejection::BytesRejection;
 use axum::http::{HeaderMap, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::claims::UserClaims;
 use crate::app::App;
 use crate::config::Settings;
-use crate::domain::client::Registration;
+use crate::domain::client::{IdTokenAlgorithm, Registration};
 use crate::domain::openid::{Claim, OPENID};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::user::Account;
@@ -26,7 +26,7 @@ use crate::http::error::{ApiError, Rejection};
 use crate::http::form::{self, Form};
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
-use crate::ledger::{Actor, UnitOfWork};
+use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 /// The path.
 pub const PATH: &str = "/oauth/userinfo";
@@ -36,6 +36,14 @@ struct UserInfo {
     sub: SubjectId,
     #[serde(flatten)]
     claims: UserClaims,
+}
+
+#[derive(Serialize)]
+struct SignedUserInfo<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    #[serde(flatten)]
+    user_info: UserInfo,
 }
 
 /// The audience of tokens with this scope. `openid` opens this endpoint, so it is among them: itself where the
@@ -118,12 +126,39 @@ async fn user_info(
     let profile = app.operations.profile(known.subject, &known.account).await?;
     // The key is gone: the user was erased in this very moment.
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
-    let mut response = respond(UserInfo {
+    let user_info = UserInfo {
         sub: known.subject,
         claims: UserClaims::of(profile.ok_or(erased)?, &Claim::ALL, &known.scope),
-    });
+    };
+    let mut response = match known.client.metadata.userinfo_signed_response_alg {
+        None => respond(user_info),
+        Some(algorithm) => signed(app, algorithm, &known.client, user_info)?,
+    };
     response.extensions_mut().insert(OriginsOf(known.client));
     Ok(response)
+}
+
+/// OpenID Connect Core §5.3.2.
+fn signed(
+    app: &App,
+    algorithm: IdTokenAlgorithm,
+    client: &Registration,
+    user_info: UserInfo,
+) -> Result<Response, Rejection<ApiError>> {
+    let claims = SignedUserInfo {
+        iss: &app.settings.issuer,
+        aud: &client.client_id,
+        user_info,
+    };
+    let jwt = app
+        .keys
+        .sign_user_info(algorithm, &claims)
+        .map_err(LedgerError::Crypto)?;
+    let headers = [
+        (header::CONTENT_TYPE, "application/jwt"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, jwt).into_response())
 }
 
 /// Whom a token stands for, and what it opens.

@@ -269,6 +269,7 @@ fn metadata() -> ClientMetadata {
         response_profile: ResponseProfile::Standard,
         access_token_algorithm: TokenAlgorithm::ES256,
         id_token_signed_response_alg: IdTokenAlgorithm::RS256,
+        userinfo_signed_response_alg: None,
         access_token_lifetime: 3600,
         refresh_token_lifetime: 2_592_000,
         lifetimes: BTreeMap::new(),

@@ -268,7 +268,7 @@ async fn keys_are_rotated_and_retired() {
         .await,
     );
     let keys = keys.as_array().unwrap();
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 5, "one of each algorithm, and another");
     let oldest = keys.iter().rev().find(|key| key["algorithm"] == "ES256").unwrap();
     let kid = oldest["kid"].as_str().unwrap();
     let retired = json(

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::digest::{SHA256, SHA512, digest};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
@@ -85,6 +85,18 @@ async fn a_client_may_have_its_id_tokens_signed_with_es256() {
     let parsed: Result<grantlog::operations::client::ClientRegistration, _> =
         serde_json::from_value(registered);
     assert!(parsed.is_err(), "an unsigned ID token proves nothing");
+}
+
+#[tokio::test]
+async fn at_hash_is_made_with_the_hash_function_of_the_signature() {
+    for (algorithm, function, half) in [("PS256", &SHA256, 16), ("EdDSA", &SHA512, 32)] {
+        let provider = Provider::with(json!({"id_token_signed_response_alg": algorithm})).await;
+        let tokens = provider.tokens(&[]).await;
+        let claims = provider.claims(text(&tokens, "id_token"), algorithm).await;
+        let hash = digest(function, text(&tokens, "access_token").as_bytes());
+        let expected = URL_SAFE_NO_PAD.encode(&hash.as_ref()[..half]);
+        assert_eq!(claims["at_hash"], expected, "{algorithm}");
+    }
 }
 
 #[tokio::test]

@@ -50,6 +50,39 @@ async fn userinfo_gives_the_claims_that_the_scope_opens() {
 }
 
 #[tokio::test]
+async fn a_client_may_have_its_userinfo_answers_signed() {
+    let provider = Provider::with(json!({"userinfo_signed_response_alg": "PS256"})).await;
+    let tokens = provider.tokens(&[("scope", "openid email")]).await;
+    let request = browser()
+        .get(provider.server.url("/oauth/userinfo"))
+        .bearer_auth(text(&tokens, "access_token"));
+    let response = request.send().await.unwrap();
+    let headers = response.headers().clone();
+    assert_eq!(headers[header::CONTENT_TYPE], "application/jwt");
+    assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+    let jwt = response.text().await.unwrap();
+    let claims = provider.signed(&jwt, "userinfo+jwt", "PS256").await;
+    let expected = json!({
+        "iss": provider.server.base, "aud": provider.client.client_id, "sub": provider.subject.to_string(),
+        "email": format!("{}@example.com", flow::USERNAME), "email_verified": false,
+    });
+    assert_eq!(claims, expected);
+    // It names issuer, client and user as an ID token does, and is none.
+    let browser = browser();
+    flow::authorize(&provider.server, &browser, &provider.query(&[])).await;
+    for (hint, answer) in [(text(&tokens, "id_token"), "code"), (&jwt, "error")] {
+        let hinted = provider.query(&[("id_token_hint", hint), ("prompt", "none")]);
+        let returned = flow::request(&provider.server, &browser, &hinted)
+            .await
+            .parameters();
+        assert!(returned.contains_key(answer), "{returned:?}");
+    }
+    // An error is an error as ever.
+    let (status, body) = user_info(&provider, "gla_nonsense").await;
+    assert_eq!((status, body["error"].is_string()), (401, true), "{body}");
+}
+
+#[tokio::test]
 async fn userinfo_takes_get_and_post_and_a_token_in_a_form() {
     let provider = Provider::start().await;
     let tokens = provider.tokens(&[]).await;

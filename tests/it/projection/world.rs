@@ -179,6 +179,7 @@ impl World {
             response_profile: ResponseProfile::Standard,
             access_token_algorithm: TokenAlgorithm::ES256,
             id_token_signed_response_alg: IdTokenAlgorithm::RS256,
+            userinfo_signed_response_alg: None,
             access_token_lifetime: 600,
             refresh_token_lifetime: 86_400,
             lifetimes: BTreeMap::new(),
