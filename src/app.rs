@@ -7,6 +7,7 @@ use crate::config::Settings;
 use crate::crypto::master::MasterKey;
 use crate::crypto::password::Hasher;
 use crate::crypto::signing::SigningKeys;
+use crate::crypto::software_statement::Publishers;
 use crate::crypto::vault::Vault;
 use crate::http::client_auth::SecretCache;
 use crate::http::limits::Limits;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Client secrets that verified.
     pub secrets: SecretCache,
+    /// Whose software statements are believed.
+    pub publishers: Publishers,
 }
 
 /// Why the server did not start.
@@ -45,6 +48,9 @@ pub enum StartError {
     /// The first keys could not be made.
     #[error(transparent)]
     Operation(#[from] OperationError),
+    /// The keys of a publisher of software statements cannot be read.
+    #[error("software_statement_issuers: {0}")]
+    Publishers(String),
     /// Encryption does not work.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
@@ -62,6 +68,8 @@ impl App {
     /// Connects, makes the first signing keys where there are none, and is ready to serve.
     pub async fn open(settings: Settings, master: MasterKey, clock: Clock) -> Result<Self, StartError> {
         let master = Arc::new(master);
+        let publishers =
+            Publishers::read(&settings.software_statement_issuers).map_err(StartError::Publishers)?;
         let operations = open_operations(&settings, Arc::clone(&master), clock).await?;
         let ledger = operations.ledger.clone();
         let context = Context::local(
@@ -74,6 +82,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
             secrets: SecretCache::default(),
+            publishers,
             settings,
             ledger,
             operations,

@@ -146,7 +146,7 @@ impl Operations {
         }
     }
 
-    fn generate_secret(&self) -> Result<(String, SecretVerifier), OperationError> {
+    pub(crate) fn generate_secret(&self) -> Result<(String, SecretVerifier), OperationError> {
         let random: [u8; 32] = self.ledger.random().bytes().map_err(LedgerError::from)?;
         let secret = format!("gls_{}", URL_SAFE_NO_PAD.encode(random));
         let verifier = SecretVerifier::Sha256(Digest::of(secret.as_bytes()));
@@ -154,7 +154,7 @@ impl Operations {
     }
 
     /// What this server allows: scopes that exist, and HS256 only where it is on.
-    async fn check_here(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
+    pub(crate) async fn check_here(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
         if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !self.allow_hs256 {
             return Err(OperationError::hs256_is_off("access_token_algorithm"));
         }

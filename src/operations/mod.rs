@@ -5,16 +5,20 @@ pub mod approval;
 pub mod client;
 pub mod describe;
 pub mod grant;
+pub mod initial_access_token;
 pub mod key;
 pub mod list;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
+pub mod self_registration;
+pub mod subject;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};
 use crate::domain::client::ClientRefusal;
 use crate::domain::grant::GrantRefusal;
+use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
 use crate::domain::user::UserRefusal;
@@ -57,6 +61,9 @@ pub enum OperationError {
     /// The grant's state does not allow it.
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
+    /// The initial access token's state does not allow it.
+    #[error(transparent)]
+    InitialAccessToken(#[from] InitialAccessTokenRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
