@@ -123,5 +123,6 @@ pub async fn open_operations(
         ledger,
         hasher,
         allow_hs256: settings.allow_hs256_access_tokens,
+        sectors: Fetcher::new(settings.outbound_allow.clone())?.apart("sector_identifier_uri"),
     })
 }

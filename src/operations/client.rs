@@ -38,6 +38,7 @@ impl Operations {
     ) -> Result<CreatedClient, OperationError> {
         let metadata = registration.metadata()?;
         self.check_here(&metadata).await?;
+        self.check_sector(&metadata, None).await?;
         let (secret, verifier) = self.first_secret(&registration, &metadata).await?;
         let generated = self.ledger.random().uuid().map_err(LedgerError::from)?;
         let client_id = registration.client_id.unwrap_or_else(|| generated.to_string());
@@ -83,6 +84,12 @@ impl Operations {
         metadata: ClientMetadata,
     ) -> Result<(), OperationError> {
         self.check_here(&metadata).await?;
+        let before = self.load::<Client>(key.0).await?;
+        let before = before
+            .registration
+            .as_deref()
+            .map(|registration| &registration.metadata);
+        self.check_sector(&metadata, before).await?;
         self.command_client(context, key, &ClientCommand::Update(Box::new(metadata)))
             .await
     }

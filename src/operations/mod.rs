@@ -11,6 +11,7 @@ pub mod list;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
+pub mod sector;
 pub mod self_registration;
 pub mod subject;
 pub mod user;
@@ -23,6 +24,7 @@ use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ledger::{Ledger, LedgerError};
+use crate::outbound::Fetcher;
 
 /// What operations work with.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub struct Operations {
     pub hasher: Hasher,
     /// Whether clients may be registered for access tokens under HS256.
     pub allow_hs256: bool,
+    /// Reads the documents of sectors.
+    pub sectors: Fetcher,
 }
 
 /// Why an operation was not done. Nothing was changed.

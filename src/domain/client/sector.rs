@@ -46,7 +46,7 @@ pub enum SectorRefusal {
     #[error("pairwise subjects need a sector_identifier_uri where the redirect URIs are not all on one https host")]
     Ambiguous,
     /// OpenID Connect Dynamic Client Registration §5.
-    #[error("it is not an https URL without credentials and fragment")]
+    #[error("it is not a URL of the web without credentials and fragment")]
     MalformedUri,
     /// A web application's codes go over https to a server.
     #[error("those of a web application are https, and not on localhost")]
@@ -56,11 +56,12 @@ pub enum SectorRefusal {
     NotNative,
 }
 
-/// The URL of a sector's document, where it may be one.
+/// The URL of a sector's document, where it may be one. That it is https is seen to by whoever fetches it: an operator may
+/// allow a host of the house to be called by http.
 pub fn sector_identifier_uri(text: &str) -> Result<Url, SectorRefusal> {
     let url = Url::parse(text).map_err(|_| SectorRefusal::MalformedUri)?;
     let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
-    if url.scheme() == "https" && url.host().is_some() && bare && text.len() <= 2000 {
+    if matches!(url.scheme(), "https" | "http") && url.host().is_some() && bare && text.len() <= 2000 {
         Ok(url)
     } else {
         Err(SectorRefusal::MalformedUri)
@@ -177,7 +178,7 @@ mod tests {
             Ok("sector.example".to_owned())
         );
         for bad in [
-            "http://s.example/",
+            "ftp://s.example/",
             "s.example",
             "https://u:p@s.example/",
             "https://s.example/#x",
