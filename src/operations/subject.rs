@@ -13,6 +13,12 @@ use crate::ledger::{LANE, LedgerError, retrying};
 /// How many users are compared at a time.
 const AT_ONCE: i64 = 10_000;
 
+/// Whether a text has the form of a pairwise subject: 32 bytes in base64url.
+#[must_use]
+pub fn is_pairwise(text: &str) -> bool {
+    URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32)
+}
+
 impl Operations {
     /// The `sub` of a user for a client.
     #[must_use]

@@ -33,7 +33,7 @@ pub const PATH: &str = "/oauth/userinfo";
 
 #[derive(Serialize)]
 struct UserInfo {
-    sub: SubjectId,
+    sub: String,
     #[serde(flatten)]
     claims: UserClaims,
 }
@@ -119,7 +119,7 @@ async fn user_info(
     // The key is gone: the user was erased in this very moment.
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
     let mut response = respond(UserInfo {
-        sub: known.subject,
+        sub: app.operations.subject_for(&known.client, known.subject),
         claims: UserClaims::of(profile.ok_or(erased)?, &Claim::ALL, &known.scope),
     });
     response.extensions_mut().insert(OriginsOf(known.client));
