@@ -119,15 +119,21 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
         let what = "no client may register itself for the password grant";
         return Some(("registration_grant_types", what.to_owned()));
     }
-    if let Some(bad) = settings.registration_scopes.iter().find(|scope| !is_scope_token(scope)) {
+    if let Some(bad) = settings
+        .registration_scopes
+        .iter()
+        .find(|scope| !is_scope_token(scope))
+    {
         return Some(("registration_scopes", format!("{bad} is not the name of a scope")));
     }
     match Publishers::read(&settings.software_statement_issuers) {
         Err(what) => Some(("software_statement_issuers", what)),
-        Ok(publishers) if publishers.is_empty() && settings.registration_requires_software_statement => Some((
-            "software_statement_issuers",
-            "registration_requires_software_statement is set, so it must be too".to_owned(),
-        )),
+        Ok(publishers) if publishers.is_empty() && settings.registration_requires_software_statement => {
+            Some((
+                "software_statement_issuers",
+                "registration_requires_software_statement is set, so it must be too".to_owned(),
+            ))
+        }
         Ok(_) => None,
     }
 }

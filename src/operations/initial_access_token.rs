@@ -69,7 +69,10 @@ impl NewInitialToken {
         }
         let mut grant_types = self.permits.grant_types.iter().flatten();
         if grant_types.any(|kind| *kind == GrantType::Password) {
-            return invalid("grant-type", "no client may register itself for the password grant");
+            return invalid(
+                "grant-type",
+                "no client may register itself for the password grant",
+            );
         }
         Ok(())
     }

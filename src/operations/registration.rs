@@ -259,7 +259,12 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
 fn check_about(metadata: &ClientMetadata) -> Result<(), OperationError> {
     let texts = metadata.contacts.iter().map(|text| ("contacts", text));
     let texts = texts.chain(metadata.software_id.iter().map(|text| ("software_id", text)));
-    let texts = texts.chain(metadata.software_version.iter().map(|text| ("software_version", text)));
+    let texts = texts.chain(
+        metadata
+            .software_version
+            .iter()
+            .map(|text| ("software_version", text)),
+    );
     for (field, text) in texts {
         if text.is_empty() || text.len() > 200 || !is_plain_text(text) {
             return Err(OperationError::invalid(

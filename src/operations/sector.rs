@@ -54,7 +54,10 @@ mod tests {
 
     #[test]
     fn a_sectors_document_lists_every_redirect_uri() {
-        let uris = ["https://a.example/cb".to_owned(), "https://b.example/cb".to_owned()];
+        let uris = [
+            "https://a.example/cb".to_owned(),
+            "https://b.example/cb".to_owned(),
+        ];
         let all = r#"["https://b.example/cb","https://c.example/cb","https://a.example/cb"]"#;
         assert_eq!(listed(all.as_bytes(), &uris), Ok(()));
         for bad in [

@@ -5,7 +5,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value, json};
 use url::Url;
-use uuid::Uuid;
 
 use super::describe::{self, ALIASES};
 use super::initial_access_token::PresentedInitialToken;
@@ -142,7 +141,10 @@ pub fn metadata(
     response_types(members.get("response_types"), &metadata)?;
     permitted(&metadata, terms)?;
     if metadata.application_type.is_none() && !metadata.redirect_uris.is_empty() {
-        let native = metadata.redirect_uris.iter().all(|uri| redirect_uri::is_native(uri));
+        let native = metadata
+            .redirect_uris
+            .iter()
+            .all(|uri| redirect_uri::is_native(uri));
         metadata.application_type = Some(if native {
             ApplicationType::Native
         } else {
@@ -183,7 +185,10 @@ fn ours(name: &'static str) -> &'static str {
 /// What is not done here is refused, not left out unnoticed.
 fn supported(members: &Map<String, Value>) -> Result<(), OperationError> {
     if let Some(name) = UNSUPPORTED.iter().find(|name| members.contains_key(**name)) {
-        return Err(OperationError::invalid(name, "it is not supported by this server"));
+        return Err(OperationError::invalid(
+            name,
+            "it is not supported by this server",
+        ));
     }
     Ok(())
 }
@@ -239,7 +244,8 @@ fn name_of(document: &Map<String, Value>) -> String {
 fn keep_default_scopes(document: &mut Map<String, Value>) {
     let scopes = |name: &str| -> ScopeSet {
         let text = document.get(name).and_then(Value::as_str);
-        text.and_then(|text| ScopeSet::parse(text).ok()).unwrap_or_default()
+        text.and_then(|text| ScopeSet::parse(text).ok())
+            .unwrap_or_default()
     };
     let scope = scopes("scope");
     let kept: ScopeSet = scopes("default_scopes")
@@ -351,14 +357,6 @@ impl Operations {
         }
         Ok(found.into_iter().collect())
     }
-
-    /// The state of an initial access token.
-    pub async fn initial_token(
-        &self,
-        id: Uuid,
-    ) -> Result<crate::ledger::Loaded<InitialAccessToken>, LedgerError> {
-        self.load::<InitialAccessToken>(id).await
-    }
 }
 
 #[cfg(test)]
@@ -394,7 +392,8 @@ mod tests {
         let answer = document(&registered);
         assert_eq!(answer["response_types"], json!(["code"]));
         assert_eq!(answer["subject_type"], "public");
-        let native = stated(json!({"redirect_uris": ["com.example.app:/cb", "http://127.0.0.1/cb"]})).unwrap();
+        let native =
+            stated(json!({"redirect_uris": ["com.example.app:/cb", "http://127.0.0.1/cb"]})).unwrap();
         assert_eq!(native.application_type, Some(ApplicationType::Native));
     }
 

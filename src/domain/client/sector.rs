@@ -33,7 +33,6 @@ impl SubjectType {
 
     /// Whether it is [`Self::Public`].
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub fn is_public(&self) -> bool {
         *self == Self::Public
     }
@@ -43,7 +42,9 @@ impl SubjectType {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SectorRefusal {
     /// Several hosts, or none, and nothing says which the sector is.
-    #[error("pairwise subjects need a sector_identifier_uri where the redirect URIs are not all on one https host")]
+    #[error(
+        "pairwise subjects need a sector_identifier_uri where the redirect URIs are not all on one https host"
+    )]
     Ambiguous,
     /// OpenID Connect Dynamic Client Registration §5.
     #[error("it is not a URL of the web without credentials and fragment")]
@@ -52,7 +53,9 @@ pub enum SectorRefusal {
     #[error("those of a web application are https, and not on localhost")]
     NotWeb,
     /// A native application's stay on its device.
-    #[error("those of a native application are https, of a private-use scheme, or http to a loopback address")]
+    #[error(
+        "those of a native application are https, of a private-use scheme, or http to a loopback address"
+    )]
     NotNative,
 }
 
@@ -202,6 +205,9 @@ mod tests {
             let checked = metadata(&[uri], &json!({"application_type": kind})).check_sector();
             assert_eq!(checked.is_ok(), fits, "{kind} {uri}");
         }
-        assert_eq!(metadata(&["http://127.0.0.1/cb"], &json!({})).check_sector(), Ok(()));
+        assert_eq!(
+            metadata(&["http://127.0.0.1/cb"], &json!({})).check_sector(),
+            Ok(())
+        );
     }
 }

@@ -73,10 +73,7 @@ impl Client {
             events.push(ClientUpdated { metadata }.into());
         }
         events.extend(command.statement.clone().map(Into::into));
-        let (had, needs) = (
-            registration.metadata.has_secret(),
-            command.metadata.has_secret(),
-        );
+        let (had, needs) = (registration.metadata.has_secret(), command.metadata.has_secret());
         if needs && !had {
             events.extend(registration.rotate_secret(&command.verifier, command.at, command.at));
         } else if had && !needs {

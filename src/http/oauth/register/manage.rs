@@ -168,10 +168,8 @@ async fn replaced(
     let replacement = Replacement::check(app, &caller, members)?;
     let (secret, verifier) = app.operations.generate_secret()?;
     let mut unit = app.ledger.unit_of_work(&caller.context);
-    let (registration, needs_secret) = rounds!(
-        unit,
-        replacement.round(app, &caller, &mut unit, verifier.clone())
-    )?;
+    let (registration, needs_secret) =
+        rounds!(unit, replacement.round(app, &caller, &mut unit, verifier.clone()))?;
     let secret = needs_secret.then_some(secret.as_str());
     let document = information(app, (caller.key, &registration), &caller.token, secret).await?;
     Ok(respond(StatusCode::OK, document))

@@ -35,7 +35,11 @@ pub const PATH: &str = "/oauth/register";
 /// The most bytes of a registration.
 const MAX_BYTES: usize = 32 * 1024;
 /// What a path's segment holds as it is (RFC 3986 §2.3).
-const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// The endpoints, where registration is on.
 pub fn routes(mode: RegistrationMode) -> Router<App> {
@@ -71,7 +75,9 @@ async fn create(
     let members = read(headers, body)?;
     let (members, statement) = stated(app, members, permit.software_statement)?;
     let terms = terms(app, &permit).await?;
-    let returned = statement.as_ref().and_then(|_| members.get("software_statement").cloned());
+    let returned = statement
+        .as_ref()
+        .and_then(|_| members.get("software_statement").cloned());
     let metadata = self_registration::metadata(members, &terms, None)?;
     app.operations.check_here(&metadata).await?;
     app.operations.check_sector(&metadata, None).await?;
@@ -83,9 +89,10 @@ async fn create(
     };
     let registered = app.operations.register_self(&context, new).await?;
     let client = app.operations.load::<Client>(registered.key.0).await?;
-    let registration = client.registration.as_deref().ok_or_else(|| {
-        Rejection::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
-    })?;
+    let registration = client
+        .registration
+        .as_deref()
+        .ok_or_else(|| Rejection::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome))?;
     let secret = registered.client_secret.as_deref();
     let mut document = information(app, (registered.key, registration), &registered.token, secret).await?;
     // RFC 7591 §3.2.1: as it came.
@@ -122,10 +129,7 @@ async fn leave(
         ));
     };
     let found = initial(app, token, at).await?;
-    found.map_err(|rejection| {
-        app.limits.record_failure(&counted, at);
-        rejection
-    })
+    found.inspect_err(|_| app.limits.record_failure(&counted, at))
 }
 
 type Leave = (Option<PresentedInitialToken>, RegistrationPermit);
@@ -136,7 +140,10 @@ async fn initial(
     token: &str,
     at: Timestamp,
 ) -> Result<Result<Leave, Rejection<RegistrationError>>, LedgerError> {
-    let unknown = Rejection::new(RegistrationError::InvalidToken, RefusalReason::InitialTokenUnknown);
+    let unknown = Rejection::new(
+        RegistrationError::InvalidToken,
+        RefusalReason::InitialTokenUnknown,
+    );
     let Some(presented) = PresentedInitialToken::parse(token) else {
         return Ok(Err(unknown));
     };
@@ -151,7 +158,9 @@ async fn initial(
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Rejection<RegistrationError>> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let malformed = || Rejection::new(RegistrationError::Unauthenticated, RefusalReason::NoBearerToken);
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
         return Err(malformed());
     }
