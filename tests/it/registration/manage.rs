@@ -268,7 +268,8 @@ async fn a_suspended_client_cannot_manage_itself() {
 async fn an_administrator_gives_a_client_a_new_registration_access_token() {
     let client = Registered::new().await;
     let operations = &client.server.app.operations;
-    let issue = operations.issue_registration_token(&TestServer::context(), client.key());
+    let context = TestServer::context();
+    let issue = operations.issue_registration_token(&context, client.key());
     let token = issue.await.unwrap();
     assert_eq!(
         client.send("GET", None).await.status,
