@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 use crate::flow::{self, REDIRECT_URI};
 use crate::harness::{TestServer, browser};
-use crate::openid::define_scopes;
+use crate::openid::{Provider, define_scopes};
 
 /// A server where registration is in this mode.
 pub(crate) async fn registering(mode: RegistrationMode, change: impl FnOnce(&mut Settings)) -> TestServer {
@@ -436,6 +436,20 @@ async fn of_32_uses_of_one_initial_access_token_on_two_nodes_as_many_succeed_as_
         registered += 1;
     }
     assert_eq!(register(&server, Some(&token), &minimal()).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_default_max_age_counts_where_a_request_names_none() {
+    let provider = Provider::with(json!({"default_max_age": 60})).await;
+    let http = browser();
+    flow::authorize(&provider.server, &http, &provider.query(&[])).await;
+    provider.server.clock.advance(std::time::Duration::from_secs(120));
+    for (max_age, error) in [("", Some("login_required")), ("100000", None)] {
+        let query = provider.query(&[("prompt", "none"), ("max_age", max_age)]);
+        let answer = flow::request(&provider.server, &http, &query).await;
+        let came = answer.parameters().get("error").cloned();
+        assert_eq!(came.as_deref(), error, "{max_age}");
+    }
 }
 
 #[tokio::test]
