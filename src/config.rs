@@ -24,6 +24,7 @@ use crate::outbound::Allowed;
 /// in capitals; the environment wins).
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// The issuer identifier (RFC 8414 §2): the URL that clients know this server by, without a path's final
     /// slash. Never taken from the Host header.

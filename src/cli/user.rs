@@ -43,15 +43,7 @@ pub(super) enum Command {
         output: Json,
     },
     /// Show a user
-    Show {
-        /// The login name or the subject's id; with --client also the pairwise `sub` that the client knows
-        user: String,
-        /// Show the `sub` that this client knows the user by
-        #[arg(long, value_name = "CLIENT")]
-        client: Option<String>,
-        #[command(flatten)]
-        output: Json,
-    },
+    Show(Shown),
     /// Set a new password; every session and token of the user ends
     SetPassword {
         #[command(flatten)]
@@ -79,6 +71,27 @@ pub(super) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
+}
+
+/// A user to be shown.
+#[derive(Args)]
+pub(super) struct Shown {
+    /// The login name or the subject's id; with --client also the pairwise `sub` that the client knows
+    user: String,
+    /// Show the `sub` that this client knows the user by
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Shown {
+    async fn show(self, session: &Session) -> anyhow::Result<()> {
+        match &self.client {
+            None => show(session, find(session, &self.user).await?, self.output).await,
+            Some(client) => show_for(session, (&self.user, client), self.output).await,
+        }
+    }
 }
 
 /// A user and perhaps why.
@@ -127,16 +140,7 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
             show(session, subject, output).await
         }
         Command::List { page, output } => list(session, page, output).await,
-        Command::Show {
-            user,
-            client: None,
-            output,
-        } => show(session, find(session, &user).await?, output).await,
-        Command::Show {
-            user,
-            client: Some(client),
-            output,
-        } => show_for(session, (&user, &client), output).await,
+        Command::Show(shown) => shown.show(session).await,
         Command::SetPassword {
             target,
             password_stdin,

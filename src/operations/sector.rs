@@ -64,7 +64,7 @@ mod tests {
             r#"["https://a.example/cb"]"#,
             "[]",
             "{}",
-            r#"[1]"#,
+            "[1]",
             "null",
             "",
             r#"["https://a.example/cb","https://b.example/cb/"]"#,

@@ -213,12 +213,15 @@ fn has_nul(body: &[u8]) -> bool {
     body.windows(6).any(|part| part == b"\\u0000")
 }
 
+/// What a client states of itself, and the software statement that it came with.
+type Stated = (Map<String, Value>, Option<SoftwareStatementAccepted>);
+
 /// What a software statement says takes precedence over the request (RFC 7591 §2.3).
 fn stated(
     app: &App,
     mut members: Map<String, Value>,
     required: bool,
-) -> Result<(Map<String, Value>, Option<SoftwareStatementAccepted>), Rejection<RegistrationError>> {
+) -> Result<Stated, Rejection<RegistrationError>> {
     let text = match members.get("software_statement") {
         None | Some(Value::Null) if required || app.settings.registration_requires_software_statement => {
             return Err(Rejection::new(
