@@ -7,11 +7,13 @@ use crate::config::Settings;
 use crate::crypto::master::MasterKey;
 use crate::crypto::password::Hasher;
 use crate::crypto::signing::SigningKeys;
+use crate::crypto::software_statement::Publishers;
 use crate::crypto::vault::Vault;
 use crate::http::client_auth::SecretCache;
 use crate::http::limits::Limits;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
+use crate::outbound::Fetcher;
 
 /// The server's state. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +33,10 @@ pub struct Parts {
     pub limits: Limits,
     /// Client secrets that verified.
     pub secrets: SecretCache,
+    /// Whose software statements are believed.
+    pub publishers: Publishers,
+    /// Requests to URLs that somebody else named.
+    pub outbound: Fetcher,
 }
 
 /// Why the server did not start.
@@ -45,9 +51,15 @@ pub enum StartError {
     /// The first keys could not be made.
     #[error(transparent)]
     Operation(#[from] OperationError),
+    /// The keys of a publisher of software statements cannot be read.
+    #[error("software_statement_issuers: {0}")]
+    Publishers(String),
     /// Encryption does not work.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
+    /// Outgoing requests cannot use TLS.
+    #[error("outgoing TLS cannot be set up: {0}")]
+    Outbound(#[from] rustls::Error),
 }
 
 impl std::ops::Deref for App {
@@ -62,6 +74,8 @@ impl App {
     /// Connects, makes the first signing keys where there are none, and is ready to serve.
     pub async fn open(settings: Settings, master: MasterKey, clock: Clock) -> Result<Self, StartError> {
         let master = Arc::new(master);
+        let publishers =
+            Publishers::read(&settings.software_statement_issuers).map_err(StartError::Publishers)?;
         let operations = open_operations(&settings, Arc::clone(&master), clock).await?;
         let ledger = operations.ledger.clone();
         let context = Context::local(
@@ -74,6 +88,8 @@ impl App {
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
             secrets: SecretCache::default(),
+            publishers,
+            outbound: Fetcher::new(settings.outbound_allow.clone())?,
             settings,
             ledger,
             operations,
@@ -107,5 +123,6 @@ pub async fn open_operations(
         ledger,
         hasher,
         allow_hs256: settings.allow_hs256_access_tokens,
+        sectors: Fetcher::new(settings.outbound_allow.clone())?.apart("sector_identifier_uri"),
     })
 }

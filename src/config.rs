@@ -17,10 +17,14 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::domain::client::GrantType;
+use crate::outbound::Allowed;
+
 /// Everything that can be set, by a TOML file and by environment variables (`GRANTLOG_` and the field's name
 /// in capitals; the environment wins).
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// The issuer identifier (RFC 8414 §2): the URL that clients know this server by, without a path's final
     /// slash. Never taken from the Host header.
@@ -57,6 +61,9 @@ pub struct Settings {
     /// Addresses of proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Hosts that are not public and that URLs of clients may name all the same.
+    #[serde(default)]
+    pub outbound_allow: Vec<Allowed>,
     /// Whether clients that may use the password grant (RFC 6749 §4.3) are let.
     #[serde(default)]
     pub allow_password_grant: bool,
@@ -69,6 +76,24 @@ pub struct Settings {
     /// Seconds that a pushed request waits for the browser.
     #[serde(default = "default_pushed_request_lifetime")]
     pub pushed_request_lifetime: u32,
+    /// Who may register clients at `/oauth/register` (RFC 7591 §3).
+    #[serde(default)]
+    pub registration: RegistrationMode,
+    /// Clients that one address may register per minute where nobody needs leave to.
+    #[serde(default = "default_registrations_per_minute")]
+    pub registrations_per_minute: u32,
+    /// The scopes that clients may register themselves for.
+    #[serde(default = "default_registration_scopes")]
+    pub registration_scopes: Vec<String>,
+    /// The grant types that clients may register themselves for.
+    #[serde(default = "default_registration_grant_types")]
+    pub registration_grant_types: Vec<GrantType>,
+    /// Whether clients register themselves with a software statement only (RFC 7591 §2.3).
+    #[serde(default)]
+    pub registration_requires_software_statement: bool,
+    /// Whose software statements are believed, each as `ISSUER=FILE` of a JWK set.
+    #[serde(default)]
+    pub software_statement_issuers: Vec<String>,
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,
@@ -114,6 +139,19 @@ impl std::fmt::Debug for Settings {
     }
 }
 
+/// Who may register clients.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RegistrationMode {
+    /// Administrators alone; there is no endpoint.
+    #[default]
+    Off,
+    /// Whoever has an initial access token.
+    InitialAccessToken,
+    /// Everybody.
+    Open,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -146,6 +184,20 @@ fn default_shutdown_seconds() -> u32 {
 
 fn default_pushed_request_lifetime() -> u32 {
     90
+}
+
+fn default_registrations_per_minute() -> u32 {
+    5
+}
+
+fn default_registration_scopes() -> Vec<String> {
+    ["openid", "profile", "email", "offline_access"]
+        .map(str::to_owned)
+        .into()
+}
+
+fn default_registration_grant_types() -> Vec<GrantType> {
+    vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
 }
 
 fn default_code_lifetime() -> u32 {

@@ -8,7 +8,7 @@ use super::arguments::{Confirmation, Connection, Json, Page};
 use super::client_approval::{self, MayHaveScope, WithScope, take};
 use super::client_input::Members;
 use super::session::Session;
-use super::{output, prompt};
+use super::{initial_access_token, output, prompt};
 use crate::domain::client::{Approval, Client, ClientCommand, Registration};
 use crate::ids::ClientKey;
 use crate::operations::approval::Approvals;
@@ -69,6 +69,11 @@ pub(super) enum Command {
     RejectScope(WithScope),
     /// Take back an approval; tokens issued before lose the scope at once
     WithdrawScope(WithScope),
+    /// Give a client a new token to manage its registration with, shown this once; the one before is over
+    RegistrationToken(MayHaveReason),
+    /// Let others register clients, a number of them and for a time
+    #[command(subcommand)]
+    InitialAccessToken(initial_access_token::Command),
 }
 
 /// A client and why.
@@ -169,6 +174,8 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::WithdrawScope(target) => {
             take(session, "client withdraw-scope", target, Approval::Withdrawn).await
         }
+        Command::RegistrationToken(target) => registration_token(session, target).await,
+        Command::InitialAccessToken(command) => initial_access_token::run(session, command).await,
     }
 }
 
@@ -325,6 +332,18 @@ async fn reinstate(session: &Session, target: MayHaveReason) -> anyhow::Result<(
         .command_client(&context, key, &ClientCommand::Reinstate)
         .await?;
     done(session, key, target.output).await
+}
+
+async fn registration_token(session: &Session, target: MayHaveReason) -> anyhow::Result<()> {
+    let key = find(session, &target.client).await?;
+    let context = session.context_with("client registration-token", target.reason.as_deref())?;
+    let token = session.operations.issue_registration_token(&context, key).await?;
+    if target.output.json {
+        return output::json(&json!({"client_id": target.client, "registration_access_token": token}));
+    }
+    output::line(&format!(
+        "registration_access_token  {token}\n\nThe token is shown this once. The one before is over."
+    ))
 }
 
 async fn rotate(session: &Session, target: MayHaveReason, overlap: u32) -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ mod dev_files;
 mod doctor;
 mod grant;
 mod import;
+mod initial_access_token;
 mod key;
 mod output;
 mod projection;

@@ -6,9 +6,11 @@ use serde_json::{Value, json};
 
 use super::arguments::{Confirmation, Connection, Json, Page};
 use super::session::Session;
-use super::{output, prompt};
+use super::{client, output, prompt};
+use crate::domain::client::Client;
 use crate::domain::user::User;
 use crate::ids::SubjectId;
+use crate::operations::subject;
 use crate::operations::user::{NewUser, Profile, parse_subject};
 
 /// What to do.
@@ -41,12 +43,7 @@ pub(super) enum Command {
         output: Json,
     },
     /// Show a user
-    Show {
-        /// The login name or the subject's id
-        user: String,
-        #[command(flatten)]
-        output: Json,
-    },
+    Show(Shown),
     /// Set a new password; every session and token of the user ends
     SetPassword {
         #[command(flatten)]
@@ -74,6 +71,27 @@ pub(super) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
+}
+
+/// A user to be shown.
+#[derive(Args)]
+pub(super) struct Shown {
+    /// The login name or the subject's id; with --client also the pairwise `sub` that the client knows
+    user: String,
+    /// Show the `sub` that this client knows the user by
+    #[arg(long, value_name = "CLIENT")]
+    client: Option<String>,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Shown {
+    async fn show(self, session: &Session) -> anyhow::Result<()> {
+        match &self.client {
+            None => show(session, find(session, &self.user).await?, self.output).await,
+            Some(client) => show_for(session, (&self.user, client), self.output).await,
+        }
+    }
 }
 
 /// A user and perhaps why.
@@ -122,7 +140,7 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
             show(session, subject, output).await
         }
         Command::List { page, output } => list(session, page, output).await,
-        Command::Show { user, output } => show(session, find(session, &user).await?, output).await,
+        Command::Show(shown) => shown.show(session).await,
         Command::SetPassword {
             target,
             password_stdin,
@@ -188,10 +206,38 @@ async fn document(session: &Session, subject: SubjectId) -> anyhow::Result<Value
     }))
 }
 
+/// A user as one client knows it, found by that client's own `sub` too.
+async fn show_for(session: &Session, (user, client): (&str, &str), output: Json) -> anyhow::Result<()> {
+    let key = client::find(session, client).await?;
+    let registration = session.operations.load::<Client>(key.0).await?;
+    let registration = registration
+        .registration
+        .as_deref()
+        .context("there is no such client")?;
+    let known = if subject::is_pairwise(user) {
+        session.operations.find_subject(registration, user).await?
+    } else {
+        None
+    };
+    let subject = match known {
+        Some(subject) => subject,
+        None => find(session, user).await?,
+    };
+    let mut document = document(session, subject).await?;
+    if let Some(members) = document.as_object_mut() {
+        let sub = session.operations.subject_for(registration, subject);
+        members.insert("client_sub".to_owned(), json!(sub));
+    }
+    print(&document, output)
+}
+
 async fn show(session: &Session, subject: SubjectId, output: Json) -> anyhow::Result<()> {
-    let document = document(session, subject).await?;
+    print(&document(session, subject).await?, output)
+}
+
+fn print(document: &Value, output: Json) -> anyhow::Result<()> {
     if output.json {
-        return output::json(&document);
+        return output::json(document);
     }
     for (name, value) in document.as_object().into_iter().flatten() {
         output::line(&format!("{name:<14} {}", text(value)))?;

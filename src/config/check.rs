@@ -9,6 +9,9 @@ use url::{Host, Url};
 
 use super::error::{Origin, Problem};
 use super::{Settings, key_file};
+use crate::crypto::software_statement::Publishers;
+use crate::domain::client::GrantType;
+use crate::domain::value::is_scope_token;
 
 /// Everything that is wrong with settings.
 pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
@@ -32,6 +35,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     }
     found.extend(key_file::problem(settings));
     found.extend(tls(settings));
+    found.extend(registration(settings));
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
     }
@@ -109,8 +113,33 @@ fn tls(settings: &Settings) -> Option<(&'static str, String)> {
     Some((field, format!("there is no file {}", path.display())))
 }
 
+/// RFC 7591: what clients may register themselves for, and whose word is taken for it.
+fn registration(settings: &Settings) -> Option<(&'static str, String)> {
+    if settings.registration_grant_types.contains(&GrantType::Password) {
+        let what = "no client may register itself for the password grant";
+        return Some(("registration_grant_types", what.to_owned()));
+    }
+    if let Some(bad) = settings
+        .registration_scopes
+        .iter()
+        .find(|scope| !is_scope_token(scope))
+    {
+        return Some(("registration_scopes", format!("{bad} is not the name of a scope")));
+    }
+    match Publishers::read(&settings.software_statement_issuers) {
+        Err(what) => Some(("software_statement_issuers", what)),
+        Ok(publishers) if publishers.is_empty() && settings.registration_requires_software_statement => {
+            Some((
+                "software_statement_issuers",
+                "registration_requires_software_statement is set, so it must be too".to_owned(),
+            ))
+        }
+        Ok(_) => None,
+    }
+}
+
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 11] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 12] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
@@ -134,6 +163,11 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 11]
         (
             "failures_per_minute",
             settings.failures_per_minute.into(),
+            1..=1_000_000,
+        ),
+        (
+            "registrations_per_minute",
+            settings.registrations_per_minute.into(),
             1..=1_000_000,
         ),
         (

@@ -8,6 +8,7 @@ use aws_lc_rs::hmac;
 use super::CryptoError;
 use crate::clock::Randomness;
 use crate::domain::value::Digest;
+use crate::ids::SubjectId;
 
 /// The keys derived from the one master key, each for one purpose.
 pub struct MasterKey {
@@ -15,6 +16,7 @@ pub struct MasterKey {
     names: hmac::Key,
     network: hmac::Key,
     forms: hmac::Key,
+    pairwise: hmac::Key,
     address: AddressKey,
 }
 
@@ -48,6 +50,7 @@ impl MasterKey {
             names: hmac::Key::new(hmac::HMAC_SHA256, &key("names")),
             network: hmac::Key::new(hmac::HMAC_SHA256, &key("network")),
             forms: hmac::Key::new(hmac::HMAC_SHA256, &key("forms")),
+            pairwise: hmac::Key::new(hmac::HMAC_SHA256, &key("pairwise")),
             address: AddressKey::new(1, &key("address")).expect("the key has 32 bytes"),
         }
     }
@@ -74,6 +77,13 @@ impl MasterKey {
     #[must_use]
     pub fn form_token(&self, parts: &[&[u8]]) -> Digest {
         Digest(mac(&self.forms, parts))
+    }
+
+    /// What the clients of a sector know a user by (OpenID Connect Core §8.1): the same for all of them, and for no
+    /// other sector.
+    #[must_use]
+    pub fn pairwise_subject(&self, sector: &str, subject: SubjectId) -> [u8; 32] {
+        mac(&self.pairwise, &[sector.as_bytes(), subject.0.as_bytes()])
     }
 
     /// Wraps a key for storage; `label` names what it is and must be given again.

@@ -6,6 +6,7 @@ pub mod jwt;
 pub mod master;
 pub mod password;
 pub mod signing;
+pub mod software_statement;
 pub mod vault;
 
 /// A cryptographic operation failed: damaged data, a wrong key, or the library.

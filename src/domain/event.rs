@@ -4,6 +4,7 @@ use crate::canonical::CanonicalError;
 use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::grant::GrantEvent;
+use crate::domain::initial_access_token::InitialAccessTokenEvent;
 use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
@@ -77,6 +78,10 @@ impl UnknownEvent {
 /// Any event of the ledger.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each variant's type is documented")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a client's metadata is large; few of them are held at a time"
+)]
 pub enum Event {
     Client(ClientEvent),
     Scope(ScopeEvent),
@@ -87,6 +92,7 @@ pub enum Event {
     Refusal(RefusalEvent),
     SigningKey(SigningKeyEvent),
     Trail(TrailEvent),
+    InitialAccessToken(InitialAccessTokenEvent),
 }
 
 impl Event {
@@ -107,6 +113,9 @@ impl Event {
             "refusal" => Self::Refusal(RefusalEvent::decode(event_type, version, payload)?),
             "signing_key" => Self::SigningKey(SigningKeyEvent::decode(event_type, version, payload)?),
             "trail" => Self::Trail(TrailEvent::decode(event_type, version, payload)?),
+            "initial_access_token" => {
+                Self::InitialAccessToken(InitialAccessTokenEvent::decode(event_type, version, payload)?)
+            }
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -124,6 +133,7 @@ impl Event {
             RefusalEvent::SCHEMAS,
             SigningKeyEvent::SCHEMAS,
             TrailEvent::SCHEMAS,
+            InitialAccessTokenEvent::SCHEMAS,
         ]
         .concat()
     }

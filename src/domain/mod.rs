@@ -7,6 +7,7 @@ pub mod client;
 pub mod consent;
 pub mod event;
 pub mod grant;
+pub mod initial_access_token;
 pub mod openid;
 pub mod pkce;
 pub mod redirect_uri;
@@ -86,11 +87,13 @@ pub enum AggregateType {
     SigningKey,
     /// An act on the ledger as a whole.
     Trail,
+    /// Leave to register clients.
+    InitialAccessToken,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -100,6 +103,7 @@ impl AggregateType {
         Self::Refusal,
         Self::SigningKey,
         Self::Trail,
+        Self::InitialAccessToken,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -115,6 +119,7 @@ impl AggregateType {
             Self::Refusal => "refusal",
             Self::SigningKey => "signing_key",
             Self::Trail => "trail",
+            Self::InitialAccessToken => "initial_access_token",
         }
     }
 

@@ -20,6 +20,8 @@ pub enum Counted {
     Imported(String, Option<IpAddr>),
     /// Failed logins under a user name, by its digest.
     Login(Digest),
+    /// Clients that an address registered (IPv6: its /64).
+    Registration(IpAddr),
     /// Requests with an access token, by the digest of its `jti`.
     Token(Digest),
 }
@@ -76,6 +78,13 @@ impl Limits {
         let counted = Counted::Token(token);
         exceeded(self.window(&counted, at), self.api_requests_per_minute, at)?;
         self.add(&counted, at);
+        Ok(())
+    }
+
+    /// Counts what may be done `most` times a minute.
+    pub fn check_counted(&self, counted: &Counted, most: u32, at: Timestamp) -> Result<(), TooMany> {
+        exceeded(self.window(counted, at), most, at)?;
+        self.add(counted, at);
         Ok(())
     }
 

@@ -41,6 +41,7 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(pages)
         .merge(oauth::routes())
+        .merge(oauth::register::routes(app.settings.registration))
         .merge(oidc::routes())
         .merge(api::routes())
         .merge(admin::routes())

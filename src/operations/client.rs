@@ -38,6 +38,7 @@ impl Operations {
     ) -> Result<CreatedClient, OperationError> {
         let metadata = registration.metadata()?;
         self.check_here(&metadata).await?;
+        self.check_sector(&metadata, None).await?;
         let (secret, verifier) = self.first_secret(&registration, &metadata).await?;
         let generated = self.ledger.random().uuid().map_err(LedgerError::from)?;
         let client_id = registration.client_id.unwrap_or_else(|| generated.to_string());
@@ -83,6 +84,12 @@ impl Operations {
         metadata: ClientMetadata,
     ) -> Result<(), OperationError> {
         self.check_here(&metadata).await?;
+        let before = self.load::<Client>(key.0).await?;
+        let before = before
+            .registration
+            .as_deref()
+            .map(|registration| &registration.metadata);
+        self.check_sector(&metadata, before).await?;
         self.command_client(context, key, &ClientCommand::Update(Box::new(metadata)))
             .await
     }
@@ -146,7 +153,7 @@ impl Operations {
         }
     }
 
-    fn generate_secret(&self) -> Result<(String, SecretVerifier), OperationError> {
+    pub(crate) fn generate_secret(&self) -> Result<(String, SecretVerifier), OperationError> {
         let random: [u8; 32] = self.ledger.random().bytes().map_err(LedgerError::from)?;
         let secret = format!("gls_{}", URL_SAFE_NO_PAD.encode(random));
         let verifier = SecretVerifier::Sha256(Digest::of(secret.as_bytes()));
@@ -154,7 +161,7 @@ impl Operations {
     }
 
     /// What this server allows: scopes that exist, and HS256 only where it is on.
-    async fn check_here(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
+    pub(crate) async fn check_here(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
         if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !self.allow_hs256 {
             return Err(OperationError::hs256_is_off("access_token_algorithm"));
         }

@@ -8,7 +8,7 @@ use super::client::ClientRegistration;
 use crate::domain::client::{ClientMetadata, Registration, SecretVerifier};
 
 /// RFC 7591's names of members that have another name here.
-const ALIASES: [(&str, &str); 3] = [
+pub(super) const ALIASES: [(&str, &str); 3] = [
     ("client_uri", "home_page_url"),
     ("logo_uri", "logo_url"),
     ("policy_uri", "privacy_policy_url"),
@@ -29,6 +29,7 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
         members.insert(name.to_owned(), scope.to_string().into());
     }
     members.retain(|_, value| !value.is_null());
+    members.insert("subject_type".to_owned(), json!(metadata.subject_type));
     members
 }
 

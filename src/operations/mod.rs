@@ -5,20 +5,26 @@ pub mod approval;
 pub mod client;
 pub mod describe;
 pub mod grant;
+pub mod initial_access_token;
 pub mod key;
 pub mod list;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
+pub mod sector;
+pub mod self_registration;
+pub mod subject;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};
 use crate::domain::client::ClientRefusal;
 use crate::domain::grant::GrantRefusal;
+use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ledger::{Ledger, LedgerError};
+use crate::outbound::Fetcher;
 
 /// What operations work with.
 #[derive(Clone)]
@@ -29,6 +35,8 @@ pub struct Operations {
     pub hasher: Hasher,
     /// Whether clients may be registered for access tokens under HS256.
     pub allow_hs256: bool,
+    /// Reads the documents of sectors.
+    pub sectors: Fetcher,
 }
 
 /// Why an operation was not done. Nothing was changed.
@@ -57,6 +65,9 @@ pub enum OperationError {
     /// The grant's state does not allow it.
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
+    /// The initial access token's state does not allow it.
+    #[error(transparent)]
+    InitialAccessToken(#[from] InitialAccessTokenRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

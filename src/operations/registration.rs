@@ -7,8 +7,8 @@ use serde::Deserialize;
 
 use super::OperationError;
 use crate::domain::client::{
-    AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes, PublicJwks, ResponseProfile,
-    TokenAlgorithm,
+    ApplicationType, AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes, PublicJwks,
+    ResponseProfile, SubjectType, TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
 use crate::domain::value::{ScopeSet, is_plain_text};
@@ -78,6 +78,22 @@ pub struct ClientRegistration {
     pub logo_url: Option<String>,
     #[serde(default, alias = "policy_uri")]
     pub privacy_policy_url: Option<String>,
+    #[serde(default)]
+    pub tos_uri: Option<String>,
+    #[serde(default)]
+    pub contacts: Vec<String>,
+    #[serde(default)]
+    pub software_id: Option<String>,
+    #[serde(default)]
+    pub software_version: Option<String>,
+    #[serde(default)]
+    pub application_type: Option<ApplicationType>,
+    #[serde(default)]
+    pub subject_type: SubjectType,
+    #[serde(default)]
+    pub sector_identifier_uri: Option<String>,
+    #[serde(default)]
+    pub default_max_age: Option<u32>,
     #[serde(default = "default_is_live")]
     pub is_live: bool,
     #[serde(default)]
@@ -146,6 +162,14 @@ impl ClientRegistration {
             home_page_url: self.home_page_url.clone(),
             logo_url: self.logo_url.clone(),
             privacy_policy_url: self.privacy_policy_url.clone(),
+            tos_uri: self.tos_uri.clone(),
+            contacts: self.contacts.clone(),
+            software_id: self.software_id.clone(),
+            software_version: self.software_version.clone(),
+            application_type: self.application_type,
+            subject_type: self.subject_type,
+            sector_identifier_uri: self.sector_identifier_uri.clone(),
+            default_max_age: self.default_max_age,
             is_live: self.is_live,
             owner: self.owner,
         };
@@ -209,6 +233,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         ("home_page_url", &metadata.home_page_url),
         ("logo_url", &metadata.logo_url),
         ("privacy_policy_url", &metadata.privacy_policy_url),
+        ("tos_uri", &metadata.tos_uri),
     ] {
         let is_web =
             |url: &String| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
@@ -229,7 +254,34 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         return invalid("refresh_grace", "it is at most 300 seconds");
     }
     check_lifetimes(metadata)?;
+    check_about(metadata)?;
     check_legacy(metadata)
+}
+
+/// What a client says of its software, its people and its users.
+fn check_about(metadata: &ClientMetadata) -> Result<(), OperationError> {
+    let texts = metadata.contacts.iter().map(|text| ("contacts", text));
+    let texts = texts.chain(metadata.software_id.iter().map(|text| ("software_id", text)));
+    let texts = texts.chain(
+        metadata
+            .software_version
+            .iter()
+            .map(|text| ("software_version", text)),
+    );
+    for (field, text) in texts {
+        if text.is_empty() || text.len() > 200 || !is_plain_text(text) {
+            return Err(OperationError::invalid(
+                field,
+                "it needs 1 to 200 characters that do not control the text's direction or the terminal",
+            ));
+        }
+    }
+    if metadata.contacts.len() > 20 {
+        return Err(OperationError::invalid("contacts", "there are more than 20"));
+    }
+    metadata
+        .check_sector()
+        .map_err(|(field, refusal)| OperationError::invalid(field, refusal.to_string()))
 }
 
 /// The client's own lifetimes, and those of each flow.

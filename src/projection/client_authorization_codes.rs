@@ -172,7 +172,8 @@ impl Projection for Codes {
             | Event::Consent(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => self.revocations.outside(recorded, known),
+            | Event::Trail(_)
+            | Event::InitialAccessToken(_) => self.revocations.outside(recorded, known),
         }
     }
 

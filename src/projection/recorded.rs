@@ -71,7 +71,8 @@ impl Recorded {
             | Event::Session(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => Parties::Nobody,
+            | Event::Trail(_)
+            | Event::InitialAccessToken(_) => Parties::Nobody,
         }
     }
 }

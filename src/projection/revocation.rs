@@ -132,7 +132,9 @@ impl Revocations {
                 | ClientEvent::ScopeApprovalRequested(_)
                 | ClientEvent::ScopeApproved(_)
                 | ClientEvent::ScopeRejected(_)
-                | ClientEvent::ScopeApprovalWithdrawn(_),
+                | ClientEvent::ScopeApprovalWithdrawn(_)
+                | ClientEvent::RegistrationAccessTokenIssued(_)
+                | ClientEvent::SoftwareStatementAccepted(_),
             )
             | Event::Scope(
                 ScopeEvent::ScopeDefined(_) | ScopeEvent::ScopeChanged(_) | ScopeEvent::ScopeRetired(_),
@@ -158,6 +160,7 @@ impl Revocations {
                 | SigningKeyEvent::KeyRetired(_),
             )
             | Event::Trail(TrailEvent::ImportCompleted(_))
+            | Event::InitialAccessToken(_)
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}
         }

@@ -4,6 +4,7 @@ mod administration;
 mod approvals;
 mod dev;
 mod doctor;
+mod registration;
 mod serving;
 
 use std::io::Write;

@@ -149,9 +149,55 @@ fn every_error_code_is_documented() {
         request_uri_not_supported registration_not_supported invalid_request_uri invalid_target \
         validation_error token_expired token_invalid unauthenticated insufficient_scope unapproved_scope \
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \
-        method_not_allowed request_timeout head_too_large";
+        method_not_allowed request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
+        invalid_software_statement unapproved_software_statement invalid_token";
     for code in codes.split_whitespace() {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
+    }
+}
+
+/// Every name that a registration takes, from what its parser says of one that it does not.
+fn registration_members() -> Vec<String> {
+    let unknown = serde_json::json!({"client_name": "x", "no_such_member": 1});
+    let error = grantlog::operations::describe::parse(unknown)
+        .unwrap_err()
+        .to_string();
+    let (_, names) = error.split_once("expected one of ").unwrap();
+    names.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_member_of_the_client_metadata_is_documented() {
+    use grantlog::operations::self_registration::OPEN;
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/registration.md")).unwrap();
+    let table: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| `") && line.matches(" | ").count() == 4)
+        .collect();
+    let row = |name: &str| {
+        let quoted = format!("`{name}`");
+        let found = table
+            .iter()
+            .find(|line| line.split(" | ").next().unwrap().contains(&quoted));
+        *found.unwrap_or_else(|| panic!("no row for {name}"))
+    };
+    let members = registration_members();
+    assert!(members.len() > 35, "{members:?}");
+    for name in &members {
+        let itself = row(name).split(" | ").nth(3).unwrap();
+        let aliases = ["home_page_url", "logo_url", "privacy_policy_url"];
+        let open = OPEN.contains(&name.as_str()) || aliases.contains(&name.as_str());
+        assert_eq!(itself.starts_with("yes"), open, "{name}");
+    }
+    for name in OPEN {
+        assert!(members.iter().any(|member| member == name), "{name} is no member");
+    }
+    for line in &table {
+        let name = line.split('`').nth(1).unwrap();
+        assert!(
+            members.iter().any(|member| member == name),
+            "there is no member {name}"
+        );
     }
 }
 

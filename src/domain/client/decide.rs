@@ -68,6 +68,12 @@ pub enum ClientRefusal {
     /// Revoked for good.
     #[error("this client is revoked for good")]
     Revoked,
+    /// Suspended: it cannot change itself.
+    #[error("this client is suspended")]
+    Suspended,
+    /// It was registered under a software statement, and is replaced under one of the same signer only.
+    #[error("this client was registered under a software statement: send one of the same issuer")]
+    StatementMissing,
     /// A public client has no secret.
     #[error("a public client has no secret")]
     Public,
@@ -183,7 +189,7 @@ impl Registration {
     }
 
     /// Two secrets may overlap: the newest stays until `retire_at`, an older one ends now.
-    fn rotate_secret(
+    pub(super) fn rotate_secret(
         &self,
         verifier: &SecretVerifier,
         retire_at: Timestamp,

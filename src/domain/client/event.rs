@@ -77,6 +77,22 @@ events! {
             /// Why.
             reason: String,
         },
+        /// It has a token to read, replace and delete its own registration with (RFC 7592); one before is over.
+        RegistrationAccessTokenIssued 1 {
+            /// SHA-256 of the token.
+            digest: Digest,
+        },
+        /// It was registered, or its registration replaced, under a software statement (RFC 7591 §2.3).
+        SoftwareStatementAccepted 1 {
+            /// Who signed it.
+            issuer: String,
+            /// SHA-256 of the statement as it came.
+            digest: Digest,
+            /// The software that it is of.
+            software_id: Option<String>,
+            /// The version of that software.
+            software_version: Option<String>,
+        },
     }
 }
 

@@ -4,11 +4,15 @@ mod decide;
 mod event;
 mod jwks;
 mod metadata;
+mod sector;
+mod self_registration;
 
 pub use decide::*;
 pub use event::*;
 pub use jwks::*;
 pub use metadata::*;
+pub use sector::*;
+pub use self_registration::*;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate;
 use crate::clock::Timestamp;
+use crate::domain::value::Digest;
 
 /// A client's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +45,12 @@ pub struct Registration {
     pub secrets_added: u32,
     /// Where the approval of each restricted scope stands.
     pub approvals: BTreeMap<String, Approval>,
+    /// SHA-256 of the token that opens its registration to it (RFC 7592 §1.2).
+    #[serde(default)]
+    pub registration_access_token: Option<Digest>,
+    /// Who signed the software statement that it was registered under.
+    #[serde(default)]
+    pub statement_issuer: Option<String>,
 }
 
 /// Whether a client may act.
@@ -105,6 +116,8 @@ impl Client {
                     secrets: Vec::new(),
                     secrets_added: 0,
                     approvals: BTreeMap::new(),
+                    registration_access_token: None,
+                    statement_issuer: None,
                 }));
             }
             (event, Some(registration)) => Arc::make_mut(registration).evolve(event),
@@ -154,6 +167,10 @@ impl Registration {
             ClientEvent::ScopeApproved(event) => self.step(event.scope, Approval::Approved),
             ClientEvent::ScopeRejected(event) => self.step(event.scope, Approval::Rejected),
             ClientEvent::ScopeApprovalWithdrawn(event) => self.step(event.scope, Approval::Withdrawn),
+            ClientEvent::RegistrationAccessTokenIssued(event) => {
+                self.registration_access_token = Some(event.digest);
+            }
+            ClientEvent::SoftwareStatementAccepted(event) => self.statement_issuer = Some(event.issuer),
         }
     }
 

@@ -55,6 +55,12 @@ pub enum Guide {
     Permission,
     /// There is no such thing.
     NotFound,
+    /// A token that opens client registration is not good.
+    RegistrationToken,
+    /// What was to be registered of a client is not acceptable.
+    Registration,
+    /// A software statement is not good.
+    SoftwareStatement,
     /// Too much in too short a time.
     RateLimit,
     /// The server's own trouble.
@@ -402,6 +408,41 @@ advice! {
         ],
         resolution: ["Check the id; treat an erased user as gone."],
         prevention: ["Drop stored ids when the server says that they are gone."],
+    }
+    RegistrationToken High {
+        causes: [
+            "The token was mistyped or truncated, is another client's, or another installation's.",
+            "The initial access token is over, revoked, or has no uses left.",
+            "The client was deleted, or an administrator gave it a new registration access token.",
+        ],
+        resolution: [
+            "Compare with `grantlog client initial-access-token list`, and issue a new one with `create`.",
+            "A client that lost its registration access token gets one with `grantlog client registration-token`.",
+        ],
+        prevention: ["Store registration_access_token and registration_client_uri with the client_id when the client is registered."],
+    }
+    Registration Medium {
+        causes: [
+            "A member has a value that this server does not support, or that clients may not give themselves.",
+            "A redirect URI is not https, or does not fit the application_type.",
+            "The sector's document is not reachable over https, or does not list every redirect URI.",
+        ],
+        resolution: [
+            "error_description names the member: compare it with docs/registration.md and the metadata document.",
+            "What clients may register themselves for is set by registration_scopes and registration_grant_types, or by the initial access token.",
+        ],
+        prevention: ["Read what the metadata document supports before registering."],
+    }
+    SoftwareStatement High {
+        causes: [
+            "The statement was changed, is over, or is for another server.",
+            "Its issuer is not among software_statement_issuers, or signs with a new key.",
+        ],
+        resolution: [
+            "Ask the publisher for a statement that is current.",
+            "Operators: add the issuer, or its new key, to the file that software_statement_issuers names, and restart.",
+        ],
+        prevention: ["Send the statement as it came, and at each update of a client that was registered under one."],
     }
     RateLimit Medium {
         causes: [

@@ -281,6 +281,34 @@ reasons! {
     /// No refusal with that request id is recorded.
     NoSuchRefusal "no_such_refusal" NotFound,
 
+    // Client registration.
+    /// No initial access token came where one is needed to register a client.
+    InitialTokenMissing "initial_token_missing" RegistrationToken,
+    /// The initial access token is not one that was issued here.
+    InitialTokenUnknown "initial_token_unknown" RegistrationToken,
+    /// The initial access token is revoked.
+    InitialTokenRevoked "initial_token_revoked" RegistrationToken,
+    /// The initial access token's time is over.
+    InitialTokenExpired "initial_token_expired" RegistrationToken,
+    /// As many clients as the initial access token allows were registered with it.
+    InitialTokenSpent "initial_token_spent" RegistrationToken,
+    /// The registration access token is not the client's, or there is no such client (any more).
+    RegistrationTokenWrong "registration_token_wrong" RegistrationToken,
+    /// A redirect URI that was to be registered is missing or not acceptable.
+    RegistrationRedirectUri "registration_redirect_uri" Registration,
+    /// Other metadata that was to be registered is not acceptable.
+    RegistrationMetadata "registration_metadata" Registration,
+    /// The document of the sector could not be read, or does not list every redirect URI.
+    RegistrationSector "registration_sector" Registration,
+    /// A registration needs a software statement and came without one.
+    SoftwareStatementMissing "software_statement_missing" SoftwareStatement,
+    /// The software statement is malformed, not signed by its issuer, for another server, or over.
+    SoftwareStatementInvalid "software_statement_invalid" SoftwareStatement,
+    /// The software statement is of an issuer that is not trusted here, or not of the one of before.
+    SoftwareStatementUnapproved "software_statement_unapproved" SoftwareStatement,
+    /// One address registered more clients within a minute than the server allows.
+    TooManyRegistrations "too_many_registrations" RateLimit,
+
     // Limits, and the server's own trouble.
     /// Too many failed attempts came from this source, or for this account, within a minute.
     TooManyFailures "too_many_failures" RateLimit,

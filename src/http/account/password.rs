@@ -329,6 +329,7 @@ async fn seal(
         | OperationError::Client(_)
         | OperationError::Scope(_)
         | OperationError::Key(_)
+        | OperationError::InitialAccessToken(_)
         | OperationError::Grant(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
     })
 }

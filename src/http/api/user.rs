@@ -1,5 +1,7 @@
 //! `GET /api/user` and `GET /api/user/details`: the user that a token stands for.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -11,6 +13,7 @@ use super::super::error::{ApiError, Rejection};
 use super::bearer::BearerToken;
 use super::respond;
 use crate::app::App;
+use crate::domain::client::Registration;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::user::Account;
 use crate::http::oauth::{answer, rounds};
@@ -25,7 +28,7 @@ pub(super) const DETAIL: &str = "detail-user";
 
 #[derive(Serialize)]
 struct UserBody {
-    id: SubjectId,
+    id: String,
     username: String,
     name: Option<String>,
 }
@@ -38,7 +41,7 @@ struct DetailsBody {
 }
 
 /// A user as [`VIEW`] shows one.
-pub(super) fn user_body((id, profile): (SubjectId, Profile)) -> Response {
+pub(super) fn user_body((id, profile): (String, Profile)) -> Response {
     respond(UserBody {
         id,
         username: profile.username,
@@ -47,7 +50,7 @@ pub(super) fn user_body((id, profile): (SubjectId, Profile)) -> Response {
 }
 
 /// A user as [`DETAIL`] shows one.
-pub(super) fn details_body((id, profile): (SubjectId, Profile)) -> Response {
+pub(super) fn details_body((id, profile): (String, Profile)) -> Response {
     respond(DetailsBody {
         user: UserBody {
             id,
@@ -83,23 +86,23 @@ async fn profile(
     origin: &Origin,
     headers: &HeaderMap,
     resource: (&'static str, &'static str),
-) -> Result<(SubjectId, Profile), Rejection<ApiError>> {
+) -> Result<(String, Profile), Rejection<ApiError>> {
     let (endpoint, scope) = resource;
     let token = BearerToken::read(app, headers).await?;
     let context = origin.context(endpoint, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
-    let (subject, account) = rounds!(unit, round(&mut unit, &token, scope))?;
+    let (subject, account, client) = rounds!(unit, round(&mut unit, &token, scope))?;
     let profile = app.operations.profile(subject, &account).await?;
     // The key is gone: the user was erased in this very moment.
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
-    Ok((subject, profile.ok_or(erased)?))
+    Ok((known_as(app, client.as_deref(), subject), profile.ok_or(erased)?))
 }
 
 async fn round(
     unit: &mut UnitOfWork<'_>,
     token: &BearerToken,
     scope: &'static str,
-) -> Result<Option<(SubjectId, Account)>, Rejection<ApiError>> {
+) -> Result<Option<Shown>, Rejection<ApiError>> {
     let active = token.active(unit).await?;
     let Some(subject) = active.subject else {
         let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoUser);
@@ -107,5 +110,19 @@ async fn round(
     };
     active.require(unit, scope).await?;
     let account = active.own_account(unit, subject).await?;
-    Ok(unit.confirm().await?.then_some((subject, account)))
+    Ok(unit
+        .confirm()
+        .await?
+        .then(|| (subject, account, active.registration())))
+}
+
+/// A user, and the client that the token was issued to.
+type Shown = (SubjectId, Account, Option<Arc<Registration>>);
+
+/// What a client knows a user by: the `sub` of its tokens (OpenID Connect Core §8).
+pub(super) fn known_as(app: &App, client: Option<&Registration>, subject: SubjectId) -> String {
+    client.map_or_else(
+        || subject.to_string(),
+        |client| app.operations.subject_for(client, subject),
+    )
 }

@@ -6,11 +6,12 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::response::Response;
+use uuid::Uuid;
 
 use super::super::context::Origin;
 use super::super::error::{ApiError, Rejection};
 use super::bearer::BearerToken;
-use super::user::{DETAIL, VIEW, details_body, user_body};
+use super::user::{DETAIL, VIEW, details_body, known_as, user_body};
 use super::uuid_in;
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
@@ -18,6 +19,7 @@ use crate::domain::user::{Account, User};
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
 use crate::ledger::{Actor, UnitOfWork};
+use crate::operations::subject;
 use crate::operations::user::Profile;
 
 /// The scope with which a client that acts for itself, and is approved for it, may read any user.
@@ -66,45 +68,62 @@ pub async fn details(
     answer(&app, &origin, DETAILS.endpoint, result.map(details_body)).await
 }
 
+/// Whom a path names: a user's id, or a pairwise subject, which means something to its own client only.
+struct Asked(String);
+
+impl Asked {
+    fn read(path: Result<Path<String>, PathRejection>) -> Result<Self, Rejection<ApiError>> {
+        match path {
+            Ok(Path(text)) if subject::is_pairwise(&text) => Ok(Self(text)),
+            path => Ok(Self(uuid_in(path)?.to_string())),
+        }
+    }
+
+    fn subject(&self) -> Option<SubjectId> {
+        Uuid::try_parse(&self.0).ok().map(SubjectId)
+    }
+}
+
 async fn profile(
     app: &App,
     origin: &Origin,
     (headers, id): (&HeaderMap, Result<Path<String>, PathRejection>),
     resource: Resource,
-) -> Result<(SubjectId, Profile), Rejection<ApiError>> {
+) -> Result<(String, Profile), Rejection<ApiError>> {
     let token = BearerToken::read(app, headers).await?;
-    let subject = SubjectId(uuid_in(id)?);
+    let asked = Asked::read(id)?;
     let context = origin.context(resource.endpoint, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
-    let account = rounds!(unit, round(&mut unit, &token, subject, resource))?;
+    let (subject, account) = rounds!(unit, round((app, &mut unit), &token, &asked, resource))?;
     let profile = app.operations.profile(subject, &account).await?;
     // The key is gone: the user was erased in this very moment.
-    Ok((subject, profile.ok_or_else(no_such_user)?))
+    Ok((asked.0, profile.ok_or_else(no_such_user)?))
 }
 
 async fn round(
-    unit: &mut UnitOfWork<'_>,
+    (app, unit): (&App, &mut UnitOfWork<'_>),
     token: &BearerToken,
-    subject: SubjectId,
+    asked: &Asked,
     resource: Resource,
-) -> Result<Option<Account>, Rejection<ApiError>> {
+) -> Result<Option<(SubjectId, Account)>, Rejection<ApiError>> {
     let active = token.active(unit).await?;
-    let account = if let Some(own) = active.subject {
+    let found = if let Some(own) = active.subject {
         active.require(unit, resource.of_a_user).await?;
-        if own != subject {
+        if asked.0 != known_as(app, active.registration().as_deref(), own) {
             let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::OtherUser);
             return Err(active.about(refused));
         }
-        active.own_account(unit, own).await?
+        (own, active.own_account(unit, own).await?)
     } else {
         for scope in resource.of_a_client {
             active.require_approved(unit, scope).await?;
         }
+        let subject = asked.subject().ok_or_else(|| active.about(no_such_user()))?;
         let user = unit.load::<User>(subject.0).await?;
         let account = user.account.clone();
-        account.ok_or_else(|| active.about(no_such_user()))?
+        (subject, account.ok_or_else(|| active.about(no_such_user()))?)
     };
-    Ok(unit.confirm().await?.then_some(account))
+    Ok(unit.confirm().await?.then_some(found))
 }
 
 fn no_such_user() -> Rejection<ApiError> {

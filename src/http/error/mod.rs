@@ -3,10 +3,12 @@
 
 mod api;
 mod protocol;
+mod registration;
 mod token;
 
 pub use api::ApiError;
 pub use protocol::ProtocolError;
+pub use registration::RegistrationError;
 pub use token::TokenError;
 
 use axum::http::{HeaderValue, header};

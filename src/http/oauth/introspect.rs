@@ -199,9 +199,10 @@ async fn refresh(
         token_type: None,
         exp: generation.expires_at.timestamp(),
         iat: issued_at.timestamp(),
-        sub: family
-            .subject
-            .map_or_else(|| client_id.clone(), |subject| subject.to_string()),
+        sub: family.subject.map_or_else(
+            || client_id.clone(),
+            |subject| app.operations.subject_for(&caller.registration, subject),
+        ),
         aud: family.audience.clone().into(),
         iss: app.settings.issuer.clone(),
         client_id,

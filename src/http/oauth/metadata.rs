@@ -7,7 +7,9 @@ use axum::{Extension, Json};
 use serde::Serialize;
 
 use super::authorize::ResponseMode;
+use super::register;
 use crate::app::App;
+use crate::config::RegistrationMode;
 use crate::domain::client::AssertionAlgorithm;
 use crate::http::context::Origin;
 use crate::http::error::{ErrorAnswer, Rejection, TokenError};
@@ -30,6 +32,8 @@ struct Metadata {
     authorization_endpoint: String,
     token_endpoint: String,
     jwks_uri: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    registration_endpoint: Option<String>,
     introspection_endpoint: String,
     revocation_endpoint: String,
     pushed_authorization_request_endpoint: String,
@@ -74,6 +78,8 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         authorization_endpoint: endpoint("/oauth/authorize"),
         token_endpoint: endpoint("/oauth/token"),
         jwks_uri: endpoint("/oauth/jwks"),
+        registration_endpoint: (app.settings.registration != RegistrationMode::Off)
+            .then(|| endpoint(register::PATH)),
         introspection_endpoint: endpoint("/oauth/introspect"),
         revocation_endpoint: endpoint("/oauth/revoke"),
         pushed_authorization_request_endpoint: endpoint("/oauth/par"),

@@ -6,6 +6,7 @@ pub mod introspect;
 pub mod jwks;
 pub mod metadata;
 pub mod par;
+pub mod register;
 pub(crate) mod resource;
 pub mod revoke;
 pub mod standing;

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::userinfo;
 use crate::app::App;
-use crate::domain::client::IdTokenAlgorithm;
+use crate::domain::client::{IdTokenAlgorithm, SubjectType};
 use crate::domain::openid::{self, Claim, OPENID};
 use crate::domain::scope::Scope;
 use crate::http::context::Origin;
@@ -73,7 +73,7 @@ impl OpenidMetadata {
             userinfo_endpoint: format!("{}{}", app.settings.issuer, userinfo::PATH),
             claims_supported: TOKEN_CLAIMS.into_iter().chain(of_user).collect(),
             scopes_supported: scopes,
-            subject_types_supported: &["public"],
+            subject_types_supported: &SubjectType::NAMES,
             userinfo_signing_alg_values_supported: algorithms.clone(),
             id_token_signing_alg_values_supported: algorithms,
             claim_types_supported: &["normal"],

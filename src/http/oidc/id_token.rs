@@ -23,7 +23,7 @@ pub const LIFETIME: i64 = 3600;
 #[derive(Serialize)]
 struct IdTokenClaims<'a> {
     iss: &'a str,
-    sub: SubjectId,
+    sub: String,
     aud: &'a str,
     exp: i64,
     iat: i64,
@@ -71,7 +71,7 @@ impl IdTokenFor<'_> {
         let iat = self.issued.issued_at.timestamp();
         let claims = IdTokenClaims {
             iss: &app.settings.issuer,
-            sub: subject,
+            sub: app.operations.subject_for(self.client, subject),
             aud: &self.client.client_id,
             exp: iat + LIFETIME,
             iat,

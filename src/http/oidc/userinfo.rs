@@ -33,7 +33,7 @@ pub const PATH: &str = "/oauth/userinfo";
 
 #[derive(Serialize)]
 struct UserInfo {
-    sub: SubjectId,
+    sub: String,
     #[serde(flatten)]
     claims: UserClaims,
 }
@@ -127,7 +127,7 @@ async fn user_info(
     // The key is gone: the user was erased in this very moment.
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
     let user_info = UserInfo {
-        sub: known.subject,
+        sub: app.operations.subject_for(&known.client, known.subject),
         claims: UserClaims::of(profile.ok_or(erased)?, &Claim::ALL, &known.scope),
     };
     let mut response = match known.client.metadata.userinfo_signed_response_alg {

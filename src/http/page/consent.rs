@@ -135,6 +135,7 @@ fn links(client: &ClientMetadata) -> Markup {
     let links = [
         ("Home page", &client.home_page_url),
         ("Privacy policy", &client.privacy_policy_url),
+        ("Terms of service", &client.tos_uri),
     ];
     html! {
         @if links.iter().any(|(_, url)| url.is_some()) {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::clock::{Randomness, Timestamp, machine_now};
 use crate::domain::client::{
     AuthMethod, ClientEvent, ClientMetadata, ClientRegistered, GrantType, IdTokenAlgorithm, ResponseProfile,
-    TokenAlgorithm,
+    SubjectType, TokenAlgorithm,
 };
 use crate::domain::event::Event;
 use crate::domain::grant::{
@@ -279,6 +279,14 @@ fn metadata() -> ClientMetadata {
         home_page_url: None,
         logo_url: None,
         privacy_policy_url: None,
+        tos_uri: None,
+        contacts: Vec::new(),
+        software_id: None,
+        software_version: None,
+        application_type: None,
+        subject_type: SubjectType::Public,
+        sector_identifier_uri: None,
+        default_max_age: None,
         is_live: true,
         owner: None,
     }

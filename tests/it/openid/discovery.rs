@@ -28,7 +28,7 @@ async fn the_discovery_document_says_what_is_so() {
     // Discovery §3: what is required, and whose default would be wrong here.
     assert_eq!(document["issuer"], provider.server.base.as_str());
     assert_eq!(list(&document, "response_types_supported"), ["code"]);
-    assert_eq!(list(&document, "subject_types_supported"), ["public"]);
+    assert_eq!(list(&document, "subject_types_supported"), ["public", "pairwise"]);
     assert_eq!(document["request_uri_parameter_supported"], false);
     for (name, value) in document.as_object().unwrap() {
         if name.ends_with("_endpoint") || name == "jwks_uri" {

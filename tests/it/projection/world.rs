@@ -8,7 +8,7 @@ use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
 use grantlog::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
-    SecretVerifier, TokenAlgorithm,
+    SecretVerifier, SubjectType, TokenAlgorithm,
 };
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{
@@ -189,6 +189,14 @@ impl World {
             home_page_url: None,
             logo_url: Some("https://c.example/logo.png".to_owned()),
             privacy_policy_url: None,
+            tos_uri: None,
+            contacts: Vec::new(),
+            software_id: None,
+            software_version: None,
+            application_type: None,
+            subject_type: SubjectType::Public,
+            sector_identifier_uri: None,
+            default_max_age: None,
             is_live: self.dice.below(2) == 0,
             owner: self.users.first().copied(),
         }

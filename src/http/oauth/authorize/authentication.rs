@@ -8,6 +8,7 @@ use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::domain::client::Registration;
 use crate::domain::openid::{ACR_PASSWORD, Claim, OPENID};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::session::Login;
@@ -31,28 +32,34 @@ pub(super) struct AuthenticationRequest {
     hinted: Option<String>,
     /// The `claims` parameter.
     claims: ClaimsRequest,
+    /// The sector whose subjects the client knows; none where they are public.
+    sector: Option<String>,
 }
 
 impl AuthenticationRequest {
     pub(super) fn read(
         app: &App,
         parameters: &Parameters,
-        (client_id, scope): (&str, &ScopeSet),
+        (client, scope): (&Registration, &ScopeSet),
     ) -> Result<Self, Rejection<AuthorizeError>> {
         Ok(Self {
             nonce: nonce(parameters, scope)?,
-            max_age: max_age(parameters)?,
-            hinted: hinted(app, parameters, client_id)?,
+            max_age: max_age(parameters)?.or_else(|| {
+                let default = client.metadata.default_max_age?;
+                Some(TimeDelta::seconds(default.into()))
+            }),
+            hinted: hinted(app, parameters, &client.client_id)?,
             claims: claims(parameters)?,
+            sector: client.pairwise_sector(),
         })
     }
 
     /// Whether this login will do at `at`; if not, the user has to log in (again).
-    pub(super) fn accepts(&self, login: &Login, at: Timestamp) -> bool {
+    pub(super) fn accepts(&self, app: &App, login: &Login, at: Timestamp) -> bool {
         let recent = self
             .max_age
             .is_none_or(|max_age| at - login.authenticated_at <= max_age);
-        let subject = login.subject.to_string();
+        let subject = app.operations.subject_in(self.sector.as_deref(), login.subject);
         let hinted = self.hinted.as_ref().is_none_or(|hinted| *hinted == subject);
         let asked = &self.claims.subjects;
         recent && hinted && asked.as_ref().is_none_or(|asked| asked.contains(&subject))

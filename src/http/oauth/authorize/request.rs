@@ -154,7 +154,7 @@ pub(super) async fn check(
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
-    let openid = AuthenticationRequest::read(app, parameters, (&registration.client_id, &scope))?;
+    let openid = AuthenticationRequest::read(app, parameters, (registration, &scope))?;
     supported(parameters)?;
     Ok(AuthorizationRequest {
         scope,

@@ -100,7 +100,7 @@ impl Visit {
         } else {
             at
         };
-        request.openid.accepts(&live.login, at)
+        request.openid.accepts(&self.app, &live.login, at)
     }
 
     /// Whether this login was made after a pushed request had been opened.

@@ -61,9 +61,10 @@ impl TokenResponse {
         let scope = issued.scope.to_string();
         let claims = AccessClaims {
             iss: app.settings.issuer.clone(),
-            sub: issued
-                .subject
-                .map_or_else(|| client.client_id.clone(), |subject| subject.to_string()),
+            sub: issued.subject.map_or_else(
+                || client.client_id.clone(),
+                |subject| app.operations.subject_for(client, subject),
+            ),
             aud: issued.audience.clone().into(),
             client_id: client.client_id.clone(),
             scope: scope.clone(),

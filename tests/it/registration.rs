@@ -1,0 +1,469 @@
+//! Clients that register themselves and manage their registration (RFC 7591, RFC 7592).
+
+mod manage;
+mod statements;
+
+use std::net::SocketAddr;
+
+use grantlog::app::App;
+use grantlog::clock::Clock;
+use grantlog::config::{RegistrationMode, Settings};
+use grantlog::crypto::master::MasterKey;
+use grantlog::domain::client::GrantType;
+use grantlog::domain::initial_access_token::RegistrationPermit;
+use grantlog::domain::value::ScopeSet;
+use grantlog::operations::initial_access_token::NewInitialToken;
+use reqwest::header::HeaderMap;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::flow::{self, REDIRECT_URI};
+use crate::harness::{TestServer, browser};
+use crate::openid::{Provider, define_scopes};
+
+/// A server where registration is in this mode.
+pub(crate) async fn registering(mode: RegistrationMode, change: impl FnOnce(&mut Settings)) -> TestServer {
+    let server = TestServer::start_with(|settings| {
+        settings.registration = mode;
+        settings.registrations_per_minute = 1000;
+        change(settings);
+    })
+    .await;
+    define_scopes(&server).await;
+    server
+}
+
+/// One where everybody may register.
+pub(crate) async fn open() -> TestServer {
+    registering(RegistrationMode::Open, |_| {}).await
+}
+
+/// An answer of the endpoints.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
+}
+
+pub(crate) async fn send((method, url): (&str, &str), token: Option<&str>, body: Option<&Value>) -> Answer {
+    let mut request = browser().request(method.parse().unwrap(), url);
+    if let Some(token) = token {
+        request = request.bearer_auth(token);
+    }
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let response = request.send().await.unwrap();
+    Answer {
+        status: response.status().as_u16(),
+        headers: response.headers().clone(),
+        body: serde_json::from_slice(&response.bytes().await.unwrap()).unwrap_or_default(),
+    }
+}
+
+/// Registers a client.
+pub(crate) async fn register(server: &TestServer, token: Option<&str>, metadata: &Value) -> Answer {
+    send(("POST", &server.url("/oauth/register")), token, Some(metadata)).await
+}
+
+/// An initial access token.
+async fn initial(server: &TestServer, uses: u32, permits: RegistrationPermit) -> (Uuid, String) {
+    let new = NewInitialToken {
+        label: "partners".to_owned(),
+        uses,
+        lifetime: 3600,
+        permits,
+    };
+    let operations = &server.app.operations;
+    operations
+        .issue_initial_token(&TestServer::context(), new)
+        .await
+        .unwrap()
+}
+
+fn minimal() -> Value {
+    json!({ "redirect_uris": [REDIRECT_URI] })
+}
+
+#[tokio::test]
+async fn a_client_registers_itself_and_logs_a_user_in() {
+    let server = open().await;
+    let metadata = json!({
+        "redirect_uris": [REDIRECT_URI], "client_name": "Example App", "grant_types": ["authorization_code", "refresh_token"],
+        "response_types": ["code"], "token_endpoint_auth_method": "client_secret_post", "scope": "openid profile",
+        "client_uri": "https://app.example/", "logo_uri": "https://app.example/logo.png", "contacts": ["ops@app.example"],
+        "policy_uri": "https://app.example/privacy", "tos_uri": "https://app.example/terms", "software_id": "app-1",
+        "software_version": "2.1", "application_type": "web", "id_token_signed_response_alg": "ES256",
+        "client_name#de": "Beispiel", "unheard_of": {"x": [1]}, "initiate_login_uri": null,
+    });
+    let answer = register(&server, None, &metadata).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(answer.headers["cache-control"], "no-store");
+    assert_eq!(answer.headers["pragma"], "no-cache");
+    for (name, value) in metadata.as_object().unwrap() {
+        let ignored = ["client_name#de", "unheard_of", "initiate_login_uri"].contains(&name.as_str());
+        let expected = if ignored { None } else { Some(value) };
+        assert_eq!(answer.body.get(name), expected, "{name}");
+    }
+    let text = |name: &str| answer.body[name].as_str().unwrap().to_owned();
+    assert!(answer.body["client_id_issued_at"].as_i64().unwrap() > 1_700_000_000);
+    assert_eq!(answer.body["client_secret_expires_at"], 0);
+    assert_eq!(
+        text("registration_client_uri"),
+        format!("{}/oauth/register/{}", server.base, text("client_id"))
+    );
+    assert!(text("registration_access_token").starts_with("glm_"));
+    assert!(answer.body.get("owner").is_none());
+
+    server.user(flow::USERNAME, flow::PASSWORD).await;
+    let client = grantlog::operations::client::CreatedClient {
+        key: grantlog::ids::ClientKey(text("client_id").parse().unwrap()),
+        client_id: text("client_id"),
+        client_secret: Some(text("client_secret")),
+    };
+    let query = flow::with(&flow::query(&client), &[("scope", "openid profile")]);
+    let page = flow::log_in(&server, &browser(), &query, (flow::USERNAME, flow::PASSWORD)).await;
+    assert_eq!(page.status, 303, "{}", page.body);
+    let returned = flow::authorize(&server, &browser(), &query).await;
+    let (id, secret) = (text("client_id"), text("client_secret"));
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", returned["code"].as_str()),
+        ("redirect_uri", REDIRECT_URI),
+        ("code_verifier", flow::VERIFIER),
+        ("client_id", &id),
+        ("client_secret", &secret),
+    ];
+    let body = url::form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(form)
+        .finish();
+    let tokens: Value = browser()
+        .post(server.url("/oauth/token"))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    for name in ["access_token", "refresh_token", "id_token"] {
+        assert!(tokens[name].is_string(), "{name} in {tokens}");
+    }
+}
+
+#[tokio::test]
+async fn where_registration_is_off_there_is_no_endpoint() {
+    let server = TestServer::start().await;
+    for (method, path) in [
+        ("POST", "/oauth/register"),
+        ("GET", "/oauth/register/x"),
+        ("DELETE", "/oauth/register/x"),
+    ] {
+        let answer = send((method, &server.url(path)), None, Some(&minimal())).await;
+        assert_eq!(answer.status, 404, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn a_registration_that_is_not_acceptable_is_refused_with_its_code() {
+    let server = open().await;
+    for (change, code) in [
+        (
+            json!({"redirect_uris": ["http://app.example/cb"]}),
+            "invalid_redirect_uri",
+        ),
+        (
+            json!({"redirect_uris": ["https://app.example/cb#x"]}),
+            "invalid_redirect_uri",
+        ),
+        (json!({"redirect_uris": []}), "invalid_redirect_uri"),
+        (
+            json!({"redirect_uris": ["com.example.app:/cb"], "application_type": "web"}),
+            "invalid_redirect_uri",
+        ),
+        (json!({"grant_types": ["password"]}), "invalid_client_metadata"),
+        (json!({"grant_types": ["implicit"]}), "invalid_client_metadata"),
+        (
+            json!({"grant_types": ["client_credentials"]}),
+            "invalid_client_metadata",
+        ),
+        (json!({"response_types": ["token"]}), "invalid_client_metadata"),
+        (
+            json!({"token_endpoint_auth_method": "private_key_jwt"}),
+            "invalid_client_metadata",
+        ),
+        (
+            json!({"token_endpoint_auth_method": "any"}),
+            "invalid_client_metadata",
+        ),
+        (json!({"scope": "view-user"}), "invalid_client_metadata"),
+        (json!({"scope": "detail-user"}), "invalid_client_metadata"),
+        (
+            json!({"id_token_signed_response_alg": "none"}),
+            "invalid_client_metadata",
+        ),
+        (
+            json!({"userinfo_signed_response_alg": "RS256"}),
+            "invalid_client_metadata",
+        ),
+        (
+            json!({"logo_uri": "data:image/png;base64,xx"}),
+            "invalid_client_metadata",
+        ),
+        (json!({"client_name": "\u{202e}evil"}), "invalid_client_metadata"),
+        (json!({"client_name": "a\u{0}b"}), "invalid_client_metadata"),
+        (
+            json!({"software_statement": "x.y.z"}),
+            "invalid_software_statement",
+        ),
+        (json!({"software_statement": 1}), "invalid_software_statement"),
+    ] {
+        let mut metadata = minimal();
+        metadata
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        let answer = register(&server, None, &metadata).await;
+        assert_eq!(
+            (answer.status, &answer.body["error"]),
+            (400, &json!(code)),
+            "{change}"
+        );
+        let description = answer.body["error_description"].as_str().unwrap();
+        assert!(!description.is_empty() && description.is_ascii(), "{description}");
+        assert!(answer.body["request_id"].is_string());
+    }
+    let url = server.url("/oauth/register");
+    for (content_type, body, status) in [
+        ("application/x-www-form-urlencoded", "{}".to_owned(), 400),
+        ("application/json", "[]".to_owned(), 400),
+        ("application/json", "{".to_owned(), 400),
+        (
+            "application/json",
+            format!("{{\"x\":\"{}\"}}", "x".repeat(33_000)),
+            413,
+        ),
+        (
+            "application/json",
+            format!("{{\"x\":\"{}\"}}", "x".repeat(70_000)),
+            413,
+        ),
+    ] {
+        let request = browser().post(&url).header("content-type", content_type);
+        let response = request.body(body).send().await.unwrap();
+        assert_eq!(response.status(), status, "{content_type}");
+        let body: Value = response.json().await.unwrap();
+        assert_eq!(body["error"], "invalid_client_metadata");
+    }
+    let count: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM grantlog.ledger WHERE event_type = 'ClientRegistered'")
+            .fetch_one(server.app.ledger.pool())
+            .await
+            .unwrap();
+    assert_eq!(count, 0, "nothing of it was registered");
+}
+
+#[tokio::test]
+async fn one_address_registers_a_few_clients_a_minute() {
+    let server = registering(RegistrationMode::Open, |settings| {
+        settings.registrations_per_minute = 2
+    })
+    .await;
+    let mut statuses = Vec::new();
+    for _ in 0..3 {
+        statuses.push(register(&server, None, &minimal()).await);
+    }
+    let codes: Vec<u16> = statuses.iter().map(|answer| answer.status).collect();
+    assert_eq!(codes, [201, 201, 429]);
+    assert!(statuses[2].headers.contains_key("retry-after"));
+    // An administrator's leave is not held up by strangers.
+    let (_, token) = initial(&server, 1, RegistrationPermit::default()).await;
+    assert_eq!(register(&server, Some(&token), &minimal()).await.status, 201);
+    server.clock.advance(std::time::Duration::from_secs(61));
+    assert_eq!(register(&server, None, &minimal()).await.status, 201);
+}
+
+#[tokio::test]
+async fn an_initial_access_token_registers_as_many_clients_as_it_says() {
+    let server = registering(RegistrationMode::InitialAccessToken, |_| {}).await;
+    let missing = register(&server, None, &minimal()).await;
+    assert_eq!(
+        (missing.status, &missing.body["error"]),
+        (401, &json!("invalid_token"))
+    );
+    assert_eq!(missing.headers["www-authenticate"], "Bearer realm=\"grantlog\"");
+    let (id, token) = initial(&server, 2, RegistrationPermit::default()).await;
+    let refused = |answer: Answer| {
+        assert_eq!(
+            (answer.status, &answer.body["error"]),
+            (401, &json!("invalid_token"))
+        );
+        let challenge = answer.headers["www-authenticate"].to_str().unwrap().to_owned();
+        assert!(challenge.contains("invalid_token"), "{challenge}");
+    };
+    for wrong in ["gli_x", "x", &token[..token.len() - 2], &format!("{token}AA")] {
+        refused(register(&server, Some(wrong), &minimal()).await);
+    }
+    // What is refused uses nothing up.
+    assert_eq!(register(&server, Some(&token), &json!({})).await.status, 400);
+    for _ in 0..2 {
+        assert_eq!(register(&server, Some(&token), &minimal()).await.status, 201);
+    }
+    refused(register(&server, Some(&token), &minimal()).await);
+    let state = server
+        .app
+        .operations
+        .load::<grantlog::domain::initial_access_token::InitialAccessToken>(id)
+        .await
+        .unwrap();
+    assert_eq!((state.used, state.uses_left()), (2, 0));
+
+    let (_, short) = initial(&server, 9, RegistrationPermit::default()).await;
+    let (revoked_id, revoked) = initial(&server, 9, RegistrationPermit::default()).await;
+    let operations = &server.app.operations;
+    operations
+        .revoke_initial_token(&TestServer::context(), revoked_id, "leaked")
+        .await
+        .unwrap();
+    refused(register(&server, Some(&revoked), &minimal()).await);
+    assert_eq!(register(&server, Some(&short), &minimal()).await.status, 201);
+    server.clock.advance(std::time::Duration::from_secs(3601));
+    refused(register(&server, Some(&short), &minimal()).await);
+}
+
+#[tokio::test]
+async fn an_initial_access_token_says_what_may_be_registered() {
+    let server = registering(RegistrationMode::InitialAccessToken, |_| {}).await;
+    let permits = RegistrationPermit {
+        scope: Some(ScopeSet::parse("server-operations detail-user").unwrap()),
+        grant_types: Some(vec![GrantType::ClientCredentials]),
+        software_statement: false,
+    };
+    let (_, token) = initial(&server, 9, permits).await;
+    let machine = json!({"grant_types": ["client_credentials"], "response_types": []});
+    let answer = register(&server, Some(&token), &machine).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    // What needs an approval is named by whoever wants it, and is approved apart.
+    assert_eq!(answer.body["scope"], "server-operations");
+    let restricted = json!({"grant_types": ["client_credentials"], "scope": "detail-user"});
+    let answer = register(&server, Some(&token), &restricted).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    let (id, secret) = (
+        answer.body["client_id"].as_str(),
+        answer.body["client_secret"].as_str(),
+    );
+    let response = browser()
+        .post(server.url("/oauth/token"))
+        .basic_auth(id.unwrap(), secret)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("grant_type=client_credentials&scope=detail-user")
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(response.json::<Value>().await.unwrap()["error"], "invalid_scope");
+    for other in [
+        json!({"grant_types": ["authorization_code"], "redirect_uris": [REDIRECT_URI]}),
+        json!({"grant_types": ["client_credentials"], "scope": "openid"}),
+    ] {
+        let answer = register(&server, Some(&token), &other).await;
+        assert_eq!(
+            (answer.status, &answer.body["error"]),
+            (400, &json!("invalid_client_metadata"))
+        );
+    }
+    let (_, strict) = initial(
+        &server,
+        9,
+        RegistrationPermit {
+            software_statement: true,
+            ..RegistrationPermit::default()
+        },
+    )
+    .await;
+    let answer = register(&server, Some(&strict), &minimal()).await;
+    assert_eq!(answer.body["error"], "unapproved_software_statement");
+}
+
+/// A second node on the server's database, with its settings.
+async fn second_node(server: &TestServer) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let settings = server.app.settings.clone();
+    let app = App::open(settings, MasterKey::from_bytes([42; 32]), Clock::default())
+        .await
+        .unwrap();
+    let service = grantlog::http::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    base
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_32_uses_of_one_initial_access_token_on_two_nodes_as_many_succeed_as_it_allows() {
+    let server = registering(RegistrationMode::InitialAccessToken, |settings| {
+        settings.failures_per_minute = 100_000;
+    })
+    .await;
+    let other = second_node(&server).await;
+    let (_, token) = initial(&server, 3, RegistrationPermit::default()).await;
+    let tasks: Vec<_> = (0..32)
+        .map(|number| {
+            let base = if number % 2 == 0 { &server.base } else { &other };
+            let (url, token) = (format!("{base}/oauth/register"), token.clone());
+            tokio::spawn(async move { send(("POST", &url), Some(&token), Some(&minimal())).await.status })
+        })
+        .collect();
+    let mut registered = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            201 => registered += 1,
+            // A loser of every round is told to come back.
+            401 | 503 => {}
+            other => panic!("{other}"),
+        }
+    }
+    assert!((1..=3).contains(&registered), "{registered}");
+    let events = |name: &'static str| {
+        let pool = server.app.ledger.pool();
+        let query =
+            sqlx::query_scalar::<_, i64>("SELECT count(*) FROM grantlog.ledger WHERE event_type = $1");
+        async move { query.bind(name).fetch_one(pool).await.unwrap() }
+    };
+    assert_eq!(events("ClientRegistered").await, registered);
+    assert_eq!(events("InitialAccessTokenUsed").await, registered);
+    while registered < 3 {
+        assert_eq!(register(&server, Some(&token), &minimal()).await.status, 201);
+        registered += 1;
+    }
+    assert_eq!(register(&server, Some(&token), &minimal()).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_default_max_age_counts_where_a_request_names_none() {
+    let provider = Provider::with(json!({"default_max_age": 60})).await;
+    let http = browser();
+    flow::authorize(&provider.server, &http, &provider.query(&[])).await;
+    provider.server.clock.advance(std::time::Duration::from_secs(120));
+    for (max_age, error) in [("", Some("login_required")), ("100000", None)] {
+        let query = provider.query(&[("prompt", "none"), ("max_age", max_age)]);
+        let answer = flow::request(&provider.server, &http, &query).await;
+        let came = answer.parameters().get("error").cloned();
+        assert_eq!(came.as_deref(), error, "{max_age}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_of_registration_are_stored_as_digests() {
+    let server = open().await;
+    let (_, initial) = initial(&server, 1, RegistrationPermit::default()).await;
+    let answer = register(&server, Some(&initial), &minimal()).await;
+    let rows: Vec<String> = sqlx::query_scalar("SELECT payload::text || metadata::text FROM grantlog.ledger")
+        .fetch_all(server.app.ledger.pool())
+        .await
+        .unwrap();
+    for secret in ["client_secret", "registration_access_token"] {
+        let secret = answer.body[secret].as_str().unwrap();
+        assert!(!rows.iter().any(|row| row.contains(secret)), "{secret}");
+    }
+    assert!(!rows.iter().any(|row| row.contains(&initial[4..])));
+}
