@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Randomness};
 use crate::config::Settings;
+use crate::crypto::certificate::{Authorities, AuthoritiesError};
+use crate::crypto::client_secret::SecretKeys;
 use crate::crypto::master::MasterKey;
 use crate::crypto::password::Hasher;
 use crate::crypto::signing::SigningKeys;
@@ -31,6 +33,10 @@ pub struct Parts {
     pub limits: Limits,
     /// Client secrets that verified.
     pub secrets: SecretCache,
+    /// Client secrets that are keys.
+    pub secret_keys: SecretKeys,
+    /// Whose certificates are trusted for `tls_client_auth`; none where no file says so.
+    pub authorities: Option<Authorities>,
 }
 
 /// Why the server did not start.
@@ -45,6 +51,9 @@ pub enum StartError {
     /// The first keys could not be made.
     #[error(transparent)]
     Operation(#[from] OperationError),
+    /// The authorities of client certificates cannot be used.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// Encryption does not work.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
@@ -61,6 +70,11 @@ impl std::ops::Deref for App {
 impl App {
     /// Connects, makes the first signing keys where there are none, and is ready to serve.
     pub async fn open(settings: Settings, master: MasterKey, clock: Clock) -> Result<Self, StartError> {
+        let authorities = settings
+            .tls_client_ca
+            .as_deref()
+            .map(Authorities::load)
+            .transpose()?;
         let master = Arc::new(master);
         let operations = open_operations(&settings, Arc::clone(&master), clock).await?;
         let ledger = operations.ledger.clone();
@@ -74,6 +88,8 @@ impl App {
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
             secrets: SecretCache::default(),
+            secret_keys: SecretKeys::default(),
+            authorities,
             settings,
             ledger,
             operations,
@@ -107,5 +123,6 @@ pub async fn open_operations(
         ledger,
         hasher,
         allow_hs256: settings.allow_hs256_access_tokens,
+        allow_client_secret_jwt: settings.allow_client_secret_jwt,
     })
 }

@@ -29,6 +29,8 @@ pub struct Operations {
     pub hasher: Hasher,
     /// Whether clients may be registered for access tokens under HS256.
     pub allow_hs256: bool,
+    /// Whether clients may be registered for `client_secret_jwt`.
+    pub allow_client_secret_jwt: bool,
 }
 
 /// Why an operation was not done. Nothing was changed.

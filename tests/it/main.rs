@@ -12,6 +12,8 @@
 mod account;
 mod approvals;
 mod authorize;
+mod client_authentication;
+mod client_secret_jwt;
 mod client_secrets;
 mod code;
 mod command_line;
@@ -31,6 +33,7 @@ mod import;
 mod json_requests;
 mod ledger;
 mod legacy_clients;
+mod mtls;
 mod openid;
 mod par;
 mod private_key_jwt;

@@ -261,6 +261,8 @@ fn metadata() -> ClientMetadata {
         grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
         token_endpoint_auth_method: AuthMethod::ClientSecretBasic,
         jwks: None,
+        tls_client_auth: None,
+        tls_client_certificate_bound_access_tokens: false,
         scope: ScopeSet::default(),
         default_scopes: ScopeSet::default(),
         audience: Vec::new(),

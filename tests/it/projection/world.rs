@@ -168,6 +168,8 @@ impl World {
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             token_endpoint_auth_method: method,
             jwks: None,
+            tls_client_auth: None,
+            tls_client_certificate_bound_access_tokens: false,
             scope: ScopeSet::parse("a b c").unwrap(),
             default_scopes: ScopeSet::default(),
             audience: Vec::new(),
