@@ -3,6 +3,8 @@
 mod bound;
 mod proxy;
 
+use std::sync::Arc;
+
 use grantlog::app::App;
 use grantlog::config::Settings;
 use grantlog::crypto::master::MasterKey;
@@ -11,8 +13,12 @@ use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     SanType,
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsConnector;
 
 use crate::client_authentication::last;
 use crate::harness::{TestServer, settings};
@@ -90,10 +96,6 @@ impl Identity {
         })
     }
 
-    fn pem(&self) -> String {
-        format!("{}{}", self.certificate.pem(), self.key.serialize_pem())
-    }
-
     pub(crate) fn thumbprint(&self) -> String {
         base64(aws_lc_rs::digest::digest(
             &aws_lc_rs::digest::SHA256,
@@ -114,7 +116,7 @@ struct Secured {
     app: App,
     base: String,
     authority: Authority,
-    root: reqwest::Certificate,
+    root: CertificateDer<'static>,
     _stop: watch::Sender<bool>,
     _files: tempfile::TempDir,
 }
@@ -125,8 +127,6 @@ impl Secured {
     }
 
     async fn start_with(change: impl FnOnce(&mut Settings)) -> Self {
-        // An error says that there is one already.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let (authority, own) = (Authority::new("clients"), Authority::new("servers"));
         let identity = own.issue(|parameters| {
             parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
@@ -154,7 +154,7 @@ impl Secured {
             .unwrap();
         tokio::spawn(grantlog::server::serve(app.clone(), listener, stopped));
         Self {
-            root: reqwest::Certificate::from_pem(own.certificate.pem().as_bytes()).unwrap(),
+            root: own.certificate.der().clone(),
             server,
             app,
             base,
@@ -164,26 +164,56 @@ impl Secured {
         }
     }
 
-    fn http(&self, identity: Option<&Identity>) -> reqwest::Client {
-        let builder = reqwest::Client::builder()
-            .use_rustls_tls()
-            .add_root_certificate(self.root.clone());
-        let builder = match identity {
+    /// One request (its method and path, and further header lines) on a TLS connection of its own.
+    async fn send(&self, ask: &str, headers: &str, body: &str, identity: Option<&Identity>) -> (u16, Value) {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match identity {
+            None => config.with_no_client_auth(),
             Some(identity) => {
-                builder.identity(reqwest::Identity::from_pem(identity.pem().as_bytes()).unwrap())
+                let key = PrivateKeyDer::try_from(identity.key.serialize_der()).unwrap();
+                config
+                    .with_client_auth_cert(vec![identity.certificate.der().clone()], key)
+                    .unwrap()
             }
-            None => builder,
         };
-        builder.build().unwrap()
+        let address = self.base.strip_prefix("https://").unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        let length = body.len();
+        let request = format!(
+            "{ask} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n{headers}\r\n{body}"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, serde_json::from_str(body).unwrap_or_default())
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)], identity: Option<&Identity>) -> (u16, Value) {
-        let request = self
-            .http(identity)
-            .post(format!("{}{path}", self.base))
-            .form(form);
-        let response = request.send().await.unwrap();
-        (response.status().as_u16(), response.json().await.unwrap())
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .finish();
+        let headers = "Content-Type: application/x-www-form-urlencoded\r\n";
+        self.send(&format!("POST {path}"), headers, &body, identity).await
+    }
+
+    /// Uses an access token.
+    async fn get(&self, path: &str, token: &str, identity: Option<&Identity>) -> (u16, Value) {
+        let headers = format!("Authorization: Bearer {token}\r\n");
+        self.send(&format!("GET {path}"), &headers, "", identity).await
     }
 
     /// Asks for a token of the client's own.
@@ -409,10 +439,8 @@ async fn a_client_is_registered_with_one_name_of_a_certificate_and_keys_that_are
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_metadata_names_what_is_enabled_and_where_clients_with_certificates_go() {
-    let document = async |http: reqwest::Client, base: &str| -> Value {
-        let url = format!("{base}/.well-known/oauth-authorization-server");
-        http.get(url).send().await.unwrap().json().await.unwrap()
-    };
+    const PATH: &str = "/.well-known/oauth-authorization-server";
+    let document = async |secured: &Secured| secured.send(&format!("GET {PATH}"), "", "", None).await.1;
     let has = |document: &Value, method: &str| {
         let methods = document["token_endpoint_auth_methods_supported"]
             .as_array()
@@ -424,8 +452,13 @@ async fn the_metadata_names_what_is_enabled_and_where_clients_with_certificates_
         settings.allow_client_secret_jwt = true;
     })
     .await;
-    let on = document(secured.http(None), &secured.base).await;
-    let off = document(reqwest::Client::new(), &secured.server.base).await;
+    let on = document(&secured).await;
+    let off: Value = reqwest::get(secured.server.url(PATH))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
     for method in [
         "tls_client_auth",
         "self_signed_tls_client_auth",
@@ -444,6 +477,6 @@ async fn the_metadata_names_what_is_enabled_and_where_clients_with_certificates_
         assert_eq!(algorithms.contains(&json!("HS256")), expected);
     }
     let without = Secured::start_with(|settings| settings.tls_client_ca = None).await;
-    let document = document(without.http(None), &without.base).await;
+    let document = document(&without).await;
     assert!(has(&document, "self_signed_tls_client_auth") && !has(&document, "tls_client_auth"));
 }

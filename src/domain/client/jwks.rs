@@ -136,18 +136,6 @@ impl PublicJwks {
         Ok(Self { keys: parsed })
     }
 
-    /// Whether one of the keys verifies a signature; where the signer names one, that one.
-    #[must_use]
-    pub fn verify(
-        &self,
-        kid: Option<&str>,
-        algorithm: AssertionAlgorithm,
-        message: &[u8],
-        signature: &[u8],
-    ) -> bool {
-        self.signer(kid, algorithm, message, signature).is_some()
-    }
-
     /// The key that verifies a signature; where the signer names one, that one.
     #[must_use]
     pub fn signer(

@@ -64,11 +64,7 @@ impl Bound {
 
     /// The status of a request to the API.
     async fn api(&self, token: &str, identity: Option<&Identity>) -> u16 {
-        let request = self
-            .secured
-            .http(identity)
-            .get(format!("{}/api/user", self.secured.base));
-        request.bearer_auth(token).send().await.unwrap().status().as_u16()
+        self.secured.get("/api/user", token, identity).await.0
     }
 
     async fn last_reason(&self) -> String {
@@ -107,11 +103,8 @@ async fn a_bound_token_is_good_with_its_certificate_only() {
         .get(bound.secured.server.url("/api/user"))
         .bearer_auth(access);
     assert_eq!(plain.send().await.unwrap().status(), 401);
-    let userinfo = bound
-        .secured
-        .http(Some(&other))
-        .get(format!("{}/oauth/userinfo", bound.secured.base));
-    assert_eq!(userinfo.bearer_auth(access).send().await.unwrap().status(), 401);
+    let (status, _) = bound.secured.get("/oauth/userinfo", access, Some(&other)).await;
+    assert_eq!(status, 401);
     assert_eq!(bound.last_reason().await, "other_certificate");
     // The ledger says which certificate each token is bound to.
     let recorded: Value = sqlx::query_scalar(
