@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Randomness};
 use crate::config::Settings;
+use crate::crypto::certificate::{Authorities, AuthoritiesError};
+use crate::crypto::client_secret::SecretKeys;
 use crate::crypto::master::MasterKey;
 use crate::crypto::password::Hasher;
 use crate::crypto::signing::SigningKeys;
@@ -37,6 +39,10 @@ pub struct Parts {
     pub publishers: Publishers,
     /// Requests to URLs that somebody else named.
     pub outbound: Fetcher,
+    /// Client secrets that are keys.
+    pub secret_keys: SecretKeys,
+    /// Whose certificates are trusted for `tls_client_auth`; none where no file says so.
+    pub authorities: Option<Authorities>,
 }
 
 /// Why the server did not start.
@@ -54,6 +60,9 @@ pub enum StartError {
     /// The keys of a publisher of software statements cannot be read.
     #[error("software_statement_issuers: {0}")]
     Publishers(String),
+    /// The authorities of client certificates cannot be used.
+    #[error(transparent)]
+    Authorities(#[from] AuthoritiesError),
     /// Encryption does not work.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
@@ -73,6 +82,11 @@ impl std::ops::Deref for App {
 impl App {
     /// Connects, makes the first signing keys where there are none, and is ready to serve.
     pub async fn open(settings: Settings, master: MasterKey, clock: Clock) -> Result<Self, StartError> {
+        let authorities = settings
+            .tls_client_ca
+            .as_deref()
+            .map(Authorities::load)
+            .transpose()?;
         let master = Arc::new(master);
         let publishers =
             Publishers::read(&settings.software_statement_issuers).map_err(StartError::Publishers)?;
@@ -90,6 +104,8 @@ impl App {
             secrets: SecretCache::default(),
             publishers,
             outbound: Fetcher::new(settings.outbound_allow.clone())?,
+            secret_keys: SecretKeys::default(),
+            authorities,
             settings,
             ledger,
             operations,
@@ -124,5 +140,6 @@ pub async fn open_operations(
         hasher,
         allow_hs256: settings.allow_hs256_access_tokens,
         sectors: Fetcher::new(settings.outbound_allow.clone())?.apart("sector_identifier_uri"),
+        allow_client_secret_jwt: settings.allow_client_secret_jwt,
     })
 }

@@ -55,6 +55,21 @@ pub struct Settings {
     /// A PEM file with its private key.
     #[serde(default)]
     pub tls_key: Option<PathBuf>,
+    /// Whether clients are asked for a certificate when they connect (RFC 8705); none is required. With `tls_cert`.
+    #[serde(default)]
+    pub tls_client_certificates: bool,
+    /// A PEM file with the certificates of the authorities that are trusted for `tls_client_auth`.
+    #[serde(default)]
+    pub tls_client_ca: Option<PathBuf>,
+    /// The header in which trusted proxies hand on their clients' certificates.
+    #[serde(default)]
+    pub client_certificate_header: Option<String>,
+    /// How they write it.
+    #[serde(default)]
+    pub client_certificate_format: CertificateFormat,
+    /// Where clients with certificates find the endpoints, where that is not the issuer (RFC 8705 §5).
+    #[serde(default)]
+    pub mtls_url: Option<String>,
     /// Seconds that requests under way are given when the server is told to stop.
     #[serde(default = "default_shutdown_seconds")]
     pub shutdown_seconds: u32,
@@ -70,6 +85,9 @@ pub struct Settings {
     /// Whether access tokens under HS256 are issued, to legacy clients that are registered for them, and accepted.
     #[serde(default)]
     pub allow_hs256_access_tokens: bool,
+    /// Whether clients may authenticate with assertions under their secret (`client_secret_jwt`).
+    #[serde(default)]
+    pub allow_client_secret_jwt: bool,
     /// Whether every authorization request must be pushed (RFC 9126 §5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
@@ -150,6 +168,33 @@ pub enum RegistrationMode {
     InitialAccessToken,
     /// Everybody.
     Open,
+}
+
+impl Settings {
+    /// Whether a certificate of a client can reach this server at all.
+    #[must_use]
+    pub fn sees_client_certificates(&self) -> bool {
+        let by_proxy = self.client_certificate_header.is_some() && !self.trusted_proxies.is_empty();
+        self.tls_client_certificates || by_proxy
+    }
+
+    /// Whether it can tell which authority issued one: by its own authorities, or by a proxy's word.
+    #[must_use]
+    pub fn trusts_authorities(&self) -> bool {
+        let by_proxy = self.client_certificate_header.is_some() && !self.trusted_proxies.is_empty();
+        by_proxy || (self.tls_client_certificates && self.tls_client_ca.is_some())
+    }
+}
+
+/// How a proxy writes a client's certificate in a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CertificateFormat {
+    /// DER in base64 between colons (RFC 9440 §2.2).
+    #[default]
+    Rfc9440,
+    /// PEM, percent-encoded, as nginx's `$ssl_client_escaped_cert` is.
+    Pem,
 }
 
 /// How log lines look.

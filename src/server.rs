@@ -128,7 +128,7 @@ pub(crate) async fn serve_router(
     let outcome = match tls {
         Some(config) => {
             tls::reload_on_hangup(config.clone(), &app.settings)?;
-            let acceptor = axum_server::tls_rustls::RustlsAcceptor::new(config);
+            let acceptor = tls::WithPeerCertificate(axum_server::tls_rustls::RustlsAcceptor::new(config));
             server.acceptor(acceptor).serve(service).await
         }
         None => server.serve(service).await,

@@ -103,7 +103,7 @@ async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyho
         event.aggregate_type,
         event.aggregate_id,
         event.sequence,
-        metadata.actor,
+        output::visible(&metadata.who()),
         metadata.endpoint,
         metadata.request_id,
     );

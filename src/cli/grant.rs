@@ -267,7 +267,7 @@ fn row(event: &StoredEvent) -> anyhow::Result<[String; 6]> {
         output::moment(event.recorded_at),
         event.sequence.to_string(),
         event.event_type.clone(),
-        metadata.actor,
+        output::visible(&metadata.who()),
         metadata.request_id.to_string(),
     ])
 }

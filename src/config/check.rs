@@ -3,6 +3,7 @@
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
+use axum::http::HeaderName;
 use sqlx::postgres::PgConnectOptions;
 use tracing_subscriber::EnvFilter;
 use url::{Host, Url};
@@ -36,6 +37,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     found.extend(key_file::problem(settings));
     found.extend(tls(settings));
     found.extend(registration(settings));
+    found.extend(client_certificates(settings));
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
     }
@@ -136,6 +138,30 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
         }
         Ok(_) => None,
     }
+}
+
+/// What is asked of clients' certificates (RFC 8705).
+fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if settings.tls_client_certificates && settings.tls_cert.is_none() {
+        let what = "clients can be asked for a certificate only where tls_cert and tls_key are set";
+        found.push(("tls_client_certificates", what.to_owned()));
+    }
+    if let Some(path) = settings.tls_client_ca.as_ref().filter(|path| !path.is_file()) {
+        found.push(("tls_client_ca", format!("there is no file {}", path.display())));
+    }
+    if let Some(name) = &settings.client_certificate_header
+        && HeaderName::from_bytes(name.as_bytes()).is_err()
+    {
+        found.push((
+            "client_certificate_header",
+            "it is not the name of a header".to_owned(),
+        ));
+    }
+    if let Some(Err(what)) = settings.mtls_url.as_deref().map(issuer) {
+        found.push(("mtls_url", what.to_owned()));
+    }
+    found
 }
 
 /// Numbers, and what they may be.

@@ -1,5 +1,7 @@
 //! Keys and what is done with them.
 
+pub mod certificate;
+pub mod client_secret;
 pub mod defuse;
 pub mod generate;
 pub mod jwt;

@@ -1,5 +1,7 @@
-//! Client authentication with a signed assertion: `private_key_jwt` (RFC 7523 §2.2 and §3, OpenID Connect Core §9).
+//! Client authentication with a signed assertion: `private_key_jwt` and `client_secret_jwt` (RFC 7523 §2.2 and §3,
+//! OpenID Connect Core §9).
 
+use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta};
@@ -10,15 +12,17 @@ use tokio::sync::OnceCell;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::crypto::jwt::Audience;
-use crate::domain::client::{AssertionAlgorithm, Registration};
+use crate::domain::client::{AssertionAlgorithm, AuthMethod, Registration, SecretVerifier};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
-use crate::ledger::LedgerError;
+use crate::ledger::{ClientAuthentication, LedgerError};
 
 /// The one `client_assertion_type` that is supported (RFC 7523 §2.2).
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+/// The one algorithm of assertions under a secret: the secrets made here are long enough for it, not for HS512.
+pub(crate) const SECRET_ALGORITHM: &str = "HS256";
 /// The most bytes of an assertion.
 const MAX_BYTES: usize = 16 * 1024;
 /// The most bytes of a `jti`.
@@ -29,7 +33,7 @@ const LONGEST: TimeDelta = TimeDelta::minutes(5);
 const LEEWAY: TimeDelta = TimeDelta::seconds(60);
 /// An assertion, read and not yet believed.
 pub(super) struct Assertion {
-    algorithm: AssertionAlgorithm,
+    algorithm: Algorithm,
     kid: Option<String>,
     claims: Claims,
     /// What is signed: header and claims as they came.
@@ -37,6 +41,25 @@ pub(super) struct Assertion {
     signature: Vec<u8>,
     /// Whether it is used for the first time.
     is_first_use: OnceCell<bool>,
+}
+
+/// What an assertion is signed with. Which of the two a client may use is registered (`token_endpoint_auth_method`): a
+/// public key is never taken for a secret, nor the other way round.
+#[derive(Clone, Copy)]
+enum Algorithm {
+    /// A key of the client's own.
+    Key(AssertionAlgorithm),
+    /// The client's secret, under HS256.
+    Secret,
+}
+
+impl Algorithm {
+    fn named(name: &str) -> Option<Self> {
+        if name == SECRET_ALGORITHM {
+            return Some(Self::Secret);
+        }
+        AssertionAlgorithm::named(name).map(Self::Key)
+    }
 }
 
 /// The header (RFC 7515 §4).
@@ -86,7 +109,7 @@ impl Assertion {
             return None;
         }
         Some(Self {
-            algorithm: AssertionAlgorithm::named(&header.alg)?,
+            algorithm: Algorithm::named(&header.alg)?,
             kid: header.kid,
             claims,
             signed: signed.to_owned(),
@@ -100,44 +123,89 @@ impl Assertion {
         &self.claims.sub
     }
 
+    /// The authentication method that it is of.
+    pub(super) fn method(&self) -> AuthMethod {
+        match self.algorithm {
+            Algorithm::Key(_) => AuthMethod::PrivateKeyJwt,
+            Algorithm::Secret => AuthMethod::ClientSecretJwt,
+        }
+    }
+
     /// Checks the assertion, and uses it up where it is good.
     pub(super) async fn authenticate(
         &self,
         app: &App,
         (key, client): (ClientKey, &Registration),
         at: Timestamp,
-    ) -> Result<Result<(), RefusalReason>, LedgerError> {
+    ) -> Result<Result<ClientAuthentication, RefusalReason>, LedgerError> {
+        if self.claims.iss != client.client_id || self.claims.sub != client.client_id {
+            return Ok(Err(RefusalReason::AssertionSubject));
+        }
+        let how = match self.signer(app, client, at).await? {
+            Ok(how) => how,
+            Err(reason) => return Ok(Err(reason)),
+        };
         let ends = match self.check(client, &app.settings.issuer, at) {
             Ok(ends) => ends,
             Err(reason) => return Ok(Err(reason)),
         };
         let first = self.is_first_use.get_or_try_init(|| self.use_up(app, key, ends));
         Ok(if *first.await? {
-            Ok(())
+            Ok(how)
         } else {
             Err(RefusalReason::AssertionReplayed)
         })
     }
 
-    /// All but the single use; when it ends.
+    /// Which key or secret of the client signed it.
+    async fn signer(
+        &self,
+        app: &App,
+        client: &Registration,
+        at: Timestamp,
+    ) -> Result<Result<ClientAuthentication, RefusalReason>, LedgerError> {
+        let mut how = ClientAuthentication::of(self.method());
+        match self.algorithm {
+            Algorithm::Key(algorithm) => how.kid = self.signing_key(client, algorithm),
+            Algorithm::Secret if !app.settings.allow_client_secret_jwt => {
+                return Ok(Err(RefusalReason::ClientSecretJwtNotAllowed));
+            }
+            Algorithm::Secret => how.secret = self.signing_secret(app, client, at).await?,
+        }
+        let signed = how.kid.is_some() || how.secret.is_some();
+        Ok(signed.then_some(how).ok_or(RefusalReason::AssertionSignature))
+    }
+
+    /// The name of the client's key that signed it.
+    fn signing_key(&self, client: &Registration, algorithm: AssertionAlgorithm) -> Option<String> {
+        let jwks = client.metadata.jwks.as_ref()?;
+        let message = self.signed.as_bytes();
+        let key = jwks.signer(self.kid.as_deref(), algorithm, message, &self.signature)?;
+        Some(key.name())
+    }
+
+    /// The number of the client's secret that signed it.
+    async fn signing_secret(
+        &self,
+        app: &App,
+        client: &Registration,
+        at: Timestamp,
+    ) -> Result<Option<u32>, LedgerError> {
+        for secret in client.valid_secrets(at) {
+            let SecretVerifier::Key(id) = secret.verifier else {
+                continue;
+            };
+            let key = app.secret_keys.find(&app.ledger, id).await?;
+            if key.is_some_and(|key| hmac::verify(&key, self.signed.as_bytes(), &self.signature).is_ok()) {
+                return Ok(Some(secret.number));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whom it is for, and when; when it ends.
     fn check(&self, client: &Registration, issuer: &str, at: Timestamp) -> Result<Timestamp, RefusalReason> {
-        let claims = &self.claims;
-        if claims.iss != client.client_id || claims.sub != client.client_id {
-            return Err(RefusalReason::AssertionSubject);
-        }
-        let jwks = client.metadata.jwks.as_ref();
-        let signed = jwks.is_some_and(|jwks| {
-            jwks.verify(
-                self.kid.as_deref(),
-                self.algorithm,
-                self.signed.as_bytes(),
-                &self.signature,
-            )
-        });
-        if !signed {
-            return Err(RefusalReason::AssertionSignature);
-        }
-        if !is_for_us(&claims.aud, issuer, client.metadata.legacy) {
+        if !is_for_us(&self.claims.aud, issuer, client.metadata.legacy) {
             return Err(RefusalReason::AssertionAudience);
         }
         self.ends(at).ok_or(RefusalReason::AssertionTime)
@@ -221,7 +289,7 @@ mod tests {
         assert_eq!(good.client_id(), "c");
         for bad in [
             json!({"alg": "none"}),
-            json!({"alg": "HS256"}),
+            json!({"alg": "HS512"}),
             json!({"alg": "ES256", "crit": ["exp"]}),
             json!({"alg": "ES256", "typ": "at+jwt"}),
             json!({"typ": "JWT"}),

@@ -1,5 +1,5 @@
-//! Client authentication (RFC 6749 §2.3): HTTP Basic, credentials in the body, a signed assertion (RFC 7523), or none
-//! for a public client.
+//! Client authentication (RFC 6749 §2.3): HTTP Basic, credentials in the body, a signed assertion (RFC 7523), a
+//! certificate (RFC 8705), or none for a public client.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use quick_cache::sync::Cache;
 
 use super::client_assertion::{self, Assertion};
+use super::client_certificate;
 use super::error::{Rejection, TokenError};
 use super::form::{self, Form};
 use super::limits::{Counted, counted_address};
@@ -18,7 +19,7 @@ use crate::domain::client::{AuthMethod, Client, Registration, SecretVerifier, St
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
-use crate::ledger::{Context, Loaded, UnitOfWork};
+use crate::ledger::{ClientAuthentication, Context, Loaded, UnitOfWork};
 
 /// What a request says of its client. Proves nothing yet.
 pub struct Credentials {
@@ -154,9 +155,11 @@ impl Credentials {
                 AuthMethod::ClientSecretBasic | AuthMethod::Any,
                 Presented::Basic { .. }
             ) | (AuthMethod::ClientSecretPost | AuthMethod::Any, Presented::Body(_))
-                | (AuthMethod::PrivateKeyJwt, Presented::Assertion(_))
-                | (AuthMethod::None, Presented::Nothing)
-        )
+                | (
+                    AuthMethod::TlsClientAuth | AuthMethod::SelfSignedTlsClientAuth | AuthMethod::None,
+                    Presented::Nothing
+                )
+        ) || matches!(&self.presented, Presented::Assertion(assertion) if assertion.method() == method)
     }
 }
 
@@ -207,18 +210,9 @@ pub async fn authenticate(
     if !credentials.uses(registration.metadata.token_endpoint_auth_method) {
         return Err(failed(RefusalReason::OtherAuthenticationMethod));
     }
-    match &credentials.presented {
-        Presented::Nothing => {}
-        Presented::Basic { .. } | Presented::Body(_) => {
-            if !verify(app, unit, credentials, &loaded, &registration).await? {
-                return Err(failed(RefusalReason::WrongClientSecret));
-            }
-        }
-        Presented::Assertion(assertion) => assertion
-            .authenticate(app, (key, &registration), unit.at())
-            .await?
-            .map_err(failed)?,
-    }
+    let how = prove(app, unit, credentials, (&loaded, &registration)).await?;
+    // A later round says the same: the credentials are those of the request.
+    let _ = unit.context().authentication.set(how.map_err(failed)?);
     match registration.standing {
         Standing::Active => Ok(AuthenticatedClient {
             key,
@@ -230,27 +224,63 @@ pub async fn authenticate(
     }
 }
 
+/// Whether the credentials are the client's, and which of its own they are.
+async fn prove(
+    app: &App,
+    unit: &UnitOfWork<'_>,
+    credentials: &Credentials,
+    (loaded, registration): (&Loaded<Client>, &Registration),
+) -> Result<Result<ClientAuthentication, RefusalReason>, Rejection<TokenError>> {
+    let by_secret = |method, number: Option<u32>| {
+        let number = number.ok_or(RefusalReason::WrongClientSecret)?;
+        let mut how = ClientAuthentication::of(method);
+        how.secret = Some(number);
+        Ok(how)
+    };
+    Ok(match &credentials.presented {
+        Presented::Nothing => {
+            let certificate = unit.context().certificate.as_deref();
+            client_certificate::authenticate(app, registration, certificate, unit.at())
+        }
+        Presented::Basic { .. } => {
+            let number = verify(app, unit, credentials, loaded, registration).await?;
+            by_secret(AuthMethod::ClientSecretBasic, number)
+        }
+        Presented::Body(_) => {
+            let number = verify(app, unit, credentials, loaded, registration).await?;
+            by_secret(AuthMethod::ClientSecretPost, number)
+        }
+        Presented::Assertion(assertion) => {
+            let client = (ClientKey(loaded.id), registration);
+            assertion.authenticate(app, client, unit.at()).await?
+        }
+    })
+}
+
+/// The number of the secret that was presented.
 async fn verify(
     app: &App,
     unit: &UnitOfWork<'_>,
     credentials: &Credentials,
     loaded: &Loaded<Client>,
     registration: &Registration,
-) -> Result<bool, Rejection<TokenError>> {
+) -> Result<Option<u32>, Rejection<TokenError>> {
     for secret in registration.valid_secrets(unit.at()) {
         for presented in credentials.secrets() {
             let good = match &secret.verifier {
                 SecretVerifier::Sha256(digest) => digest.matches(&Digest::of(presented.as_bytes())),
+                // Its client presents assertions, never the secret itself.
+                SecretVerifier::Key(_) => false,
                 SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => {
                     verify_chosen(app, loaded, presented, phc).await?
                 }
             };
             if good {
-                return Ok(true);
+                return Ok(Some(secret.number));
             }
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 /// A chosen secret costs an argon2id once; then its keyed digest is remembered until the client's next event.

@@ -1,6 +1,7 @@
 //! Who sent a request, and its id.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -9,10 +10,12 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
+use super::client_certificate;
 use super::error::ProtocolError;
 use tracing::Instrument as _;
 
 use crate::app::App;
+use crate::crypto::certificate::ClientCertificate;
 use crate::ids::RequestId;
 use crate::ledger::{Actor, Context};
 
@@ -40,6 +43,7 @@ pub struct Origin {
     pub address: Option<IpAddr>,
     agent: Option<String>,
     trace: Option<String>,
+    certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Origin {
@@ -55,6 +59,8 @@ impl Origin {
             address: self.address,
             agent: self.agent.clone(),
             note: None,
+            certificate: self.certificate.clone(),
+            authentication: OnceLock::new(),
         }
     }
 }
@@ -67,11 +73,13 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
         .map(|info| info.0.ip());
     // Without randomness nothing can be issued anyway; the nil id marks such a request.
     let id = app.ledger.random().uuid().unwrap_or_default();
+    let certificate = client_certificate::take(&app.settings, peer, &mut request);
     let origin = Origin {
         request: RequestId(id),
         address: peer.map(|peer| sender(peer, request.headers(), &app.settings.trusted_proxies)),
         agent: agent(request.headers()),
         trace: trace(request.headers()),
+        certificate,
     };
     let checked = check_head(&request);
     request.extensions_mut().insert(origin);

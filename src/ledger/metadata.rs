@@ -1,6 +1,7 @@
 //! An event's metadata: which request, by whom, from where.
 
 use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -8,8 +9,11 @@ use uuid::Uuid;
 use super::unit::LedgerError;
 use crate::canonical;
 use crate::clock::Timestamp;
+use crate::crypto::certificate::ClientCertificate;
 use crate::crypto::vault::{DataKey, KeyOwner, Place, Vault, month};
 use crate::domain::AggregateType;
+use crate::domain::client::AuthMethod;
+use crate::domain::confirmation::Thumbprint;
 use crate::domain::value::{Digest, Sealed};
 use crate::ids::{ClientKey, RequestId, SubjectId};
 
@@ -59,6 +63,10 @@ pub struct Context {
     pub agent: Option<String>,
     /// Why, in an administrator's words, where the event itself has no member for it.
     pub note: Option<String>,
+    /// The certificate whose key the caller holds.
+    pub certificate: Option<Arc<ClientCertificate>>,
+    /// How the client authenticated, once it has.
+    pub authentication: OnceLock<ClientAuthentication>,
 }
 
 impl Context {
@@ -74,6 +82,8 @@ impl Context {
             address: None,
             agent: None,
             note: None,
+            certificate: None,
+            authentication: OnceLock::new(),
         }
     }
 
@@ -83,7 +93,7 @@ impl Context {
         vault: &Vault,
         subject: Option<SubjectId>,
         at: Timestamp,
-    ) -> Result<Option<std::sync::Arc<DataKey>>, LedgerError> {
+    ) -> Result<Option<Arc<DataKey>>, LedgerError> {
         if self.address.is_none() && self.agent.is_none() {
             return Ok(None);
         }
@@ -120,6 +130,7 @@ impl Context {
             .map(|address| vault.master().network_digest(&month(at), &network_of(address)));
         Ok(canonical::to_string(&Metadata {
             actor: self.actor.to_string(),
+            authentication: self.authentication.get().cloned(),
             caller,
             endpoint: self.endpoint.to_owned(),
             network,
@@ -135,6 +146,9 @@ impl Context {
 pub struct Metadata {
     /// Who acted: `client:…`, `user:…`, `command_line`, `system`, `anonymous`.
     pub actor: String,
+    /// How the client that acted, or for which a user acted, had authenticated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authentication: Option<ClientAuthentication>,
     /// The caller's address and agent as JSON ([`Caller`]), sealed under the month's network key.
     pub caller: Option<Sealed>,
     /// The endpoint or command.
@@ -148,6 +162,62 @@ pub struct Metadata {
     pub request_id: RequestId,
     /// The W3C trace id.
     pub trace_id: Option<String>,
+}
+
+impl Metadata {
+    /// Who acted, and how it authenticated, in a line.
+    #[must_use]
+    pub fn who(&self) -> String {
+        match &self.authentication {
+            None => self.actor.clone(),
+            Some(how) => format!("{} ({how})", self.actor),
+        }
+    }
+}
+
+/// How a client authenticated: the method, and which of its credentials it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientAuthentication {
+    /// As `token_endpoint_auth_method` spells it.
+    pub method: String,
+    /// The key that signed, or that is certified: its `kid`, or its thumbprint (RFC 7638).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// The number of the client's secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<u32>,
+    /// SHA-256 of the certificate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Thumbprint>,
+}
+
+impl ClientAuthentication {
+    /// With a method, of which nothing more is to be said.
+    #[must_use]
+    pub fn of(method: AuthMethod) -> Self {
+        Self {
+            method: method.name().to_owned(),
+            kid: None,
+            secret: None,
+            certificate: None,
+        }
+    }
+}
+
+impl std::fmt::Display for ClientAuthentication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.method)?;
+        if let Some(kid) = &self.kid {
+            write!(f, " kid={kid}")?;
+        }
+        if let Some(number) = self.secret {
+            write!(f, " secret={number}")?;
+        }
+        if let Some(thumbprint) = self.certificate {
+            write!(f, " x5t#S256={thumbprint}")?;
+        }
+        Ok(())
+    }
 }
 
 /// The caller's network data, before it is sealed.

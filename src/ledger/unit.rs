@@ -121,6 +121,12 @@ impl<'a> UnitOfWork<'a> {
         self.at
     }
 
+    /// The circumstances of the request.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        self.context
+    }
+
     /// Names the user that the command is about: the caller's address and agent are sealed under that user's
     /// key, and are erased with the user.
     pub fn about(&mut self, subject: Option<SubjectId>) {

@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 pub use super::registration::ClientRegistration;
 use super::{OperationError, Operations, run};
+use crate::crypto::client_secret;
 use crate::domain::client::{
-    Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
+    AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
 };
 use crate::domain::scope::Scope;
 use crate::domain::value::Digest;
-use crate::ids::ClientKey;
+use crate::ids::{ClientKey, KeyId};
 use crate::ledger::{Context, LedgerError};
 
 /// The kind of name under which chosen client ids are unique.
@@ -101,7 +102,10 @@ impl Operations {
         key: ClientKey,
         overlap_seconds: u32,
     ) -> Result<String, OperationError> {
-        let (secret, verifier) = self.generate_secret()?;
+        let client = self.load::<Client>(key.0).await?;
+        let registration = client.registration.as_ref().ok_or(ClientRefusal::Unknown)?;
+        let method = registration.metadata.token_endpoint_auth_method;
+        let (secret, verifier) = self.generate_secret(method).await?;
         let at = self.ledger.clock().now();
         let command = ClientCommand::RotateSecret {
             verifier,
@@ -132,9 +136,16 @@ impl Operations {
         match &registration.client_secret {
             Some(_) if metadata.is_public() => Err(ClientRefusal::Public.into()),
             Some(_) if !metadata.has_secret() => Err(ClientRefusal::Keyed.into()),
+            Some(_) if metadata.token_endpoint_auth_method == AuthMethod::ClientSecretJwt => {
+                Err(OperationError::invalid(
+                    "client_secret",
+                    "the secret of client_secret_jwt is generated here",
+                ))
+            }
             None if !metadata.has_secret() => Ok((None, None)),
             None => self
-                .generate_secret()
+                .generate_secret(metadata.token_endpoint_auth_method)
+                .await
                 .map(|(secret, verifier)| (Some(secret), Some(verifier))),
             Some(chosen) => {
                 // RFC 6749 appendix A.2: VSCHAR.
@@ -153,9 +164,18 @@ impl Operations {
         }
     }
 
-    pub(crate) fn generate_secret(&self) -> Result<(String, SecretVerifier), OperationError> {
+    /// A secret of full entropy. One that is the key of assertions is kept, wrapped; of others a digest is enough.
+    pub(crate) async fn generate_secret(
+        &self,
+        method: AuthMethod,
+    ) -> Result<(String, SecretVerifier), OperationError> {
         let random: [u8; 32] = self.ledger.random().bytes().map_err(LedgerError::from)?;
         let secret = format!("gls_{}", URL_SAFE_NO_PAD.encode(random));
+        if method == AuthMethod::ClientSecretJwt {
+            let id = KeyId(self.ledger.random().uuid().map_err(LedgerError::from)?);
+            client_secret::store(&self.ledger, id, &secret).await?;
+            return Ok((secret, SecretVerifier::Key(id)));
+        }
         let verifier = SecretVerifier::Sha256(Digest::of(secret.as_bytes()));
         Ok((secret, verifier))
     }
@@ -164,6 +184,13 @@ impl Operations {
     pub(crate) async fn check_here(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
         if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !self.allow_hs256 {
             return Err(OperationError::hs256_is_off("access_token_algorithm"));
+        }
+        if metadata.token_endpoint_auth_method == AuthMethod::ClientSecretJwt && !self.allow_client_secret_jwt
+        {
+            return Err(OperationError::invalid(
+                "token_endpoint_auth_method",
+                "client_secret_jwt is off on this server (allow_client_secret_jwt)",
+            ));
         }
         let context = Context::local(Uuid::nil(), crate::ledger::Actor::System, "check scopes");
         let mut unit = self.ledger.unit_of_work(&context);

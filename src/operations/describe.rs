@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::OperationError;
 use super::approval::Approvals;
 use super::client::ClientRegistration;
-use crate::domain::client::{ClientMetadata, Registration, SecretVerifier};
+use crate::domain::client::{CertificateSubject, ClientMetadata, Registration, SecretVerifier};
 
 /// RFC 7591's names of members that have another name here.
 pub(super) const ALIASES: [(&str, &str); 3] = [
@@ -28,6 +28,11 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
     ] {
         members.insert(name.to_owned(), scope.to_string().into());
     }
+    // One member of RFC 8705 §2.1.2 instead.
+    members.remove("tls_client_auth");
+    if let Some((member, name)) = metadata.tls_client_auth.as_ref().map(CertificateSubject::member) {
+        members.insert(member.to_owned(), name.into());
+    }
     members.retain(|_, value| !value.is_null());
     members.insert("subject_type".to_owned(), json!(metadata.subject_type));
     members
@@ -43,7 +48,7 @@ pub fn client(registration: &Registration, approvals: &Approvals) -> Map<String,
     members.insert("approvals".to_owned(), json!(approvals));
     let secrets = registration.secrets.iter().map(|secret| {
         let kind = match secret.verifier {
-            SecretVerifier::Sha256(_) => "generated",
+            SecretVerifier::Sha256(_) | SecretVerifier::Key(_) => "generated",
             SecretVerifier::Argon2id(_) => "chosen",
             SecretVerifier::Bcrypt(_) => "imported",
         };

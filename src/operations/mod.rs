@@ -37,6 +37,8 @@ pub struct Operations {
     pub allow_hs256: bool,
     /// Reads the documents of sectors.
     pub sectors: Fetcher,
+    /// Whether clients may be registered for `client_secret_jwt`.
+    pub allow_client_secret_jwt: bool,
 }
 
 /// Why an operation was not done. Nothing was changed.

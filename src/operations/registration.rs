@@ -6,9 +6,10 @@ use std::ops::RangeInclusive;
 use serde::Deserialize;
 
 use super::OperationError;
+use crate::crypto::certificate::{ClientCertificate, Witness};
 use crate::domain::client::{
-    ApplicationType, AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes, PublicJwks,
-    ResponseProfile, SubjectType, TokenAlgorithm,
+    ApplicationType, AuthMethod, CertificateSubject, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes,
+    PublicJwk, PublicJwks, ResponseProfile, SubjectType, TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
 use crate::domain::value::{ScopeSet, is_plain_text};
@@ -36,6 +37,18 @@ pub struct ClientRegistration {
     pub token_endpoint_auth_method: AuthMethod,
     #[serde(default)]
     pub jwks: Option<serde_json::Value>,
+    #[serde(default)]
+    pub tls_client_auth_subject_dn: Option<String>,
+    #[serde(default)]
+    pub tls_client_auth_san_dns: Option<String>,
+    #[serde(default)]
+    pub tls_client_auth_san_uri: Option<String>,
+    #[serde(default)]
+    pub tls_client_auth_san_ip: Option<String>,
+    #[serde(default)]
+    pub tls_client_auth_san_email: Option<String>,
+    #[serde(default)]
+    pub tls_client_certificate_bound_access_tokens: bool,
     #[serde(default)]
     pub scope: String,
     #[serde(default)]
@@ -141,6 +154,8 @@ impl ClientRegistration {
             grant_types: self.grant_types.clone(),
             token_endpoint_auth_method: self.token_endpoint_auth_method,
             jwks: self.keys()?,
+            tls_client_auth: self.certificate_subject()?,
+            tls_client_certificate_bound_access_tokens: self.tls_client_certificate_bound_access_tokens,
             scope,
             default_scopes,
             audience: self.audience.clone(),
@@ -179,14 +194,61 @@ impl ClientRegistration {
 
     /// RFC 7591 §2: the keys of a client that signs.
     fn keys(&self) -> Result<Option<PublicJwks>, OperationError> {
-        if self.jwks.is_none() && self.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt {
-            return Err(OperationError::invalid(
-                "jwks",
-                "private_key_jwt needs the client's public keys",
-            ));
+        let method = self.token_endpoint_auth_method;
+        let keyed = [AuthMethod::PrivateKeyJwt, AuthMethod::SelfSignedTlsClientAuth];
+        if self.jwks.is_none() && keyed.contains(&method) {
+            let problem = format!("{} needs the client's public keys", method.name());
+            return Err(OperationError::invalid("jwks", problem));
         }
         let keys = self.jwks.as_ref().map(PublicJwks::parse).transpose();
-        keys.map_err(|problem| OperationError::invalid("jwks", problem))
+        let keys = keys.map_err(|problem| OperationError::invalid("jwks", problem))?;
+        for key in keys.iter().flat_map(|jwks| &jwks.keys) {
+            check_certificate(key).map_err(|problem| OperationError::invalid("jwks", problem))?;
+        }
+        Ok(keys)
+    }
+
+    /// RFC 8705 §2.1.2: exactly one name of a certificate for `tls_client_auth`, none for others.
+    fn certificate_subject(&self) -> Result<Option<CertificateSubject>, OperationError> {
+        let members = [
+            ("tls_client_auth_subject_dn", &self.tls_client_auth_subject_dn),
+            ("tls_client_auth_san_dns", &self.tls_client_auth_san_dns),
+            ("tls_client_auth_san_uri", &self.tls_client_auth_san_uri),
+            ("tls_client_auth_san_ip", &self.tls_client_auth_san_ip),
+            ("tls_client_auth_san_email", &self.tls_client_auth_san_email),
+        ];
+        let mut named = members
+            .into_iter()
+            .filter_map(|(member, value)| Some((member, value.as_deref()?)));
+        let wanted = self.token_endpoint_auth_method == AuthMethod::TlsClientAuth;
+        match (wanted, named.next(), named.next()) {
+            (true, Some((member, value)), None) => CertificateSubject::parse(member, value)
+                .map(Some)
+                .map_err(|problem| OperationError::invalid(member, problem)),
+            (false, None, None) => Ok(None),
+            (true, _, _) => Err(OperationError::invalid(
+                "tls_client_auth_subject_dn",
+                "tls_client_auth needs exactly one of tls_client_auth_subject_dn, tls_client_auth_san_dns, \
+                 tls_client_auth_san_uri, tls_client_auth_san_ip and tls_client_auth_san_email",
+            )),
+            (false, Some((member, _)), _) | (false, None, Some((member, _))) => Err(OperationError::invalid(
+                member,
+                "it is for a client whose token_endpoint_auth_method is tls_client_auth",
+            )),
+        }
+    }
+}
+
+/// RFC 7517 §4.7: the first certificate is of the key itself.
+fn check_certificate(key: &PublicJwk) -> Result<(), &'static str> {
+    let Some(der) = key.certificate() else {
+        return Ok(());
+    };
+    let certificate = ClientCertificate::read(vec![der.into()], Witness::Handshake);
+    match certificate {
+        Some(certificate) if key.is(&certificate.key) => Ok(()),
+        Some(_) => Err("the first certificate of an x5c is not of its key"),
+        None => Err("the first certificate of an x5c cannot be read"),
     }
 }
 

@@ -265,7 +265,9 @@ impl Operations {
         let key = ClientKey(self.ledger.random().uuid().map_err(LedgerError::from)?);
         let (token, digest) = self.registration_token()?;
         let (secret, verifier) = if new.metadata.has_secret() {
-            let (secret, verifier) = self.generate_secret()?;
+            let (secret, verifier) = self
+                .generate_secret(new.metadata.token_endpoint_auth_method)
+                .await?;
             (Some(secret), Some(verifier))
         } else {
             (None, None)

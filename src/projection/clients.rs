@@ -10,7 +10,7 @@ use super::recorded::Recorded;
 use super::{Projection, Schema};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
-use crate::domain::client::{AuthMethod, ClientEvent, ClientMetadata, SecretVerifier};
+use crate::domain::client::{ClientEvent, ClientMetadata, SecretVerifier};
 use crate::domain::event::Event;
 use crate::domain::value::Digest;
 
@@ -89,6 +89,7 @@ impl Row {
             ClientEvent::ClientSecretAdded(event) => {
                 self.secret = Some(match &event.verifier {
                     SecretVerifier::Sha256(digest) => *digest,
+                    SecretVerifier::Key(id) => Digest::of(id.0.as_bytes()),
                     SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => Digest::of(phc.as_bytes()),
                 });
             }
@@ -135,22 +136,12 @@ impl Row {
             Cell::Word(Some(self.standing)),
             Cell::Texts(grant_types.collect()),
             Cell::Text(Some(metadata.scope.to_string())),
-            Cell::Word(Some(method(metadata.token_endpoint_auth_method))),
+            Cell::Word(Some(metadata.token_endpoint_auth_method.name())),
             Cell::Texts(metadata.allowed_origins),
             Cell::Texts(self.approved.into_iter().collect()),
             Cell::Time(Some(self.created_at)),
             Cell::Time(Some(self.updated_at)),
         ]
-    }
-}
-
-fn method(method: AuthMethod) -> &'static str {
-    match method {
-        AuthMethod::ClientSecretBasic => "client_secret_basic",
-        AuthMethod::ClientSecretPost => "client_secret_post",
-        AuthMethod::Any => "any",
-        AuthMethod::PrivateKeyJwt => "private_key_jwt",
-        AuthMethod::None => "none",
     }
 }
 

@@ -12,6 +12,8 @@
 mod account;
 mod approvals;
 mod authorize;
+mod client_authentication;
+mod client_secret_jwt;
 mod client_secrets;
 mod code;
 mod command_line;
@@ -32,6 +34,7 @@ mod json_requests;
 mod ledger;
 mod legacy_clients;
 mod metadata;
+mod mtls;
 mod openid;
 mod pairwise;
 mod par;

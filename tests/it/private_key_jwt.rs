@@ -16,21 +16,21 @@ use crate::flow;
 use crate::harness::{TestServer, browser};
 use crate::races::Node;
 
-const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+pub(crate) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-fn base64(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// A client's private keys, one of each type.
-struct Keys {
+pub(crate) struct Keys {
     ec: EcdsaKeyPair,
     ed: Ed25519KeyPair,
     rsa: RsaKeyPair,
 }
 
 impl Keys {
-    fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         Self {
             ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             ed: Ed25519KeyPair::generate().unwrap(),
@@ -38,7 +38,7 @@ impl Keys {
         }
     }
 
-    fn jwks(&self) -> Value {
+    pub(crate) fn jwks(&self) -> Value {
         let point = self.ec.public_key().as_ref();
         let rsa = RsaPublicKeyComponents::<Vec<u8>>::from(self.rsa.public_key());
         json!({"keys": [
@@ -48,7 +48,7 @@ impl Keys {
         ]})
     }
 
-    fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
         let (message, random) = (signed.as_bytes(), SystemRandom::new());
         let mut rsa = vec![0; self.rsa.public_modulus_len()];
@@ -233,7 +233,7 @@ async fn an_assertion_that_is_not_the_clients_own_is_refused() {
         ),
         (
             "assertion_malformed",
-            client.keys.sign(&json!({"alg": "HS256"}), &client.claims()),
+            client.keys.sign(&json!({"alg": "HS512"}), &client.claims()),
         ),
         (
             "assertion_subject",

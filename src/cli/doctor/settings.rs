@@ -4,6 +4,7 @@ use url::Url;
 
 use super::Findings;
 use crate::config::{Settings, is_loopback, warn_of_readers};
+use crate::crypto::certificate::Authorities;
 
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     if Url::parse(&settings.issuer).is_ok_and(|url| url.scheme() == "http" && is_loopback(&url)) {
@@ -32,6 +33,7 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
         ),
         (None, true) => findings.ok("tls", "terminated by a trusted proxy"),
     }
+    client_certificates(settings, findings);
     if settings.allow_password_grant {
         findings.warn(
             "password grant",
@@ -61,5 +63,44 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
             "the server works as the schema's owner",
             "give database_url the role grantlog_app, which cannot change the ledger",
         );
+    }
+}
+
+/// How certificates of clients reach this server, and who vouches for them (RFC 8705).
+fn client_certificates(settings: &Settings, findings: &mut Findings) {
+    let subject = "client certificates";
+    let by_proxy = settings.client_certificate_header.as_deref();
+    if let Some(header) = by_proxy.filter(|_| settings.trusted_proxies.is_empty()) {
+        findings.warn(
+            subject,
+            format!("client_certificate_header is {header}, and no proxy is trusted: the header is ignored"),
+            "name the proxies that set it in trusted_proxies",
+        );
+    }
+    if !settings.sees_client_certificates() {
+        if settings.tls_client_ca.is_some() || settings.mtls_url.is_some() {
+            findings.warn(
+                subject,
+                "tls_client_ca or mtls_url is set, and no certificate can reach this server",
+                "set tls_client_certificates, or client_certificate_header and trusted_proxies",
+            );
+        }
+        return;
+    }
+    match &settings.tls_client_ca {
+        Some(path) => match Authorities::load(path) {
+            Ok(_) => findings.ok(subject, format!("tls_client_auth trusts {}", path.display())),
+            Err(error) => findings.fail(
+                subject,
+                error.to_string(),
+                "give it a PEM file of certificates of authorities",
+            ),
+        },
+        None if settings.trusts_authorities() => findings.warn(
+            subject,
+            "tls_client_auth believes the proxy, whatever authority issued a certificate",
+            "let the proxy verify certificates, or set tls_client_ca, so that they are verified here",
+        ),
+        None => findings.ok(subject, "self-signed ones; tls_client_auth needs tls_client_ca"),
     }
 }

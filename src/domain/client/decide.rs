@@ -77,8 +77,8 @@ pub enum ClientRefusal {
     /// A public client has no secret.
     #[error("a public client has no secret")]
     Public,
-    /// A client that signs has no secret.
-    #[error("a client that authenticates with private_key_jwt has no secret")]
+    /// A client that proves to hold a key has no secret.
+    #[error("a client that authenticates with private_key_jwt or a certificate has no secret")]
     Keyed,
     /// Not what this client may do.
     #[error("the scope {0} is not among the scopes that this client may ask for")]

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::metadata::ClientMetadata;
 use crate::clock::Timestamp;
 use crate::domain::value::Digest;
+use crate::ids::KeyId;
 
 events! {
     /// Events of one client.
@@ -106,4 +107,7 @@ pub enum SecretVerifier {
     Argon2id(String),
     /// The bcrypt hash of an imported secret.
     Bcrypt(String),
+    /// A secret that was generated here and is the key of assertions (`client_secret_jwt`): where it lies, wrapped by
+    /// the master key.
+    Key(KeyId),
 }

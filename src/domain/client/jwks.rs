@@ -5,12 +5,18 @@ use aws_lc_rs::signature::{
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::certificate::CertificateKey;
+use crate::domain::confirmation::Thumbprint;
+
 /// The most keys that a client may register.
 const MAX_KEYS: usize = 20;
+/// The most certificates of a key, and the most characters of each.
+const MAX_CHAIN: usize = 4;
+const MAX_CERTIFICATE: usize = 8 * 1024;
 /// The least and the most bytes of an RSA modulus: 2048 to 8192 bits.
 const RSA_MODULUS: std::ops::RangeInclusive<usize> = 256..=1024;
 /// Members that only a private or a symmetric key has (RFC 7518 §6).
@@ -52,6 +58,9 @@ pub struct PublicJwk {
     /// RSA: the exponent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e: Option<String>,
+    /// The key's certificate, perhaps with those above it: DER in base64 (RFC 7517 §4.7).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x5c: Option<Vec<String>>,
 }
 
 /// The type of a public key.
@@ -127,23 +136,88 @@ impl PublicJwks {
         Ok(Self { keys: parsed })
     }
 
-    /// Whether one of the keys verifies a signature; where the signer names one, that one.
+    /// The key that verifies a signature; where the signer names one, that one.
     #[must_use]
-    pub fn verify(
+    pub fn signer(
         &self,
         kid: Option<&str>,
         algorithm: AssertionAlgorithm,
         message: &[u8],
         signature: &[u8],
-    ) -> bool {
+    ) -> Option<&PublicJwk> {
         self.keys
             .iter()
             .filter(|key| kid.is_none() || key.kid.as_deref() == kid)
-            .any(|key| key.verify(algorithm, message, signature))
+            .find(|key| key.verify(algorithm, message, signature))
+    }
+
+    /// The key whose certificate this is (RFC 8705 §2.2.2): the very one, where the client registered its certificates,
+    /// or any of the key that it registered.
+    #[must_use]
+    pub fn of_certificate(&self, der: &[u8], certified: &CertificateKey) -> Option<&PublicJwk> {
+        self.keys.iter().find(|key| match key.certificate() {
+            Some(own) => own == der,
+            None => key.is(certified),
+        })
     }
 }
 
 impl PublicJwk {
+    /// Its `kid`, or its thumbprint (RFC 7638 §3.2).
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.kid.clone().unwrap_or_else(|| self.thumbprint().to_string())
+    }
+
+    /// SHA-256 of its required members in lexicographic order. They are base64url and fixed words, so nothing in them
+    /// needs an escape.
+    fn thumbprint(&self) -> Thumbprint {
+        let member = |value: &Option<String>| value.clone().unwrap_or_default();
+        let (crv, x, y) = (member(&self.crv), member(&self.x), member(&self.y));
+        let text = match self.kty {
+            KeyType::Rsa => format!(
+                r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
+                member(&self.e),
+                member(&self.n)
+            ),
+            KeyType::Ec => format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#),
+            KeyType::Okp => format!(r#"{{"crv":"{crv}","kty":"OKP","x":"{x}"}}"#),
+        };
+        Thumbprint::of(text.as_bytes())
+    }
+
+    /// Its certificate, where it was registered with one.
+    #[must_use]
+    pub fn certificate(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(self.x5c.as_ref()?.first()?).ok()
+    }
+
+    /// Whether a certificate's key is this one.
+    #[must_use]
+    pub fn is(&self, certified: &CertificateKey) -> bool {
+        match (self.kty, certified) {
+            (KeyType::Rsa, CertificateKey::Rsa { n, e }) => self
+                .rsa()
+                .is_some_and(|(own_n, own_e)| own_n == *n && own_e == *e),
+            (KeyType::Ec, CertificateKey::P256(point)) => self.point().as_ref() == Some(point),
+            (KeyType::Okp, CertificateKey::Ed25519(bytes)) => {
+                coordinate(self.x.as_ref()).is_some_and(|x| x[..] == bytes[..])
+            }
+            (KeyType::Rsa | KeyType::Ec | KeyType::Okp, _) => false,
+        }
+    }
+
+    /// Each of `x5c` is base64 of some length; whether the first is of this key is asked where certificates are read.
+    fn check_x5c(&self) -> Result<(), String> {
+        let Some(chain) = &self.x5c else { return Ok(()) };
+        let small =
+            (1..=MAX_CHAIN).contains(&chain.len()) && chain.iter().all(|one| one.len() <= MAX_CERTIFICATE);
+        if !small || !chain.iter().all(|one| STANDARD.decode(one).is_ok()) {
+            return Err(format!("its x5c needs 1 to {MAX_CHAIN} certificates in base64"));
+        }
+        Ok(())
+    }
+
     fn parse(document: &Value) -> Result<Self, String> {
         let members = document.as_object().ok_or("it is not an object")?;
         if members.get("kty").and_then(Value::as_str) == Some("oct") {
@@ -160,6 +234,7 @@ impl PublicJwk {
         let key: Self = serde_json::from_value(document.clone())
             .map_err(|_| "it is no RSA, EC or OKP key whose members are text")?;
         key.check()?;
+        key.check_x5c()?;
         Ok(key)
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::certificate::CertificateSubject;
 use super::jwks::PublicJwks;
 use super::sector::{ApplicationType, SubjectType};
 use crate::domain::redirect_uri;
@@ -49,8 +50,31 @@ pub enum AuthMethod {
     Any,
     /// An assertion signed with a key of its own (RFC 7523, OpenID Connect Core §9).
     PrivateKeyJwt,
+    /// An assertion under HS256 with a secret that is made here (OpenID Connect Core §9), where the server allows it.
+    ClientSecretJwt,
+    /// A certificate of a trusted authority, known by one of its names (RFC 8705 §2.1).
+    TlsClientAuth,
+    /// A certificate of its own making, known by its key (RFC 8705 §2.2).
+    SelfSignedTlsClientAuth,
     /// A public client.
     None,
+}
+
+impl AuthMethod {
+    /// The wire name (RFC 8414 §2), but for [`Self::Any`].
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ClientSecretBasic => "client_secret_basic",
+            Self::ClientSecretPost => "client_secret_post",
+            Self::Any => "any",
+            Self::PrivateKeyJwt => "private_key_jwt",
+            Self::ClientSecretJwt => "client_secret_jwt",
+            Self::TlsClientAuth => "tls_client_auth",
+            Self::SelfSignedTlsClientAuth => "self_signed_tls_client_auth",
+            Self::None => "none",
+        }
+    }
 }
 
 /// The algorithm of a client's access tokens.
@@ -159,6 +183,12 @@ pub struct ClientMetadata {
     /// The public keys that its assertions are verified with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<PublicJwks>,
+    /// `tls_client_auth`: the name that its certificates are known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_client_auth: Option<CertificateSubject>,
+    /// Whether its access tokens are bound to its certificate (RFC 8705 §3.4).
+    #[serde(default)]
+    pub tls_client_certificate_bound_access_tokens: bool,
     /// The scopes that it may ask for.
     pub scope: ScopeSet,
     /// What a request without a scope asks for.
@@ -197,7 +227,7 @@ pub struct ClientMetadata {
     #[serde(default)]
     pub lifetimes: BTreeMap<GrantType, Lifetimes>,
     /// Seconds in which a refresh token may be presented once more (the grace rule); none means 10 for a
-    /// confidential client and 0 for a public one.
+    /// client that is confidential or whose tokens are bound to its certificate, and 0 for another.
     pub refresh_grace: Option<u32>,
     /// Whether its authorization requests must be pushed (RFC 9126 §6).
     #[serde(default)]
@@ -251,8 +281,14 @@ impl ClientMetadata {
     #[must_use]
     pub fn has_secret(&self) -> bool {
         match self.token_endpoint_auth_method {
-            AuthMethod::ClientSecretBasic | AuthMethod::ClientSecretPost | AuthMethod::Any => true,
-            AuthMethod::PrivateKeyJwt | AuthMethod::None => false,
+            AuthMethod::ClientSecretBasic
+            | AuthMethod::ClientSecretPost
+            | AuthMethod::ClientSecretJwt
+            | AuthMethod::Any => true,
+            AuthMethod::PrivateKeyJwt
+            | AuthMethod::TlsClientAuth
+            | AuthMethod::SelfSignedTlsClientAuth
+            | AuthMethod::None => false,
         }
     }
 
@@ -305,8 +341,9 @@ impl ClientMetadata {
     /// The grace period of its refresh tokens, in seconds.
     #[must_use]
     pub fn grace(&self) -> u32 {
+        let constrained = self.tls_client_certificate_bound_access_tokens;
         self.refresh_grace
-            .unwrap_or(if self.is_public() { 0 } else { 10 })
+            .unwrap_or(if self.is_public() && !constrained { 0 } else { 10 })
     }
 
     /// The registered redirect URI that `requested` is, if any: exactly, or, for a native application, on another

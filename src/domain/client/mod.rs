@@ -1,13 +1,17 @@
 //! The `client` aggregate: a registered client (RFC 7591), its secrets and its approvals.
 
+mod certificate;
 mod decide;
+mod distinguished_name;
 mod event;
 mod jwks;
 mod metadata;
 mod sector;
 mod self_registration;
 
+pub use certificate::*;
 pub use decide::*;
+pub use distinguished_name::DistinguishedName;
 pub use event::*;
 pub use jwks::*;
 pub use metadata::*;

@@ -1,8 +1,9 @@
 //! What a client does to its own registration (RFC 7591, RFC 7592).
 
 use super::{
-    Client, ClientCommand, ClientEvent, ClientMetadata, ClientRefusal, ClientSecretRetired, ClientUpdated,
-    Registration, RegistrationAccessTokenIssued, SecretVerifier, SoftwareStatementAccepted, Standing,
+    AuthMethod, Client, ClientCommand, ClientEvent, ClientMetadata, ClientRefusal, ClientSecretRetired,
+    ClientUpdated, Registration, RegistrationAccessTokenIssued, SecretVerifier, SoftwareStatementAccepted,
+    Standing,
 };
 use crate::clock::Timestamp;
 use crate::domain::Decision;
@@ -73,13 +74,14 @@ impl Client {
             events.push(ClientUpdated { metadata }.into());
         }
         events.extend(command.statement.clone().map(Into::into));
-        let (had, needs) = (registration.metadata.has_secret(), command.metadata.has_secret());
-        if needs && !had {
+        let (had, needs) = (kind(&registration.metadata), kind(&command.metadata));
+        let is_new = needs.is_some() && needs != had;
+        if is_new {
             events.extend(registration.rotate_secret(&command.verifier, command.at, command.at));
-        } else if had && !needs {
+        } else if had.is_some() && needs.is_none() {
             events.extend(registration.retire_secrets(command.at));
         }
-        Decision::accept(events, needs && !had)
+        Decision::accept(events, is_new)
     }
 
     /// Decides a deletion (RFC 7592 §2.3): the client is revoked, and all that it was given with it.
@@ -132,4 +134,11 @@ impl Registration {
             .into()
         })
     }
+}
+
+/// What kind of secret a client has: whether it is the key of its assertions, which is kept otherwise than one that is
+/// presented.
+fn kind(metadata: &ClientMetadata) -> Option<bool> {
+    let is_key = metadata.token_endpoint_auth_method == AuthMethod::ClientSecretJwt;
+    metadata.has_secret().then_some(is_key)
 }

@@ -11,6 +11,8 @@ pub enum Guide {
     Client,
     /// A client's assertion is not good.
     Assertion,
+    /// A client's certificate is not good.
+    Certificate,
     /// The client is blocked.
     ClientBlocked,
     /// The grant type is not for this client.
@@ -159,6 +161,23 @@ advice! {
         prevention: [
             "Make an assertion for each request, also for a retry.",
             "When keys change, register the new one beside the old one first.",
+        ],
+    }
+    Certificate High {
+        causes: [
+            "The client connected without its certificate, or to an address where none is asked for.",
+            "The proxy in front does not hand the certificate on, writes it in another format, or is not in trusted_proxies.",
+            "The certificate was renewed with another name, another key or by another authority, or has expired.",
+            "A token that is bound to one certificate was used with another: an application that shares tokens, or a theft.",
+        ],
+        resolution: [
+            "Compare the certificate (`openssl x509 -noout -subject -nameopt rfc2253 -ext subjectAltName -dates`) with `grantlog client show`.",
+            "Check tls_client_certificates, tls_client_ca, client_certificate_header and client_certificate_format with `grantlog doctor`.",
+            "Let the client get new tokens with the certificate that it has now.",
+        ],
+        prevention: [
+            "Register the next certificate's key beside the present one before renewing.",
+            "Watch when certificates expire, and let clients find mtls_endpoint_aliases in the metadata document.",
         ],
     }
     ClientBlocked High {

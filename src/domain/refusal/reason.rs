@@ -108,6 +108,18 @@ reasons! {
     AssertionTime "assertion_time" Assertion,
     /// The client assertion was used before.
     AssertionReplayed "assertion_replayed" Assertion,
+    /// The client is registered for `client_secret_jwt`, which this server does not allow.
+    ClientSecretJwtNotAllowed "client_secret_jwt_not_allowed" Client,
+    /// The request came with no certificate, or none that can be read, where the client needs one.
+    CertificateMissing "certificate_missing" Certificate,
+    /// The client's certificate has expired, or its time has not begun.
+    CertificateTime "certificate_time" Certificate,
+    /// The client's certificate is not of an authority that this server trusts for clients.
+    CertificateUntrusted "certificate_untrusted" Certificate,
+    /// The client's certificate is not for the name that the client is registered with.
+    CertificateSubject "certificate_subject" Certificate,
+    /// The client's certificate is of no key in the client's `jwks`.
+    CertificateUnknown "certificate_unknown" Certificate,
     /// A public client asked for what only a client with a secret may.
     PublicClient "public_client" Client,
     /// There is more than one Authorization header.
@@ -136,6 +148,8 @@ reasons! {
     UnknownCredential "unknown_credential" Credential,
     /// The code or token was issued to another client.
     OtherClient "other_client" Credential,
+    /// The code or token is bound to a key that the request did not prove to hold.
+    OtherKey "other_key" Credential,
     /// The code had been redeemed before; everything that came of it was revoked.
     CodeReplayed "code_replayed" CodeReplay,
     /// The code's time is over.
@@ -266,6 +280,8 @@ reasons! {
     KeyRetired "key_retired" AccessToken,
     /// The access token is revoked, or what it rested on is gone.
     TokenRevoked "token_revoked" AccessToken,
+    /// The access token is bound to another certificate than the request came with, if any.
+    OtherCertificate "other_certificate" Certificate,
     /// The user was erased.
     UserErased "user_erased" AccessToken,
     /// The access token lacks the scope that the resource needs.

@@ -7,8 +7,10 @@ use axum::http::{HeaderMap, header};
 use super::super::error::{ApiError, Rejection};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
+use crate::crypto::certificate::ClientCertificate;
 use crate::crypto::signing::{TokenRefusal, VerifiedToken};
 use crate::domain::client::{Client, Registration};
+use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::Grant;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
@@ -95,6 +97,7 @@ impl BearerToken {
         if !standing::is_published(unit, self.token.key).await? {
             return Err(invalid(RefusalReason::KeyRetired));
         }
+        self.check_certificate(unit.context().certificate.as_deref())?;
         let address = self.presented.address;
         let grant = unit.load::<Grant>(address.grant.0).await?;
         let family = grant
@@ -112,6 +115,22 @@ impl BearerToken {
             allowed: circumstances.allowed_scope,
             client: (family.client, client),
         })
+    }
+}
+
+impl BearerToken {
+    /// A token that is bound to a certificate is good with that one only (RFC 8705 §3).
+    fn check_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<(), Rejection<ApiError>> {
+        let Some(Confirmation::CertificateSha256(bound)) = self.token.claims.cnf else {
+            return Ok(());
+        };
+        if certificate.is_some_and(|certificate| certificate.thumbprint == bound) {
+            return Ok(());
+        }
+        Err(Rejection::new(
+            ApiError::TokenInvalid,
+            RefusalReason::OtherCertificate,
+        ))
     }
 }
 

@@ -9,22 +9,61 @@ use serde::Serialize;
 use super::authorize::ResponseMode;
 use super::register;
 use crate::app::App;
-use crate::config::RegistrationMode;
-use crate::domain::client::AssertionAlgorithm;
+use crate::config::{RegistrationMode, Settings};
+use crate::domain::client::{AssertionAlgorithm, AuthMethod};
+use crate::http::client_assertion::SECRET_ALGORITHM;
 use crate::http::context::Origin;
 use crate::http::error::{ErrorAnswer, Rejection, TokenError};
 use crate::http::oidc::discovery::OpenidMetadata;
+use crate::http::oidc::userinfo;
 use crate::ledger::LedgerError;
 
-/// How clients authenticate.
-const METHODS: &[&str] = &[
-    "client_secret_basic",
-    "client_secret_post",
-    "private_key_jwt",
-    "none",
-];
-/// Where public clients have nothing to ask.
-const CONFIDENTIAL_METHODS: &[&str] = &["client_secret_basic", "client_secret_post", "private_key_jwt"];
+/// How clients authenticate here, public ones left out.
+fn confidential_methods(settings: &Settings) -> Vec<&'static str> {
+    let methods = [
+        (AuthMethod::ClientSecretBasic, true),
+        (AuthMethod::ClientSecretPost, true),
+        (AuthMethod::PrivateKeyJwt, true),
+        (AuthMethod::ClientSecretJwt, settings.allow_client_secret_jwt),
+        (AuthMethod::TlsClientAuth, settings.trusts_authorities()),
+        (
+            AuthMethod::SelfSignedTlsClientAuth,
+            settings.sees_client_certificates(),
+        ),
+    ];
+    let enabled = methods.into_iter().filter(|(_, enabled)| *enabled);
+    enabled.map(|(method, _)| method.name()).collect()
+}
+
+/// What their assertions are signed with.
+fn assertion_algorithms(settings: &Settings) -> Vec<&'static str> {
+    let secret = settings.allow_client_secret_jwt.then_some(SECRET_ALGORITHM);
+    AssertionAlgorithm::NAMES.into_iter().chain(secret).collect()
+}
+
+/// The endpoints for clients with certificates (RFC 8705 §5).
+#[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the wire's names")]
+struct MtlsEndpoints {
+    token_endpoint: String,
+    introspection_endpoint: String,
+    revocation_endpoint: String,
+    pushed_authorization_request_endpoint: String,
+    userinfo_endpoint: String,
+}
+
+impl MtlsEndpoints {
+    fn at(base: &str) -> Self {
+        let endpoint = |path: &str| format!("{base}{path}");
+        Self {
+            token_endpoint: endpoint("/oauth/token"),
+            introspection_endpoint: endpoint("/oauth/introspect"),
+            revocation_endpoint: endpoint("/oauth/revoke"),
+            pushed_authorization_request_endpoint: endpoint("/oauth/par"),
+            userinfo_endpoint: endpoint(userinfo::PATH),
+        }
+    }
+}
 
 #[derive(Serialize)]
 struct Metadata {
@@ -41,12 +80,15 @@ struct Metadata {
     response_types_supported: &'static [&'static str],
     response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
-    token_endpoint_auth_methods_supported: &'static [&'static str],
-    token_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
-    introspection_endpoint_auth_methods_supported: &'static [&'static str],
-    introspection_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
-    revocation_endpoint_auth_methods_supported: &'static [&'static str],
-    revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
+    token_endpoint_auth_methods_supported: Vec<&'static str>,
+    token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    introspection_endpoint_auth_methods_supported: Vec<&'static str>,
+    introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    revocation_endpoint_auth_methods_supported: Vec<&'static str>,
+    revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    tls_client_certificate_bound_access_tokens: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtls_endpoint_aliases: Option<MtlsEndpoints>,
     code_challenge_methods_supported: &'static [&'static str],
     authorization_response_iss_parameter_supported: bool,
     #[serde(flatten)]
@@ -74,6 +116,13 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
     if app.settings.allow_password_grant {
         grant_types.push("password");
     }
+    let confidential = confidential_methods(&app.settings);
+    let methods: Vec<_> = confidential
+        .iter()
+        .copied()
+        .chain([AuthMethod::None.name()])
+        .collect();
+    let algorithms = assertion_algorithms(&app.settings);
     let metadata = Metadata {
         authorization_endpoint: endpoint("/oauth/authorize"),
         token_endpoint: endpoint("/oauth/token"),
@@ -87,12 +136,15 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         response_types_supported: &["code"],
         response_modes_supported: ResponseMode::ALL.into_iter().map(ResponseMode::name).collect(),
         grant_types_supported: grant_types,
-        token_endpoint_auth_methods_supported: METHODS,
-        token_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
-        introspection_endpoint_auth_methods_supported: CONFIDENTIAL_METHODS,
-        introspection_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
-        revocation_endpoint_auth_methods_supported: METHODS,
-        revocation_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
+        token_endpoint_auth_methods_supported: methods.clone(),
+        token_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+        // Public clients have nothing to ask there.
+        introspection_endpoint_auth_methods_supported: confidential,
+        introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+        revocation_endpoint_auth_methods_supported: methods,
+        revocation_endpoint_auth_signing_alg_values_supported: algorithms,
+        tls_client_certificate_bound_access_tokens: app.settings.sees_client_certificates(),
+        mtls_endpoint_aliases: app.settings.mtls_url.as_deref().map(MtlsEndpoints::at),
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
         openid,

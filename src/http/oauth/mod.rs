@@ -9,6 +9,7 @@ pub mod par;
 pub mod register;
 pub(crate) mod resource;
 pub mod revoke;
+mod sender;
 pub mod standing;
 pub mod token;
 

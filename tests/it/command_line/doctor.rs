@@ -168,3 +168,36 @@ async fn each_weak_setting_is_found() {
         assert_eq!(success, verdict != "fail", "{variable}: {checks:?}");
     }
 }
+
+#[tokio::test]
+async fn it_warns_of_client_certificates_that_nobody_may_send_or_nobody_vouches_for() {
+    let server = TestServer::start().await;
+    for (environment, expected, says) in [
+        (
+            &[("GRANTLOG_CLIENT_CERTIFICATE_HEADER", "Client-Cert")][..],
+            "warn",
+            "no proxy is trusted",
+        ),
+        (
+            &[
+                ("GRANTLOG_CLIENT_CERTIFICATE_HEADER", "Client-Cert"),
+                ("GRANTLOG_TRUSTED_PROXIES", "192.0.2.1"),
+            ],
+            "warn",
+            "believes the proxy",
+        ),
+        (
+            &[("GRANTLOG_MTLS_URL", "https://mtls.id.example")],
+            "warn",
+            "no certificate can reach",
+        ),
+    ] {
+        let mut command = grantlog_on(&server.database);
+        command.envs(environment.iter().copied());
+        let (_, checks) = verdicts(command).await;
+        let found = checks.iter().any(|(name, verdict, found)| {
+            name == "client certificates" && verdict == expected && found.contains(says)
+        });
+        assert!(found, "{says}: {checks:?}");
+    }
+}

@@ -168,6 +168,8 @@ impl World {
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             token_endpoint_auth_method: method,
             jwks: None,
+            tls_client_auth: None,
+            tls_client_certificate_bound_access_tokens: false,
             scope: ScopeSet::parse("a b c").unwrap(),
             default_scopes: ScopeSet::default(),
             audience: Vec::new(),
@@ -211,9 +213,11 @@ impl World {
         let mint = Mint {
             access: self.digest(),
             access_lifetime: 600,
+            confirmation: None,
             refresh: refresh.then_some(MintRefresh {
                 digest,
                 lifetime: 86_400,
+                bound: false,
             }),
         };
         (mint, digest)
@@ -286,6 +290,7 @@ impl World {
             redirect_uri: "https://c.example/cb".to_owned(),
             redirect_uri_required: false,
             challenge: None,
+            confirmation: None,
             password_generation: circumstances.password_generation,
             consent_withdrawals: circumstances.consent_withdrawals,
             issued_at: at,

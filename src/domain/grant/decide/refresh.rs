@@ -2,11 +2,12 @@
 
 use chrono::TimeDelta;
 
-use super::Decision;
+use super::{Decision, holds};
 use crate::domain::grant::{
     Family, Generation, Grant, GrantRefusal, Issued, Outcome, Reason, RefreshReplayed, RefreshRetried,
     RefreshRotated, Rotate,
 };
+use crate::domain::value::ScopeSet;
 
 impl Grant {
     /// Exchanges a refresh token for the next (RFC 6749 §6, RFC 9700 §4.14).
@@ -33,6 +34,10 @@ impl Grant {
         };
         if command.client != family.client {
             return Decision::refuse(GrantRefusal::OtherClient);
+        }
+        // All generations of a family that is bound are bound to one key.
+        if let Err(refusal) = holds(refresh.current.confirmation, command.mint.confirmation) {
+            return Decision::refuse(refusal);
         }
         let in_grace = command.at < refresh.rotated_at + TimeDelta::seconds(i64::from(command.grace));
         match presented {
@@ -69,11 +74,8 @@ impl Grant {
         if let Err(refusal) = family.stands(&command.circumstances, command.at) {
             return Decision::refuse(refusal);
         }
-        if command
-            .scope
-            .as_ref()
-            .is_some_and(|scope| !scope.is_subset(&family.scope))
-        {
+        let exceeds = |scope: &ScopeSet| !scope.is_subset(&family.scope);
+        if command.scope.as_ref().is_some_and(exceeds) {
             return Decision::refuse(GrantRefusal::ScopeExceeded);
         }
         let Some(scope) = family.still_allowed(command.scope.as_ref(), &command.circumstances) else {
@@ -95,6 +97,7 @@ impl Grant {
             audience: audience.clone(),
             issued_at,
             access_expires_at: access.expires_at,
+            confirmation: access.confirmation,
             refresh: true,
         };
         let event = if retried {

@@ -160,13 +160,22 @@ async fn replaced(
     let caller = Caller::read(app, origin, request).await?;
     let mut unit = app.ledger.unit_of_work(&caller.context);
     // Whose registration it is comes first: a stranger learns nothing from what is wrong with a body.
-    rounds!(unit, async {
-        caller.client(&mut unit).await?;
-        Ok::<_, Rejection<RegistrationError>>(unit.confirm().await?.then_some(()))
+    let before = rounds!(unit, async {
+        let (_, registration) = caller.client(&mut unit).await?;
+        let method = registration.metadata.token_endpoint_auth_method;
+        Ok::<_, Rejection<RegistrationError>>(unit.confirm().await?.then_some(method))
     })?;
     let members = read(headers, body)?;
     let replacement = Replacement::check(app, &caller, members)?;
-    let (secret, verifier) = app.operations.generate_secret()?;
+    let method = replacement.method();
+    // A secret that is a key is stored when it is made: none is made that will not be used.
+    let is_new = method == AuthMethod::ClientSecretJwt && method != before;
+    let kind = if is_new {
+        method
+    } else {
+        AuthMethod::ClientSecretBasic
+    };
+    let (secret, verifier) = app.operations.generate_secret(kind).await?;
     let mut unit = app.ledger.unit_of_work(&caller.context);
     let (registration, needs_secret) =
         rounds!(unit, replacement.round(app, &caller, &mut unit, verifier.clone()))?;
@@ -208,6 +217,14 @@ impl Replacement {
             statement,
             secret,
         })
+    }
+
+    /// How the client will authenticate.
+    fn method(&self) -> AuthMethod {
+        let method = self.members.get("token_endpoint_auth_method").cloned();
+        method
+            .and_then(|method| serde_json::from_value(method).ok())
+            .unwrap_or(AuthMethod::ClientSecretBasic)
     }
 
     async fn round(
@@ -270,6 +287,10 @@ impl Replacement {
                 SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => {
                     let hasher = &app.operations.hasher;
                     hasher.verify(presented.clone(), Some(phc.clone())).await? != Verified::No
+                }
+                SecretVerifier::Key(id) => {
+                    let key = app.secret_keys.find(&app.ledger, *id).await?;
+                    key.is_some_and(|key| client_secret::is(&key, presented))
                 }
             };
             if good {
