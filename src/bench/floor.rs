@@ -104,6 +104,7 @@ impl Minted {
             iat: self.at.timestamp(),
             exp: self.at.timestamp() + 3600,
             jti: credential::format(Kind::TokenId, key, address, &self.random),
+            cnf: None,
         };
         Ok(Json(json!({
             "access_token": app.keys.sign(TokenAlgorithm::ES256, &claims)?,
@@ -128,6 +129,7 @@ impl Minted {
         AccessToken {
             digest,
             expires_at: self.at + TimeDelta::seconds(3600),
+            confirmation: None,
         }
     }
 
@@ -137,6 +139,7 @@ impl Minted {
             digest,
             expires_at: self.at + TimeDelta::days(30),
             generation: 1,
+            confirmation: None,
         }
     }
 

@@ -20,6 +20,7 @@ pub(super) fn token_issued(client: ClientKey, audience: &str, digest: Digest, at
         access: AccessToken {
             digest,
             expires_at: end,
+            confirmation: None,
         },
         refresh: None,
         password_generation: 0,

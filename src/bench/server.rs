@@ -213,6 +213,7 @@ async fn code(app: &App, client: ClientKey, subject: SubjectId) -> Result<String
             redirect_uri: REDIRECT_URI.to_owned(),
             redirect_uri_required: true,
             challenge: Some(Challenge::parse(CHALLENGE, Method::S256)?),
+            confirmation: None,
             password_generation: user.password_generation,
             consent_withdrawals: 0,
             issued_at: at,

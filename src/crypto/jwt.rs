@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use signature::Signer;
 
 use crate::domain::client::TokenAlgorithm;
+use crate::domain::confirmation::Confirmation;
 use crate::domain::value::Digest;
 
 /// The claims of an access token (RFC 9068 §2.2).
@@ -38,6 +39,9 @@ pub struct AccessClaims {
     pub exp: i64,
     /// Its address in the ledger (see [`crate::credential`]).
     pub jti: String,
+    /// The key that it is bound to (RFC 7800 §3.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cnf: Option<Confirmation>,
 }
 
 /// One audience or several (RFC 7519 §4.1.3).

@@ -4,6 +4,7 @@
 //! digests.
 
 pub mod client;
+pub mod confirmation;
 pub mod consent;
 pub mod event;
 pub mod grant;

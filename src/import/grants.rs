@@ -192,6 +192,7 @@ impl Import {
                     digest: token.digest,
                     expires_at: token.expires_at.min(grant_expires_at),
                     generation: 1,
+                    confirmation: None,
                 },
                 consent_withdrawals: 0,
                 imported_at: now,

@@ -66,6 +66,7 @@ pub(crate) async fn issue_with(
             redirect_uri: REDIRECT_URI.to_owned(),
             redirect_uri_required: true,
             challenge: Some(Challenge::parse(CHALLENGE, Method::S256).unwrap()),
+            confirmation: None,
             password_generation: user.password_generation,
             consent_withdrawals: consent.withdrawals,
             issued_at: at,

@@ -114,6 +114,7 @@ impl History {
                 digest,
                 expires_at: now + TimeDelta::seconds(2000),
                 generation: 1,
+                confirmation: None,
             },
             consent_withdrawals: 0,
             imported_at: now,
@@ -148,6 +149,7 @@ impl History {
             redirect_uri: "https://app.example/".into(),
             redirect_uri_required: false,
             challenge: None,
+            confirmation: None,
             password_generation: 0,
             consent_withdrawals: 0,
             issued_at: now,
@@ -210,10 +212,12 @@ impl History {
         let refresh = Some(MintRefresh {
             digest: self.digest(),
             lifetime: 1000,
+            bound: false,
         });
         Mint {
             access: self.digest(),
             access_lifetime: 300,
+            confirmation: None,
             refresh,
         }
     }
@@ -467,6 +471,7 @@ fn the_flow_of_a_grant_is_what_issued_it() {
         mint: Mint {
             access: Digest::of(b"x"),
             access_lifetime: 3600,
+            confirmation: None,
             refresh: None,
         },
         at: now,

@@ -2,6 +2,7 @@
 
 use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
+use crate::domain::confirmation::Confirmation;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SubjectId};
 
@@ -116,6 +117,9 @@ pub struct Mint {
     pub access: Digest,
     /// Seconds that the access token lives.
     pub access_lifetime: u32,
+    /// The key that the request proved to hold: the access token is bound to it. What is bound already is good
+    /// with that key only.
+    pub confirmation: Option<Confirmation>,
     /// The refresh token, where the client may have one.
     pub refresh: Option<MintRefresh>,
 }
@@ -127,6 +131,8 @@ pub struct MintRefresh {
     pub digest: Digest,
     /// Seconds that it lives if unused.
     pub lifetime: u32,
+    /// Whether it is bound to the request's key too, as a public client's is (RFC 8705 §4, RFC 9449 §5).
+    pub bound: bool,
 }
 
 /// Revoke one token or all.
@@ -170,6 +176,8 @@ pub struct Issued {
     pub issued_at: Timestamp,
     /// When it ends.
     pub access_expires_at: Timestamp,
+    /// The key that it is bound to.
+    pub confirmation: Option<Confirmation>,
     /// Whether a refresh token was issued with it.
     pub refresh: bool,
 }
@@ -183,6 +191,7 @@ impl Issued {
             audience: event.audience.clone(),
             issued_at: event.issued_at,
             access_expires_at: event.access.expires_at,
+            confirmation: event.access.confirmation,
             refresh: event.refresh.is_some(),
         }
     }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
+use crate::domain::confirmation::Confirmation;
 use crate::domain::openid::Claim;
 use crate::domain::pkce::Challenge;
 use crate::domain::value::{Digest, ScopeSet};
@@ -41,6 +42,8 @@ events! {
             redirect_uri_required: bool,
             /// The PKCE challenge.
             challenge: Option<Challenge>,
+            /// The key that the code is bound to (RFC 9449 §10).
+            confirmation: Option<Confirmation>,
             /// How often the user's password had changed.
             password_generation: u32,
             /// How often the consent had been withdrawn.
@@ -175,6 +178,9 @@ pub struct AccessToken {
     pub digest: Digest,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The key that it is bound to.
+    #[serde(default)]
+    pub confirmation: Option<Confirmation>,
 }
 
 /// An issued refresh token, as far as the ledger knows it.
@@ -186,6 +192,9 @@ pub struct RefreshToken {
     pub expires_at: Timestamp,
     /// Its number in the grant, from 1.
     pub generation: u32,
+    /// The key that it is bound to.
+    #[serde(default)]
+    pub confirmation: Option<Confirmation>,
 }
 
 impl RefreshToken {
@@ -195,6 +204,7 @@ impl RefreshToken {
             sequence,
             digest: self.digest,
             expires_at: self.expires_at,
+            confirmation: self.confirmation,
         }
     }
 }
@@ -266,6 +276,7 @@ mod tests {
             redirect_uri: "https://app.example/".to_owned(),
             redirect_uri_required: false,
             challenge: None,
+            confirmation: None,
             password_generation: 0,
             consent_withdrawals: 0,
             issued_at: at,

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::aggregate;
 use super::client::GrantType;
+use super::confirmation::Confirmation;
 use super::openid::{Authentication, OPENID};
 use super::pkce::Challenge;
 use super::value::{Digest, ScopeSet};
@@ -81,6 +82,9 @@ pub struct Code {
     pub redirect_uri_required: bool,
     /// Its PKCE challenge.
     pub challenge: Option<Challenge>,
+    /// The key that it is bound to.
+    #[serde(default)]
+    pub confirmation: Option<Confirmation>,
     /// When it ends.
     pub expires_at: Timestamp,
     /// Whether it was redeemed.
@@ -109,6 +113,9 @@ pub struct Generation {
     pub digest: Digest,
     /// When it ends if unused.
     pub expires_at: Timestamp,
+    /// The key that it is bound to.
+    #[serde(default)]
+    pub confirmation: Option<Confirmation>,
 }
 
 impl Grant {
@@ -230,6 +237,7 @@ impl Family {
                 redirect_uri: event.redirect_uri,
                 redirect_uri_required: event.redirect_uri_required,
                 challenge: event.challenge,
+                confirmation: event.confirmation,
                 expires_at: event.expires_at,
                 redeemed: false,
             }),

@@ -12,6 +12,9 @@ pub enum GrantRefusal {
     /// It was issued to another client.
     #[error("it was issued to another client")]
     OtherClient,
+    /// It is bound to a key that the request did not prove to hold.
+    #[error("it is bound to another key")]
+    OtherKey,
     /// The code was redeemed before.
     #[error("the code was redeemed before")]
     CodeReplayed,
@@ -72,6 +75,7 @@ impl GrantRefusal {
         match self {
             Self::Unknown => RefusalReason::UnknownCredential,
             Self::OtherClient => RefusalReason::OtherClient,
+            Self::OtherKey => RefusalReason::OtherKey,
             Self::CodeReplayed => RefusalReason::CodeReplayed,
             Self::CodeExpired => RefusalReason::CodeExpired,
             Self::RedirectUriChanged => RefusalReason::RedirectUriChanged,

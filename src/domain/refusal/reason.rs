@@ -136,6 +136,8 @@ reasons! {
     UnknownCredential "unknown_credential" Credential,
     /// The code or token was issued to another client.
     OtherClient "other_client" Credential,
+    /// The code or token is bound to a key that the request did not prove to hold.
+    OtherKey "other_key" Credential,
     /// The code had been redeemed before; everything that came of it was revoked.
     CodeReplayed "code_replayed" CodeReplay,
     /// The code's time is over.

@@ -193,6 +193,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
             GrantRefusal::ResourceExceeded => TokenError::InvalidTarget,
             GrantRefusal::Unknown
             | GrantRefusal::OtherClient
+            | GrantRefusal::OtherKey
             | GrantRefusal::CodeReplayed
             | GrantRefusal::CodeExpired
             | GrantRefusal::RedirectUriChanged

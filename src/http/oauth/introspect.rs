@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
 use crate::crypto::signing::VerifiedToken;
+use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Family, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
@@ -46,6 +47,9 @@ struct ActiveToken {
     iss: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
+    /// RFC 8705 §3.2, RFC 9449 §6.2.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -171,6 +175,7 @@ async fn access(
         aud: claims.aud.clone(),
         iss: claims.iss.clone(),
         jti: Some(claims.jti.clone()),
+        cnf: claims.cnf,
     })))
 }
 
@@ -206,5 +211,6 @@ async fn refresh(
         iss: app.settings.issuer.clone(),
         client_id,
         jti: None,
+        cnf: generation.confirmation,
     })))
 }

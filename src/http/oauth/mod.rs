@@ -8,6 +8,7 @@ pub mod metadata;
 pub mod par;
 pub(crate) mod resource;
 pub mod revoke;
+mod sender;
 pub mod standing;
 pub mod token;
 

@@ -170,12 +170,14 @@ impl Source {
         let access = AccessToken {
             digest: Digest(self.random.bytes()?),
             expires_at: at + hour,
+            confirmation: None,
         };
         grant.generation += u32::from(matches!(step, Step::Issue | Step::Rotate));
         let refresh = RefreshToken {
             digest: Digest(self.random.bytes()?),
             expires_at: at + hour * 720,
             generation: grant.generation,
+            confirmation: None,
         };
         let (client, subject) = (grant.client, grant.subject);
         let scope: ScopeSet = ["get_user_profile", "openid", "payments.read"]
@@ -242,6 +244,7 @@ impl Source {
                 method: Method::S256,
                 digest: Digest(self.random.bytes()?),
             }),
+            confirmation: None,
             password_generation: 0,
             consent_withdrawals: 0,
             issued_at: at,

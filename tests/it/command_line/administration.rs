@@ -312,9 +312,11 @@ async fn grant(server: &TestServer) -> (GrantId, String) {
         mint: Mint {
             access: credential::digest(Kind::TokenId, &random),
             access_lifetime: 60,
+            confirmation: None,
             refresh: Some(MintRefresh {
                 digest: credential::digest(Kind::Refresh, &random),
                 lifetime: 600,
+                bound: false,
             }),
         },
         at,

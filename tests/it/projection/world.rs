@@ -202,9 +202,11 @@ impl World {
         let mint = Mint {
             access: self.digest(),
             access_lifetime: 600,
+            confirmation: None,
             refresh: refresh.then_some(MintRefresh {
                 digest,
                 lifetime: 86_400,
+                bound: false,
             }),
         };
         (mint, digest)
@@ -277,6 +279,7 @@ impl World {
             redirect_uri: "https://c.example/cb".to_owned(),
             redirect_uri_required: false,
             challenge: None,
+            confirmation: None,
             password_generation: circumstances.password_generation,
             consent_withdrawals: circumstances.consent_withdrawals,
             issued_at: at,

@@ -1,6 +1,6 @@
 //! The authorization code: issued once, exchanged once (RFC 6749 §4.1).
 
-use super::Decision;
+use super::{Decision, holds};
 use crate::domain::grant::{
     CodeIssued, CodeRedeemed, CodeReplayed, Family, Grant, GrantRefusal, Issued, Outcome, Reason, RedeemCode,
     TokenIssued,
@@ -32,6 +32,9 @@ impl Grant {
         };
         if command.client != family.client {
             return Decision::refuse(GrantRefusal::OtherClient);
+        }
+        if let Err(refusal) = holds(code.confirmation, command.mint.confirmation) {
+            return Decision::refuse(refusal);
         }
         if code.redeemed {
             let replay = CodeReplayed {

@@ -1,5 +1,5 @@
-//! The grant's decisions. The order of checks is: digest, client, replay, the rest; so a guessed address or a
-//! stranger's client touches nothing.
+//! The grant's decisions. The order of checks is: digest, client, the key that it is bound to, replay, the rest; so a
+//! guessed address, a stranger's client or whoever lacks the key touches nothing.
 
 mod code;
 mod refresh;
@@ -13,6 +13,7 @@ use super::{
 use crate::clock::Timestamp;
 use crate::domain;
 use crate::domain::client::GrantType;
+use crate::domain::confirmation::Confirmation;
 use crate::domain::value::ScopeSet;
 
 /// A decision on a grant.
@@ -155,6 +156,14 @@ impl Family {
     }
 }
 
+/// What is bound to a key is good with that key only.
+fn holds(bound: Option<Confirmation>, proved: Option<Confirmation>) -> Result<(), GrantRefusal> {
+    match bound {
+        Some(_) if bound != proved => Err(GrantRefusal::OtherKey),
+        _ => Ok(()),
+    }
+}
+
 /// Nothing outlives the grant.
 fn mint(
     tokens: &Mint,
@@ -166,11 +175,13 @@ fn mint(
     let access = AccessToken {
         digest: tokens.access,
         expires_at: end(tokens.access_lifetime),
+        confirmation: tokens.confirmation,
     };
     let refresh = tokens.refresh.map(|refresh| RefreshToken {
         digest: refresh.digest,
         expires_at: end(refresh.lifetime),
         generation,
+        confirmation: tokens.confirmation.filter(|_| refresh.bound),
     });
     (access, refresh)
 }

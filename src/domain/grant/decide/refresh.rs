@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 
-use super::Decision;
+use super::{Decision, holds};
 use crate::domain::grant::{
     Family, Generation, Grant, GrantRefusal, Issued, Outcome, Reason, RefreshReplayed, RefreshRetried,
     RefreshRotated, Rotate,
@@ -33,6 +33,10 @@ impl Grant {
         };
         if command.client != family.client {
             return Decision::refuse(GrantRefusal::OtherClient);
+        }
+        // All generations of a family that is bound are bound to one key.
+        if let Err(refusal) = holds(refresh.current.confirmation, command.mint.confirmation) {
+            return Decision::refuse(refusal);
         }
         let in_grace = command.at < refresh.rotated_at + TimeDelta::seconds(i64::from(command.grace));
         match presented {
@@ -95,6 +99,7 @@ impl Grant {
             audience: audience.clone(),
             issued_at,
             access_expires_at: access.expires_at,
+            confirmation: access.confirmation,
             refresh: true,
         };
         let event = if retried {

@@ -53,7 +53,11 @@ async fn round(
         verifier: request.form.get("code_verifier").map(str::to_owned),
         audience,
         circumstances,
-        mint: randoms.mint(&client.registration, GrantType::AuthorizationCode),
+        mint: randoms.mint(
+            &client.registration,
+            GrantType::AuthorizationCode,
+            request.confirmation(&client)?,
+        ),
         at: unit.at(),
     };
     let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else {

@@ -35,7 +35,8 @@ async fn round(
     let at = unit.at();
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
     let grant = unit.create::<Grant>(id.0);
-    let mint = randoms.mint(&client.registration, GrantType::ClientCredentials);
+    let confirmation = request.confirmation(&client)?;
+    let mint = randoms.mint(&client.registration, GrantType::ClientCredentials, confirmation);
     // What cannot be refreshed is over with its access token.
     let grant_expires_at = if mint.refresh.is_some() {
         at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days))

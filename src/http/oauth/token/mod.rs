@@ -19,6 +19,7 @@ use super::{ClientRequest, answer};
 use crate::app::App;
 use crate::credential::{self, Kind};
 use crate::domain::client::{GrantType, Registration, TokenAlgorithm};
+use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Mint, MintRefresh};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
@@ -84,16 +85,18 @@ impl Randoms {
     }
 
     /// What a decision needs to know of them, in a grant that began with `flow`. A refresh token is for clients
-    /// that may use it.
-    fn mint(&self, client: &Registration, flow: GrantType) -> Mint {
+    /// that may use it. A public client's is bound to the key that the request proved to hold, if any.
+    fn mint(&self, client: &Registration, flow: GrantType, confirmation: Option<Confirmation>) -> Mint {
         let metadata = &client.metadata;
         let refresh = metadata.may_refresh(flow).then(|| MintRefresh {
             digest: credential::digest(Kind::Refresh, &self.refresh),
             lifetime: metadata.refresh_lifetime(flow),
+            bound: metadata.is_public(),
         });
         Mint {
             access: credential::digest(Kind::TokenId, &self.access),
             access_lifetime: metadata.access_lifetime(flow),
+            confirmation,
             refresh,
         }
     }

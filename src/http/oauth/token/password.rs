@@ -77,6 +77,7 @@ async fn round(
     }
     let scope = requested_scope(request, unit, &client).await?;
     let audience = audience(app, request, &client)?;
+    let confirmation = request.confirmation(&client)?;
     let at = unit.at();
     unit.about(Some(verified.subject));
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
@@ -89,7 +90,7 @@ async fn round(
         audience,
         password_generation: verified.password_generation,
         grant_expires_at: at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days)),
-        mint: randoms.mint(&client.registration, GrantType::Password),
+        mint: randoms.mint(&client.registration, GrantType::Password, confirmation),
         at,
     };
     let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {

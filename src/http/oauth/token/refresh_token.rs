@@ -67,7 +67,7 @@ async fn round(
         audience,
         grace: client.registration.metadata.grace(),
         circumstances,
-        mint: randoms.mint(&client.registration, flow),
+        mint: randoms.mint(&client.registration, flow, request.confirmation(&client)?),
         at: unit.at(),
     };
     let Some(concluded) = unit.conclude(&grant, grant.rotate_refresh(&command)).await? else {

@@ -70,6 +70,7 @@ impl TokenResponse {
             iat: issued.issued_at.timestamp(),
             exp: issued.access_expires_at.timestamp(),
             jti: credential::format(Kind::TokenId, key, address, &randoms.access),
+            cnf: issued.confirmation,
         };
         let access_token = app
             .keys
