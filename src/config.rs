@@ -69,6 +69,15 @@ pub struct Settings {
     /// Seconds that a pushed request waits for the browser.
     #[serde(default = "default_pushed_request_lifetime")]
     pub pushed_request_lifetime: u32,
+    /// Whether DPoP proofs must carry a nonce of this server's (RFC 9449 §8, §9).
+    #[serde(default)]
+    pub dpop_nonce: DpopNonce,
+    /// Seconds that such a nonce is accepted at most.
+    #[serde(default = "default_dpop_nonce_lifetime")]
+    pub dpop_nonce_lifetime: u32,
+    /// Seconds after its `iat` that a DPoP proof is accepted.
+    #[serde(default = "default_dpop_proof_lifetime")]
+    pub dpop_proof_lifetime: u32,
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,
@@ -114,6 +123,17 @@ impl std::fmt::Debug for Settings {
     }
 }
 
+/// Whether DPoP proofs must carry a nonce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DpopNonce {
+    /// They must: a proof cannot be made long before it is used.
+    #[default]
+    Required,
+    /// They need not, and none is given out.
+    Off,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -146,6 +166,14 @@ fn default_shutdown_seconds() -> u32 {
 
 fn default_pushed_request_lifetime() -> u32 {
     90
+}
+
+fn default_dpop_nonce_lifetime() -> u32 {
+    300
+}
+
+fn default_dpop_proof_lifetime() -> u32 {
+    300
 }
 
 fn default_code_lifetime() -> u32 {

@@ -69,6 +69,8 @@ pub struct ClientRegistration {
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
     #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
+    #[serde(default)]
     pub allowed_origins: Vec<String>,
     #[serde(default, alias = "client_uri")]
     pub home_page_url: Option<String>,
@@ -139,6 +141,7 @@ impl ClientRegistration {
             lifetimes: self.lifetimes.clone(),
             refresh_grace: self.refresh_grace,
             require_pushed_authorization_requests: self.require_pushed_authorization_requests,
+            dpop_bound_access_tokens: self.dpop_bound_access_tokens,
             allowed_origins: self.allowed_origins.clone(),
             home_page_url: self.home_page_url.clone(),
             logo_url: self.logo_url.clone(),

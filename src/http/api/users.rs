@@ -72,7 +72,7 @@ async fn profile(
     (headers, id): (&HeaderMap, Result<Path<String>, PathRejection>),
     resource: Resource,
 ) -> Result<(SubjectId, Profile), Rejection<ApiError>> {
-    let token = BearerToken::read(app, headers).await?;
+    let token = BearerToken::read(app, origin, headers).await?;
     let subject = SubjectId(uuid_in(id)?);
     let context = origin.context(resource.endpoint, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);

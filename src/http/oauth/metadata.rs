@@ -10,6 +10,7 @@ use super::authorize::ResponseMode;
 use crate::app::App;
 use crate::domain::client::AssertionAlgorithm;
 use crate::http::context::Origin;
+use crate::http::dpop;
 use crate::http::error::{ErrorAnswer, Rejection, TokenError};
 use crate::http::oidc::discovery::OpenidMetadata;
 use crate::ledger::LedgerError;
@@ -45,6 +46,7 @@ struct Metadata {
     revocation_endpoint_auth_signing_alg_values_supported: &'static [&'static str],
     code_challenge_methods_supported: &'static [&'static str],
     authorization_response_iss_parameter_supported: bool,
+    dpop_signing_alg_values_supported: &'static [&'static str],
     #[serde(flatten)]
     openid: Option<OpenidMetadata>,
 }
@@ -89,6 +91,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         revocation_endpoint_auth_signing_alg_values_supported: &AssertionAlgorithm::NAMES,
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
+        dpop_signing_alg_values_supported: &dpop::ALGORITHMS,
         openid,
         issuer,
     };
