@@ -63,7 +63,7 @@ async fn only_registered_origins_may_call() {
     assert_eq!(preflight.headers()[header::ACCESS_CONTROL_ALLOW_METHODS], "POST");
     assert_eq!(
         preflight.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS],
-        "Authorization, Content-Type"
+        "Authorization, Content-Type, DPoP"
     );
 }
 

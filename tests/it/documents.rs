@@ -149,7 +149,7 @@ fn every_error_code_is_documented() {
         request_uri_not_supported registration_not_supported invalid_request_uri invalid_target \
         validation_error token_expired token_invalid unauthenticated insufficient_scope unapproved_scope \
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \
-        method_not_allowed request_timeout head_too_large";
+        invalid_dpop_proof use_dpop_nonce method_not_allowed request_timeout head_too_large";
     for code in codes.split_whitespace() {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }

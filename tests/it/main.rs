@@ -19,6 +19,7 @@ mod configuration;
 mod crashes;
 mod cross_origin;
 mod documents;
+mod dpop;
 mod embedded_postgres;
 mod errors;
 mod faults;

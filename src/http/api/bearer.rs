@@ -74,7 +74,7 @@ impl BearerToken {
         // RFC 9449 §7.2: what is bound is no bearer token.
         if let Some(Confirmation::JwkThumbprint(_)) = known.token.claims.cnf {
             let refused = Rejection::new(ApiError::TokenInvalid, RefusalReason::BoundToken);
-            return Err(refused);
+            return Err(known.of(refused));
         }
         Ok(known)
     }
@@ -86,15 +86,21 @@ impl BearerToken {
         origin: &Origin,
         (headers, token): (&HeaderMap, &str),
     ) -> Result<(), Rejection<ApiError>> {
+        let read = PresentedProof::read(app, origin, headers, Some(token));
         let missing = || Rejection::new(ApiError::InvalidDpopProof, RefusalReason::DpopProofMissing);
-        let proof = PresentedProof::read(app, origin, headers, Some(token))?.ok_or_else(missing)?;
+        let proof = read.map_err(|refusal| self.of(refusal.into()))?;
+        let proof = proof.ok_or_else(|| self.of(missing()))?;
         if self.token.claims.cnf != Some(proof.confirmation()) {
-            return Err(Rejection::new(
-                ApiError::TokenInvalid,
-                RefusalReason::DpopOtherKey,
-            ));
+            let refused = Rejection::new(ApiError::TokenInvalid, RefusalReason::DpopOtherKey);
+            return Err(self.of(refused));
         }
-        Ok(proof.use_up(app).await??)
+        let used = proof.use_up(app).await?;
+        used.map_err(|refusal| self.of(refusal.into()))
+    }
+
+    /// Names the token's grant in a refusal: a token that comes without its key may have been stolen.
+    fn of(&self, rejection: Rejection<ApiError>) -> Rejection<ApiError> {
+        rejection.grant(self.presented.address.grant, None)
     }
 
     /// Checks a token's form, signature, time and audience.

@@ -20,7 +20,14 @@ impl ClientRequest {
         origin: &Origin,
         headers: &HeaderMap,
     ) -> Result<Self, Rejection<TokenError>> {
-        self.proof = PresentedProof::read(app, origin, headers, None)?;
+        let read = PresentedProof::read(app, origin, headers, None);
+        self.proof = read.map_err(|refusal| {
+            let rejection = Rejection::from(refusal);
+            match self.key {
+                Some(client) => rejection.client(client),
+                None => rejection,
+            }
+        })?;
         Ok(self)
     }
 
