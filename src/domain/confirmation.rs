@@ -14,7 +14,7 @@ pub enum Confirmation {
     /// The SHA-256 thumbprint of an X.509 certificate in DER (RFC 8705 §3.1).
     #[serde(rename = "x5t#S256")]
     CertificateSha256(Thumbprint),
-    /// The SHA-256 thumbprint of a JWK (RFC 7638), as DPoP uses it (RFC 9449 §6.1).
+    /// The SHA-256 thumbprint of a JWK (RFC 7638), as `DPoP` uses it (RFC 9449 §6.1).
     #[serde(rename = "jkt")]
     JwkThumbprint(Thumbprint),
 }

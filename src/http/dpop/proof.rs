@@ -217,12 +217,12 @@ mod tests {
     }
 
     fn with(base: &Value, changes: Value) -> Value {
-        let mut changed = base.clone();
+        let mut merged = base.clone();
         let Value::Object(changes) = changes else {
             unreachable!()
         };
-        changed.as_object_mut().unwrap().extend(changes);
-        changed
+        merged.as_object_mut().unwrap().extend(changes);
+        merged
     }
 
     struct Signer(EcdsaKeyPair);

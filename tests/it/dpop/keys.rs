@@ -1,4 +1,4 @@
-//! What a grant's keys decide, over random histories of its pure decisions.
+//! What a grant's keys decide, over random histories of its pure decisions, and between two nodes.
 
 use chrono::{DateTime, TimeDelta};
 use cqrs_es::Aggregate;
@@ -9,7 +9,11 @@ use grantlog::domain::grant::*;
 use grantlog::domain::value::{Digest, ScopeSet};
 use grantlog::ids::ClientKey;
 use proptest::prelude::*;
+use serde_json::json;
 use uuid::Uuid;
+
+use super::prover::{Answer, Key, Prover};
+use crate::races::Node;
 
 const CLIENT: ClientKey = ClientKey(Uuid::from_u128(1));
 
@@ -141,4 +145,39 @@ proptest! {
             prop_assert_eq!(history.grant.refresh_confirmation(), bound);
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn among_31_thieves_on_two_nodes_the_one_with_the_key_refreshes_and_the_family_lives() {
+    let prover = Prover::public().await;
+    let other = Node::beside(&prover.server).await;
+    let (key, thief) = (Key::new("ES256"), Key::new("ES256"));
+    let first = prover.redeem(&prover.code(&[]).await, Some(&key)).await;
+    let form = [
+        ("grant_type", "refresh_token"),
+        ("refresh_token", first.text("refresh_token")),
+    ];
+    let uses: Vec<_> = (0..32)
+        .map(|number| {
+            let base = [&prover.server.base, &other.base][number % 2];
+            let proof = prover.proof(if number == 13 { &key } else { &thief }, json!({}));
+            let request = prover.request(format!("{base}/oauth/token"), &form, Some(&proof));
+            tokio::spawn(Answer::of(request))
+        })
+        .collect();
+    let mut refreshed = Vec::new();
+    for answer in uses {
+        let answer = answer.await.unwrap();
+        if answer.status == 200 {
+            refreshed.push(answer);
+        } else {
+            assert_eq!(answer.error(), (400, "invalid_grant"));
+        }
+    }
+    let [next] = &refreshed[..] else {
+        panic!("{} refreshed", refreshed.len())
+    };
+    assert_eq!(prover.events("RefreshReplayed").await, 0);
+    let again = prover.refresh(next.text("refresh_token"), Some(&key)).await;
+    assert_eq!(again.status, 200, "{}", again.body);
 }
