@@ -81,9 +81,9 @@ async fn each_check_of_a_proof_refuses_the_token_request_and_uses_nothing_up() {
         ("redirect_uri", flow::REDIRECT_URI),
         ("code_verifier", flow::VERIFIER),
     ];
-    let header = |changes: Value| key.sign(&merged(&key.header(), &changes), &prover.claims());
+    let header = |changes: Value| key.sign(&merged(&key.header(), changes), &prover.claims());
     let claims = |changes: Value| prover.proof(&key, changes);
-    let private = merged(&key.jwk(), &json!({"d": "AQAB"}));
+    let private = merged(&key.jwk(), json!({"d": "AQAB"}));
     let (now, used) = (prover.now(), claims(json!({"jti": "used"})));
     assert_eq!(prover.own_token(Some(&used)).await.status, 200);
     for (reason, proof) in [

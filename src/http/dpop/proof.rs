@@ -1,5 +1,7 @@
 //! The DPoP proof (RFC 9449 §4.2) and the checks of §4.3 that need nothing but the request: pure code.
 
+use std::fmt::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
@@ -188,7 +190,10 @@ fn unescaped(path: &str) -> String {
             Some(byte) if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                 out.push(char::from(byte));
             }
-            Some(byte) => out.push_str(&format!("%{byte:02X}")),
+            Some(byte) => {
+                // Writing to a string cannot fail.
+                let _ = write!(out, "%{byte:02X}");
+            }
             None => out.push('%'),
         }
         rest = match escape {

@@ -80,9 +80,11 @@ impl History {
             .events
             .into_iter()
             .for_each(|event| self.grant.apply(event));
-        let outcome = decision.outcome.map(|outcome| match outcome {
-            Outcome::Tokens(issued) => issued,
-            other => unreachable!("{other:?}"),
+        let outcome = decision.outcome.map(|outcome| {
+            let Outcome::Tokens(issued) = outcome else {
+                unreachable!("{outcome:?}")
+            };
+            issued
         });
         if let Ok(issued) = &outcome {
             self.given.push((issued.sequence, digest));

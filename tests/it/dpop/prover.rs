@@ -23,12 +23,12 @@ pub(super) fn base64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// `base` with some members changed.
-pub(super) fn merged(base: &Value, changes: &Value) -> Value {
+pub(super) fn merged(base: &Value, changes: Value) -> Value {
+    let Value::Object(changes) = changes else {
+        unreachable!()
+    };
     let mut merged = base.clone();
-    merged
-        .as_object_mut()
-        .unwrap()
-        .extend(changes.as_object().unwrap().clone());
+    merged.as_object_mut().unwrap().extend(changes);
     merged
 }
 
@@ -180,7 +180,7 @@ impl Prover {
             .operations
             .define_scope(&TestServer::context(), "openid", "Know who you are", false)
             .await;
-        let client = server.client(merged(&metadata, &extra)).await;
+        let client = server.client(merged(&metadata, extra)).await;
         let mut prover = Self {
             server,
             client,
@@ -221,7 +221,7 @@ impl Prover {
 
     /// A proof for the token endpoint, with changed claims.
     pub(super) fn proof(&self, key: &Key, changes: Value) -> String {
-        key.sign(&key.header(), &merged(&self.claims(), &changes))
+        key.sign(&key.header(), &merged(&self.claims(), changes))
     }
 
     /// A proof for a request with an access token.

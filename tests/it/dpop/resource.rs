@@ -62,7 +62,7 @@ async fn each_check_of_a_proof_refuses_a_call_with_a_challenge() {
     let claims = json!({
         "htm": "GET", "htu": prover.server.url(PATH), "ath": base64(Digest::of(token.as_bytes()).0),
     });
-    let proof = |key: &Key, changes: Value| Some(prover.proof(key, merged(&claims, &changes)));
+    let proof = |key: &Key, changes: Value| Some(prover.proof(key, merged(&claims, changes)));
     let authorization = format!("DPoP {token}");
     let used = proof(&key, json!({}));
     let answer = prover.call(PATH, &authorization, used.as_deref()).await;
