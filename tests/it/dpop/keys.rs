@@ -82,7 +82,7 @@ impl History {
             .for_each(|event| self.grant.apply(event));
         let outcome = decision.outcome.map(|outcome| {
             let Outcome::Tokens(issued) = outcome else {
-                unreachable!("{outcome:?}")
+                unreachable!()
             };
             issued
         });
