@@ -112,6 +112,15 @@ pub struct Settings {
     /// Whose software statements are believed, each as `ISSUER=FILE` of a JWK set.
     #[serde(default)]
     pub software_statement_issuers: Vec<String>,
+    /// Whether DPoP proofs must carry a nonce of this server's (RFC 9449 §8, §9).
+    #[serde(default)]
+    pub dpop_nonce: DpopNonce,
+    /// Seconds that such a nonce is accepted at most.
+    #[serde(default = "default_dpop_nonce_lifetime")]
+    pub dpop_nonce_lifetime: u32,
+    /// Seconds after its `iat` that a DPoP proof is accepted.
+    #[serde(default = "default_dpop_proof_lifetime")]
+    pub dpop_proof_lifetime: u32,
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,
@@ -197,6 +206,17 @@ pub enum CertificateFormat {
     Pem,
 }
 
+/// Whether DPoP proofs must carry a nonce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DpopNonce {
+    /// They must: a proof cannot be made long before it is used.
+    #[default]
+    Required,
+    /// They need not, and none is given out.
+    Off,
+}
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -243,6 +263,14 @@ fn default_registration_scopes() -> Vec<String> {
 
 fn default_registration_grant_types() -> Vec<GrantType> {
     vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
+}
+
+fn default_dpop_nonce_lifetime() -> u32 {
+    300
+}
+
+fn default_dpop_proof_lifetime() -> u32 {
+    300
 }
 
 fn default_code_lifetime() -> u32 {

@@ -165,7 +165,7 @@ fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 12] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
@@ -175,6 +175,16 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 12]
             "pushed_request_lifetime",
             settings.pushed_request_lifetime.into(),
             5..=600,
+        ),
+        (
+            "dpop_nonce_lifetime",
+            settings.dpop_nonce_lifetime.into(),
+            20..=3600,
+        ),
+        (
+            "dpop_proof_lifetime",
+            settings.dpop_proof_lifetime.into(),
+            10..=600,
         ),
         (
             "grant_lifetime_days",

@@ -250,7 +250,7 @@ fn is_for_us(audience: &Audience, issuer: &str, legacy: bool) -> bool {
 }
 
 /// A `NumericDate` (RFC 7519 §2), which may have a fraction.
-fn moment(seconds: f64) -> Option<Timestamp> {
+pub(super) fn moment(seconds: f64) -> Option<Timestamp> {
     // Far beyond any date that is good, and within what can be converted.
     if !(0.0..1e11).contains(&seconds) {
         return None;

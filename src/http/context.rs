@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::extract::State;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::Response;
 
@@ -39,6 +39,10 @@ const MAX_AGENT: usize = 256;
 pub struct Origin {
     /// Its id.
     pub request: RequestId,
+    /// Its method.
+    pub method: Method,
+    /// Its path.
+    pub path: String,
     /// Its sender's address.
     pub address: Option<IpAddr>,
     agent: Option<String>,
@@ -76,6 +80,8 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
     let certificate = client_certificate::take(&app.settings, peer, &mut request);
     let origin = Origin {
         request: RequestId(id),
+        method: request.method().clone(),
+        path: request.uri().path().to_owned(),
         address: peer.map(|peer| sender(peer, request.headers(), &app.settings.trusted_proxies)),
         agent: agent(request.headers()),
         trace: trace(request.headers()),

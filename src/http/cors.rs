@@ -22,8 +22,9 @@ use crate::ledger::{LANE, Ledger};
 
 /// How long what was read of the clients' origins is used.
 const REREAD_AFTER_SECONDS: i64 = 10;
-const EXPOSED: HeaderValue = HeaderValue::from_static("WWW-Authenticate, X-Request-Id, Retry-After");
-const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("WWW-Authenticate, X-Request-Id, Retry-After, DPoP-Nonce");
+const REQUEST_HEADERS: HeaderValue = HeaderValue::from_static("Authorization, Content-Type, DPoP");
 /// Seconds that a browser may remember a preflight's answer.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 

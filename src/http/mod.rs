@@ -10,6 +10,7 @@ pub mod context;
 pub mod cookie;
 pub mod cors;
 pub mod csrf;
+pub mod dpop;
 pub mod error;
 pub mod form;
 pub mod health;
@@ -50,6 +51,7 @@ pub fn router(app: App) -> Router {
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_methods)
         .layer(DefaultBodyLimit::max(form::MAX_BYTES))
+        .layer(middleware::from_fn_with_state(app.clone(), dpop::tell))
         .layer(middleware::from_fn_with_state(origins, cors::cross_origin))
         .layer(middleware::from_fn_with_state(app.clone(), context::identify))
         // The outermost, so that it sees the whole time and the request's id.

@@ -1,5 +1,6 @@
 //! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2) and the ids of client assertions
-//! (RFC 7523 §3). They wait in small tables beside the ledger (`migrations/0008_one_time.sql`).
+//! (RFC 7523 §3) and of DPoP proofs (RFC 9449 §11.1). They wait in small tables beside the ledger
+//! (`migrations/0008_one_time.sql`, `migrations/0011_dpop.sql`).
 
 use crate::app::App;
 
@@ -13,11 +14,13 @@ pub enum OneTime {
     PushedRequests,
     /// Ids of assertions that clients have authenticated with.
     ClientAssertions,
+    /// Ids of DPoP proofs.
+    DpopProofs,
 }
 
 impl OneTime {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::PushedRequests, Self::ClientAssertions];
+    pub const ALL: [Self; 3] = [Self::PushedRequests, Self::ClientAssertions, Self::DpopProofs];
 
     /// The table's name.
     #[must_use]
@@ -25,6 +28,7 @@ impl OneTime {
         match self {
             Self::PushedRequests => "pushed_requests",
             Self::ClientAssertions => "client_assertions",
+            Self::DpopProofs => "dpop_proofs",
         }
     }
 

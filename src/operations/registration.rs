@@ -84,6 +84,8 @@ pub struct ClientRegistration {
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
     #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
+    #[serde(default)]
     pub allowed_origins: Vec<String>,
     #[serde(default, alias = "client_uri")]
     pub home_page_url: Option<String>,
@@ -173,6 +175,7 @@ impl ClientRegistration {
             lifetimes: self.lifetimes.clone(),
             refresh_grace: self.refresh_grace,
             require_pushed_authorization_requests: self.require_pushed_authorization_requests,
+            dpop_bound_access_tokens: self.dpop_bound_access_tokens,
             allowed_origins: self.allowed_origins.clone(),
             home_page_url: self.home_page_url.clone(),
             logo_url: self.logo_url.clone(),
@@ -261,6 +264,12 @@ fn parse_scope(field: &'static str, text: &str) -> Result<ScopeSet, OperationErr
 
 /// What no client may have, whoever registers it.
 fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
+    if metadata.dpop_bound_access_tokens && metadata.tls_client_certificate_bound_access_tokens {
+        return Err(OperationError::invalid(
+            "dpop_bound_access_tokens",
+            "its tokens are bound to a certificate: a token is bound to one key",
+        ));
+    }
     let invalid = |field, problem: &str| Err(OperationError::invalid(field, problem));
     if metadata.client_name.is_empty() || metadata.client_name.len() > 200 {
         return invalid("client_name", "it needs 1 to 200 characters");

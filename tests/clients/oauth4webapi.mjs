@@ -1,5 +1,5 @@
 // oauth4webapi (npm) against a running Grantlog: discovery, code + PKCE, refresh, introspection, revocation,
-// client credentials, OpenID Connect. Usage: node oauth4webapi.mjs DEV_JSON
+// client credentials, OpenID Connect, DPoP. Usage: node oauth4webapi.mjs DEV_JSON
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import * as oauth from 'oauth4webapi';
@@ -88,6 +88,61 @@ async function openidFlow(registration, authentication) {
   assert.equal(oauth.getValidatedIdTokenClaims(refreshed).sub, claims.sub);
 }
 
+// With DPoP: a pushed request, whose key the code is bound to, and every later request with a proof. The library knows
+// no nonce at first, is told one, and tries again.
+async function dpopFlow(registration, authentication) {
+  const client = { client_id: registration.client_id };
+  const redirectUri = registration.redirect_uris[0];
+  const verifier = oauth.generateRandomCodeVerifier();
+  const DPoP = oauth.DPoP(client, await oauth.generateKeyPair('ES256'));
+  const options = { ...insecure, DPoP };
+  let told = 0;
+  const proved = async (attempt) => {
+    try {
+      return await attempt();
+    } catch (error) {
+      if (!oauth.isDPoPNonceError(error)) throw error;
+      told += 1;
+      return attempt();
+    }
+  };
+  const pushed = await proved(async () =>
+    oauth.processPushedAuthorizationResponse(
+      server, client,
+      await oauth.pushedAuthorizationRequest(server, client, authentication, {
+        response_type: 'code',
+        redirect_uri: redirectUri,
+        scope: 'view-user',
+        code_challenge: await oauth.calculatePKCECodeChallenge(verifier),
+        code_challenge_method: 'S256',
+      }, options)));
+  const request = new URL(server.authorization_endpoint);
+  request.search = new URLSearchParams({ client_id: client.client_id, request_uri: pushed.request_uri }).toString();
+  const callback = await new Browser(dev).approve(request);
+  const parameters = oauth.validateAuthResponse(server, client, callback, oauth.expectNoState);
+  const tokens = await proved(async () =>
+    oauth.processAuthorizationCodeResponse(
+      server, client,
+      await oauth.authorizationCodeGrantRequest(
+        server, client, authentication, parameters, redirectUri, verifier, options)));
+  assert.equal(tokens.token_type, 'dpop');
+  const me = new URL('/api/user', issuer);
+  const user = await proved(() =>
+    oauth.protectedResourceRequest(tokens.access_token, 'GET', me, undefined, undefined, options));
+  assert.equal((await user.json()).username, dev.users[0].username);
+  await assert.rejects(
+    oauth.protectedResourceRequest(tokens.access_token, 'GET', me, undefined, undefined, insecure),
+    (error) => error instanceof oauth.WWWAuthenticateChallengeError
+      && error.cause.some(({ scheme }) => scheme === 'dpop'),
+  );
+  const next = await proved(async () =>
+    oauth.processRefreshTokenResponse(
+      server, client,
+      await oauth.refreshTokenGrantRequest(server, client, authentication, tokens.refresh_token, options)));
+  assert.equal(next.token_type, 'dpop');
+  assert.equal(told, 1);
+}
+
 const { confidential, machine } = dev.clients;
 const authentication = oauth.ClientSecretBasic(confidential.client_secret);
 const { client, tokens } = await codeFlow(confidential, authentication);
@@ -107,6 +162,11 @@ await openidFlow(confidential, authentication);
 await openidFlow(dev.clients.public, oauth.None());
 console.log('ok OpenID Connect: discovery, ID token, UserInfo, refreshed ID token, for both clients');
 
+assert.ok(server.dpop_signing_alg_values_supported.includes('ES256'));
+await dpopFlow(confidential, authentication);
+await dpopFlow(dev.clients.public, oauth.None());
+console.log('ok DPoP: nonce, pushed request, code, API, no bearer token, refresh, for both clients');
+
 const credentials = (secret) =>
   oauth.clientCredentialsGrantRequest(
     server, { client_id: machine.client_id }, oauth.ClientSecretBasic(secret), { scope: machine.scopes[0] }, insecure);
@@ -119,4 +179,4 @@ const granted = await oauth.processClientCredentialsResponse(
   server, { client_id: machine.client_id }, await credentials(machine.client_secret));
 assert.equal(granted.scope, machine.scopes[0]);
 console.log('ok machine client: client credentials, and a wrong secret refused');
-console.log('4 passed, 0 failed');
+console.log('5 passed, 0 failed');

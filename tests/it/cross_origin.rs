@@ -50,7 +50,7 @@ async fn only_registered_origins_may_call() {
             let exposed = response.headers()[header::ACCESS_CONTROL_EXPOSE_HEADERS]
                 .to_str()
                 .unwrap();
-            assert_eq!(exposed, "WWW-Authenticate, X-Request-Id, Retry-After");
+            assert_eq!(exposed, "WWW-Authenticate, X-Request-Id, Retry-After, DPoP-Nonce");
             for stranger in ["https://evil.example", "https://spa.example.evil.example", "null"] {
                 let response = call(&server, method.clone(), path, stranger).await;
                 assert_eq!(allowed(&response), None, "{method} {path} {stranger}");
@@ -63,7 +63,7 @@ async fn only_registered_origins_may_call() {
     assert_eq!(preflight.headers()[header::ACCESS_CONTROL_ALLOW_METHODS], "POST");
     assert_eq!(
         preflight.headers()[header::ACCESS_CONTROL_ALLOW_HEADERS],
-        "Authorization, Content-Type"
+        "Authorization, Content-Type, DPoP"
     );
 }
 

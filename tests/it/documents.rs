@@ -151,7 +151,8 @@ fn every_error_code_is_documented() {
         validation_error token_expired token_invalid unauthenticated insufficient_scope unapproved_scope \
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \
         method_not_allowed request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
-        invalid_software_statement unapproved_software_statement invalid_token";
+        invalid_software_statement unapproved_software_statement invalid_token invalid_dpop_proof \
+        use_dpop_nonce";
     for code in codes.split_whitespace() {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }

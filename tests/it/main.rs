@@ -21,6 +21,7 @@ mod configuration;
 mod crashes;
 mod cross_origin;
 mod documents;
+mod dpop;
 mod embedded_postgres;
 mod errors;
 mod faults;

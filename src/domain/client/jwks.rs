@@ -169,23 +169,6 @@ impl PublicJwk {
         self.kid.clone().unwrap_or_else(|| self.thumbprint().to_string())
     }
 
-    /// SHA-256 of its required members in lexicographic order. They are base64url and fixed words, so nothing in them
-    /// needs an escape.
-    fn thumbprint(&self) -> Thumbprint {
-        let member = |value: &Option<String>| value.clone().unwrap_or_default();
-        let (crv, x, y) = (member(&self.crv), member(&self.x), member(&self.y));
-        let text = match self.kty {
-            KeyType::Rsa => format!(
-                r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
-                member(&self.e),
-                member(&self.n)
-            ),
-            KeyType::Ec => format!(r#"{{"crv":"{crv}","kty":"EC","x":"{x}","y":"{y}"}}"#),
-            KeyType::Okp => format!(r#"{{"crv":"{crv}","kty":"OKP","x":"{x}"}}"#),
-        };
-        Thumbprint::of(text.as_bytes())
-    }
-
     /// Its certificate, where it was registered with one.
     #[must_use]
     pub fn certificate(&self) -> Option<Vec<u8>> {
@@ -218,7 +201,8 @@ impl PublicJwk {
         Ok(())
     }
 
-    fn parse(document: &Value) -> Result<Self, String> {
+    /// Reads a public key that is strong enough and for signatures. The error says what is wrong, and quotes no key.
+    pub fn parse(document: &Value) -> Result<Self, String> {
         let members = document.as_object().ok_or("it is not an object")?;
         if members.get("kty").and_then(Value::as_str) == Some("oct") {
             return Err("it is a symmetric key".to_owned());
@@ -284,7 +268,38 @@ impl PublicJwk {
         Ok(())
     }
 
-    fn verify(&self, algorithm: AssertionAlgorithm, message: &[u8], signature: &[u8]) -> bool {
+    /// The key's SHA-256 thumbprint (RFC 7638 §3): its required members, in order, as they were spelled.
+    #[must_use]
+    pub fn thumbprint(&self) -> Thumbprint {
+        let members = match self.kty {
+            KeyType::Rsa => vec![
+                ("e", self.e.as_deref()),
+                ("kty", Some("RSA")),
+                ("n", self.n.as_deref()),
+            ],
+            KeyType::Ec => vec![
+                ("crv", self.crv.as_deref()),
+                ("kty", Some("EC")),
+                ("x", self.x.as_deref()),
+                ("y", self.y.as_deref()),
+            ],
+            KeyType::Okp => vec![
+                ("crv", self.crv.as_deref()),
+                ("kty", Some("OKP")),
+                ("x", self.x.as_deref()),
+            ],
+        };
+        // All of them are base64url or names of curves, which JSON does not escape.
+        let members = members
+            .into_iter()
+            .map(|(name, value)| format!(r#""{name}":"{}""#, value.unwrap_or_default()));
+        let text = format!("{{{}}}", members.collect::<Vec<_>>().join(","));
+        Thumbprint::of(text.as_bytes())
+    }
+
+    /// Whether it verifies a signature.
+    #[must_use]
+    pub fn verify(&self, algorithm: AssertionAlgorithm, message: &[u8], signature: &[u8]) -> bool {
         // The key decides, never the token (RFC 8725 §3.1).
         let other = self
             .alg
@@ -419,6 +434,25 @@ mod tests {
             json!({"keys": [1]}),
         ] {
             assert!(PublicJwks::parse(&broken).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn the_thumbprint_is_of_the_required_members_alone() {
+        // The example of RFC 7638 §3.1, and that of RFC 8037 appendix A.3.
+        let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
+        for (key, thumbprint) in [
+            (
+                json!({"kty": "RSA", "n": n, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"}),
+                "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs",
+            ),
+            (
+                json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
+                "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k",
+            ),
+        ] {
+            let key = PublicJwk::parse(&key).unwrap();
+            assert_eq!(key.thumbprint().to_string(), thumbprint);
         }
     }
 

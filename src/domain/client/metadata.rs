@@ -227,11 +227,14 @@ pub struct ClientMetadata {
     #[serde(default)]
     pub lifetimes: BTreeMap<GrantType, Lifetimes>,
     /// Seconds in which a refresh token may be presented once more (the grace rule); none means 10 for a
-    /// client that is confidential or whose tokens are bound to its certificate, and 0 for another.
+    /// confidential client and for tokens that are bound to a key, and 0 for others of a public client.
     pub refresh_grace: Option<u32>,
     /// Whether its authorization requests must be pushed (RFC 9126 §6).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Whether its token requests must carry a DPoP proof (RFC 9449 §5.2).
+    #[serde(default)]
+    pub dpop_bound_access_tokens: bool,
     /// The browser origins that may call the endpoints (CORS).
     pub allowed_origins: Vec<String>,
     /// Its home page.
@@ -338,12 +341,11 @@ impl ClientMetadata {
             .unwrap_or(self.refresh_token_lifetime)
     }
 
-    /// The grace period of its refresh tokens, in seconds.
+    /// The grace period of its refresh tokens, in seconds; `bound` are those that are good with one key only.
     #[must_use]
-    pub fn grace(&self) -> u32 {
-        let constrained = self.tls_client_certificate_bound_access_tokens;
-        self.refresh_grace
-            .unwrap_or(if self.is_public() && !constrained { 0 } else { 10 })
+    pub fn grace(&self, bound: bool) -> u32 {
+        let known = bound || !self.is_public();
+        self.refresh_grace.unwrap_or(if known { 10 } else { 0 })
     }
 
     /// The registered redirect URI that `requested` is, if any: exactly, or, for a native application, on another

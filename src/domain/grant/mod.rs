@@ -100,6 +100,9 @@ pub struct Refresh {
     pub predecessor: Option<Generation>,
     /// When the predecessor was rotated.
     pub rotated_at: Timestamp,
+    /// The key that the request had proved to hold by which it was: a retry proves the same.
+    #[serde(default)]
+    pub rotated_with: Option<Confirmation>,
 }
 
 /// One refresh token.
@@ -143,6 +146,12 @@ impl Grant {
         live.then_some((family, current))
     }
 
+    /// The key that its refresh tokens are bound to.
+    #[must_use]
+    pub fn refresh_confirmation(&self) -> Option<Confirmation> {
+        self.family.as_deref()?.refresh.as_ref()?.current.confirmation
+    }
+
     /// Whether this is the live generation or its predecessor. Older ones are rows of the ledger.
     #[must_use]
     pub fn knows_refresh(&self, sequence: u32, digest: &Digest) -> bool {
@@ -167,6 +176,7 @@ impl Grant {
                     current: refresh.generation(sequence),
                     predecessor: None,
                     rotated_at: event.issued_at,
+                    rotated_with: None,
                 });
             }
             GrantEvent::GrantImported(event) => {
@@ -174,6 +184,7 @@ impl Grant {
                     current: event.refresh.generation(sequence),
                     predecessor: None,
                     rotated_at: event.imported_at,
+                    rotated_with: None,
                 };
                 self.family = Some(Box::new(Family::from_import(event, refresh)));
             }
@@ -182,8 +193,12 @@ impl Grant {
                     code.redeemed = true;
                 }
             }
-            GrantEvent::RefreshRotated(event) => self.rotate(event.refresh, event.issued_at, true),
-            GrantEvent::RefreshRetried(event) => self.rotate(event.refresh, event.issued_at, false),
+            GrantEvent::RefreshRotated(event) => {
+                self.rotate((event.access, event.refresh), event.issued_at, true);
+            }
+            GrantEvent::RefreshRetried(event) => {
+                self.rotate((event.access, event.refresh), event.issued_at, false);
+            }
             GrantEvent::TokenRevoked(event) => {
                 if let Some(family) = &mut self.family {
                     family.revoke(&event);
@@ -195,7 +210,7 @@ impl Grant {
 
     /// `retriable`: whether the generation that ends may be presented once more. One that was born of a retry
     /// may; the one that a retry killed may not, nor one that another server issued, which is good for one use.
-    fn rotate(&mut self, token: RefreshToken, at: Timestamp, retriable: bool) {
+    fn rotate(&mut self, (access, token): (AccessToken, RefreshToken), at: Timestamp, retriable: bool) {
         let sequence = self.sequence;
         let Some(family) = self.family.as_mut() else {
             return;
@@ -207,6 +222,7 @@ impl Grant {
         let ended = std::mem::replace(&mut refresh.current, token.generation(sequence));
         refresh.predecessor = retriable.then_some(ended);
         refresh.rotated_at = at;
+        refresh.rotated_with = access.confirmation;
     }
 }
 

@@ -35,6 +35,10 @@ pub enum Guide {
     Scope,
     /// The resource is not acceptable.
     Resource,
+    /// A DPoP proof is not good.
+    DpopProof,
+    /// A DPoP proof needs a nonce.
+    DpopNonce,
     /// A restricted scope is not approved.
     Approval,
     /// The request asks for what this server does not do.
@@ -310,6 +314,36 @@ advice! {
             "Name every resource in the authorization request; the token request may only choose among them.",
         ],
         prevention: ["Keep each resource's URI in one place, and use it at both endpoints."],
+    }
+    DpopProof High {
+        causes: [
+            "The application sent one proof twice, for instance in an automatic retry.",
+            "The proof was signed for another method or address: a proxy's host name instead of the issuer's, http instead of https.",
+            "The application made a new key and presents a token that is bound to the old one, or presents it as a bearer token.",
+            "The clock of the application's machine is wrong.",
+            "Somebody presents a token that was stolen without its key.",
+        ],
+        resolution: [
+            "Compare the proof's header and claims with RFC 9449 section 4.2, and htu with the addresses in the metadata document.",
+            "Sign a new proof with a fresh jti and iat for each request, retries included.",
+            "Present a bound token with `Authorization: DPoP` and a proof of the key that cnf names at introspection.",
+            "If the key is lost, start the authorization again.",
+        ],
+        prevention: [
+            "Use a maintained OAuth library that supports DPoP.",
+            "Keep the key as long as the tokens that are bound to it, where nobody can export it.",
+            "Synchronise clocks.",
+        ],
+    }
+    DpopNonce Low {
+        causes: [
+            "It was the application's first request, or it had paused for longer than a nonce lives.",
+            "The application does not keep the nonce that each answer gives.",
+        ],
+        resolution: [
+            "Repeat the request with a new proof that has the value of the answer's DPoP-Nonce header as its nonce.",
+        ],
+        prevention: ["Keep the latest DPoP-Nonce of this server, and use it in the next proof."],
     }
     Approval Medium {
         causes: [

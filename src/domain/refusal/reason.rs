@@ -207,6 +207,36 @@ reasons! {
     /// A token request asked for a `resource` that the grant is not for.
     ResourceExceeded "resource_exceeded" Resource,
 
+    // DPoP (RFC 9449).
+    /// The request has no DPoP proof, and the client's registration, or the scheme of its token, asks for one.
+    DpopProofMissing "dpop_proof_missing" DpopProof,
+    /// There is more than one `DPoP` header.
+    DpopHeaderDoubled "dpop_header_doubled" DpopProof,
+    /// The DPoP proof is not a JWT of the type `dpop+jwt` with a public key, an algorithm that is supported, and the claims that it needs.
+    DpopMalformed "dpop_malformed" DpopProof,
+    /// The DPoP proof is not signed with the key in its header.
+    DpopSignature "dpop_signature" DpopProof,
+    /// The DPoP proof's `htm` is not the request's method.
+    DpopMethod "dpop_method" DpopProof,
+    /// The DPoP proof's `htu` is not the request's address at the issuer.
+    DpopUri "dpop_uri" DpopProof,
+    /// The DPoP proof's `iat` is too long ago, or too far ahead.
+    DpopTime "dpop_time" DpopProof,
+    /// The DPoP proof's `ath` is not the hash of the access token that came with it.
+    DpopTokenHash "dpop_token_hash" DpopProof,
+    /// The DPoP proof was used before.
+    DpopReplayed "dpop_replayed" DpopProof,
+    /// The DPoP proof has no `nonce`, or one that is over or not this server's; the answer gave a new one.
+    DpopNonce "dpop_nonce" DpopNonce,
+    /// The access token is bound to another key than that of the DPoP proof, or to none.
+    DpopOtherKey "dpop_other_key" DpopProof,
+    /// The access token is bound to a key, and came as a bearer token.
+    BoundToken "bound_token" DpopProof,
+    /// The `dpop_jkt` is not a SHA-256 thumbprint in base64url.
+    DpopJktMalformed "dpop_jkt_malformed" Malformed,
+    /// The `dpop_jkt` of a pushed request is not the key of its DPoP proof.
+    DpopJktMismatch "dpop_jkt_mismatch" DpopProof,
+
     // The authorization endpoint and its pages.
     /// `client_id` or `redirect_uri` is there more than once.
     ClientOrRedirectUriDoubled "client_or_redirect_uri_doubled" Malformed,
@@ -264,7 +294,7 @@ reasons! {
     UserChanged "user_changed" Login,
 
     // The API.
-    /// No access token came in the Authorization header, or another scheme than Bearer.
+    /// No access token came in the Authorization header, or another scheme than Bearer and DPoP.
     NoBearerToken "no_bearer_token" AccessToken,
     /// An access token came in the Authorization header and in the form.
     TwoAccessTokens "two_access_tokens" Malformed,

@@ -37,7 +37,7 @@ async fn explained(
     headers: &HeaderMap,
     request_id: Result<Path<String>, PathRejection>,
 ) -> Result<ExplainedRefusal, Rejection<ApiError>> {
-    let token = BearerToken::read(app, headers).await?;
+    let token = BearerToken::read(app, origin, headers).await?;
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
     rounds!(unit, round(&mut unit, &token))?;

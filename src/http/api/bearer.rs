@@ -1,9 +1,11 @@
-//! Bearer tokens, RFC 6750: which user and scope a request stands for, as the ledger has it now.
+//! Access tokens, as bearer tokens (RFC 6750) or with proof of the key that they are bound to (RFC 9449 §7): which user and scope a request stands for, as the ledger has it now.
 
 use std::sync::Arc;
 
 use axum::http::{HeaderMap, header};
 
+use super::super::context::Origin;
+use super::super::dpop::{self, PresentedProof};
 use super::super::error::{ApiError, Rejection};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -28,14 +30,15 @@ pub struct BearerToken {
 
 impl BearerToken {
     /// Reads the Authorization header (RFC 6750 §2.1; tokens in queries or bodies are not looked at).
-    pub async fn read(app: &App, headers: &HeaderMap) -> Result<Self, Rejection<ApiError>> {
+    pub async fn read(app: &App, origin: &Origin, headers: &HeaderMap) -> Result<Self, Rejection<ApiError>> {
         // RFC 9068 §4: this resource server's own audience is the issuer.
-        Self::read_for(app, headers, std::slice::from_ref(&app.settings.issuer)).await
+        Self::read_for(app, origin, headers, std::slice::from_ref(&app.settings.issuer)).await
     }
 
     /// As [`Self::read`], for a resource with any of these audiences.
     pub async fn read_for(
         app: &App,
+        origin: &Origin,
         headers: &HeaderMap,
         audience: &[String],
     ) -> Result<Self, Rejection<ApiError>> {
@@ -50,20 +53,59 @@ impl BearerToken {
                 RefusalReason::TwoAuthorizationHeaders,
             ));
         }
-        let token = match header.split_once(' ') {
-            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
-            _ => {
-                return Err(Rejection::new(
-                    ApiError::Unauthenticated,
-                    RefusalReason::NoBearerToken,
-                ));
+        match header.split_once(' ') {
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                Self::check(app, token.trim(), audience).await
             }
-        };
-        Self::check(app, token, audience).await
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case(dpop::SCHEME) => {
+                let known = Self::verify(app, token.trim(), audience).await?;
+                known.require_proof(app, origin, (headers, token.trim())).await?;
+                Ok(known)
+            }
+            _ => Err(Rejection::new(
+                ApiError::Unauthenticated,
+                RefusalReason::NoBearerToken,
+            )),
+        }
     }
 
-    /// Checks a token, however it came.
+    /// Checks a token that came without proof of a key.
     pub async fn check(app: &App, token: &str, audience: &[String]) -> Result<Self, Rejection<ApiError>> {
+        let known = Self::verify(app, token, audience).await?;
+        // RFC 9449 §7.2: what is bound is no bearer token.
+        if let Some(Confirmation::JwkThumbprint(_)) = known.token.claims.cnf {
+            let refused = Rejection::new(ApiError::TokenInvalid, RefusalReason::BoundToken);
+            return Err(known.of(refused));
+        }
+        Ok(known)
+    }
+
+    /// RFC 9449 §7.1: the request proves to hold the key that the token is bound to.
+    async fn require_proof(
+        &self,
+        app: &App,
+        origin: &Origin,
+        (headers, token): (&HeaderMap, &str),
+    ) -> Result<(), Rejection<ApiError>> {
+        let read = PresentedProof::read(app, origin, headers, Some(token));
+        let missing = || Rejection::new(ApiError::InvalidDpopProof, RefusalReason::DpopProofMissing);
+        let proof = read.map_err(|refusal| self.of(refusal.into()))?;
+        let proof = proof.ok_or_else(|| self.of(missing()))?;
+        if self.token.claims.cnf != Some(proof.confirmation()) {
+            let refused = Rejection::new(ApiError::TokenInvalid, RefusalReason::DpopOtherKey);
+            return Err(self.of(refused));
+        }
+        let used = proof.use_up(app).await?;
+        used.map_err(|refusal| self.of(refusal.into()))
+    }
+
+    /// Names the token's grant in a refusal: a token that comes without its key may have been stolen.
+    fn of(&self, rejection: Rejection<ApiError>) -> Rejection<ApiError> {
+        rejection.grant(self.presented.address.grant, None)
+    }
+
+    /// Checks a token's form, signature, time and audience.
+    async fn verify(app: &App, token: &str, audience: &[String]) -> Result<Self, Rejection<ApiError>> {
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
         let token = match app.keys.verify(token, &app.settings.issuer).await? {
             Ok(token) => token,

@@ -88,7 +88,7 @@ async fn profile(
     resource: (&'static str, &'static str),
 ) -> Result<(String, Profile), Rejection<ApiError>> {
     let (endpoint, scope) = resource;
-    let token = BearerToken::read(app, headers).await?;
+    let token = BearerToken::read(app, origin, headers).await?;
     let context = origin.context(endpoint, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
     let (subject, account, client) = rounds!(unit, round(&mut unit, &token, scope))?;

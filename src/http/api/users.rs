@@ -90,7 +90,7 @@ async fn profile(
     (headers, id): (&HeaderMap, Result<Path<String>, PathRejection>),
     resource: Resource,
 ) -> Result<(String, Profile), Rejection<ApiError>> {
-    let token = BearerToken::read(app, headers).await?;
+    let token = BearerToken::read(app, origin, headers).await?;
     let asked = Asked::read(id)?;
     let context = origin.context(resource.endpoint, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);

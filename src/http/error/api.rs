@@ -17,6 +17,10 @@ pub enum ApiError {
     TokenExpired,
     /// Malformed, forged or revoked.
     TokenInvalid,
+    /// The DPoP proof is missing or not good (RFC 9449 §7.1).
+    InvalidDpopProof,
+    /// The DPoP proof needs the nonce that the answer gives (RFC 9449 §9).
+    UseDpopNonce,
     /// The token lacks this scope.
     InsufficientScope(&'static str),
     /// The client is not approved for this restricted scope (any more).
@@ -46,7 +50,11 @@ impl ApiError {
     fn status(self) -> StatusCode {
         match self {
             Self::ValidationError(_) => StatusCode::BAD_REQUEST,
-            Self::Unauthenticated | Self::TokenExpired | Self::TokenInvalid => StatusCode::UNAUTHORIZED,
+            Self::Unauthenticated
+            | Self::TokenExpired
+            | Self::TokenInvalid
+            | Self::InvalidDpopProof
+            | Self::UseDpopNonce => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::UnapprovedScope(_) | Self::PermissionDenied => {
                 StatusCode::FORBIDDEN
             }
@@ -60,10 +68,14 @@ impl ApiError {
     fn message(self) -> &'static str {
         match self {
             Self::Unauthenticated => {
-                "No access token was provided, or the authentication scheme is not Bearer."
+                "No access token was provided, or the authentication scheme is neither Bearer nor DPoP."
             }
             Self::TokenExpired => "The access token has expired.",
-            Self::TokenInvalid => "The access token is invalid, malformed or revoked.",
+            Self::TokenInvalid => {
+                "The access token is invalid, malformed, revoked, or bound to a key that the request did not prove to hold."
+            }
+            Self::InvalidDpopProof => "The DPoP proof is missing, or is not good for this request and token.",
+            Self::UseDpopNonce => "The resource server requires a nonce in the DPoP proof.",
             Self::InsufficientScope(_) => {
                 "The access token does not have the scope that this resource needs."
             }
@@ -84,6 +96,8 @@ impl ApiError {
             Self::Unauthenticated
             | Self::TokenExpired
             | Self::TokenInvalid
+            | Self::InvalidDpopProof
+            | Self::UseDpopNonce
             | Self::InsufficientScope(_)
             | Self::UnapprovedScope(_)
             | Self::PermissionDenied
@@ -99,6 +113,12 @@ impl ApiError {
             Self::Unauthenticated => Some(r#"Bearer realm="grantlog""#.to_owned()),
             Self::TokenExpired | Self::TokenInvalid => Some(format!(
                 r#"Bearer realm="grantlog", error="invalid_token", error_description="{}""#,
+                self.message()
+            )),
+            // RFC 9449 §7.1.
+            Self::InvalidDpopProof | Self::UseDpopNonce => Some(format!(
+                r#"DPoP realm="grantlog", error="{}", error_description="{}""#,
+                self.code(),
                 self.message()
             )),
             Self::InsufficientScope(scope) | Self::UnapprovedScope(scope) => Some(format!(
@@ -124,6 +144,8 @@ impl WireError for ApiError {
             Self::Unauthenticated => "unauthenticated",
             Self::TokenExpired => "token_expired",
             Self::TokenInvalid => "token_invalid",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::InsufficientScope(_) => "insufficient_scope",
             Self::UnapprovedScope(_) => "unapproved_scope",
             Self::PermissionDenied => "permission_denied",

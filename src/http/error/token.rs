@@ -33,6 +33,10 @@ pub enum TokenError {
     InvalidScope,
     /// A `resource` is malformed, or not one of the client's or the grant's (RFC 8707 §2).
     InvalidTarget,
+    /// The DPoP proof is not good (RFC 9449 §5).
+    InvalidDpopProof,
+    /// The DPoP proof needs the nonce that the answer gives (RFC 9449 §8).
+    UseDpopNonce,
     /// Another `response_type` than `code` was pushed (RFC 9126 §2.3).
     UnsupportedResponseType,
     /// RFC 7009 §2.2.1.
@@ -64,7 +68,9 @@ impl TokenError {
             | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
             | Self::InvalidScope
-            | Self::InvalidTarget => StatusCode::BAD_REQUEST,
+            | Self::InvalidTarget
+            | Self::InvalidDpopProof
+            | Self::UseDpopNonce => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -117,6 +123,16 @@ impl TokenError {
                 "The requested resource is not acceptable.",
                 "Check that each resource is an absolute URI without a fragment, and one of the client's audience.",
             ),
+            Self::InvalidDpopProof => (
+                "The DPoP proof is missing a claim, malformed, for another request, out of its time, not signed with its key, or was used before.",
+                "The DPoP proof is not acceptable.",
+                "Sign a new proof for each request: with typ dpop+jwt, the public key, this method and address, and a fresh jti and iat.",
+            ),
+            Self::UseDpopNonce => (
+                "The authorization server requires a nonce in the DPoP proof.",
+                "The DPoP proof needs a nonce.",
+                "Repeat the request with a new proof that has the value of the DPoP-Nonce header as its nonce.",
+            ),
             Self::UnsupportedResponseType => (
                 "The only response_type that is supported is code.",
                 "The response_type is not supported.",
@@ -156,6 +172,8 @@ impl WireError for TokenError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidDpopProof => "invalid_dpop_proof",
+            Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::ServerError => "server_error",
@@ -247,6 +265,8 @@ impl ErrorAnswer for TokenError {
             | Self::UnsupportedTokenType
             | Self::InvalidScope
             | Self::InvalidTarget
+            | Self::InvalidDpopProof
+            | Self::UseDpopNonce
             | Self::ServerError => {}
         }
         response

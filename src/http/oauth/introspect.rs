@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError};
-use super::{ClientRequest, answer, imported, rounds, standing};
+use super::{ClientRequest, answer, imported, rounds, sender, standing};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
@@ -168,7 +168,7 @@ async fn access(
         active: true,
         scope: scope.to_string(),
         client_id: claims.client_id.clone(),
-        token_type: Some("Bearer"),
+        token_type: Some(sender::token_type(claims.cnf)),
         exp: claims.exp,
         iat: claims.iat,
         sub: claims.sub.clone(),

@@ -13,6 +13,7 @@ use crate::config::{RegistrationMode, Settings};
 use crate::domain::client::{AssertionAlgorithm, AuthMethod};
 use crate::http::client_assertion::SECRET_ALGORITHM;
 use crate::http::context::Origin;
+use crate::http::dpop;
 use crate::http::error::{ErrorAnswer, Rejection, TokenError};
 use crate::http::oidc::discovery::OpenidMetadata;
 use crate::http::oidc::userinfo;
@@ -91,6 +92,7 @@ struct Metadata {
     mtls_endpoint_aliases: Option<MtlsEndpoints>,
     code_challenge_methods_supported: &'static [&'static str],
     authorization_response_iss_parameter_supported: bool,
+    dpop_signing_alg_values_supported: &'static [&'static str],
     #[serde(flatten)]
     openid: Option<OpenidMetadata>,
 }
@@ -147,6 +149,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         mtls_endpoint_aliases: app.settings.mtls_url.as_deref().map(MtlsEndpoints::at),
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
+        dpop_signing_alg_values_supported: &dpop::ALGORITHMS,
         openid,
         issuer,
     };

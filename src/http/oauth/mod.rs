@@ -25,6 +25,7 @@ use axum::routing::{get, post};
 use super::client_auth::{self, AuthenticatedClient, Credentials};
 use super::context::Origin;
 use super::cors::OriginsOf;
+use super::dpop::PresentedProof;
 use super::error::{ErrorAnswer, Rejection, TokenError, no_store};
 use super::form::{self, Form, FormError};
 use crate::app::App;
@@ -56,6 +57,8 @@ pub struct ClientRequest {
     pub key: Option<ClientKey>,
     /// For the events that it causes.
     pub context: Context,
+    /// The DPoP proof, at endpoints that take one.
+    proof: Option<PresentedProof>,
     /// The client, once it was authenticated.
     authenticated: OnceLock<Arc<Registration>>,
 }
@@ -93,6 +96,7 @@ impl ClientRequest {
             credentials,
             key,
             context,
+            proof: None,
             authenticated: OnceLock::new(),
         };
         if encoding == Encoding::Json {
@@ -143,6 +147,7 @@ impl ClientRequest {
         if !self.is_permitted_encoding(&client.registration) {
             return Err(wrong_content_type().client(client.key));
         }
+        self.use_proof_up(app, &client).await?;
         // A later round may have read the client anew; the first will do for what follows.
         let _ = self.authenticated.set(Arc::clone(&client.registration));
         Ok(client)

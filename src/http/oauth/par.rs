@@ -16,8 +16,10 @@ use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError, WireError};
 use super::{ClientRequest, answer, authorize, rounds};
 use crate::app::App;
+use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::refusal::RefusalReason;
 use crate::http::client_auth::AuthenticatedClient;
+use crate::http::dpop::PresentedProof;
 use crate::ledger::{Actor, UnitOfWork};
 
 pub(crate) use request_uri::{PushedRequest, is_ours, open};
@@ -55,7 +57,9 @@ async fn take(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
-    let request = ClientRequest::read(app, context, headers, body).await?;
+    let request = ClientRequest::read(app, context, headers, body)
+        .await?
+        .with_proof(app, origin, headers)?;
     let result = keep(app, &request).await;
     request.end(
         app,
@@ -84,7 +88,8 @@ async fn round(
     if request.form.get("request_uri").is_some() {
         return Err(invalid(RefusalReason::RequestUriPushed));
     }
-    let parameters = parameters(request, &client.registration.client_id);
+    let key = code_key(request).map_err(invalid)?;
+    let parameters = parameters(request, &client.registration.client_id, key);
     if parameters.len() > MAX_BYTES {
         return Err(Rejection::new(TokenError::TooLarge, RefusalReason::BodyTooLarge).client(client.key));
     }
@@ -94,15 +99,31 @@ async fn round(
     Ok(unit.confirm().await?.then_some((client, parameters)))
 }
 
-/// The request's own parameters, and whose it is.
-fn parameters(request: &ClientRequest, client_id: &str) -> String {
+/// The key of the request's DPoP proof, where it has one: the code is bound to it, as if `dpop_jkt` had named it, and
+/// where that names one too, it is the same (RFC 9449 §10.1).
+fn code_key(request: &ClientRequest) -> Result<Option<Thumbprint>, RefusalReason> {
+    let Some(Confirmation::JwkThumbprint(proved)) = request.proof.as_ref().map(PresentedProof::confirmation)
+    else {
+        return Ok(None);
+    };
+    let named = request.form.get("dpop_jkt");
+    if named.is_some_and(|named| Thumbprint::parse(named) != Some(proved)) {
+        return Err(RefusalReason::DpopJktMismatch);
+    }
+    Ok(Some(proved))
+}
+
+/// The request's own parameters, whose it is, and the key that it proved to hold.
+fn parameters(request: &ClientRequest, client_id: &str, key: Option<Thumbprint>) -> String {
     let own = request
         .form
         .iter()
-        .filter(|(name, _)| *name != "client_id" && !CREDENTIALS.contains(name));
+        .filter(|(name, _)| *name != "client_id" && !CREDENTIALS.contains(name))
+        .filter(|(name, _)| key.is_none() || *name != "dpop_jkt");
     form_urlencoded::Serializer::new(String::new())
         .append_pair("client_id", client_id)
         .extend_pairs(own)
+        .extend_pairs(key.map(|key| ("dpop_jkt", key.to_string())))
         .finish()
 }
 

@@ -118,7 +118,7 @@ async fn user_info(
     let audience = [app.settings.issuer.clone(), own_audience(&app.settings)];
     let token = match in_form {
         Some(token) => BearerToken::check(app, token, &audience).await?,
-        None => BearerToken::read_for(app, headers, &audience).await?,
+        None => BearerToken::read_for(app, origin, headers, &audience).await?,
     };
     let context = origin.context(PATH, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);

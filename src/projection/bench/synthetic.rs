@@ -280,6 +280,7 @@ fn metadata() -> ClientMetadata {
         lifetimes: BTreeMap::new(),
         refresh_grace: None,
         require_pushed_authorization_requests: false,
+        dpop_bound_access_tokens: false,
         allowed_origins: Vec::new(),
         home_page_url: None,
         logo_url: None,

@@ -187,6 +187,7 @@ impl World {
             lifetimes: BTreeMap::new(),
             refresh_grace: Some(10),
             require_pushed_authorization_requests: false,
+            dpop_bound_access_tokens: false,
             allowed_origins: Vec::new(),
             home_page_url: None,
             logo_url: Some("https://c.example/logo.png".to_owned()),

@@ -112,7 +112,7 @@ impl Granting<'_> {
             redirect_uri: target.back.redirect_uri.clone(),
             redirect_uri_required: target.redirect_uri_given,
             challenge: request.challenge.clone(),
-            confirmation: None,
+            confirmation: request.confirmation,
             password_generation: live.user.password_generation,
             consent_withdrawals: consent.withdrawals,
             issued_at: at,

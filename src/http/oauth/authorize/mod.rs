@@ -8,6 +8,7 @@
 mod authentication;
 mod code;
 mod consent;
+mod dpop_jkt;
 mod error;
 mod login;
 mod parameters;

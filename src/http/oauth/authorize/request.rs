@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::authentication::AuthenticationRequest;
+use super::dpop_jkt;
 use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
 use super::response_mode::ResponseMode;
 use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
+use crate::domain::confirmation::Confirmation;
 use crate::domain::pkce::{Challenge, Method};
 use crate::domain::redirect_uri;
 use crate::domain::refusal::RefusalReason;
@@ -40,6 +42,8 @@ pub(super) struct AuthorizationRequest {
     /// The audience of the grant's tokens.
     pub(super) audience: Vec<String>,
     pub(super) challenge: Option<Challenge>,
+    /// The key that the code is to be bound to.
+    pub(super) confirmation: Option<Confirmation>,
     pub(super) prompt: Prompt,
     /// What OpenID Connect adds.
     pub(super) openid: AuthenticationRequest,
@@ -161,6 +165,7 @@ pub(super) async fn check(
         scopes,
         audience,
         challenge,
+        confirmation: dpop_jkt::read(parameters)?,
         prompt,
         openid,
     })

@@ -12,9 +12,11 @@ use serde_json::{Map, Value};
 
 use super::{answer, bearer, failures_of, information, read, respond, stated, terms};
 use crate::app::App;
+use crate::crypto::client_secret;
 use crate::crypto::password::Verified;
 use crate::domain::client::{
-    Client, ClientMetadata, Registration, ReplaceSelf, SecretVerifier, SoftwareStatementAccepted, Standing,
+    AuthMethod, Client, ClientMetadata, Registration, ReplaceSelf, SecretVerifier, SoftwareStatementAccepted,
+    Standing,
 };
 use crate::domain::initial_access_token::RegistrationPermit;
 use crate::domain::refusal::RefusalReason;

@@ -49,7 +49,9 @@ async fn exchange(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
-    let request = ClientRequest::read(app, context, headers, body).await?;
+    let request = ClientRequest::read(app, context, headers, body)
+        .await?
+        .with_proof(app, origin, headers)?;
     let result = match request.required("grant_type")? {
         "authorization_code" => authorization_code::redeem(app, &request).await,
         "refresh_token" => refresh_token::rotate(app, &request).await,

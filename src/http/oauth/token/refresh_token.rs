@@ -55,6 +55,7 @@ async fn round(
         .map_or((GrantType::RefreshToken, ScopeSet::default()), |family| {
             (family.flow, family.scope.clone())
         });
+    let is_bound = grant.refresh_confirmation().is_some();
     let circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
     unit.about(subject);
@@ -65,7 +66,7 @@ async fn round(
         client: client.key,
         scope,
         audience,
-        grace: client.registration.metadata.grace(),
+        grace: client.registration.metadata.grace(is_bound),
         circumstances,
         mint: randoms.mint(&client.registration, flow, request.confirmation(&client)?),
         at: unit.at(),

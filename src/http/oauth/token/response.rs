@@ -4,6 +4,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
+use super::super::sender::token_type;
 use super::Randoms;
 use crate::app::App;
 use crate::credential::{self, Address, Kind};
@@ -82,7 +83,7 @@ impl TokenResponse {
             .then(|| credential::format(Kind::Refresh, key, address, &randoms.refresh));
         Ok(Self {
             profile: client.metadata.response_profile,
-            token_type: "Bearer",
+            token_type: token_type(issued.confirmation),
             expires_in: claims.exp - claims.iat,
             access_token,
             refresh_token,
