@@ -110,7 +110,7 @@ fn tls(settings: &Settings) -> Option<(&'static str, String)> {
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 11] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
@@ -120,6 +120,21 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 11]
             "pushed_request_lifetime",
             settings.pushed_request_lifetime.into(),
             5..=600,
+        ),
+        (
+            "device_code_lifetime",
+            settings.device_code_lifetime.into(),
+            60..=1800,
+        ),
+        (
+            "device_poll_interval",
+            settings.device_poll_interval.into(),
+            1..=60,
+        ),
+        (
+            "device_requests_per_minute",
+            settings.device_requests_per_minute.into(),
+            1..=1_000_000,
         ),
         (
             "grant_lifetime_days",

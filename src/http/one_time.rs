@@ -1,5 +1,5 @@
 //! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2) and the ids of client assertions
-//! (RFC 7523 §3). They wait in small tables beside the ledger (`migrations/0008_one_time.sql`).
+//! (RFC 7523 §3), user codes (RFC 8628 §3.2). They wait in small tables beside the ledger (`migrations/0008_one_time.sql`, `migrations/0013_device_authorizations.sql`).
 
 use crate::app::App;
 
@@ -13,11 +13,13 @@ pub enum OneTime {
     PushedRequests,
     /// Ids of assertions that clients have authenticated with.
     ClientAssertions,
+    /// User codes of device authorizations.
+    DeviceAuthorizations,
 }
 
 impl OneTime {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::PushedRequests, Self::ClientAssertions];
+    pub const ALL: [Self; 3] = [Self::PushedRequests, Self::ClientAssertions, Self::DeviceAuthorizations];
 
     /// The table's name.
     #[must_use]
@@ -25,6 +27,7 @@ impl OneTime {
         match self {
             Self::PushedRequests => "pushed_requests",
             Self::ClientAssertions => "client_assertions",
+            Self::DeviceAuthorizations => "device_authorizations",
         }
     }
 

@@ -147,6 +147,11 @@ impl AccessTokens {
             GrantEvent::CodeIssued(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
+            | GrantEvent::DeviceAuthorizationRequested(_)
+            | GrantEvent::DeviceAuthorizationApproved(_)
+            | GrantEvent::DeviceAuthorizationDenied(_)
+            | GrantEvent::DeviceCodeRedeemed(_)
+            | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }

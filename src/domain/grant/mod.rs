@@ -3,11 +3,13 @@
 
 mod command;
 mod decide;
+mod device;
 mod event;
 mod refusal;
 
 pub use command::*;
 pub use decide::Decision;
+pub use device::*;
 pub use event::*;
 pub use refusal::*;
 
@@ -62,6 +64,9 @@ pub struct Family {
     pub expires_at: Timestamp,
     /// Its authorization code.
     pub code: Option<Code>,
+    /// Its device code.
+    #[serde(default)]
+    pub device: Option<Device>,
     /// Its refresh tokens.
     pub refresh: Option<Refresh>,
     /// Why all of it was revoked.
@@ -175,6 +180,16 @@ impl Grant {
                     code.redeemed = true;
                 }
             }
+            GrantEvent::DeviceAuthorizationRequested(event) => {
+                self.family = Some(Box::new(Family::from_device(event)));
+            }
+            GrantEvent::DeviceAuthorizationApproved(event) => {
+                if let Some(family) = &mut self.family {
+                    family.approved(event);
+                }
+            }
+            GrantEvent::DeviceAuthorizationDenied(_) => self.device_is(DeviceStage::Denied),
+            GrantEvent::DeviceCodeRedeemed(_) => self.device_is(DeviceStage::Redeemed),
             GrantEvent::RefreshRotated(event) => self.rotate(event.refresh, event.issued_at, true),
             GrantEvent::RefreshRetried(event) => self.rotate(event.refresh, event.issued_at, false),
             GrantEvent::TokenRevoked(event) => {
@@ -182,7 +197,9 @@ impl Grant {
                     family.revoke(&event);
                 }
             }
-            GrantEvent::CodeReplayed(_) | GrantEvent::RefreshReplayed(_) => {}
+            GrantEvent::CodeReplayed(_)
+            | GrantEvent::DeviceCodeReplayed(_)
+            | GrantEvent::RefreshReplayed(_) => {}
         }
     }
 
@@ -233,6 +250,7 @@ impl Family {
                 expires_at: event.expires_at,
                 redeemed: false,
             }),
+            device: None,
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
@@ -253,6 +271,7 @@ impl Family {
             consent_withdrawals: 0,
             expires_at: event.grant_expires_at,
             code: None,
+            device: None,
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
@@ -275,6 +294,7 @@ impl Family {
             consent_withdrawals: event.consent_withdrawals,
             expires_at: event.grant_expires_at,
             code: None,
+            device: None,
             refresh: Some(refresh),
             revoked: None,
             revoked_access: BTreeMap::new(),
