@@ -148,10 +148,15 @@ fn is_ours(issuer: &str, origin: &str, host: Option<&str>) -> bool {
 
 /// The path, as the trail names it.
 fn endpoint(path: &str) -> &'static str {
-    ["/oauth/authorize", "/oauth/device", "/logout", "/account/password"]
-        .into_iter()
-        .find(|known| *known == path)
-        .unwrap_or("page")
+    [
+        "/oauth/authorize",
+        "/oauth/device",
+        "/logout",
+        "/account/password",
+    ]
+    .into_iter()
+    .find(|known| *known == path)
+    .unwrap_or("page")
 }
 
 #[cfg(test)]

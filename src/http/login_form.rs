@@ -107,7 +107,10 @@ impl LoginForm<'_> {
         self.again(username, (Some(Problem::Wrong), None))
     }
 
-    async fn start(&self, recognised: Recognised) -> Result<Result<HeaderValue, Refusal>, Rejection<PageError>> {
+    async fn start(
+        &self,
+        recognised: Recognised,
+    ) -> Result<Result<HeaderValue, Refusal>, Rejection<PageError>> {
         let Verified { subject, .. } = recognised.verified;
         let context = Context {
             subject: Some(subject),

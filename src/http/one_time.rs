@@ -1,5 +1,6 @@
 //! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2) and the ids of client assertions
-//! (RFC 7523 §3), user codes (RFC 8628 §3.2). They wait in small tables beside the ledger (`migrations/0008_one_time.sql`, `migrations/0013_device_authorizations.sql`).
+//! (RFC 7523 §3), user codes (RFC 8628 §3.2). They wait in small tables beside the ledger
+//! (`migrations/0008_one_time.sql`, `migrations/0013_device_authorizations.sql`).
 
 use crate::app::App;
 
@@ -19,7 +20,11 @@ pub enum OneTime {
 
 impl OneTime {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::PushedRequests, Self::ClientAssertions, Self::DeviceAuthorizations];
+    pub const ALL: [Self; 3] = [
+        Self::PushedRequests,
+        Self::ClientAssertions,
+        Self::DeviceAuthorizations,
+    ];
 
     /// The table's name.
     #[must_use]

@@ -29,6 +29,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0007_reporting_role.sql"),
     ),
     (8, "one time", include_str!("../../migrations/0008_one_time.sql")),
+    (
+        13,
+        "device authorizations",
+        include_str!("../../migrations/0013_device_authorizations.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -18,6 +18,7 @@ mod command_line;
 mod configuration;
 mod crashes;
 mod cross_origin;
+mod device;
 mod documents;
 mod embedded_postgres;
 mod errors;

@@ -101,7 +101,9 @@ async fn give(
             let event = approve(unit, &asked, &live).await?;
             asked.grant.approve_device(&event)
         }
-        Answer::Deny => asked.grant.deny_device(&DeviceAuthorizationDenied { subject, at }),
+        Answer::Deny => asked
+            .grant
+            .deny_device(&DeviceAuthorizationDenied { subject, at }),
     };
     let Some(concluded) = unit.conclude(&asked.grant, decision).await? else {
         return Ok(None);

@@ -27,7 +27,11 @@ impl UserCode {
             // 240 is the largest multiple of 20 in a byte.
             let letters = bytes.iter().filter(|byte| **byte < 240);
             let letters = letters.filter_map(|byte| LETTERS.get(usize::from(byte % 20)));
-            code.extend(letters.take(LENGTH - code.len()).map(|letter| char::from(*letter)));
+            code.extend(
+                letters
+                    .take(LENGTH - code.len())
+                    .map(|letter| char::from(*letter)),
+            );
         }
         Ok(Self(code))
     }
@@ -48,7 +52,12 @@ impl UserCode {
 
     /// What it is found by.
     pub(super) fn digest(&self, app: &App) -> Digest {
-        Digest(app.ledger.vault().master().name_digest("device user code", &self.0))
+        Digest(
+            app.ledger
+                .vault()
+                .master()
+                .name_digest("device user code", &self.0),
+        )
     }
 }
 
@@ -95,7 +104,14 @@ mod tests {
 
     #[test]
     fn letters_and_digits_that_no_code_has_are_not_left_out() {
-        for bad in ["", "BCDF-GHJ", "BCDF-GHJKL", "BCDF-GHJA", "BCDF-GHJ0", "BCDF-GHJ\u{411}"] {
+        for bad in [
+            "",
+            "BCDF-GHJ",
+            "BCDF-GHJKL",
+            "BCDF-GHJA",
+            "BCDF-GHJ0",
+            "BCDF-GHJ\u{411}",
+        ] {
             assert_eq!(UserCode::parse(bad), None, "{bad}");
         }
     }
