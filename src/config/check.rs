@@ -35,7 +35,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
     }
-    for (field, value, range) in ranges(settings) {
+    for (field, value, range) in ranges(settings).into_iter().chain(device_ranges(settings)) {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();
             found.push((field, format!("it needs {least} to {most}, not {value}")));
@@ -109,18 +109,9 @@ fn tls(settings: &Settings) -> Option<(&'static str, String)> {
     Some((field, format!("there is no file {}", path.display())))
 }
 
-/// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
-    let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+/// Those of device authorizations (RFC 8628).
+fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 3] {
     [
-        // RFC 6749 §4.1.2: ten minutes at most.
-        ("code_lifetime", settings.code_lifetime.into(), 10..=600),
-        // RFC 9126 §2.2: between 5 and 600 seconds.
-        (
-            "pushed_request_lifetime",
-            settings.pushed_request_lifetime.into(),
-            5..=600,
-        ),
         (
             "device_code_lifetime",
             settings.device_code_lifetime.into(),
@@ -135,6 +126,21 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14]
             "device_requests_per_minute",
             settings.device_requests_per_minute.into(),
             1..=1_000_000,
+        ),
+    ]
+}
+
+/// Numbers, and what they may be.
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 11] {
+    let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    [
+        // RFC 6749 §4.1.2: ten minutes at most.
+        ("code_lifetime", settings.code_lifetime.into(), 10..=600),
+        // RFC 9126 §2.2: between 5 and 600 seconds.
+        (
+            "pushed_request_lifetime",
+            settings.pushed_request_lifetime.into(),
+            5..=600,
         ),
         (
             "grant_lifetime_days",

@@ -5,6 +5,7 @@ mod pages;
 mod polls;
 mod properties;
 mod races;
+mod trail;
 
 use grantlog::config::Settings;
 use grantlog::operations::client::CreatedClient;

@@ -102,18 +102,16 @@ async fn finish(
     if let Some(refused) = rejection.refused() {
         app.ledger.record_refusal(&context, refused).await;
     }
-    match rejection.error {
-        error @ (PageError::UserCodeUnknown | PageError::TooMany(_)) => DeviceCodePage {
-            typed,
-            notice: Some(error),
-        }
-        .into_response(),
-        error => ErrorPage {
-            error,
-            request: context.request,
-        }
-        .into_response(),
+    let error = rejection.error;
+    if matches!(error, PageError::UserCodeUnknown | PageError::TooMany(_)) {
+        let notice = Some(error);
+        return DeviceCodePage { typed, notice }.into_response();
     }
+    ErrorPage {
+        error,
+        request: context.request,
+    }
+    .into_response()
 }
 
 fn acting(origin: &Origin, subject: SubjectId) -> Context {
