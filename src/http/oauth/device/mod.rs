@@ -312,9 +312,10 @@ async fn asked(
     let subject = live.login.subject;
     let grant = unit.load::<Grant>(id.0).await?;
     let family = grant.awaits_answer(unit.at()).map_err(|refusal| {
-        let reason = match refusal {
-            GrantRefusal::Unknown => RefusalReason::UserCodeUnknown,
-            other => other.reason(),
+        let reason = if refusal == GrantRefusal::Unknown {
+            RefusalReason::UserCodeUnknown
+        } else {
+            refusal.reason()
         };
         Rejection::new(PageError::UserCodeUnknown, reason).grant(id, Some(subject))
     })?;
