@@ -124,6 +124,15 @@ pub struct Settings {
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,
+    /// Seconds that a device code and its user code live (RFC 8628 §3.2).
+    #[serde(default = "default_device_code_lifetime")]
+    pub device_code_lifetime: u32,
+    /// Seconds that a device is told to wait between polls.
+    #[serde(default = "default_device_poll_interval")]
+    pub device_poll_interval: u32,
+    /// Device authorizations that public clients at one address may begin per minute.
+    #[serde(default = "default_device_requests_per_minute")]
+    pub device_requests_per_minute: u32,
     /// Days that a grant lives, whatever its refresh tokens do.
     #[serde(default = "default_grant_lifetime_days")]
     pub grant_lifetime_days: u32,
@@ -275,6 +284,18 @@ fn default_dpop_proof_lifetime() -> u32 {
 
 fn default_code_lifetime() -> u32 {
     600
+}
+
+fn default_device_code_lifetime() -> u32 {
+    600
+}
+
+fn default_device_poll_interval() -> u32 {
+    5
+}
+
+fn default_device_requests_per_minute() -> u32 {
+    60
 }
 
 fn default_grant_lifetime_days() -> u32 {

@@ -1,6 +1,6 @@
 //! Credential values: each carries the address of the one event that issued it.
 //!
-//! `glc_` (authorization code), `glr_` (refresh token) and a JWT's `jti` are base64url of
+//! `glc_` (authorization code), `gld_` (device code), `glr_` (refresh token) and a JWT's `jti` are base64url of
 //!
 //! | bytes | what |
 //! |---|---|
@@ -24,6 +24,8 @@ use crate::ids::GrantId;
 pub enum Kind {
     /// An authorization code, `glc_…`.
     Code,
+    /// A device code, `gld_…`.
+    Device,
     /// A refresh token, `glr_…`.
     Refresh,
     /// A JWT's `jti`.
@@ -36,6 +38,7 @@ impl Kind {
     pub fn prefix(self) -> &'static str {
         match self {
             Self::Code => "glc_",
+            Self::Device => "gld_",
             Self::Refresh => "glr_",
             Self::TokenId => "",
         }
@@ -43,7 +46,7 @@ impl Kind {
 
     fn random_len(self) -> usize {
         match self {
-            Self::Code | Self::Refresh => 32,
+            Self::Code | Self::Device | Self::Refresh => 32,
             Self::TokenId => 16,
         }
     }
@@ -130,7 +133,7 @@ mod tests {
         fn a_credential_leads_back_to_its_event(grant: [u8; 16], sequence: u32, random: [u8; 32], other: [u8; 32]) {
             let keys = MasterKey::from_bytes([7; 32]);
             let address = Address { grant: GrantId(Uuid::from_bytes(grant)), sequence };
-            for kind in [Kind::Code, Kind::Refresh, Kind::TokenId] {
+            for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::TokenId] {
                 let text = format(kind, keys.address_key(), address, &random);
                 let presented = parse(kind, keys.address_key(), &text).unwrap();
                 prop_assert_eq!(presented.address, address);
@@ -142,7 +145,7 @@ mod tests {
         #[test]
         fn any_text_is_taken_apart_or_refused(text in "\\PC{0,120}", valid in "glr_[A-Za-z0-9_-]{71}") {
             let keys = MasterKey::from_bytes([7; 32]);
-            for kind in [Kind::Code, Kind::Refresh, Kind::TokenId] {
+            for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::TokenId] {
                 let _ = parse(kind, keys.address_key(), &text);
                 let _ = parse(kind, keys.address_key(), &valid);
             }

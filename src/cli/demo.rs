@@ -9,7 +9,7 @@ use super::dev_files::{DevAdmin, DevClient, DevClients, DevUser, Remembered};
 use super::output;
 use crate::app::App;
 use crate::crypto::password::Verified;
-use crate::domain::client::{Approval, Client, ClientCommand, SecretVerifier};
+use crate::domain::client::{Approval, Client, ClientCommand, GrantType, SecretVerifier};
 use crate::domain::user::User;
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
@@ -89,6 +89,7 @@ fn native() -> Value {
         "client_id": "demo-native",
         "client_name": "Demo Native Application",
         "redirect_uris": ["http://127.0.0.1/callback"],
+        "grant_types": ["authorization_code", "refresh_token", GrantType::DeviceCode.name()],
         "token_endpoint_auth_method": "none",
         "scope": "view-user get_user_profile openid profile email offline_access",
         "default_scopes": "view-user",

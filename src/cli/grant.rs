@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::master::AddressKey;
 use crate::domain::LedgerEvent;
-use crate::domain::grant::{Grant, GrantEvent};
+use crate::domain::grant::{DeviceStage, Grant, GrantEvent};
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
 use crate::ledger::{Metadata, StoredEvent};
@@ -27,7 +27,7 @@ use crate::ledger::{Metadata, StoredEvent};
 pub(super) enum Command {
     /// Show a grant's events and state
     Show {
-        /// The grant's id, or an authorization code, refresh token or access token of it; - reads it from
+        /// The grant's id, or an authorization code, device code, refresh token or access token of it; - reads it from
         /// standard input, where other processes do not see it
         grant: String,
         /// As it was then (RFC 3339)
@@ -100,8 +100,8 @@ impl Found {
         let parsed = parse_credential(session.ledger().vault().master().address_key(), text);
         // What was pasted is not repeated: it may be good.
         let (kind, presented) = parsed.context(
-            "this is neither a grant's id nor a credential of this server (an authorization code, refresh token \
-             or access token)",
+            "this is neither a grant's id nor a credential of this server (an authorization code, device \
+             code, refresh token or access token)",
         )?;
         Ok(Self {
             grant: presented.address.grant,
@@ -119,6 +119,7 @@ impl Found {
         let event = issuing.map(decode).transpose()?;
         let what = match kind {
             Kind::Code => "authorization code",
+            Kind::Device => "device code",
             Kind::Refresh => "refresh token",
             Kind::TokenId => "access token",
         };
@@ -129,6 +130,10 @@ impl Found {
             && match kind {
                 Kind::Code => grant.family.as_ref().is_some_and(|family| {
                     family.revoked.is_none() && family.code.as_ref().is_some_and(|code| !code.redeemed)
+                }),
+                Kind::Device => grant.device().is_some_and(|(family, device)| {
+                    let over = matches!(device.stage, DeviceStage::Denied | DeviceStage::Redeemed);
+                    family.revoked.is_none() && !over
                 }),
                 Kind::Refresh => grant.family.as_ref().is_some_and(|family| {
                     let current = family.refresh.as_ref().map(|refresh| refresh.current.sequence);
@@ -144,7 +149,7 @@ impl Found {
 
 /// A code, a refresh token, or a JWT by its `jti`, whose signature is not asked for: the digest will tell.
 fn parse_credential(key: &AddressKey, text: &str) -> Option<(Kind, Presented)> {
-    for kind in [Kind::Code, Kind::Refresh] {
+    for kind in [Kind::Code, Kind::Device, Kind::Refresh] {
         if let Some(presented) = credential::parse(kind, key, text) {
             return Some((kind, presented));
         }
@@ -167,17 +172,22 @@ fn decode(event: &StoredEvent) -> anyhow::Result<GrantEvent> {
 fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
     let (code, access, refresh) = match event {
         GrantEvent::CodeIssued(event) => (Some(event.digest), None, None),
+        GrantEvent::DeviceAuthorizationRequested(event) => (Some(event.digest), None, None),
         GrantEvent::TokenIssued(event) => (None, Some(event.access), event.refresh),
         GrantEvent::GrantImported(event) => (None, None, Some(event.refresh)),
         GrantEvent::RefreshRotated(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::RefreshRetried(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::CodeRedeemed(_)
         | GrantEvent::CodeReplayed(_)
+        | GrantEvent::DeviceAuthorizationApproved(_)
+        | GrantEvent::DeviceAuthorizationDenied(_)
+        | GrantEvent::DeviceCodeRedeemed(_)
+        | GrantEvent::DeviceCodeReplayed(_)
         | GrantEvent::RefreshReplayed(_)
         | GrantEvent::TokenRevoked(_) => (None, None, None),
     };
     match kind {
-        Kind::Code => code,
+        Kind::Code | Kind::Device => code,
         Kind::Refresh => refresh.map(|token| token.digest),
         Kind::TokenId => access.map(|token| token.digest),
     }
@@ -236,6 +246,9 @@ fn print_state(state: &Grant, credential: Option<&Value>) -> anyhow::Result<()> 
         ("scope", family.scope.to_string()),
     ] {
         output::line(&format!("{name:<10} {value}"))?;
+    }
+    if let Some(device) = &family.device {
+        output::line(&format!("{:<10} {}", "device", device.stage.name()))?;
     }
     if let Some(refresh) = &family.refresh {
         output::line(&format!(

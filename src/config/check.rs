@@ -41,7 +41,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
     }
-    for (field, value, range) in ranges(settings) {
+    for (field, value, range) in ranges(settings).into_iter().chain(device_ranges(settings)) {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();
             found.push((field, format!("it needs {least} to {most}, not {value}")));
@@ -162,6 +162,27 @@ fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
         found.push(("mtls_url", what.to_owned()));
     }
     found
+}
+
+/// Those of device authorizations (RFC 8628).
+fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 3] {
+    [
+        (
+            "device_code_lifetime",
+            settings.device_code_lifetime.into(),
+            60..=1800,
+        ),
+        (
+            "device_poll_interval",
+            settings.device_poll_interval.into(),
+            1..=60,
+        ),
+        (
+            "device_requests_per_minute",
+            settings.device_requests_per_minute.into(),
+            1..=1_000_000,
+        ),
+    ]
 }
 
 /// Numbers, and what they may be.

@@ -41,7 +41,9 @@ enum Audience {
 
 fn audience(path: &str) -> Audience {
     match path {
-        "/oauth/token" | "/oauth/revoke" | "/oauth/par" => Audience::Registered("POST"),
+        "/oauth/token" | "/oauth/revoke" | "/oauth/par" | "/oauth/device_authorization" => {
+            Audience::Registered("POST")
+        }
         "/oauth/userinfo" => Audience::Registered("GET, POST"),
         "/oauth/jwks" | "/oauth/jwks.json" | "/jwks" | "/jwks.json" => Audience::Everybody,
         _ if path.starts_with("/.well-known/") => Audience::Everybody,

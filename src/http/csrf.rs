@@ -63,6 +63,8 @@ pub enum Purpose<'a> {
     Consent(SessionId),
     /// To end this session.
     Logout(SessionId),
+    /// To answer for a device in this session (RFC 8628 §3.3).
+    Device(SessionId),
     /// To set another password in this session.
     Password(SessionId),
 }
@@ -75,6 +77,7 @@ impl Purpose<'_> {
             Self::Login(mark) => (b"login form", mark.0.as_bytes()),
             Self::Consent(session) => (b"consent form", session.0.as_bytes()),
             Self::Logout(session) => (b"logout form", session.0.as_bytes()),
+            Self::Device(session) => (b"device form", session.0.as_bytes()),
             Self::Password(session) => (b"password form", session.0.as_bytes()),
         };
         let master = app.ledger.vault().master();
@@ -145,10 +148,15 @@ fn is_ours(issuer: &str, origin: &str, host: Option<&str>) -> bool {
 
 /// The path, as the trail names it.
 fn endpoint(path: &str) -> &'static str {
-    ["/oauth/authorize", "/logout", "/account/password"]
-        .into_iter()
-        .find(|known| *known == path)
-        .unwrap_or("page")
+    [
+        "/oauth/authorize",
+        "/oauth/device",
+        "/logout",
+        "/account/password",
+    ]
+    .into_iter()
+    .find(|known| *known == path)
+    .unwrap_or("page")
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use quick_cache::sync::Cache;
 
 use crate::clock::Timestamp;
 use crate::domain::value::Digest;
+use crate::ids::SubjectId;
 
 /// What is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +23,12 @@ pub enum Counted {
     Login(Digest),
     /// Clients that an address registered (IPv6: its /64).
     Registration(IpAddr),
+    /// Device authorizations that public clients began, from one address.
+    DeviceRequests(IpAddr),
+    /// Wrong user codes, from one address.
+    UserCodesFrom(IpAddr),
+    /// Wrong user codes, of one user.
+    UserCodesOf(SubjectId),
     /// Requests with an access token, by the digest of its `jti`.
     Token(Digest),
 }
@@ -81,11 +88,23 @@ impl Limits {
         Ok(())
     }
 
-    /// Counts what may be done `most` times a minute.
-    pub fn check_counted(&self, counted: &Counted, most: u32, at: Timestamp) -> Result<(), TooMany> {
-        exceeded(self.window(counted, at), most, at)?;
-        self.add(counted, at);
+    /// Counts an attempt, where there were not too many. One that turns out well is given back ([`Self::forgive`]): so
+    /// no number of attempts at once passes the limit.
+    pub fn check_and_count(&self, counted: &[Counted], most: u32, at: Timestamp) -> Result<(), TooMany> {
+        for counted in counted {
+            exceeded(self.window(counted, at), most, at)?;
+        }
+        self.record_failure(counted, at);
         Ok(())
+    }
+
+    /// Gives back what was counted of an attempt.
+    pub fn forgive(&self, counted: &[Counted], at: Timestamp) {
+        for counted in counted {
+            let Window { since, count } = self.window(counted, at);
+            let count = count.saturating_sub(1);
+            self.windows.insert(counted.clone(), Window { since, count });
+        }
     }
 
     fn window(&self, counted: &Counted, at: Timestamp) -> Window {

@@ -16,6 +16,7 @@ pub mod form;
 pub mod health;
 pub mod limits;
 mod login;
+mod login_form;
 pub mod logout;
 pub mod oauth;
 pub mod oidc;
@@ -37,6 +38,7 @@ pub fn router(app: App) -> Router {
     let origins = cors::Origins::new(&app.ledger);
     let pages = Router::new()
         .merge(oauth::authorize::routes())
+        .merge(oauth::device::routes())
         .merge(logout::routes())
         .merge(account::routes())
         .layer(middleware::from_fn_with_state(app.clone(), csrf::only_our_forms));

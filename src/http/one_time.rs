@@ -1,6 +1,6 @@
-//! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2) and the ids of client assertions
-//! (RFC 7523 §3) and of DPoP proofs (RFC 9449 §11.1). They wait in small tables beside the ledger
-//! (`migrations/0008_one_time.sql`, `migrations/0011_dpop.sql`).
+//! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2), the ids of client assertions
+//! (RFC 7523 §3) and of `DPoP` proofs (RFC 9449 §11.1), and user codes (RFC 8628 §3.2). They wait in small tables beside
+//! the ledger.
 
 use crate::app::App;
 
@@ -16,11 +16,18 @@ pub enum OneTime {
     ClientAssertions,
     /// Ids of DPoP proofs.
     DpopProofs,
+    /// User codes of device authorizations.
+    DeviceAuthorizations,
 }
 
 impl OneTime {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::PushedRequests, Self::ClientAssertions, Self::DpopProofs];
+    pub const ALL: [Self; 4] = [
+        Self::PushedRequests,
+        Self::ClientAssertions,
+        Self::DpopProofs,
+        Self::DeviceAuthorizations,
+    ];
 
     /// The table's name.
     #[must_use]
@@ -29,6 +36,7 @@ impl OneTime {
             Self::PushedRequests => "pushed_requests",
             Self::ClientAssertions => "client_assertions",
             Self::DpopProofs => "dpop_proofs",
+            Self::DeviceAuthorizations => "device_authorizations",
         }
     }
 

@@ -35,6 +35,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "initial access tokens",
         include_str!("../../migrations/0012_initial_access_tokens.sql"),
     ),
+    (
+        13,
+        "device authorizations",
+        include_str!("../../migrations/0013_device_authorizations.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

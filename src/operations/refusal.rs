@@ -77,9 +77,14 @@ impl Operations {
         let reason = match GrantEvent::decode(&row.1, row.2, &row.3)? {
             GrantEvent::CodeReplayed(_) => RefusalReason::CodeReplayed,
             GrantEvent::RefreshReplayed(_) => RefusalReason::RefreshReplayed,
+            GrantEvent::DeviceCodeReplayed(_) => RefusalReason::DeviceCodeReplayed,
             GrantEvent::CodeIssued(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::CodeRedeemed(_)
+            | GrantEvent::DeviceAuthorizationRequested(_)
+            | GrantEvent::DeviceAuthorizationApproved(_)
+            | GrantEvent::DeviceAuthorizationDenied(_)
+            | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::TokenIssued(_)
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::RefreshRetried(_)

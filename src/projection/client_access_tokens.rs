@@ -10,7 +10,7 @@ use super::{Projection, Schema};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::event::Event;
-use crate::domain::grant::{AccessToken, GrantEvent, Target};
+use crate::domain::grant::{AccessToken, GrantEvent, Target, TokenRevoked};
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SubjectId};
 
@@ -93,6 +93,17 @@ impl AccessTokens {
         });
     }
 
+    fn revoke(&mut self, recorded: &Recorded, event: &TokenRevoked) {
+        let mark = recorded.mark_at(event.at, event.reason.name());
+        match event.target {
+            Target::Family => self.revocations.family(recorded.aggregate_id, mark),
+            Target::Access { sequence, .. } => {
+                let sequence = i32::try_from(sequence).unwrap_or(i32::MAX);
+                self.revocations.one(recorded.aggregate_id, sequence, mark);
+            }
+        }
+    }
+
     fn grant(&mut self, recorded: &Recorded, event: &GrantEvent, known: &Known) {
         match event {
             GrantEvent::TokenIssued(event) => {
@@ -134,19 +145,15 @@ impl AccessTokens {
                 };
                 self.issue(recorded, known, &issued);
             }
-            GrantEvent::TokenRevoked(event) => {
-                let mark = recorded.mark_at(event.at, event.reason.name());
-                match event.target {
-                    Target::Family => self.revocations.family(recorded.aggregate_id, mark),
-                    Target::Access { sequence, .. } => {
-                        let sequence = i32::try_from(sequence).unwrap_or(i32::MAX);
-                        self.revocations.one(recorded.aggregate_id, sequence, mark);
-                    }
-                }
-            }
+            GrantEvent::TokenRevoked(event) => self.revoke(recorded, event),
             GrantEvent::CodeIssued(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
+            | GrantEvent::DeviceAuthorizationRequested(_)
+            | GrantEvent::DeviceAuthorizationApproved(_)
+            | GrantEvent::DeviceAuthorizationDenied(_)
+            | GrantEvent::DeviceCodeRedeemed(_)
+            | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }

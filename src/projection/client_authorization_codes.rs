@@ -114,6 +114,11 @@ impl Codes {
                 Target::Access { .. } => {}
             },
             GrantEvent::TokenIssued(_)
+            | GrantEvent::DeviceAuthorizationRequested(_)
+            | GrantEvent::DeviceAuthorizationApproved(_)
+            | GrantEvent::DeviceAuthorizationDenied(_)
+            | GrantEvent::DeviceCodeRedeemed(_)
+            | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::RefreshRetried(_)

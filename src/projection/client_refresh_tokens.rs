@@ -10,7 +10,7 @@ use super::{Projection, Schema};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::event::Event;
-use crate::domain::grant::{GrantEvent, GrantImported, RefreshToken, Target};
+use crate::domain::grant::{GrantEvent, GrantImported, RefreshToken, Target, TokenRevoked};
 use crate::domain::value::ScopeSet;
 use crate::ids::{ClientKey, SubjectId};
 
@@ -127,6 +127,16 @@ impl RefreshTokens {
         self.issue(recorded, known, &issued);
     }
 
+    fn revoke(&mut self, recorded: &Recorded, event: &TokenRevoked) {
+        match event.target {
+            Target::Family => {
+                let mark = recorded.mark_at(event.at, event.reason.name());
+                self.revocations.family(recorded.aggregate_id, mark);
+            }
+            Target::Access { .. } => {}
+        }
+    }
+
     fn grant(&mut self, recorded: &Recorded, event: &GrantEvent, known: &Known) {
         match event {
             GrantEvent::TokenIssued(event) => {
@@ -172,16 +182,15 @@ impl RefreshTokens {
                 let mark = recorded.mark_at(event.issued_at, "retried");
                 self.revocations.one(recorded.aggregate_id, killed, mark);
             }
-            GrantEvent::TokenRevoked(event) => match event.target {
-                Target::Family => {
-                    let mark = recorded.mark_at(event.at, event.reason.name());
-                    self.revocations.family(recorded.aggregate_id, mark);
-                }
-                Target::Access { .. } => {}
-            },
+            GrantEvent::TokenRevoked(event) => self.revoke(recorded, event),
             GrantEvent::CodeIssued(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
+            | GrantEvent::DeviceAuthorizationRequested(_)
+            | GrantEvent::DeviceAuthorizationApproved(_)
+            | GrantEvent::DeviceAuthorizationDenied(_)
+            | GrantEvent::DeviceCodeRedeemed(_)
+            | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }

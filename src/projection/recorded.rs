@@ -54,6 +54,11 @@ impl Recorded {
                 GrantEvent::RefreshRetried(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::CodeRedeemed(_)
                 | GrantEvent::CodeReplayed(_)
+                | GrantEvent::DeviceAuthorizationRequested(_)
+                | GrantEvent::DeviceAuthorizationApproved(_)
+                | GrantEvent::DeviceAuthorizationDenied(_)
+                | GrantEvent::DeviceCodeRedeemed(_)
+                | GrantEvent::DeviceCodeReplayed(_)
                 | GrantEvent::RefreshReplayed(_)
                 | GrantEvent::TokenRevoked(_) => Parties::Nobody,
             },

@@ -20,6 +20,7 @@ mod command_line;
 mod configuration;
 mod crashes;
 mod cross_origin;
+mod device;
 mod documents;
 mod dpop;
 mod embedded_postgres;

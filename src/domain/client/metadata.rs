@@ -23,6 +23,9 @@ pub enum GrantType {
     ClientCredentials,
     /// RFC 6749 §4.3; discouraged by RFC 9700 §2.4, off unless the server allows it too.
     Password,
+    /// RFC 8628 §3.4.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:device_code")]
+    DeviceCode,
 }
 
 impl GrantType {
@@ -34,6 +37,7 @@ impl GrantType {
             Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
             Self::Password => "password",
+            Self::DeviceCode => "urn:ietf:params:oauth:grant-type:device_code",
         }
     }
 }

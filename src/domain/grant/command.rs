@@ -6,7 +6,10 @@ use crate::domain::confirmation::Confirmation;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SubjectId};
 
-use super::{CodeIssued, GrantImported, Reason, Target, TokenIssued};
+use super::{
+    CodeIssued, DeviceAuthorizationApproved, DeviceAuthorizationDenied, DeviceAuthorizationRequested,
+    GrantImported, Reason, RedeemDeviceCode, Target, TokenIssued,
+};
 
 /// Commands on a grant.
 #[derive(Clone, Debug)]
@@ -15,6 +18,14 @@ pub enum GrantCommand {
     IssueCode(CodeIssued),
     /// Exchange the code for tokens.
     RedeemCode(RedeemCode),
+    /// Begin a device authorization.
+    RequestDevice(DeviceAuthorizationRequested),
+    /// Approve what a device asked for.
+    ApproveDevice(DeviceAuthorizationApproved),
+    /// Deny it.
+    DenyDevice(DeviceAuthorizationDenied),
+    /// Exchange the device code for tokens.
+    RedeemDeviceCode(RedeemDeviceCode),
     /// Issue tokens without a code (client credentials, password).
     IssueToken(IssueToken),
     /// Take over a grant of another server.
@@ -151,8 +162,10 @@ pub struct Revoke {
 /// What an accepted command came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// A code was issued.
+    /// A code, or a device code, was issued.
     Code,
+    /// The user's answer to a device is recorded.
+    Answered,
     /// The grant was imported.
     Imported,
     /// Tokens were issued.

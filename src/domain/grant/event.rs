@@ -92,6 +92,66 @@ events! {
             /// When the whole grant ends.
             grant_expires_at: Timestamp,
         },
+        /// A device asked for authorization (RFC 8628 §3.1): the grant waits for a user's answer.
+        DeviceAuthorizationRequested 1 {
+            /// For which client.
+            client: ClientKey,
+            /// What it asks for.
+            scope: ScopeSet,
+            /// The audience of its tokens.
+            audience: Vec<String>,
+            /// SHA-256 of the device code's random part.
+            digest: Digest,
+            /// A digest of the user code, keyed with the master key.
+            user_code: Digest,
+            /// Seconds that the device is told to wait between polls.
+            interval: u32,
+            /// When it was issued.
+            issued_at: Timestamp,
+            /// When the device code and the user code end.
+            expires_at: Timestamp,
+            /// When the whole grant ends.
+            grant_expires_at: Timestamp,
+        },
+        /// A user approved what the device had asked for, all of it.
+        DeviceAuthorizationApproved 1 {
+            /// By whom.
+            subject: SubjectId,
+            /// In which login.
+            session: SessionId,
+            /// When that login authenticated the user.
+            auth_time: Timestamp,
+            /// How that login authenticated the user (RFC 8176 `amr` values).
+            amr: Vec<String>,
+            /// How often the user's password had changed.
+            password_generation: u32,
+            /// How often the consent had been withdrawn.
+            consent_withdrawals: u32,
+            /// When.
+            at: Timestamp,
+        },
+        /// A user denied the device.
+        DeviceAuthorizationDenied 1 {
+            /// Who.
+            subject: SubjectId,
+            /// When.
+            at: Timestamp,
+        },
+        /// The approved device code was redeemed; `TokenIssued` follows in the same append.
+        DeviceCodeRedeemed 1 {
+            /// By whom.
+            client: ClientKey,
+            /// When.
+            at: Timestamp,
+        },
+        /// The device code was presented after it had been redeemed; the family's `TokenRevoked` follows in the same
+        /// append.
+        DeviceCodeReplayed 1 {
+            /// By whom.
+            client: ClientKey,
+            /// When.
+            at: Timestamp,
+        },
         /// A live refresh token of another server was brought here: it may be exchanged once, for one of ours.
         GrantImported 1 {
             /// Which import brought it.
@@ -230,7 +290,7 @@ pub enum Target {
 pub enum Reason {
     /// The client asked (RFC 7009).
     ClientRequest,
-    /// The code was presented twice (RFC 6749 §4.1.2).
+    /// The code, or the device code, was presented twice (RFC 6749 §4.1.2).
     CodeReplayed,
     /// A refresh token that was over was presented (RFC 9700 §4.14.2).
     RefreshReplayed,

@@ -3,11 +3,13 @@
 
 mod command;
 mod decide;
+mod device;
 mod event;
 mod refusal;
 
 pub use command::*;
 pub use decide::Decision;
+pub use device::*;
 pub use event::*;
 pub use refusal::*;
 
@@ -63,6 +65,9 @@ pub struct Family {
     pub expires_at: Timestamp,
     /// Its authorization code.
     pub code: Option<Code>,
+    /// Its device code.
+    #[serde(default)]
+    pub device: Option<Device>,
     /// Its refresh tokens.
     pub refresh: Option<Refresh>,
     /// Why all of it was revoked.
@@ -199,12 +204,24 @@ impl Grant {
             GrantEvent::RefreshRetried(event) => {
                 self.rotate((event.access, event.refresh), event.issued_at, false);
             }
+            GrantEvent::DeviceAuthorizationRequested(event) => {
+                self.family = Some(Box::new(Family::from_device(event)));
+            }
+            GrantEvent::DeviceAuthorizationApproved(event) => {
+                if let Some(family) = &mut self.family {
+                    family.approved(event);
+                }
+            }
+            GrantEvent::DeviceAuthorizationDenied(_) => self.device_is(DeviceStage::Denied),
+            GrantEvent::DeviceCodeRedeemed(_) => self.device_is(DeviceStage::Redeemed),
             GrantEvent::TokenRevoked(event) => {
                 if let Some(family) = &mut self.family {
                     family.revoke(&event);
                 }
             }
-            GrantEvent::CodeReplayed(_) | GrantEvent::RefreshReplayed(_) => {}
+            GrantEvent::CodeReplayed(_)
+            | GrantEvent::DeviceCodeReplayed(_)
+            | GrantEvent::RefreshReplayed(_) => {}
         }
     }
 
@@ -257,6 +274,7 @@ impl Family {
                 expires_at: event.expires_at,
                 redeemed: false,
             }),
+            device: None,
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
@@ -277,6 +295,7 @@ impl Family {
             consent_withdrawals: 0,
             expires_at: event.grant_expires_at,
             code: None,
+            device: None,
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
@@ -299,6 +318,7 @@ impl Family {
             consent_withdrawals: event.consent_withdrawals,
             expires_at: event.grant_expires_at,
             code: None,
+            device: None,
             refresh: Some(refresh),
             revoked: None,
             revoked_access: BTreeMap::new(),

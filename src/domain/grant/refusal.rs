@@ -21,6 +21,21 @@ pub enum GrantRefusal {
     /// The code is too old.
     #[error("the code has expired")]
     CodeExpired,
+    /// The device code was redeemed before.
+    #[error("the device code was redeemed before")]
+    DeviceCodeReplayed,
+    /// The device code is too old.
+    #[error("the device code has expired")]
+    DeviceCodeExpired,
+    /// Nobody has answered the device yet.
+    #[error("nobody has approved or denied the device yet")]
+    DevicePending,
+    /// The user denied the device.
+    #[error("the user denied the device")]
+    DeviceDenied,
+    /// The device was answered before.
+    #[error("the device was approved or denied before")]
+    DeviceAnswered,
     /// Not the redirect URI that the code was sent to.
     #[error("the redirect_uri is not the one that the code was sent to")]
     RedirectUriChanged,
@@ -78,6 +93,11 @@ impl GrantRefusal {
             Self::OtherKey => RefusalReason::OtherKey,
             Self::CodeReplayed => RefusalReason::CodeReplayed,
             Self::CodeExpired => RefusalReason::CodeExpired,
+            Self::DeviceCodeReplayed => RefusalReason::DeviceCodeReplayed,
+            Self::DeviceCodeExpired => RefusalReason::DeviceCodeExpired,
+            Self::DevicePending => RefusalReason::DevicePending,
+            Self::DeviceDenied => RefusalReason::UserDenied,
+            Self::DeviceAnswered => RefusalReason::UserCodeAnswered,
             Self::RedirectUriChanged => RefusalReason::RedirectUriChanged,
             Self::Pkce(PkceRefusal::VerifierMissing) => RefusalReason::PkceVerifierMissing,
             Self::Pkce(PkceRefusal::VerifierUnexpected) => RefusalReason::PkceVerifierUnexpected,

@@ -23,6 +23,10 @@ pub enum Guide {
     CodeReplay,
     /// A code came too late.
     CodeExpired,
+    /// A device code is not good, or not yet.
+    DeviceCode,
+    /// A user code is not good.
+    UserCode,
     /// The redirect URI does not match.
     RedirectUri,
     /// PKCE does not add up.
@@ -239,6 +243,33 @@ advice! {
         ],
         resolution: ["Let the user authorize again."],
         prevention: ["Redeem the code as soon as it arrives, before any other work."],
+    }
+    DeviceCode Medium {
+        causes: [
+            "The user took longer than the code lives, or never entered it.",
+            "The device sent the code again after it had been given tokens: a retry after a lost answer, or two processes that poll at once.",
+            "The device code leaked and somebody else redeemed it; this is why everything that came of it was revoked.",
+        ],
+        resolution: [
+            "Let the device begin again, and show the new code.",
+            "Compare the network digests of both redemptions in `grantlog grant show --json`: two networks point to a leak.",
+        ],
+        prevention: [
+            "Poll from one place, wait for the interval that the server names, and 5 seconds more after each slow_down.",
+            "Stop at the first answer that is neither authorization_pending nor slow_down.",
+        ],
+    }
+    UserCode Medium {
+        causes: [
+            "The user mistyped the code, or typed one that is over or was used before.",
+            "A link with a code was opened again and again, or sent to many people.",
+            "Somebody is guessing codes.",
+        ],
+        resolution: [
+            "Let the device show a fresh code.",
+            "Watch for many such refusals of one user or from one network; a user who guesses is named in them.",
+        ],
+        prevention: ["Show the code in large letters beside the address, or as a QR code that holds both."],
     }
     RedirectUri High {
         causes: [

@@ -154,6 +154,22 @@ reasons! {
     CodeReplayed "code_replayed" CodeReplay,
     /// The code's time is over.
     CodeExpired "code_expired" CodeExpired,
+    /// The device code had been redeemed before; everything that came of it was revoked.
+    DeviceCodeReplayed "device_code_replayed" DeviceCode,
+    /// The device code's time is over.
+    DeviceCodeExpired "device_code_expired" DeviceCode,
+    /// Nobody has approved or denied the device yet. (Told to the device; not recorded.)
+    DevicePending "device_pending" DeviceCode,
+    /// The device polls sooner than it was told to. (Told to the device; not recorded.)
+    DevicePollsTooFast "device_polls_too_fast" DeviceCode,
+    /// No device waits under the user code that was entered, or its time is over.
+    UserCodeUnknown "user_code_unknown" UserCode,
+    /// The device under the user code that was entered had its answer before.
+    UserCodeAnswered "user_code_answered" UserCode,
+    /// The user code was looked up more often than one user needs to answer it.
+    UserCodeOverused "user_code_overused" UserCode,
+    /// Too many wrong user codes came from this address, or from this user, within a minute.
+    TooManyUserCodes "too_many_user_codes" UserCode,
     /// The `redirect_uri` is not the one of the authorization request.
     RedirectUriChanged "redirect_uri_changed" RedirectUri,
     /// The code was issued with a `code_challenge`, but the `code_verifier` is missing.
@@ -360,6 +376,8 @@ reasons! {
     TooManyFailures "too_many_failures" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
+    /// Public clients at one address began more device authorizations within a minute than the server allows.
+    TooManyDeviceRequests "too_many_device_requests" RateLimit,
     /// Too many passwords were being hashed at once.
     HashingOverloaded "hashing_overloaded" Server,
     /// A password could not be hashed.

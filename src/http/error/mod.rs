@@ -44,6 +44,10 @@ pub trait WireError: Sized {
     fn broken() -> Self;
     /// Whether it is the server's trouble and not the request's: not recorded as a refusal.
     fn is_ours(&self) -> bool;
+    /// Whether it is recorded as a refusal.
+    fn is_recorded(&self) -> bool {
+        !self.is_ours()
+    }
 }
 
 /// A wire error that is a whole answer.
@@ -80,10 +84,10 @@ impl<E: WireError> Rejection<E> {
         self
     }
 
-    /// What the ledger records; nothing where the trouble is ours.
+    /// What the ledger records; nothing where the trouble is ours, or nothing has come to an end.
     #[must_use]
     pub fn refused(&self) -> Option<Refused> {
-        (!self.error.is_ours()).then(|| Refused {
+        self.error.is_recorded().then(|| Refused {
             error: self.error.code(),
             reason: self.reason,
             client: self.client,

@@ -41,6 +41,14 @@ pub enum TokenError {
     UnsupportedResponseType,
     /// RFC 7009 §2.2.1.
     UnsupportedTokenType,
+    /// Nobody has answered the device yet (RFC 8628 §3.5, as the next three).
+    AuthorizationPending,
+    /// The same, and the device must poll more slowly.
+    SlowDown,
+    /// The user denied the device.
+    AccessDenied,
+    /// The device code's time is over.
+    ExpiredToken,
     /// Too many failures: come back after so many seconds.
     TooMany(u32),
     /// Something is broken here.
@@ -67,6 +75,10 @@ impl TokenError {
             | Self::UnsupportedGrantType
             | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
+            | Self::AuthorizationPending
+            | Self::SlowDown
+            | Self::AccessDenied
+            | Self::ExpiredToken
             | Self::InvalidScope
             | Self::InvalidTarget
             | Self::InvalidDpopProof
@@ -143,6 +155,26 @@ impl TokenError {
                 "The token type is not supported.",
                 "Leave token_type_hint out, or use access_token or refresh_token.",
             ),
+            Self::AuthorizationPending => (
+                "The user has not answered the device's request yet.",
+                "The user has not answered yet.",
+                "Poll again after the interval that the device authorization named.",
+            ),
+            Self::SlowDown => (
+                "The user has not answered yet, and the device polls too often.",
+                "The device polls too often.",
+                "Wait five seconds more than before between polls, from now on.",
+            ),
+            Self::AccessDenied => (
+                "The user denied the device's request.",
+                "The user said no.",
+                "Stop polling; begin again only if the user wants to.",
+            ),
+            Self::ExpiredToken => (
+                "The device code has expired.",
+                "The code has expired.",
+                "Stop polling; begin again and show the user the new code.",
+            ),
             Self::TooMany(_) => (
                 "Too many failed attempts.",
                 "Too many failed attempts.",
@@ -176,6 +208,10 @@ impl WireError for TokenError {
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::UnsupportedTokenType => "unsupported_token_type",
+            Self::AuthorizationPending => "authorization_pending",
+            Self::SlowDown => "slow_down",
+            Self::AccessDenied => "access_denied",
+            Self::ExpiredToken => "expired_token",
             Self::ServerError => "server_error",
             Self::TooMany(_) | Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
@@ -191,6 +227,11 @@ impl WireError for TokenError {
 
     fn is_ours(&self) -> bool {
         matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
+    }
+
+    /// A device that is told to wait is told so every few seconds.
+    fn is_recorded(&self) -> bool {
+        !self.is_ours() && !matches!(self, Self::AuthorizationPending | Self::SlowDown)
     }
 }
 
@@ -209,11 +250,16 @@ impl From<GrantRefusal> for Rejection<TokenError> {
         let error = match refusal {
             GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
             GrantRefusal::ResourceExceeded => TokenError::InvalidTarget,
+            GrantRefusal::DevicePending => TokenError::AuthorizationPending,
+            GrantRefusal::DeviceDenied => TokenError::AccessDenied,
+            GrantRefusal::DeviceCodeExpired => TokenError::ExpiredToken,
             GrantRefusal::Unknown
             | GrantRefusal::OtherClient
             | GrantRefusal::OtherKey
             | GrantRefusal::CodeReplayed
             | GrantRefusal::CodeExpired
+            | GrantRefusal::DeviceCodeReplayed
+            | GrantRefusal::DeviceAnswered
             | GrantRefusal::RedirectUriChanged
             | GrantRefusal::Pkce(_)
             | GrantRefusal::Revoked
@@ -263,6 +309,10 @@ impl ErrorAnswer for TokenError {
             | Self::UnsupportedGrantType
             | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
+            | Self::AuthorizationPending
+            | Self::SlowDown
+            | Self::AccessDenied
+            | Self::ExpiredToken
             | Self::InvalidScope
             | Self::InvalidTarget
             | Self::InvalidDpopProof

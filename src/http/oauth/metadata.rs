@@ -10,7 +10,7 @@ use super::authorize::ResponseMode;
 use super::register;
 use crate::app::App;
 use crate::config::{RegistrationMode, Settings};
-use crate::domain::client::{AssertionAlgorithm, AuthMethod};
+use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType};
 use crate::http::client_assertion::SECRET_ALGORITHM;
 use crate::http::context::Origin;
 use crate::http::dpop;
@@ -78,6 +78,7 @@ struct Metadata {
     revocation_endpoint: String,
     pushed_authorization_request_endpoint: String,
     require_pushed_authorization_requests: bool,
+    device_authorization_endpoint: String,
     response_types_supported: &'static [&'static str],
     response_modes_supported: Vec<&'static str>,
     grant_types_supported: Vec<&'static str>,
@@ -115,6 +116,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
     let issuer = app.settings.issuer.clone();
     let endpoint = |path: &str| format!("{issuer}{path}");
     let mut grant_types = vec!["authorization_code", "refresh_token", "client_credentials"];
+    grant_types.push(GrantType::DeviceCode.name());
     if app.settings.allow_password_grant {
         grant_types.push("password");
     }
@@ -135,6 +137,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         revocation_endpoint: endpoint("/oauth/revoke"),
         pushed_authorization_request_endpoint: endpoint("/oauth/par"),
         require_pushed_authorization_requests: app.settings.require_pushed_authorization_requests,
+        device_authorization_endpoint: endpoint("/oauth/device_authorization"),
         response_types_supported: &["code"],
         response_modes_supported: ResponseMode::ALL.into_iter().map(ResponseMode::name).collect(),
         grant_types_supported: grant_types,

@@ -1,6 +1,7 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
 pub mod authorize;
+pub mod device;
 pub(crate) mod imported;
 pub mod introspect;
 pub mod jwks;
@@ -39,6 +40,7 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/oauth/token", post(token::token))
         .route("/oauth/par", post(par::push))
+        .route("/oauth/device_authorization", post(device::authorize_device))
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
         .route("/oauth/jwks", get(jwks::jwks))

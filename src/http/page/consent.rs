@@ -85,7 +85,7 @@ impl IntoResponse for ConsentPage<'_> {
     }
 }
 
-fn account(account: &Account) -> Markup {
+pub(super) fn account(account: &Account) -> Markup {
     html! {
         div.account {
             p {
@@ -104,7 +104,7 @@ fn account(account: &Account) -> Markup {
 /// The client's logo, or a letter in its place. The image is fetched from where the client has it: that says no more
 /// than the client knows already, which has just sent the user here and can ask with `prompt=none` whether anybody is
 /// logged in. No address of ours is told, and only https is used.
-fn logo(client: &ClientMetadata, allowed: bool) -> Markup {
+pub(super) fn logo(client: &ClientMetadata, allowed: bool) -> Markup {
     html! {
         @if let Some(url) = client.logo_url.as_ref().filter(|_| allowed) {
             img.logo src=(url) alt="" width="48" height="48" referrerpolicy="no-referrer";
@@ -116,7 +116,7 @@ fn logo(client: &ClientMetadata, allowed: bool) -> Markup {
 
 /// The origin that a Content Security Policy must name for an image to be shown; none for one that it cannot name or
 /// that would be fetched in clear.
-fn image_origin(url: &str) -> Option<String> {
+pub(super) fn image_origin(url: &str) -> Option<String> {
     let url = Url::parse(url).ok().filter(|url| url.scheme() == "https")?;
     // Written into a policy: nothing that could end the directive, or widen it.
     let is_name = |host: &str| {
@@ -131,7 +131,7 @@ fn image_origin(url: &str) -> Option<String> {
 }
 
 /// Registration lets only http and https URLs in, so none of these can be a script.
-fn links(client: &ClientMetadata) -> Markup {
+pub(super) fn links(client: &ClientMetadata) -> Markup {
     let links = [
         ("Home page", &client.home_page_url),
         ("Privacy policy", &client.privacy_policy_url),

@@ -28,6 +28,10 @@ pub enum PageError {
     RedirectUriUnknown,
     /// The `request_uri` is not one that may be used (any more).
     RequestUriInvalid,
+    /// No device waits under the user code.
+    UserCodeUnknown,
+    /// What the device asks for may not be had (any more).
+    DeviceRefused,
     /// The form did not come from our page, or the page was too old.
     ForgedForm,
     /// The form was sent by another site's page.
@@ -54,7 +58,9 @@ impl PageError {
             | Self::ClientRevoked
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
-            | Self::RequestUriInvalid => StatusCode::BAD_REQUEST,
+            | Self::RequestUriInvalid
+            | Self::UserCodeUnknown
+            | Self::DeviceRefused => StatusCode::BAD_REQUEST,
             Self::ForgedForm | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,6 +79,8 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid => "This login link does not work",
+            Self::UserCodeUnknown => "This code does not work",
+            Self::DeviceRefused => "This device cannot be connected",
             Self::ForgedForm => "The page was out of date",
             Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
@@ -99,6 +107,12 @@ impl PageError {
             }
             Self::RequestUriInvalid => {
                 "This login is over: it was finished before, or took too long. Nothing was done."
+            }
+            Self::UserCodeUnknown => {
+                "No device is waiting under this code. Check it against the one that the device shows; it may also have run out, or been used already. Then let the device show a new one."
+            }
+            Self::DeviceRefused => {
+                "The application on the device may not be used with your account: it is blocked or in development, or asks for something that it may not have. Nothing was approved."
             }
             Self::ForgedForm => {
                 "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
@@ -132,6 +146,8 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid
+            | Self::UserCodeUnknown
+            | Self::DeviceRefused
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge
@@ -157,12 +173,13 @@ impl WireError for PageError {
             | Self::ClientMissing
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
+            | Self::UserCodeUnknown
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge => "invalid_request",
             Self::RequestUriInvalid => "invalid_request_uri",
             Self::ClientUnknown => "invalid_client",
-            Self::ClientRevoked | Self::TooMany(_) => "access_denied",
+            Self::ClientRevoked | Self::DeviceRefused | Self::TooMany(_) => "access_denied",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",
         }

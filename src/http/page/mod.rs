@@ -2,6 +2,7 @@
 //! everybody else, and under a policy that lets nothing else in.
 
 mod consent;
+mod device;
 mod error;
 mod form_post;
 mod login;
@@ -9,6 +10,7 @@ mod logout;
 mod password;
 
 pub use consent::{Account, ConsentPage};
+pub use device::{DeviceAnswerPage, DeviceCodePage, device_answered};
 pub use error::{ErrorPage, PageError};
 pub use form_post::FormPostPage;
 pub use login::{LoginPage, Problem};

@@ -2,6 +2,7 @@
 //! guessed address, a stranger's client or whoever lacks the key touches nothing.
 
 mod code;
+mod device;
 mod refresh;
 
 use chrono::TimeDelta;
@@ -26,6 +27,10 @@ impl Grant {
         match command {
             GrantCommand::IssueCode(event) => self.issue_code(event),
             GrantCommand::RedeemCode(command) => self.redeem(command),
+            GrantCommand::RequestDevice(event) => self.request_device(event),
+            GrantCommand::ApproveDevice(event) => self.approve_device(event),
+            GrantCommand::DenyDevice(event) => self.deny_device(event),
+            GrantCommand::RedeemDeviceCode(command) => self.redeem_device(command),
             GrantCommand::IssueToken(command) => self.issue(command),
             GrantCommand::Import(event) => self.import(event),
             GrantCommand::Rotate(command) => self.rotate_refresh(command),
@@ -124,7 +129,7 @@ impl Family {
         if circumstances.password_generation != self.password_generation {
             return Err(GrantRefusal::PasswordChanged);
         }
-        if self.flow == GrantType::AuthorizationCode
+        if matches!(self.flow, GrantType::AuthorizationCode | GrantType::DeviceCode)
             && circumstances.consent_withdrawals != self.consent_withdrawals
         {
             return Err(GrantRefusal::ConsentWithdrawn);

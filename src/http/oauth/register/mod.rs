@@ -116,7 +116,7 @@ async fn leave(
             if let Some(address) = origin.address {
                 let counted = Counted::Registration(counted_address(address));
                 let most = app.settings.registrations_per_minute;
-                app.limits.check_counted(&counted, most, at).map_err(|wait| {
+                app.limits.check_and_count(&[counted], most, at).map_err(|wait| {
                     let error = RegistrationError::TooMany(wait.retry_after);
                     Rejection::new(error, RefusalReason::TooManyRegistrations)
                 })?;

@@ -74,7 +74,7 @@ async fn round(
             };
             response.with_id_token(app, id_token).await.map(Some)
         }
-        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,
             RefusalReason::UnexpectedOutcome,
         )),

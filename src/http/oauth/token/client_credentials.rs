@@ -61,7 +61,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,
             RefusalReason::UnexpectedOutcome,
         )),

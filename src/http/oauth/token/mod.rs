@@ -2,6 +2,7 @@
 
 mod authorization_code;
 mod client_credentials;
+mod device_code;
 mod password;
 mod refresh_token;
 mod response;
@@ -55,6 +56,7 @@ async fn exchange(
     let result = match request.required("grant_type")? {
         "authorization_code" => authorization_code::redeem(app, &request).await,
         "refresh_token" => refresh_token::rotate(app, &request).await,
+        grant_type if grant_type == GrantType::DeviceCode.name() => device_code::redeem(app, &request).await,
         "client_credentials" => client_credentials::issue(app, &request).await,
         "password" if app.settings.allow_password_grant => password::issue(app, &request).await,
         _ => Err(Rejection::new(
@@ -105,7 +107,7 @@ impl Randoms {
 }
 
 /// The client may use this grant type, and have tokens at all (RFC 6749 §5.2 `unauthorized_client`).
-fn allowed(
+pub(super) fn allowed(
     app: &App,
     client: &AuthenticatedClient,
     grant_type: GrantType,
@@ -123,7 +125,7 @@ fn allowed(
 }
 
 /// The audience of a grant about to be made without a code.
-fn audience(
+pub(super) fn audience(
     app: &App,
     request: &ClientRequest,
     client: &AuthenticatedClient,
@@ -140,7 +142,7 @@ fn parameter_audience(request: &ClientRequest) -> Result<Option<Vec<String>>, Re
 }
 
 /// The `scope` parameter, or the client's default (RFC 6749 §3.3), all of which the client may have.
-async fn requested_scope(
+pub(super) async fn requested_scope(
     request: &ClientRequest,
     unit: &mut UnitOfWork<'_>,
     client: &AuthenticatedClient,

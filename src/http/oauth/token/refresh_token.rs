@@ -85,7 +85,7 @@ async fn round(
             };
             response.with_id_token(app, id_token).await.map(Some)
         }
-        Ok(Outcome::Code | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,
             RefusalReason::UnexpectedOutcome,
         )),
@@ -120,6 +120,11 @@ pub(crate) async fn was_issued(
             GrantEvent::CodeIssued(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
+            | GrantEvent::DeviceAuthorizationRequested(_)
+            | GrantEvent::DeviceAuthorizationApproved(_)
+            | GrantEvent::DeviceAuthorizationDenied(_)
+            | GrantEvent::DeviceCodeRedeemed(_)
+            | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::RefreshReplayed(_)
             | GrantEvent::TokenRevoked(_),
         )

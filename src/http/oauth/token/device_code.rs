@@ -1,0 +1,87 @@
+//! `grant_type=urn:ietf:params:oauth:grant-type:device_code`, RFC 8628 §3.4: a device polls until its user has
+//! answered.
+
+use super::super::{ClientRequest, device, rounds, standing};
+use super::{Randoms, TokenResponse, allowed, parameter_audience};
+use crate::app::App;
+use crate::credential::{self, Kind, Presented};
+use crate::domain::client::GrantType;
+use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemDeviceCode};
+use crate::domain::refusal::RefusalReason;
+use crate::domain::value::ScopeSet;
+use crate::http::error::{Rejection, TokenError};
+use crate::http::oidc::id_token::IdTokenFor;
+use crate::ledger::UnitOfWork;
+
+pub(super) async fn redeem(
+    app: &App,
+    request: &ClientRequest,
+) -> Result<TokenResponse, Rejection<TokenError>> {
+    let code = request.required("device_code")?;
+    let presented = credential::parse(Kind::Device, app.ledger.vault().master().address_key(), code)
+        .filter(|presented| presented.address.sequence == 1);
+    let randoms = Randoms::new(app)?;
+    let mut unit = app.ledger.unit_of_work(&request.context);
+    rounds!(unit, round(app, request, &mut unit, presented, &randoms))
+}
+
+async fn round(
+    app: &App,
+    request: &ClientRequest,
+    unit: &mut UnitOfWork<'_>,
+    presented: Option<Presented>,
+    randoms: &Randoms,
+) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
+    let client = request.authenticate(app, unit).await?;
+    allowed(app, &client, GrantType::DeviceCode)?;
+    let audience = parameter_audience(request)?;
+    let Some(Presented { address, digest }) = presented else {
+        return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
+    };
+    let grant = unit.load::<Grant>(address.grant.0).await?;
+    let family = grant.family.as_deref();
+    let subject = family.and_then(|family| family.subject);
+    let scope = family.map_or_else(ScopeSet::default, |family| family.scope.clone());
+    let circumstances =
+        standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
+    unit.about(subject);
+    let at = unit.at();
+    let command = RedeemDeviceCode {
+        digest,
+        client: client.key,
+        audience,
+        circumstances,
+        mint: randoms.mint(
+            &client.registration,
+            GrantType::DeviceCode,
+            request.confirmation(&client)?,
+        ),
+        at,
+    };
+    let Some(concluded) = unit.conclude(&grant, grant.redeem_device(&command)).await? else {
+        return Ok(None);
+    };
+    match concluded.outcome {
+        Ok(Outcome::Tokens(issued)) => {
+            let response = TokenResponse::new(app, &client.registration, address.grant, &issued, randoms)?;
+            let id_token = IdTokenFor {
+                client: &client.registration,
+                grant: &grant,
+                issued: &issued,
+                of_code: true,
+            };
+            response.with_id_token(app, id_token).await.map(Some)
+        }
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
+            TokenError::ServerError,
+            RefusalReason::UnexpectedOutcome,
+        )),
+        Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
+        Err(GrantRefusal::DevicePending) if device::polls_too_fast(app, address.grant, at).await? => Err(
+            Rejection::new(TokenError::SlowDown, RefusalReason::DevicePollsTooFast),
+        ),
+        Err(refusal) => Err(Rejection::from(refusal)
+            .client(client.key)
+            .grant(address.grant, subject)),
+    }
+}
