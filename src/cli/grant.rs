@@ -172,6 +172,8 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
         GrantEvent::RefreshRotated(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::RefreshRetried(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::CodeRedeemed(_)
+        | GrantEvent::TokenExchanged(_)
+        | GrantEvent::AssertionAccepted(_)
         | GrantEvent::CodeReplayed(_)
         | GrantEvent::RefreshReplayed(_)
         | GrantEvent::TokenRevoked(_) => (None, None, None),

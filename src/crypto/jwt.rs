@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use signature::Signer;
 
 use crate::domain::client::TokenAlgorithm;
+use crate::domain::grant::{Act, MayAct};
 use crate::domain::value::Digest;
 
 /// The claims of an access token (RFC 9068 §2.2).
@@ -38,6 +39,12 @@ pub struct AccessClaims {
     pub exp: i64,
     /// Its address in the ledger (see [`crate::credential`]).
     pub jti: String,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+    /// Who alone may act for the subject (RFC 8693 §4.4). Nothing here issues it; it is honoured where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<MayAct>,
 }
 
 /// One audience or several (RFC 7519 §4.1.3).

@@ -9,6 +9,7 @@ use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
 use crate::domain::trail::TrailEvent;
+use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
 
 /// One line of the event catalogue.
@@ -87,6 +88,7 @@ pub enum Event {
     Refusal(RefusalEvent),
     SigningKey(SigningKeyEvent),
     Trail(TrailEvent),
+    TrustedIssuer(TrustedIssuerEvent),
 }
 
 impl Event {
@@ -107,6 +109,7 @@ impl Event {
             "refusal" => Self::Refusal(RefusalEvent::decode(event_type, version, payload)?),
             "signing_key" => Self::SigningKey(SigningKeyEvent::decode(event_type, version, payload)?),
             "trail" => Self::Trail(TrailEvent::decode(event_type, version, payload)?),
+            "trusted_issuer" => Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -124,6 +127,7 @@ impl Event {
             RefusalEvent::SCHEMAS,
             SigningKeyEvent::SCHEMAS,
             TrailEvent::SCHEMAS,
+            TrustedIssuerEvent::SCHEMAS,
         ]
         .concat()
     }

@@ -15,6 +15,7 @@ pub mod scope;
 pub mod session;
 pub mod signing_key;
 pub mod trail;
+pub mod trusted_issuer;
 pub mod user;
 pub mod value;
 
@@ -86,11 +87,13 @@ pub enum AggregateType {
     SigningKey,
     /// An act on the ledger as a whole.
     Trail,
+    /// The trust in an issuer of assertions.
+    TrustedIssuer,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -100,6 +103,7 @@ impl AggregateType {
         Self::Refusal,
         Self::SigningKey,
         Self::Trail,
+        Self::TrustedIssuer,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -115,6 +119,7 @@ impl AggregateType {
             Self::Refusal => "refusal",
             Self::SigningKey => "signing_key",
             Self::Trail => "trail",
+            Self::TrustedIssuer => "trusted_issuer",
         }
     }
 

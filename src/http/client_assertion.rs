@@ -1,12 +1,11 @@
 //! Client authentication with a signed assertion: `private_key_jwt` (RFC 7523 §2.2 and §3, OpenID Connect Core §9).
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::sync::OnceCell;
 
+use super::assertion::{self, SignedJwt, is_for_us};
+use super::one_time::OneTime;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::crypto::jwt::Audience;
@@ -19,37 +18,17 @@ use crate::ledger::LedgerError;
 /// The one `client_assertion_type` that is supported (RFC 7523 §2.2).
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The most bytes of an assertion.
-const MAX_BYTES: usize = 16 * 1024;
-/// The most bytes of a `jti`.
-const MAX_JTI: usize = 255;
 /// How far ahead an assertion may end. What is used once need not live long.
 const LONGEST: TimeDelta = TimeDelta::minutes(5);
-/// How far the client's clock may be from ours.
-const LEEWAY: TimeDelta = TimeDelta::seconds(60);
+/// The media types of such an assertion (RFC 8725 §3.11).
+const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
+
 /// An assertion, read and not yet believed.
 pub(super) struct Assertion {
     algorithm: AssertionAlgorithm,
-    kid: Option<String>,
-    claims: Claims,
-    /// What is signed: header and claims as they came.
-    signed: String,
-    signature: Vec<u8>,
+    jwt: SignedJwt<Claims>,
     /// Whether it is used for the first time.
     is_first_use: OnceCell<bool>,
-}
-
-/// The header (RFC 7515 §4).
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    #[serde(default)]
-    kid: Option<String>,
-    #[serde(default)]
-    typ: Option<String>,
-    /// Extensions that must be understood: none is.
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
 }
 
 /// The claims (RFC 7523 §3); others mean nothing.
@@ -69,35 +48,17 @@ struct Claims {
 impl Assertion {
     /// Reads the compact form (RFC 7515 §7.1). Any text is read or refused.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_BYTES {
-            return None;
-        }
-        let (signed, signature) = text.rsplit_once('.')?;
-        let (header, claims) = signed.split_once('.')?;
-        let part = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
-        let header: Header = serde_json::from_slice(&part(header)?).ok()?;
-        let claims: Claims = serde_json::from_slice(&part(claims)?).ok()?;
-        let typ = header.typ.as_deref().unwrap_or("JWT");
-        // Explicit typing keeps tokens out that were made for something else (RFC 8725 §3.11).
-        let typed = ["JWT", "client-authentication+jwt"]
-            .iter()
-            .any(|known| typ.eq_ignore_ascii_case(known));
-        if !typed || header.crit.is_some() || claims.jti.is_empty() || claims.jti.len() > MAX_JTI {
-            return None;
-        }
+        let jwt: SignedJwt<Claims> = SignedJwt::parse(text, &TYPES)?;
         Some(Self {
-            algorithm: AssertionAlgorithm::named(&header.alg)?,
-            kid: header.kid,
-            claims,
-            signed: signed.to_owned(),
-            signature: part(signature)?,
+            algorithm: AssertionAlgorithm::named(&jwt.alg).filter(|_| assertion::is_id(&jwt.claims.jti))?,
+            jwt,
             is_first_use: OnceCell::new(),
         })
     }
 
     /// The client that it says it is of.
     pub(super) fn client_id(&self) -> &str {
-        &self.claims.sub
+        &self.jwt.claims.sub
     }
 
     /// Checks the assertion, and uses it up where it is good.
@@ -121,20 +82,12 @@ impl Assertion {
 
     /// All but the single use; when it ends.
     fn check(&self, client: &Registration, issuer: &str, at: Timestamp) -> Result<Timestamp, RefusalReason> {
-        let claims = &self.claims;
+        let claims = &self.jwt.claims;
         if claims.iss != client.client_id || claims.sub != client.client_id {
             return Err(RefusalReason::AssertionSubject);
         }
         let jwks = client.metadata.jwks.as_ref();
-        let signed = jwks.is_some_and(|jwks| {
-            jwks.verify(
-                self.kid.as_deref(),
-                self.algorithm,
-                self.signed.as_bytes(),
-                &self.signature,
-            )
-        });
-        if !signed {
+        if !jwks.is_some_and(|jwks| self.jwt.is_signed_by(jwks, self.algorithm)) {
             return Err(RefusalReason::AssertionSignature);
         }
         if !is_for_us(&claims.aud, issuer, client.metadata.legacy) {
@@ -143,58 +96,25 @@ impl Assertion {
         self.ends(at).ok_or(RefusalReason::AssertionTime)
     }
 
-    /// When it ends, where that is to come and not too far off, and where it has begun.
+    /// When it ends, where its time is good.
     fn ends(&self, at: Timestamp) -> Option<Timestamp> {
-        let ends = moment(self.claims.exp)?;
-        let begun = |claim: Option<f64>| match claim {
-            None => Some(true),
-            Some(seconds) => Some(moment(seconds)? <= at + LEEWAY),
-        };
-        let good =
-            at < ends && ends <= at + LONGEST + LEEWAY && begun(self.claims.nbf)? && begun(self.claims.iat)?;
-        good.then_some(ends)
+        let claims = &self.jwt.claims;
+        assertion::ends(claims.exp, [claims.nbf, claims.iat], (at, LONGEST))
     }
 
     /// Notes its `jti`, on all nodes at once. False: it was used before.
     async fn use_up(&self, app: &App, client: ClientKey, ends: Timestamp) -> Result<bool, LedgerError> {
-        let digest = Digest::of(&[client.0.as_bytes(), self.claims.jti.as_bytes()].concat());
-        // Not tried again where the answer is lost: that would look like a second use.
-        let inserted = sqlx::query(
-            "INSERT INTO grantlog.client_assertions (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(digest.0.as_slice())
-        .bind(ends + LEEWAY)
-        .execute(app.ledger.pool())
-        .await?;
-        Ok(inserted.rows_affected() == 1)
+        let digest = Digest::of(&[client.0.as_bytes(), self.jwt.claims.jti.as_bytes()].concat());
+        OneTime::ClientAssertions.use_up(app, digest, ends).await
     }
-}
-
-/// The audience is the issuer and nothing else: an assertion that names several servers could be passed on to
-/// another of them, and one that names an endpoint was perhaps made for another server that pointed the client here.
-/// Clients marked legacy may still name the token endpoint.
-fn is_for_us(audience: &Audience, issuer: &str, legacy: bool) -> bool {
-    let mut named = audience.iter();
-    let (Some(only), None) = (named.next(), named.next()) else {
-        return false;
-    };
-    only == issuer || (legacy && only.strip_prefix(issuer) == Some("/oauth/token"))
-}
-
-/// A `NumericDate` (RFC 7519 §2), which may have a fraction.
-fn moment(seconds: f64) -> Option<Timestamp> {
-    // Far beyond any date that is good, and within what can be converted.
-    if !(0.0..1e11).contains(&seconds) {
-        return None;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
-    let millis = (seconds * 1000.0) as i64;
-    DateTime::from_timestamp_millis(millis)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use chrono::DateTime;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -245,7 +165,7 @@ mod tests {
             format!("{text}."),
             format!("{text}="),
             text.replace('.', ""),
-            "x".repeat(MAX_BYTES + 1),
+            "x".repeat(assertion::MAX_BYTES + 1),
         ] {
             assert!(Assertion::parse(&bad).is_none());
         }

@@ -1,7 +1,11 @@
-//! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2) and the ids of client assertions
+//! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2) and the ids of assertions
 //! (RFC 7523 §3). They wait in small tables beside the ledger (`migrations/0008_one_time.sql`).
 
+use super::assertion::LEEWAY;
 use crate::app::App;
+use crate::clock::Timestamp;
+use crate::domain::value::Digest;
+use crate::ledger::LedgerError;
 
 /// How many rows one statement deletes.
 const AT_ONCE: i64 = 1_000;
@@ -13,11 +17,13 @@ pub enum OneTime {
     PushedRequests,
     /// Ids of assertions that clients have authenticated with.
     ClientAssertions,
+    /// Ids of assertions of other servers that tokens were issued for.
+    GrantAssertions,
 }
 
 impl OneTime {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::PushedRequests, Self::ClientAssertions];
+    pub const ALL: [Self; 3] = [Self::PushedRequests, Self::ClientAssertions, Self::GrantAssertions];
 
     /// The table's name.
     #[must_use]
@@ -25,7 +31,24 @@ impl OneTime {
         match self {
             Self::PushedRequests => "pushed_requests",
             Self::ClientAssertions => "client_assertions",
+            Self::GrantAssertions => "grant_assertions",
         }
+    }
+
+    /// Notes that a value was used, on all nodes at once; it is forgotten some time after `ends`. False: it had been
+    /// used before.
+    pub(super) async fn use_up(self, app: &App, digest: Digest, ends: Timestamp) -> Result<bool, LedgerError> {
+        let table = self.table();
+        let statement = format!(
+            "INSERT INTO grantlog.{table} (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        );
+        // Not tried again where the answer is lost: that would look like a second use.
+        let inserted = sqlx::query(&statement)
+            .bind(digest.0.as_slice())
+            .bind(ends + LEEWAY)
+            .execute(app.ledger.pool())
+            .await?;
+        Ok(inserted.rows_affected() == 1)
     }
 
     /// Deletes what is over; returns how many.

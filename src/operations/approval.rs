@@ -121,6 +121,8 @@ fn step(event: ClientEvent) -> Option<(String, Approval, String)> {
         | ClientEvent::ClientSecretRetired(_)
         | ClientEvent::ClientSuspended(_)
         | ClientEvent::ClientReinstated(_)
-        | ClientEvent::ClientRevoked(_) => None,
+        | ClientEvent::ClientRevoked(_)
+        | ClientEvent::ExchangeAllowed(_)
+        | ClientEvent::ExchangeDisallowed(_) => None,
     }
 }

@@ -78,6 +78,8 @@ impl Operations {
             GrantEvent::CodeReplayed(_) => RefusalReason::CodeReplayed,
             GrantEvent::RefreshReplayed(_) => RefusalReason::RefreshReplayed,
             GrantEvent::CodeIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::TokenIssued(_)

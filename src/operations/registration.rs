@@ -202,6 +202,9 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
             "a public client cannot use client_credentials (RFC 6749 §4.4)",
         );
     }
+    if metadata.is_public() && metadata.allows(GrantType::TokenExchange) {
+        return invalid("grant_types", "a public client cannot exchange tokens (RFC 8693 §2.1)");
+    }
     for (field, url) in [
         ("home_page_url", &metadata.home_page_url),
         ("logo_url", &metadata.logo_url),

@@ -155,7 +155,8 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::Consent(_)
         | Event::Refusal(_)
         | Event::SigningKey(_)
-        | Event::Trail(_) => {
+        | Event::Trail(_)
+        | Event::TrustedIssuer(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };

@@ -145,6 +145,8 @@ impl AccessTokens {
                 }
             }
             GrantEvent::CodeIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::GrantImported(_)
@@ -172,7 +174,8 @@ impl Projection for AccessTokens {
             | Event::Consent(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => self.revocations.outside(recorded, known),
+            | Event::Trail(_)
+            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -114,6 +114,8 @@ impl Codes {
                 Target::Access { .. } => {}
             },
             GrantEvent::TokenIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::RefreshRetried(_)
@@ -172,7 +174,8 @@ impl Projection for Codes {
             | Event::Consent(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => self.revocations.outside(recorded, known),
+            | Event::Trail(_)
+            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -180,6 +180,8 @@ impl RefreshTokens {
                 Target::Access { .. } => {}
             },
             GrantEvent::CodeIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::RefreshReplayed(_) => {}
@@ -230,7 +232,8 @@ impl Projection for RefreshTokens {
             | Event::Consent(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => self.revocations.outside(recorded, known),
+            | Event::Trail(_)
+            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -108,7 +108,10 @@ impl Row {
             ClientEvent::ScopeApprovalWithdrawn(event) => {
                 self.approved.remove(&event.scope);
             }
-            ClientEvent::ClientRegistered(_) | ClientEvent::ClientSecretRetired(_) => {}
+            ClientEvent::ClientRegistered(_)
+            | ClientEvent::ClientSecretRetired(_)
+            | ClientEvent::ExchangeAllowed(_)
+            | ClientEvent::ExchangeDisallowed(_) => {}
         }
     }
 
@@ -171,7 +174,8 @@ impl Projection for Clients {
             | Event::Grant(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => {}
+            | Event::Trail(_)
+            | Event::TrustedIssuer(_) => {}
         }
     }
 

@@ -146,5 +146,6 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::Refusal(_) => AggregateType::Refusal,
         Event::SigningKey(_) => AggregateType::SigningKey,
         Event::Trail(_) => AggregateType::Trail,
+        Event::TrustedIssuer(_) => AggregateType::TrustedIssuer,
     }
 }

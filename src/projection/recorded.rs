@@ -53,6 +53,8 @@ impl Recorded {
                 GrantEvent::RefreshRotated(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::RefreshRetried(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::CodeRedeemed(_)
+                | GrantEvent::TokenExchanged(_)
+                | GrantEvent::AssertionAccepted(_)
                 | GrantEvent::CodeReplayed(_)
                 | GrantEvent::RefreshReplayed(_)
                 | GrantEvent::TokenRevoked(_) => Parties::Nobody,
@@ -71,7 +73,8 @@ impl Recorded {
             | Event::Session(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => Parties::Nobody,
+            | Event::Trail(_)
+            | Event::TrustedIssuer(_) => Parties::Nobody,
         }
     }
 }

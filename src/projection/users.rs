@@ -134,7 +134,8 @@ impl Projection for Users {
             | Event::Grant(_)
             | Event::Refusal(_)
             | Event::SigningKey(_)
-            | Event::Trail(_) => {}
+            | Event::Trail(_)
+            | Event::TrustedIssuer(_) => {}
         }
     }
 

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exchange::{ExchangeMode, ExchangeRule};
 use super::metadata::ClientMetadata;
 use crate::clock::Timestamp;
 use crate::domain::value::Digest;
+use crate::ids::ClientKey;
 
 events! {
     /// Events of one client.
@@ -75,6 +77,20 @@ events! {
             /// The scope.
             scope: String,
             /// Why.
+            reason: String,
+        },
+        /// It may exchange tokens of a client (RFC 8693); replaces what was allowed of that client in that mode.
+        ExchangeAllowed 1 {
+            /// Whose tokens, how, and within which limits.
+            rule: ExchangeRule,
+        },
+        /// It may no longer exchange tokens of a client; what came of such exchanges is not active any more.
+        ExchangeDisallowed 1 {
+            /// Whose tokens.
+            subject_client: ClientKey,
+            /// In which mode.
+            mode: ExchangeMode,
+            /// Why, in the administrator's words.
             reason: String,
         },
     }

@@ -21,6 +21,12 @@ pub enum GrantType {
     ClientCredentials,
     /// RFC 6749 §4.3; discouraged by RFC 9700 §2.4, off unless the server allows it too.
     Password,
+    /// RFC 8693; besides, each pair of clients needs a rule.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:token-exchange")]
+    TokenExchange,
+    /// RFC 7523 §2.1; besides, the assertion's issuer must be trusted for the client.
+    #[serde(rename = "urn:ietf:params:oauth:grant-type:jwt-bearer")]
+    JwtBearer,
 }
 
 impl GrantType {
@@ -32,6 +38,8 @@ impl GrantType {
             Self::RefreshToken => "refresh_token",
             Self::ClientCredentials => "client_credentials",
             Self::Password => "password",
+            Self::TokenExchange => "urn:ietf:params:oauth:grant-type:token-exchange",
+            Self::JwtBearer => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
 }

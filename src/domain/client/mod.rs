@@ -2,11 +2,13 @@
 
 mod decide;
 mod event;
+mod exchange;
 mod jwks;
 mod metadata;
 
 pub use decide::*;
 pub use event::*;
+pub use exchange::*;
 pub use jwks::*;
 pub use metadata::*;
 
@@ -40,6 +42,9 @@ pub struct Registration {
     pub secrets_added: u32,
     /// Where the approval of each restricted scope stands.
     pub approvals: BTreeMap<String, Approval>,
+    /// Whose tokens it may exchange (RFC 8693), by client and mode.
+    #[serde(default)]
+    pub exchanges: Vec<ExchangeRule>,
 }
 
 /// Whether a client may act.
@@ -105,6 +110,7 @@ impl Client {
                     secrets: Vec::new(),
                     secrets_added: 0,
                     approvals: BTreeMap::new(),
+                    exchanges: Vec::new(),
                 }));
             }
             (event, Some(registration)) => Arc::make_mut(registration).evolve(event),
@@ -154,6 +160,10 @@ impl Registration {
             ClientEvent::ScopeApproved(event) => self.step(event.scope, Approval::Approved),
             ClientEvent::ScopeRejected(event) => self.step(event.scope, Approval::Rejected),
             ClientEvent::ScopeApprovalWithdrawn(event) => self.step(event.scope, Approval::Withdrawn),
+            ClientEvent::ExchangeAllowed(event) => self.set_exchange_rule(event.rule),
+            ClientEvent::ExchangeDisallowed(event) => {
+                self.drop_exchange_rule(event.subject_client, event.mode);
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use crate::domain::client::GrantType;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SubjectId};
 
-use super::{CodeIssued, GrantImported, Reason, Target, TokenIssued};
+use super::{AcceptAssertion, CodeIssued, Exchange, Exchanged, GrantImported, Reason, Target, TokenIssued};
 
 /// Commands on a grant.
 #[derive(Clone, Debug)]
@@ -18,6 +18,10 @@ pub enum GrantCommand {
     IssueToken(IssueToken),
     /// Take over a grant of another server.
     Import(GrantImported),
+    /// Exchange a token for another (RFC 8693).
+    Exchange(Box<Exchange>),
+    /// Issue tokens for another server's assertion (RFC 7523 §2.1).
+    AcceptAssertion(Box<AcceptAssertion>),
     /// Exchange a refresh token for the next.
     Rotate(Rotate),
     /// Revoke one token or all.
@@ -172,6 +176,8 @@ pub struct Issued {
     pub access_expires_at: Timestamp,
     /// Whether a refresh token was issued with it.
     pub refresh: bool,
+    /// What the token says besides, where it was exchanged.
+    pub exchanged: Option<Box<Exchanged>>,
 }
 
 impl Issued {
@@ -184,6 +190,7 @@ impl Issued {
             issued_at: event.issued_at,
             access_expires_at: event.access.expires_at,
             refresh: event.refresh.is_some(),
+            exchanged: None,
         }
     }
 }

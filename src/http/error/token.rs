@@ -191,6 +191,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
         let error = match refusal {
             GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
             GrantRefusal::ResourceExceeded => TokenError::InvalidTarget,
+            GrantRefusal::ActorNotAllowed | GrantRefusal::TooManyExchanges => TokenError::InvalidRequest,
             GrantRefusal::Unknown
             | GrantRefusal::OtherClient
             | GrantRefusal::CodeReplayed

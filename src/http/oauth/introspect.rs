@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
 use crate::crypto::signing::VerifiedToken;
-use crate::domain::grant::{Family, Grant};
+use crate::domain::grant::{Act, Family, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
@@ -46,6 +46,8 @@ struct ActiveToken {
     iss: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     jti: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Act>,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -171,6 +173,7 @@ async fn access(
         aud: claims.aud.clone(),
         iss: claims.iss.clone(),
         jti: Some(claims.jti.clone()),
+        act: claims.act.clone(),
     })))
 }
 
@@ -206,5 +209,6 @@ async fn refresh(
         iss: app.settings.issuer.clone(),
         client_id,
         jti: None,
+        act: None,
     })))
 }

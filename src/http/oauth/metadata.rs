@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::authorize::ResponseMode;
 use crate::app::App;
-use crate::domain::client::AssertionAlgorithm;
+use crate::domain::client::{AssertionAlgorithm, GrantType};
 use crate::http::context::Origin;
 use crate::http::error::{ErrorAnswer, Rejection, TokenError};
 use crate::http::oidc::discovery::OpenidMetadata;
@@ -67,6 +67,8 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
     let issuer = app.settings.issuer.clone();
     let endpoint = |path: &str| format!("{issuer}{path}");
     let mut grant_types = vec!["authorization_code", "refresh_token", "client_credentials"];
+    // On every server; who may use them is data on the ledger, and by default that is nobody.
+    grant_types.extend([GrantType::TokenExchange, GrantType::JwtBearer].map(GrantType::name));
     if app.settings.allow_password_grant {
         grant_types.push("password");
     }

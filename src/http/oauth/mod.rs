@@ -4,6 +4,7 @@ pub mod authorize;
 pub(crate) mod imported;
 pub mod introspect;
 pub mod jwks;
+mod lineage;
 pub mod metadata;
 pub mod par;
 pub(crate) mod resource;

@@ -2,6 +2,7 @@
 //! stranger's client touches nothing.
 
 mod code;
+mod exchange;
 mod refresh;
 
 use chrono::TimeDelta;
@@ -27,6 +28,8 @@ impl Grant {
             GrantCommand::RedeemCode(command) => self.redeem(command),
             GrantCommand::IssueToken(command) => self.issue(command),
             GrantCommand::Import(event) => self.import(event),
+            GrantCommand::Exchange(command) => self.exchange(command),
+            GrantCommand::AcceptAssertion(command) => self.accept_assertion(command),
             GrantCommand::Rotate(command) => self.rotate_refresh(command),
             GrantCommand::Revoke(command) => self.revoke(command),
         }

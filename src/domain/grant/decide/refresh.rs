@@ -96,6 +96,7 @@ impl Grant {
             issued_at,
             access_expires_at: access.expires_at,
             refresh: true,
+            exchanged: None,
         };
         let event = if retried {
             RefreshRetried {

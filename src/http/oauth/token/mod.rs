@@ -2,9 +2,12 @@
 
 mod authorization_code;
 mod client_credentials;
+mod jwt_bearer;
 mod password;
+mod presented_token;
 mod refresh_token;
 mod response;
+mod token_exchange;
 
 use axum::Extension;
 use axum::body::Bytes;
@@ -53,6 +56,8 @@ async fn exchange(
         "authorization_code" => authorization_code::redeem(app, &request).await,
         "refresh_token" => refresh_token::rotate(app, &request).await,
         "client_credentials" => client_credentials::issue(app, &request).await,
+        name if name == GrantType::TokenExchange.name() => token_exchange::exchange(app, &request).await,
+        name if name == GrantType::JwtBearer.name() => jwt_bearer::redeem(app, &request).await,
         "password" if app.settings.allow_password_grant => password::issue(app, &request).await,
         _ => Err(Rejection::new(
             TokenError::UnsupportedGrantType,
