@@ -109,7 +109,9 @@ impl Event {
             "refusal" => Self::Refusal(RefusalEvent::decode(event_type, version, payload)?),
             "signing_key" => Self::SigningKey(SigningKeyEvent::decode(event_type, version, payload)?),
             "trail" => Self::Trail(TrailEvent::decode(event_type, version, payload)?),
-            "trusted_issuer" => Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?),
+            "trusted_issuer" => {
+                Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?)
+            }
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }

@@ -141,7 +141,9 @@ impl TrustedIssuer {
     /// How far its assertions are trusted for a client; none where they are not.
     #[must_use]
     pub fn trust_for(&self, client: ClientKey) -> Option<&Trust> {
-        self.trust.as_ref().filter(|trust| trust.clients.contains(&client))
+        self.trust
+            .as_ref()
+            .filter(|trust| trust.clients.contains(&client))
     }
 
     /// Decides a command.

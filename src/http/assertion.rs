@@ -56,8 +56,8 @@ impl<C: DeserializeOwned> SignedJwt<C> {
         let claims: C = serde_json::from_slice(&part(claims)?).ok()?;
         let typ = header.typ.as_deref().unwrap_or("JWT");
         // Explicit typing keeps tokens out that were made for something else (RFC 8725 §3.11).
-        let typed = types.iter().any(|known| typ.eq_ignore_ascii_case(known));
-        if !typed || header.crit.is_some() {
+        let is_known = types.iter().any(|known| typ.eq_ignore_ascii_case(known));
+        if !is_known || header.crit.is_some() {
             return None;
         }
         Some(Self {

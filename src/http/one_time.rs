@@ -23,7 +23,11 @@ pub enum OneTime {
 
 impl OneTime {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::PushedRequests, Self::ClientAssertions, Self::GrantAssertions];
+    pub const ALL: [Self; 3] = [
+        Self::PushedRequests,
+        Self::ClientAssertions,
+        Self::GrantAssertions,
+    ];
 
     /// The table's name.
     #[must_use]
@@ -37,7 +41,12 @@ impl OneTime {
 
     /// Notes that a value was used, on all nodes at once; it is forgotten some time after `ends`. False: it had been
     /// used before.
-    pub(super) async fn use_up(self, app: &App, digest: Digest, ends: Timestamp) -> Result<bool, LedgerError> {
+    pub(super) async fn use_up(
+        self,
+        app: &App,
+        digest: Digest,
+        ends: Timestamp,
+    ) -> Result<bool, LedgerError> {
         let table = self.table();
         let statement = format!(
             "INSERT INTO grantlog.{table} (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"

@@ -29,6 +29,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0007_reporting_role.sql"),
     ),
     (8, "one time", include_str!("../../migrations/0008_one_time.sql")),
+    (
+        14,
+        "trusted issuers",
+        include_str!("../../migrations/0014_trusted_issuers.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -4,12 +4,14 @@
 pub mod approval;
 pub mod client;
 pub mod describe;
+pub mod exchange;
 pub mod grant;
 pub mod key;
 pub mod list;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
+pub mod trust;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};
@@ -17,6 +19,7 @@ use crate::domain::client::ClientRefusal;
 use crate::domain::grant::GrantRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ledger::{Ledger, LedgerError};
 
@@ -57,6 +60,9 @@ pub enum OperationError {
     /// The grant's state does not allow it.
     #[error(transparent)]
     Grant(#[from] GrantRefusal),
+    /// The trust's state does not allow it.
+    #[error(transparent)]
+    TrustedIssuer(#[from] TrustedIssuerRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

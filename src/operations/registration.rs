@@ -203,7 +203,10 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         );
     }
     if metadata.is_public() && metadata.allows(GrantType::TokenExchange) {
-        return invalid("grant_types", "a public client cannot exchange tokens (RFC 8693 §2.1)");
+        return invalid(
+            "grant_types",
+            "a public client cannot exchange tokens (RFC 8693 §2.1)",
+        );
     }
     for (field, url) in [
         ("home_page_url", &metadata.home_page_url),

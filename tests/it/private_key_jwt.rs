@@ -23,14 +23,14 @@ fn base64(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// A client's private keys, one of each type.
-struct Keys {
+pub(crate) struct Keys {
     ec: EcdsaKeyPair,
     ed: Ed25519KeyPair,
     rsa: RsaKeyPair,
 }
 
 impl Keys {
-    fn generate() -> Self {
+    pub(crate) fn generate() -> Self {
         Self {
             ec: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
             ed: Ed25519KeyPair::generate().unwrap(),
@@ -38,7 +38,7 @@ impl Keys {
         }
     }
 
-    fn jwks(&self) -> Value {
+    pub(crate) fn jwks(&self) -> Value {
         let point = self.ec.public_key().as_ref();
         let rsa = RsaPublicKeyComponents::<Vec<u8>>::from(self.rsa.public_key());
         json!({"keys": [
@@ -48,7 +48,7 @@ impl Keys {
         ]})
     }
 
-    fn sign(&self, header: &Value, claims: &Value) -> String {
+    pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
         let signed = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
         let (message, random) = (signed.as_bytes(), SystemRandom::new());
         let mut rsa = vec![0; self.rsa.public_modulus_len()];

@@ -89,7 +89,8 @@ impl Registration {
     pub(super) fn set_exchange_rule(&mut self, rule: ExchangeRule) {
         self.drop_exchange_rule(rule.subject_client, rule.mode);
         self.exchanges.push(rule);
-        self.exchanges.sort_by_key(|rule| (rule.subject_client, rule.mode));
+        self.exchanges
+            .sort_by_key(|rule| (rule.subject_client, rule.mode));
     }
 
     pub(super) fn drop_exchange_rule(&mut self, subject_client: ClientKey, mode: ExchangeMode) {

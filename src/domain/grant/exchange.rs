@@ -78,7 +78,9 @@ impl Lineage {
         let (subject, actor) = (event.subject_token, event.actor_token);
         Self {
             mode: event.mode,
-            subjects: std::iter::once(subject).chain(event.earlier_subjects.clone()).collect(),
+            subjects: std::iter::once(subject)
+                .chain(event.earlier_subjects.clone())
+                .collect(),
             actors: actor.into_iter().chain(event.earlier_actors.clone()).collect(),
         }
     }

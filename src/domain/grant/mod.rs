@@ -302,7 +302,11 @@ impl Family {
             audience: event.audience,
             password_generation: event.password_generation,
             basis: Some(Box::new(basis)),
-            ..Self::without_login(GrantType::TokenExchange, (event.client, event.subject), event.grant_expires_at)
+            ..Self::without_login(
+                GrantType::TokenExchange,
+                (event.client, event.subject),
+                event.grant_expires_at,
+            )
         }
     }
 
@@ -312,7 +316,11 @@ impl Family {
             audience: event.audience,
             password_generation: event.password_generation,
             basis: Some(Box::new(Basis::Trust(event.issuer))),
-            ..Self::without_login(GrantType::JwtBearer, (event.client, event.subject), event.grant_expires_at)
+            ..Self::without_login(
+                GrantType::JwtBearer,
+                (event.client, event.subject),
+                event.grant_expires_at,
+            )
         }
     }
 

@@ -329,6 +329,9 @@ async fn seal(
         | OperationError::Client(_)
         | OperationError::Scope(_)
         | OperationError::Key(_)
-        | OperationError::Grant(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
+        | OperationError::Grant(_)
+        | OperationError::TrustedIssuer(_) => {
+            Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken)
+        }
     })
 }

@@ -7,8 +7,8 @@ use super::{Decision, mint};
 use crate::clock::Timestamp;
 use crate::domain::client::{ExchangeMode, GrantType};
 use crate::domain::grant::{
-    AcceptAssertion, Act, Exchange, Exchanged, Grant, GrantEvent, GrantRefusal, Issued,
-    MAX_ACTORS, MAX_EXCHANGES, Mint, Outcome, TokenExchanged, TokenIssued, TokenRef,
+    AcceptAssertion, Act, Exchange, Exchanged, Grant, GrantEvent, GrantRefusal, Issued, MAX_ACTORS,
+    MAX_EXCHANGES, Mint, Outcome, TokenExchanged, TokenIssued, TokenRef,
 };
 use crate::domain::value::ScopeSet;
 
@@ -81,7 +81,8 @@ fn lifetime_end(tokens: &Mint, at: Timestamp) -> Timestamp {
 fn exchanged(command: &Exchange) -> Result<TokenExchanged, GrantRefusal> {
     let Exchange { subject, actor, .. } = command;
     may_act(command)?;
-    let lineages = [Some(subject), actor.as_ref()].map(|token| token.and_then(|token| token.lineage.as_ref()));
+    let lineages =
+        [Some(subject), actor.as_ref()].map(|token| token.and_then(|token| token.lineage.as_ref()));
     let [of_subject, of_actor] = lineages;
     let earlier_subjects: Vec<TokenRef> = of_subject.map(|known| known.subjects.clone()).unwrap_or_default();
     let mut earlier_actors: Vec<TokenRef> = of_subject.map(|known| known.actors.clone()).unwrap_or_default();
@@ -91,7 +92,10 @@ fn exchanged(command: &Exchange) -> Result<TokenExchanged, GrantRefusal> {
     if earlier_subjects.len() >= MAX_EXCHANGES || earlier_actors.len() >= MAX_ACTORS {
         return Err(GrantRefusal::TooManyExchanges);
     }
-    let ends = [Some(subject.expires_at), actor.as_ref().map(|actor| actor.expires_at)];
+    let ends = [
+        Some(subject.expires_at),
+        actor.as_ref().map(|actor| actor.expires_at),
+    ];
     let own_end = lifetime_end(&command.mint, command.at);
     Ok(TokenExchanged {
         client: command.client,
@@ -155,7 +159,12 @@ fn scope(command: &Exchange) -> Result<ScopeSet, GrantRefusal> {
         Some(asked) if asked.iter().all(allowed) => Ok(asked.clone()),
         Some(_) => Err(GrantRefusal::ScopeExceeded),
         None => {
-            let most: ScopeSet = command.subject.scope.iter().filter(|scope| allowed(scope)).collect();
+            let most: ScopeSet = command
+                .subject
+                .scope
+                .iter()
+                .filter(|scope| allowed(scope))
+                .collect();
             if most.is_empty() && !command.subject.scope.is_empty() {
                 return Err(GrantRefusal::ScopeExceeded);
             }
@@ -166,13 +175,18 @@ fn scope(command: &Exchange) -> Result<ScopeSet, GrantRefusal> {
 
 /// What is asked for, or as much as may be, of what rule and client both have.
 fn audience(command: &Exchange) -> Result<Vec<String>, GrantRefusal> {
-    let allowed =
-        |one: &String| command.rule.audience.contains(one) && command.client_audience.contains(one);
+    let allowed = |one: &String| command.rule.audience.contains(one) && command.client_audience.contains(one);
     match &command.audience {
         Some(asked) if !asked.is_empty() && asked.iter().all(allowed) => Ok(asked.clone()),
         Some(_) => Err(GrantRefusal::ResourceExceeded),
         None => {
-            let most: Vec<String> = command.rule.audience.iter().filter(|one| allowed(one)).cloned().collect();
+            let most: Vec<String> = command
+                .rule
+                .audience
+                .iter()
+                .filter(|one| allowed(one))
+                .cloned()
+                .collect();
             if most.is_empty() {
                 return Err(GrantRefusal::ResourceExceeded);
             }

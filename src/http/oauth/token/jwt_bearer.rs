@@ -144,8 +144,8 @@ async fn round(
     allowed(app, &client, GrantType::JwtBearer)?;
     let refused = |reason| Rejection::new(TokenError::InvalidGrant, reason).client(client.key);
     let assertion = assertion.ok_or(refused(RefusalReason::GrantAssertionMalformed))?;
-    let issuer = TrustedIssuer::id(&assertion.jwt.claims.iss);
-    let trusted = unit.load::<TrustedIssuer>(issuer.0).await?;
+    let trusted_id = TrustedIssuer::id(&assertion.jwt.claims.iss);
+    let trusted = unit.load::<TrustedIssuer>(trusted_id.0).await?;
     let trust = trusted
         .trust_for(client.key)
         .ok_or(refused(RefusalReason::IssuerNotTrusted))?;
@@ -166,7 +166,7 @@ async fn round(
     let command = AcceptAssertion {
         client: client.key,
         subject,
-        issuer,
+        issuer: trusted_id,
         trust_version: u64::try_from(trusted.sequence).unwrap_or_default(),
         assertion: assertion.digest(),
         scope,

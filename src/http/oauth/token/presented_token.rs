@@ -56,9 +56,8 @@ impl PresentedToken {
     pub(super) async fn read(app: &App, kind: TokenType, text: &str) -> Result<Option<Self>, LedgerError> {
         let issuer = &app.settings.issuer;
         let address_key = app.ledger.vault().master().address_key();
-        let address = |jti: &str| {
-            credential::parse(Kind::TokenId, address_key, jti).map(|presented| presented.address)
-        };
+        let address =
+            |jti: &str| credential::parse(Kind::TokenId, address_key, jti).map(|presented| presented.address);
         match kind {
             TokenType::AccessToken | TokenType::Jwt => {
                 let Ok(token) = app.keys.verify(text, issuer).await? else {
@@ -110,7 +109,10 @@ impl PresentedToken {
             Some(Basis::Tokens(lineage)) => Some(lineage.clone()),
             Some(Basis::Trust(_)) | None => None,
         };
-        let client_id = client.registration.as_ref().map(|client| client.client_id.clone());
+        let client_id = client
+            .registration
+            .as_ref()
+            .map(|client| client.client_id.clone());
         Ok(Some(ActiveToken {
             token: TokenRef {
                 grant: self.address.grant,

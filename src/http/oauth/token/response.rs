@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::Randoms;
 use crate::app::App;
 use crate::credential::{self, Address, Kind};
-use crate::crypto::master::AddressKey;
 use crate::crypto::jwt::AccessClaims;
+use crate::crypto::master::AddressKey;
 use crate::domain::client::{Registration, ResponseProfile};
 use crate::domain::grant::Issued;
 use crate::http::error::{Rejection, TokenError};
@@ -109,7 +109,9 @@ impl TokenResponse {
         app: &App,
         authenticated: IdTokenFor<'_>,
     ) -> Result<Self, Rejection<TokenError>> {
-        self.id_token = authenticated.sign(app, &self.access_token, &self.id_token_jti).await?;
+        self.id_token = authenticated
+            .sign(app, &self.access_token, &self.id_token_jti)
+            .await?;
         Ok(self)
     }
 

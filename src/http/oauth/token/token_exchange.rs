@@ -51,7 +51,10 @@ async fn read(app: &App, request: &ClientRequest) -> Result<Tokens, Rejection<To
     };
     let subject = request.required("subject_token")?;
     let subject_type = token_type(request.required("subject_token_type")?)?;
-    let actor = match (request.form.get("actor_token"), request.form.get("actor_token_type")) {
+    let actor = match (
+        request.form.get("actor_token"),
+        request.form.get("actor_token_type"),
+    ) {
         (None, None) => None,
         (None, Some(_)) => return Err(refused(RefusalReason::TokenTypeUnsupported)),
         (Some(token), _) => {
@@ -87,7 +90,12 @@ async fn round(
     let command = command(app, request, unit, (&client, subject.clone(), actor), randoms)
         .await
         .map_err(about)?;
-    let id = GrantId(app.ledger.random().uuid_at(command.at).map_err(LedgerError::from)?);
+    let id = GrantId(
+        app.ledger
+            .random()
+            .uuid_at(command.at)
+            .map_err(LedgerError::from)?,
+    );
     let grant = unit.create::<Grant>(id.0);
     let Some(concluded) = unit.conclude(&grant, grant.exchange(&command)).await? else {
         return Ok(None);
@@ -166,7 +174,9 @@ async fn command(
     let rule = rule(client, &subject, actor.as_ref())?.clone();
     let password_generation = match subject.subject {
         None => 0,
-        Some(user) if registration.metadata.serves(user) => unit.load::<User>(user.0).await?.password_generation,
+        Some(user) if registration.metadata.serves(user) => {
+            unit.load::<User>(user.0).await?.password_generation
+        }
         Some(_) => return Err(refused(RefusalReason::ClientNotLive)),
     };
     let client_scope = standing::allowed_scope(unit, registration, &rule.scope).await?;
@@ -193,7 +203,9 @@ async fn command(
 /// RFC 8693 §2.1: services by URI (`resource`) and by name (`audience`); none where neither is there.
 fn targets(request: &ClientRequest) -> Result<Option<Vec<String>>, Rejection<TokenError>> {
     let invalid = |reason| Rejection::new(TokenError::InvalidTarget, reason);
-    let mut targets = resource::requested(&request.form).map_err(invalid)?.unwrap_or_default();
+    let mut targets = resource::requested(&request.form)
+        .map_err(invalid)?
+        .unwrap_or_default();
     for name in request.form.all("audience") {
         if !targets.iter().any(|known| known == name) {
             targets.push(name.to_owned());
