@@ -411,6 +411,19 @@ async fn scope_and_audience_stay_within_subject_token_rule_and_client() {
         .unwrap();
     let state = world.introspect(base, &world.service, &token).await;
     assert_eq!((&state["active"], &state["scope"]), (&json!(true), &json!("")));
+    // A rule that is no longer for its audience is none for it.
+    let rule = ExchangeRule {
+        subject_client: world.shop.key,
+        mode: ExchangeMode::Impersonation,
+        scope: ScopeSet::parse("view-user").unwrap(),
+        audience: vec![INVENTORY.to_owned()],
+    };
+    let (operations, context) = (&world.shop.server.app.operations, TestServer::context());
+    operations
+        .allow_exchange(&context, world.service.key, rule)
+        .await
+        .unwrap();
+    assert!(!world.is_active(base, &world.service, &token).await);
 }
 
 #[tokio::test]

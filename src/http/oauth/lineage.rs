@@ -9,7 +9,8 @@ use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::domain::value::ScopeSet;
 use crate::ledger::{LedgerError, UnitOfWork};
 
-/// Whether the rule or the trust that the grant came of still holds; its scope goes no further than that.
+/// Whether the rule or the trust that the grant came of still holds, for its audience; its scope goes no further than
+/// that.
 pub(super) async fn is_allowed(
     unit: &mut UnitOfWork<'_>,
     (family, client): (&Family, &Registration),
@@ -22,6 +23,7 @@ pub(super) async fn is_allowed(
             .subjects
             .first()
             .and_then(|subject| client.exchange_rule(subject.client, lineage.mode))
+            .filter(|rule| family.audience.iter().all(|one| rule.audience.contains(one)))
             .map(|rule| &rule.scope),
         Some(Basis::Trust(issuer)) => {
             trusted = unit.load::<TrustedIssuer>(issuer.0).await?;

@@ -7,6 +7,7 @@ use crate::domain::grant::{
     Family, Generation, Grant, GrantRefusal, Issued, Outcome, Reason, RefreshReplayed, RefreshRetried,
     RefreshRotated, Rotate,
 };
+use crate::domain::value::ScopeSet;
 
 impl Grant {
     /// Exchanges a refresh token for the next (RFC 6749 §6, RFC 9700 §4.14).
@@ -69,11 +70,8 @@ impl Grant {
         if let Err(refusal) = family.stands(&command.circumstances, command.at) {
             return Decision::refuse(refusal);
         }
-        if command
-            .scope
-            .as_ref()
-            .is_some_and(|scope| !scope.is_subset(&family.scope))
-        {
+        let exceeds = |scope: &ScopeSet| !scope.is_subset(&family.scope);
+        if command.scope.as_ref().is_some_and(exceeds) {
             return Decision::refuse(GrantRefusal::ScopeExceeded);
         }
         let Some(scope) = family.still_allowed(command.scope.as_ref(), &command.circumstances) else {
