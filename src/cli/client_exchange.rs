@@ -1,8 +1,4 @@
 //! `grantlog client allow-exchange` and `disallow-exchange`: whose tokens a client may exchange (RFC 8693).
-#![expect(
-    clippy::doc_markdown,
-    reason = "these comments are the help texts, where backticks would stand"
-)]
 
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};

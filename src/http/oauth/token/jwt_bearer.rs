@@ -96,15 +96,15 @@ impl Assertion {
         self.is_first_use.get_or_try_init(noted).await.copied()
     }
 
-    /// The user that its claims name; the outer none where they name nobody.
+    /// The user that its claims name; none where the client acts for itself.
     async fn subject(
         &self,
         app: &App,
         mapping: SubjectMapping,
-    ) -> Result<Option<Option<SubjectId>>, LedgerError> {
+    ) -> Result<Result<Option<SubjectId>, RefusalReason>, LedgerError> {
         let claims = &self.jwt.claims;
         let found = match mapping {
-            SubjectMapping::Client => return Ok(Some(None)),
+            SubjectMapping::Client => return Ok(Ok(None)),
             SubjectMapping::UserId => parse_subject(&claims.sub),
             SubjectMapping::Username => match &claims.preferred_username {
                 Some(username) => app.operations.find_user(username).await?,
@@ -119,7 +119,7 @@ impl Assertion {
                 Some(_) | None => None,
             },
         };
-        Ok(found.map(Some))
+        Ok(found.map(Some).ok_or(RefusalReason::GrantAssertionSubject))
     }
 }
 
@@ -201,10 +201,8 @@ async fn subject(
     assertion: &Assertion,
 ) -> Result<(Option<SubjectId>, u32), Rejection<TokenError>> {
     let refused = |reason| Rejection::new(TokenError::InvalidGrant, reason).client(client.key);
-    let Some(subject) = assertion.subject(app, trust.subject_is).await? else {
-        return Err(refused(RefusalReason::GrantAssertionSubject));
-    };
-    let Some(user) = subject else {
+    let subject = assertion.subject(app, trust.subject_is).await?;
+    let Some(user) = subject.map_err(refused)? else {
         return Ok((None, 0));
     };
     let loaded: Loaded<User> = unit.load(user.0).await?;

@@ -19,9 +19,8 @@ const MAX_TARGETS: usize = 20;
 
 /// What a request presents.
 struct Tokens {
-    subject: Option<PresentedToken>,
-    /// The outer none: no actor token is there.
-    actor: Option<Option<PresentedToken>>,
+    subject: Result<PresentedToken, RefusalReason>,
+    actor: Option<Result<PresentedToken, RefusalReason>>,
     requested: TokenType,
 }
 
@@ -59,11 +58,14 @@ async fn read(app: &App, request: &ClientRequest) -> Result<Tokens, Rejection<To
         (None, Some(_)) => return Err(refused(RefusalReason::TokenTypeUnsupported)),
         (Some(token), _) => {
             let actor_type = token_type(request.required("actor_token_type")?)?;
-            Some(PresentedToken::read(app, actor_type, token).await?)
+            let actor = PresentedToken::read(app, actor_type, token).await?;
+            Some(actor.ok_or(RefusalReason::ActorTokenInactive))
         }
     };
     Ok(Tokens {
-        subject: PresentedToken::read(app, subject_type, subject).await?,
+        subject: PresentedToken::read(app, subject_type, subject)
+            .await?
+            .ok_or(RefusalReason::SubjectTokenInactive),
         actor,
         requested,
     })
@@ -127,19 +129,16 @@ async fn active(
     client: &AuthenticatedClient,
     tokens: &Tokens,
 ) -> Result<(ActiveToken, Option<ActiveToken>), Rejection<TokenError>> {
-    let subject = match &tokens.subject {
-        Some(subject) => subject.active(unit).await?,
-        None => None,
-    };
-    let subject = subject.ok_or(refused(RefusalReason::SubjectTokenInactive).client(client.key))?;
+    let inactive = |reason| refused(reason).client(client.key);
+    let presented = tokens.subject.as_ref().map_err(|reason| inactive(*reason))?;
+    let subject = presented.active(unit).await?;
+    let subject = subject.ok_or_else(|| inactive(RefusalReason::SubjectTokenInactive))?;
     let Some(presented) = &tokens.actor else {
         return Ok((subject, None));
     };
-    let actor = match presented {
-        Some(actor) => actor.active(unit).await?,
-        None => None,
-    };
-    let actor = actor.ok_or(refused(RefusalReason::ActorTokenInactive).client(client.key))?;
+    let presented = presented.as_ref().map_err(|reason| inactive(*reason))?;
+    let actor = presented.active(unit).await?;
+    let actor = actor.ok_or_else(|| inactive(RefusalReason::ActorTokenInactive))?;
     // Whoever got hold of somebody's token would be that actor otherwise.
     if actor.token.client != client.key {
         return Err(refused(RefusalReason::ActorOtherClient).client(client.key));
