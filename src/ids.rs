@@ -30,6 +30,8 @@ ids! {
     GrantId,
     /// The aggregate id of a client. Its wire name, `client_id`, may be another string that it chose.
     ClientKey,
+    /// The aggregate id of the trust in an issuer of assertions: a digest of its name.
+    IssuerKey,
     /// A resource owner; the `sub` of its tokens. Random.
     SubjectId,
     /// A browser login; the `sid`. Random.

@@ -96,6 +96,8 @@ impl Minted {
     fn answer(&self, app: &App, address: Address) -> anyhow::Result<Response> {
         let key = app.ledger.vault().master().address_key();
         let claims = AccessClaims {
+            act: None,
+            may_act: None,
             iss: self.issuer.clone(),
             sub: "00000000-0000-4000-8000-000000000000".to_owned(),
             aud: vec![self.issuer.clone()].into(),

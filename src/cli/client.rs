@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{Confirmation, Connection, Json, Page};
 use super::client_approval::{self, MayHaveScope, WithScope, take};
+use super::client_exchange::{self, Allow, Disallow};
 use super::client_input::Members;
 use super::session::Session;
 use super::{initial_access_token, output, prompt};
@@ -74,6 +75,10 @@ pub(super) enum Command {
     /// Let others register clients, a number of them and for a time
     #[command(subcommand)]
     InitialAccessToken(initial_access_token::Command),
+    /// Let a client exchange tokens of another client (RFC 8693)
+    AllowExchange(Allow),
+    /// Let it exchange them no more; tokens that came of it end at once
+    DisallowExchange(Disallow),
 }
 
 /// A client and why.
@@ -176,6 +181,8 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
         }
         Command::RegistrationToken(target) => registration_token(session, target).await,
         Command::InitialAccessToken(command) => initial_access_token::run(session, command).await,
+        Command::AllowExchange(arguments) => client_exchange::allow(session, arguments).await,
+        Command::DisallowExchange(arguments) => client_exchange::disallow(session, arguments).await,
     }
 }
 
@@ -234,8 +241,11 @@ async fn show_created(
 async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
     let approvals = session.operations.approvals(&[key]).await?;
     let approvals = approvals.get(&key).cloned().unwrap_or_default();
-    let mut document = describe::client(&registration(session, key).await?, &approvals);
+    let registration = registration(session, key).await?;
+    let exchanges = client_exchange::documents(session, &registration).await?;
+    let mut document = describe::client(&registration, &approvals);
     if as_json {
+        document.insert("exchanges".to_owned(), json!(exchanges));
         return output::json(&document);
     }
     document.remove("approvals");
@@ -254,6 +264,9 @@ async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Resul
             "approval",
             output::visible(&client_approval::line(scope, step))
         ))?;
+    }
+    for exchange in &exchanges {
+        output::line(&format!("{:<28} {}", "exchange", client_exchange::line(exchange)))?;
     }
     Ok(())
 }
@@ -312,7 +325,7 @@ pub(super) async fn apply(
 }
 
 /// What the client is now, in a line or as JSON.
-async fn done(session: &Session, key: ClientKey, output: Json) -> anyhow::Result<()> {
+pub(super) async fn done(session: &Session, key: ClientKey, output: Json) -> anyhow::Result<()> {
     if output.json {
         return show(session, key, true).await;
     }

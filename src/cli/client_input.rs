@@ -23,7 +23,8 @@ pub(super) struct Members {
     /// Where codes may be sent (repeat for several)
     #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
-    /// A grant type that it may use: authorization_code, refresh_token, client_credentials, password (repeat)
+    /// A grant type that it may use: authorization_code, refresh_token, client_credentials, password, or
+    /// urn:ietf:params:oauth:grant-type:token-exchange or …:jwt-bearer (repeat)
     #[arg(long = "grant-type", value_name = "TYPE")]
     grant_types: Vec<String>,
     /// The scopes that it may ask for, separated by spaces
@@ -94,7 +95,7 @@ impl Members {
 }
 
 /// A JSON object from a file, or from standard input.
-fn read_object(file: &str) -> anyhow::Result<Map<String, Value>> {
+pub(super) fn read_object(file: &str) -> anyhow::Result<Map<String, Value>> {
     let text = if file == "-" {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text)?;

@@ -17,7 +17,7 @@ use crate::clock::Timestamp;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::master::AddressKey;
 use crate::domain::LedgerEvent;
-use crate::domain::grant::{DeviceStage, Grant, GrantEvent};
+use crate::domain::grant::{Basis, DeviceStage, Grant, GrantEvent, Lineage, TokenRef};
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
 use crate::ledger::{Metadata, StoredEvent};
@@ -178,6 +178,8 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
         GrantEvent::RefreshRotated(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::RefreshRetried(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::CodeRedeemed(_)
+        | GrantEvent::TokenExchanged(_)
+        | GrantEvent::AssertionAccepted(_)
         | GrantEvent::CodeReplayed(_)
         | GrantEvent::DeviceAuthorizationApproved(_)
         | GrantEvent::DeviceAuthorizationDenied(_)
@@ -250,6 +252,10 @@ fn print_state(state: &Grant, credential: Option<&Value>) -> anyhow::Result<()> 
     if let Some(device) = &family.device {
         output::line(&format!("{:<10} {}", "device", device.stage.name()))?;
     }
+
+    for line in family.basis.as_deref().map(rests_on).unwrap_or_default() {
+        output::line(&format!("{:<10} {line}", "rests on"))?;
+    }
     if let Some(refresh) = &family.refresh {
         output::line(&format!(
             "{:<10} generation {}",
@@ -267,6 +273,28 @@ fn print_state(state: &Grant, credential: Option<&Value>) -> anyhow::Result<()> 
     };
     let kind = credential.get("kind").and_then(Value::as_str).unwrap_or_default();
     output::line(&format!("{:<10} {kind}: {words}", "pasted"))
+}
+
+/// What a grant without a login of its own rests on, a line each.
+fn rests_on(basis: &Basis) -> Vec<String> {
+    let token = |what: &str, token: &TokenRef| {
+        let TokenRef {
+            grant,
+            sequence,
+            client,
+            key: _,
+        } = token;
+        format!("{what} of grant {grant}, sequence {sequence}, client {client}")
+    };
+    match basis {
+        Basis::Trust(issuer) => vec![format!("the trust in issuer {issuer}")],
+        Basis::Tokens(Lineage { subjects, actors, .. }) => {
+            let subjects = subjects.iter().map(|one| token("the token", one));
+            subjects
+                .chain(actors.iter().map(|one| token("the actor's token", one)))
+                .collect()
+        }
+    }
 }
 
 fn metadata(event: &StoredEvent) -> anyhow::Result<Metadata> {

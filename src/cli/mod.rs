@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 mod client;
 mod client_approval;
+mod client_exchange;
 mod client_input;
 mod demo;
 mod dev;
@@ -20,6 +21,7 @@ mod prompt;
 mod scope;
 mod serve;
 mod session;
+mod trust;
 mod user;
 
 use anyhow::Context as _;
@@ -63,6 +65,9 @@ enum Command {
     /// Define scopes
     #[command(subcommand)]
     Scope(scope::Command),
+    /// Trust other servers' assertions
+    #[command(subcommand)]
+    Trust(trust::Command),
     /// Read the ledger
     #[command(subcommand)]
     Audit(audit::Command),
@@ -97,6 +102,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Key(command) => key::run(&connection, command).await,
         Command::Grant(command) => grant::run(&connection, command).await,
         Command::Scope(command) => scope::run(&connection, command).await,
+        Command::Trust(command) => trust::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
         Command::Import(command) => import::run(&connection, command).await,

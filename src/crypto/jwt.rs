@@ -20,6 +20,7 @@ use signature::Signer;
 
 use crate::domain::client::TokenAlgorithm;
 use crate::domain::confirmation::Confirmation;
+use crate::domain::grant::{Act, MayAct};
 use crate::domain::value::Digest;
 
 /// The claims of an access token (RFC 9068 §2.2).
@@ -45,6 +46,12 @@ pub struct AccessClaims {
     /// The key that it is bound to (RFC 7800 §3.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// Who acts for the subject (RFC 8693 §4.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub act: Option<Act>,
+    /// Who alone may act for the subject (RFC 8693 §4.4). Nothing here issues it; it is honoured where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub may_act: Option<MayAct>,
 }
 
 /// One audience or several (RFC 7519 §4.1.3).

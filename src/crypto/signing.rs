@@ -86,6 +86,17 @@ pub struct VerifiedToken {
     pub key: KeyId,
 }
 
+/// What of an ID token leads to its grant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct IdTokenAddress {
+    /// The user, as its client knows it.
+    pub sub: String,
+    /// Its address in the ledger (see [`crate::credential`]).
+    pub jti: String,
+    /// When it ends, seconds since 1970.
+    pub exp: i64,
+}
+
 /// How many verified tokens are remembered.
 const REMEMBERED_TOKENS: usize = 5_000;
 
@@ -251,6 +262,26 @@ impl SigningKeys {
         validation.validate_exp = false;
         let data = jsonwebtoken::decode::<Hint>(id_token, &key.decoding, &validation).ok()?;
         Some(data.claims.sub)
+    }
+
+    /// What an ID token of this issuer says, and which key signed it; none where it is not one, or its time is over.
+    pub fn verify_id_token(&self, id_token: &str, issuer: &str) -> Option<(IdTokenAddress, KeyId)> {
+        let header = jsonwebtoken::decode_header(id_token).ok()?;
+        let kid = header.kid.as_deref()?;
+        let key = self.set().keys.iter().find(|key| key.kid == kid).cloned()?;
+        let algorithm = jwt::jws_algorithm(key.algorithm);
+        let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
+        if header.alg != algorithm || !is_id_token {
+            return None;
+        }
+        let mut validation = Validation::new(algorithm);
+        validation.set_issuer(&[issuer]);
+        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+        validation.validate_aud = false; // whose it is, its grant says
+        validation.validate_exp = false; // against the ledger's clock
+        let data = jsonwebtoken::decode::<IdTokenAddress>(id_token, &key.decoding, &validation).ok()?;
+        let live = data.claims.exp > self.clock.now().timestamp();
+        live.then_some((data.claims, key.id))
     }
 
     fn set(&self) -> Arc<KeySet> {

@@ -10,6 +10,7 @@ use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
 use crate::domain::trail::TrailEvent;
+use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
 
 /// One line of the event catalogue.
@@ -93,6 +94,7 @@ pub enum Event {
     SigningKey(SigningKeyEvent),
     Trail(TrailEvent),
     InitialAccessToken(InitialAccessTokenEvent),
+    TrustedIssuer(TrustedIssuerEvent),
 }
 
 impl Event {
@@ -116,6 +118,10 @@ impl Event {
             "initial_access_token" => {
                 Self::InitialAccessToken(InitialAccessTokenEvent::decode(event_type, version, payload)?)
             }
+
+            "trusted_issuer" => {
+                Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?)
+            }
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -134,6 +140,7 @@ impl Event {
             SigningKeyEvent::SCHEMAS,
             TrailEvent::SCHEMAS,
             InitialAccessTokenEvent::SCHEMAS,
+            TrustedIssuerEvent::SCHEMAS,
         ]
         .concat()
     }

@@ -17,6 +17,7 @@ pub mod scope;
 pub mod session;
 pub mod signing_key;
 pub mod trail;
+pub mod trusted_issuer;
 pub mod user;
 pub mod value;
 
@@ -90,11 +91,13 @@ pub enum AggregateType {
     Trail,
     /// Leave to register clients.
     InitialAccessToken,
+    /// The trust in an issuer of assertions.
+    TrustedIssuer,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -105,6 +108,7 @@ impl AggregateType {
         Self::SigningKey,
         Self::Trail,
         Self::InitialAccessToken,
+        Self::TrustedIssuer,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -121,6 +125,7 @@ impl AggregateType {
             Self::SigningKey => "signing_key",
             Self::Trail => "trail",
             Self::InitialAccessToken => "initial_access_token",
+            Self::TrustedIssuer => "trusted_issuer",
         }
     }
 

@@ -1,18 +1,16 @@
 //! Client authentication with a signed assertion: `private_key_jwt` and `client_secret_jwt` (RFC 7523 §2.2 and §3,
 //! OpenID Connect Core §9).
 
-use aws_lc_rs::hmac;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use tokio::sync::OnceCell;
 
+use super::assertion::{self, SignedJwt, is_for_us};
+use super::one_time::OneTime;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::crypto::jwt::Audience;
-use crate::domain::client::{AssertionAlgorithm, AuthMethod, Registration, SecretVerifier};
+use crate::domain::client::{AssertionAlgorithm, AuthMethod, PublicJwk, Registration, SecretVerifier};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
@@ -23,22 +21,15 @@ pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-b
 
 /// The one algorithm of assertions under a secret: the secrets made here are long enough for it, not for HS512.
 pub(crate) const SECRET_ALGORITHM: &str = "HS256";
-/// The most bytes of an assertion.
-const MAX_BYTES: usize = 16 * 1024;
-/// The most bytes of a `jti`.
-const MAX_JTI: usize = 255;
 /// How far ahead an assertion may end. What is used once need not live long.
 const LONGEST: TimeDelta = TimeDelta::minutes(5);
-/// How far the client's clock may be from ours.
-const LEEWAY: TimeDelta = TimeDelta::seconds(60);
+/// The media types of such an assertion (RFC 8725 §3.11).
+const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
+
 /// An assertion, read and not yet believed.
 pub(super) struct Assertion {
     algorithm: Algorithm,
-    kid: Option<String>,
-    claims: Claims,
-    /// What is signed: header and claims as they came.
-    signed: String,
-    signature: Vec<u8>,
+    jwt: SignedJwt<Claims>,
     /// Whether it is used for the first time.
     is_first_use: OnceCell<bool>,
 }
@@ -62,19 +53,6 @@ impl Algorithm {
     }
 }
 
-/// The header (RFC 7515 §4).
-#[derive(Deserialize)]
-struct Header {
-    alg: String,
-    #[serde(default)]
-    kid: Option<String>,
-    #[serde(default)]
-    typ: Option<String>,
-    /// Extensions that must be understood: none is.
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
-}
-
 /// The claims (RFC 7523 §3); others mean nothing.
 #[derive(Deserialize)]
 struct Claims {
@@ -92,35 +70,17 @@ struct Claims {
 impl Assertion {
     /// Reads the compact form (RFC 7515 §7.1). Any text is read or refused.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_BYTES {
-            return None;
-        }
-        let (signed, signature) = text.rsplit_once('.')?;
-        let (header, claims) = signed.split_once('.')?;
-        let part = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
-        let header: Header = serde_json::from_slice(&part(header)?).ok()?;
-        let claims: Claims = serde_json::from_slice(&part(claims)?).ok()?;
-        let typ = header.typ.as_deref().unwrap_or("JWT");
-        // Explicit typing keeps tokens out that were made for something else (RFC 8725 §3.11).
-        let typed = ["JWT", "client-authentication+jwt"]
-            .iter()
-            .any(|known| typ.eq_ignore_ascii_case(known));
-        if !typed || header.crit.is_some() || claims.jti.is_empty() || claims.jti.len() > MAX_JTI {
-            return None;
-        }
+        let jwt: SignedJwt<Claims> = SignedJwt::parse(text, &TYPES)?;
         Some(Self {
-            algorithm: Algorithm::named(&header.alg)?,
-            kid: header.kid,
-            claims,
-            signed: signed.to_owned(),
-            signature: part(signature)?,
+            algorithm: Algorithm::named(&jwt.alg).filter(|_| assertion::is_id(&jwt.claims.jti))?,
+            jwt,
             is_first_use: OnceCell::new(),
         })
     }
 
     /// The client that it says it is of.
     pub(super) fn client_id(&self) -> &str {
-        &self.claims.sub
+        &self.jwt.claims.sub
     }
 
     /// The authentication method that it is of.
@@ -138,7 +98,7 @@ impl Assertion {
         (key, client): (ClientKey, &Registration),
         at: Timestamp,
     ) -> Result<Result<ClientAuthentication, RefusalReason>, LedgerError> {
-        if self.claims.iss != client.client_id || self.claims.sub != client.client_id {
+        if self.jwt.claims.iss != client.client_id || self.jwt.claims.sub != client.client_id {
             return Ok(Err(RefusalReason::AssertionSubject));
         }
         let how = match self.signer(app, client, at).await? {
@@ -179,9 +139,7 @@ impl Assertion {
     /// The name of the client's key that signed it.
     fn signing_key(&self, client: &Registration, algorithm: AssertionAlgorithm) -> Option<String> {
         let jwks = client.metadata.jwks.as_ref()?;
-        let message = self.signed.as_bytes();
-        let key = jwks.signer(self.kid.as_deref(), algorithm, message, &self.signature)?;
-        Some(key.name())
+        self.jwt.signer(jwks, algorithm).map(PublicJwk::name)
     }
 
     /// The number of the client's secret that signed it.
@@ -196,7 +154,7 @@ impl Assertion {
                 continue;
             };
             let key = app.secret_keys.find(&app.ledger, id).await?;
-            if key.is_some_and(|key| hmac::verify(&key, self.signed.as_bytes(), &self.signature).is_ok()) {
+            if key.is_some_and(|key| self.jwt.is_signed_under(&key)) {
                 return Ok(Some(secret.number));
             }
         }
@@ -205,64 +163,31 @@ impl Assertion {
 
     /// Whom it is for, and when; when it ends.
     fn check(&self, client: &Registration, issuer: &str, at: Timestamp) -> Result<Timestamp, RefusalReason> {
-        if !is_for_us(&self.claims.aud, issuer, client.metadata.legacy) {
+        if !is_for_us(&self.jwt.claims.aud, issuer, client.metadata.legacy) {
             return Err(RefusalReason::AssertionAudience);
         }
         self.ends(at).ok_or(RefusalReason::AssertionTime)
     }
 
-    /// When it ends, where that is to come and not too far off, and where it has begun.
+    /// When it ends, where its time is good.
     fn ends(&self, at: Timestamp) -> Option<Timestamp> {
-        let ends = moment(self.claims.exp)?;
-        let begun = |claim: Option<f64>| match claim {
-            None => Some(true),
-            Some(seconds) => Some(moment(seconds)? <= at + LEEWAY),
-        };
-        let good =
-            at < ends && ends <= at + LONGEST + LEEWAY && begun(self.claims.nbf)? && begun(self.claims.iat)?;
-        good.then_some(ends)
+        let claims = &self.jwt.claims;
+        assertion::ends(claims.exp, [claims.nbf, claims.iat], (at, LONGEST))
     }
 
     /// Notes its `jti`, on all nodes at once. False: it was used before.
     async fn use_up(&self, app: &App, client: ClientKey, ends: Timestamp) -> Result<bool, LedgerError> {
-        let digest = Digest::of(&[client.0.as_bytes(), self.claims.jti.as_bytes()].concat());
-        // Not tried again where the answer is lost: that would look like a second use.
-        let inserted = sqlx::query(
-            "INSERT INTO grantlog.client_assertions (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-        )
-        .bind(digest.0.as_slice())
-        .bind(ends + LEEWAY)
-        .execute(app.ledger.pool())
-        .await?;
-        Ok(inserted.rows_affected() == 1)
+        let digest = Digest::of(&[client.0.as_bytes(), self.jwt.claims.jti.as_bytes()].concat());
+        OneTime::ClientAssertions.use_up(app, digest, ends).await
     }
-}
-
-/// The audience is the issuer and nothing else: an assertion that names several servers could be passed on to
-/// another of them, and one that names an endpoint was perhaps made for another server that pointed the client here.
-/// Clients marked legacy may still name the token endpoint.
-fn is_for_us(audience: &Audience, issuer: &str, legacy: bool) -> bool {
-    let mut named = audience.iter();
-    let (Some(only), None) = (named.next(), named.next()) else {
-        return false;
-    };
-    only == issuer || (legacy && only.strip_prefix(issuer) == Some("/oauth/token"))
-}
-
-/// A `NumericDate` (RFC 7519 §2), which may have a fraction.
-pub(super) fn moment(seconds: f64) -> Option<Timestamp> {
-    // Far beyond any date that is good, and within what can be converted.
-    if !(0.0..1e11).contains(&seconds) {
-        return None;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "the range was checked")]
-    let millis = (seconds * 1000.0) as i64;
-    DateTime::from_timestamp_millis(millis)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    use chrono::DateTime;
     use proptest::prelude::*;
     use serde_json::{Value, json};
 
@@ -313,7 +238,7 @@ mod tests {
             format!("{text}."),
             format!("{text}="),
             text.replace('.', ""),
-            "x".repeat(MAX_BYTES + 1),
+            "x".repeat(assertion::MAX_BYTES + 1),
         ] {
             assert!(Assertion::parse(&bad).is_none());
         }

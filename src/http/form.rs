@@ -1,5 +1,5 @@
 //! `application/x-www-form-urlencoded`, strictly: UTF-8 only, each parameter at most once (but `resource`, RFC 8707
-//! §2), an empty value counts as absent (RFC 6749 §3.1, §3.2). A flat JSON object of strings may say the same, under the same rules.
+//! §2, and `audience`, RFC 8693 §2.1), an empty value counts as absent (RFC 6749 §3.1, §3.2). A flat JSON object of strings may say the same, under the same rules.
 
 use std::fmt;
 
@@ -9,8 +9,8 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
 /// The most bytes of a form.
 pub const MAX_BYTES: usize = 64 * 1024;
-/// The one parameter that may be there more than once (RFC 8707 §2).
-const REPEATABLE: &str = "resource";
+/// The parameters that may be there more than once (RFC 8707 §2, RFC 8693 §2.1).
+const REPEATABLE: [&str; 2] = ["resource", "audience"];
 /// The most parameters of a form.
 const MAX_PARAMETERS: usize = 100;
 
@@ -75,7 +75,7 @@ impl Form {
             if parameters.len() >= MAX_PARAMETERS {
                 return Err(FormError::TooMany);
             }
-            if name != REPEATABLE && parameters.iter().any(|(known, _)| *known == name) {
+            if !REPEATABLE.contains(&name.as_str()) && parameters.iter().any(|(known, _)| *known == name) {
                 return Err(FormError::Duplicate(name));
             }
             parameters.push((name, value));

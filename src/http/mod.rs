@@ -3,6 +3,7 @@
 pub mod account;
 pub mod admin;
 pub mod api;
+pub mod assertion;
 pub mod client_assertion;
 pub mod client_auth;
 pub mod client_certificate;

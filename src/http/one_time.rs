@@ -1,8 +1,11 @@
-//! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2), the ids of client assertions
-//! (RFC 7523 §3) and of `DPoP` proofs (RFC 9449 §11.1), and user codes (RFC 8628 §3.2). They wait in small tables beside
-//! the ledger.
+//! One-time values that are over are forgotten: pushed requests (RFC 9126 §2.2), the ids of assertions (RFC 7523 §3) and
+//! of `DPoP` proofs (RFC 9449 §11.1), and user codes (RFC 8628 §3.2). They wait in small tables beside the ledger.
 
+use super::assertion::LEEWAY;
 use crate::app::App;
+use crate::clock::Timestamp;
+use crate::domain::value::Digest;
+use crate::ledger::LedgerError;
 
 /// How many rows one statement deletes.
 const AT_ONCE: i64 = 1_000;
@@ -18,13 +21,16 @@ pub enum OneTime {
     DpopProofs,
     /// User codes of device authorizations.
     DeviceAuthorizations,
+    /// Ids of assertions of other servers that tokens were issued for.
+    GrantAssertions,
 }
 
 impl OneTime {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::PushedRequests,
         Self::ClientAssertions,
+        Self::GrantAssertions,
         Self::DpopProofs,
         Self::DeviceAuthorizations,
     ];
@@ -37,7 +43,29 @@ impl OneTime {
             Self::ClientAssertions => "client_assertions",
             Self::DpopProofs => "dpop_proofs",
             Self::DeviceAuthorizations => "device_authorizations",
+            Self::GrantAssertions => "grant_assertions",
         }
+    }
+
+    /// Notes that a value was used, on all nodes at once; it is forgotten some time after `ends`. False: it had been
+    /// used before.
+    pub(super) async fn use_up(
+        self,
+        app: &App,
+        digest: Digest,
+        ends: Timestamp,
+    ) -> Result<bool, LedgerError> {
+        let table = self.table();
+        let statement = format!(
+            "INSERT INTO grantlog.{table} (digest, expires_at) VALUES ($1, $2) ON CONFLICT DO NOTHING"
+        );
+        // Not tried again where the answer is lost: that would look like a second use.
+        let inserted = sqlx::query(&statement)
+            .bind(digest.0.as_slice())
+            .bind(ends + LEEWAY)
+            .execute(app.ledger.pool())
+            .await?;
+        Ok(inserted.rows_affected() == 1)
     }
 
     /// Deletes what is over; returns how many.

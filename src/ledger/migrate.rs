@@ -40,6 +40,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "device authorizations",
         include_str!("../../migrations/0013_device_authorizations.sql"),
     ),
+    (
+        14,
+        "trusted issuers",
+        include_str!("../../migrations/0014_trusted_issuers.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -123,6 +123,8 @@ fn step(event: ClientEvent) -> Option<(String, Approval, String)> {
         | ClientEvent::ClientReinstated(_)
         | ClientEvent::ClientRevoked(_)
         | ClientEvent::RegistrationAccessTokenIssued(_)
-        | ClientEvent::SoftwareStatementAccepted(_) => None,
+        | ClientEvent::SoftwareStatementAccepted(_)
+        | ClientEvent::ExchangeAllowed(_)
+        | ClientEvent::ExchangeDisallowed(_) => None,
     }
 }

@@ -4,6 +4,7 @@
 pub mod approval;
 pub mod client;
 pub mod describe;
+pub mod exchange;
 pub mod grant;
 pub mod initial_access_token;
 pub mod key;
@@ -14,6 +15,7 @@ pub mod scope;
 pub mod sector;
 pub mod self_registration;
 pub mod subject;
+pub mod trust;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};
@@ -22,6 +24,7 @@ use crate::domain::grant::GrantRefusal;
 use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ledger::{Ledger, LedgerError};
 use crate::outbound::Fetcher;
@@ -70,6 +73,9 @@ pub enum OperationError {
     /// The initial access token's state does not allow it.
     #[error(transparent)]
     InitialAccessToken(#[from] InitialAccessTokenRefusal),
+    /// The trust's state does not allow it.
+    #[error(transparent)]
+    TrustedIssuer(#[from] TrustedIssuerRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

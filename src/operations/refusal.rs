@@ -79,6 +79,8 @@ impl Operations {
             GrantEvent::RefreshReplayed(_) => RefusalReason::RefreshReplayed,
             GrantEvent::DeviceCodeReplayed(_) => RefusalReason::DeviceCodeReplayed,
             GrantEvent::CodeIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::DeviceAuthorizationRequested(_)

@@ -294,12 +294,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     if metadata.allows(GrantType::AuthorizationCode) && metadata.redirect_uris.is_empty() {
         return invalid("redirect_uris", "the authorization_code grant needs at least one");
     }
-    if metadata.is_public() && metadata.allows(GrantType::ClientCredentials) {
-        return invalid(
-            "grant_types",
-            "a public client cannot use client_credentials (RFC 6749 §4.4)",
-        );
-    }
+    check_public(metadata)?;
     for (field, url) in [
         ("home_page_url", &metadata.home_page_url),
         ("logo_url", &metadata.logo_url),
@@ -353,6 +348,25 @@ fn check_about(metadata: &ClientMetadata) -> Result<(), OperationError> {
     metadata
         .check_sector()
         .map_err(|(field, refusal)| OperationError::invalid(field, refusal.to_string()))
+}
+
+/// What only a client that authenticates may do.
+fn check_public(metadata: &ClientMetadata) -> Result<(), OperationError> {
+    let never = [
+        (
+            GrantType::ClientCredentials,
+            "a public client cannot use client_credentials (RFC 6749 §4.4)",
+        ),
+        (
+            GrantType::TokenExchange,
+            "a public client cannot exchange tokens (RFC 8693 §2.1)",
+        ),
+    ];
+    let asked = never.iter().find(|(grant_type, _)| metadata.allows(*grant_type));
+    match asked.filter(|_| metadata.is_public()) {
+        Some((_, problem)) => Err(OperationError::invalid("grant_types", *problem)),
+        None => Ok(()),
+    }
 }
 
 /// The client's own lifetimes, and those of each flow.

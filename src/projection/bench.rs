@@ -156,7 +156,8 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::Refusal(_)
         | Event::SigningKey(_)
         | Event::Trail(_)
-        | Event::InitialAccessToken(_) => {
+        | Event::InitialAccessToken(_)
+        | Event::TrustedIssuer(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };

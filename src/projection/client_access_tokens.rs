@@ -147,6 +147,8 @@ impl AccessTokens {
             }
             GrantEvent::TokenRevoked(event) => self.revoke(recorded, event),
             GrantEvent::CodeIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::DeviceAuthorizationRequested(_)
@@ -180,7 +182,8 @@ impl Projection for AccessTokens {
             | Event::Refusal(_)
             | Event::SigningKey(_)
             | Event::Trail(_)
-            | Event::InitialAccessToken(_) => self.revocations.outside(recorded, known),
+            | Event::InitialAccessToken(_)
+            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
         }
     }
 

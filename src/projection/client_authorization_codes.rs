@@ -119,6 +119,8 @@ impl Codes {
             | GrantEvent::DeviceAuthorizationDenied(_)
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::DeviceCodeReplayed(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::RefreshRetried(_)
@@ -178,7 +180,8 @@ impl Projection for Codes {
             | Event::Refusal(_)
             | Event::SigningKey(_)
             | Event::Trail(_)
-            | Event::InitialAccessToken(_) => self.revocations.outside(recorded, known),
+            | Event::InitialAccessToken(_)
+            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -184,6 +184,8 @@ impl RefreshTokens {
             }
             GrantEvent::TokenRevoked(event) => self.revoke(recorded, event),
             GrantEvent::CodeIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::DeviceAuthorizationRequested(_)
@@ -240,7 +242,8 @@ impl Projection for RefreshTokens {
             | Event::Refusal(_)
             | Event::SigningKey(_)
             | Event::Trail(_)
-            | Event::InitialAccessToken(_) => self.revocations.outside(recorded, known),
+            | Event::InitialAccessToken(_)
+            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -112,7 +112,9 @@ impl Row {
             ClientEvent::ClientRegistered(_)
             | ClientEvent::ClientSecretRetired(_)
             | ClientEvent::RegistrationAccessTokenIssued(_)
-            | ClientEvent::SoftwareStatementAccepted(_) => {}
+            | ClientEvent::SoftwareStatementAccepted(_)
+            | ClientEvent::ExchangeAllowed(_)
+            | ClientEvent::ExchangeDisallowed(_) => {}
         }
     }
 
@@ -166,7 +168,8 @@ impl Projection for Clients {
             | Event::Refusal(_)
             | Event::SigningKey(_)
             | Event::Trail(_)
-            | Event::InitialAccessToken(_) => {}
+            | Event::InitialAccessToken(_)
+            | Event::TrustedIssuer(_) => {}
         }
     }
 

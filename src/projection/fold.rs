@@ -147,5 +147,6 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::SigningKey(_) => AggregateType::SigningKey,
         Event::Trail(_) => AggregateType::Trail,
         Event::InitialAccessToken(_) => AggregateType::InitialAccessToken,
+        Event::TrustedIssuer(_) => AggregateType::TrustedIssuer,
     }
 }

@@ -53,6 +53,8 @@ impl Recorded {
                 GrantEvent::RefreshRotated(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::RefreshRetried(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::CodeRedeemed(_)
+                | GrantEvent::TokenExchanged(_)
+                | GrantEvent::AssertionAccepted(_)
                 | GrantEvent::CodeReplayed(_)
                 | GrantEvent::DeviceAuthorizationRequested(_)
                 | GrantEvent::DeviceAuthorizationApproved(_)
@@ -77,7 +79,8 @@ impl Recorded {
             | Event::Refusal(_)
             | Event::SigningKey(_)
             | Event::Trail(_)
-            | Event::InitialAccessToken(_) => Parties::Nobody,
+            | Event::InitialAccessToken(_)
+            | Event::TrustedIssuer(_) => Parties::Nobody,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
 use crate::domain::trail::TrailEvent;
+use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
 
 /// The end of something.
@@ -134,7 +135,9 @@ impl Revocations {
                 | ClientEvent::ScopeRejected(_)
                 | ClientEvent::ScopeApprovalWithdrawn(_)
                 | ClientEvent::RegistrationAccessTokenIssued(_)
-                | ClientEvent::SoftwareStatementAccepted(_),
+                | ClientEvent::SoftwareStatementAccepted(_)
+                | ClientEvent::ExchangeAllowed(_)
+                | ClientEvent::ExchangeDisallowed(_),
             )
             | Event::Scope(
                 ScopeEvent::ScopeDefined(_) | ScopeEvent::ScopeChanged(_) | ScopeEvent::ScopeRetired(_),
@@ -161,6 +164,9 @@ impl Revocations {
             )
             | Event::Trail(TrailEvent::ImportCompleted(_))
             | Event::InitialAccessToken(_)
+            | Event::TrustedIssuer(
+                TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),
+            )
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}
         }

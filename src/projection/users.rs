@@ -135,7 +135,8 @@ impl Projection for Users {
             | Event::Refusal(_)
             | Event::SigningKey(_)
             | Event::Trail(_)
-            | Event::InitialAccessToken(_) => {}
+            | Event::InitialAccessToken(_)
+            | Event::TrustedIssuer(_) => {}
         }
     }
 

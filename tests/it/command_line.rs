@@ -4,6 +4,7 @@ mod administration;
 mod approvals;
 mod dev;
 mod doctor;
+mod exchange;
 mod registration;
 mod serving;
 
@@ -152,6 +153,7 @@ async fn every_command_explains_itself() {
         "key",
         "grant",
         "scope",
+        "trust",
         "audit",
         "projection",
     ] {

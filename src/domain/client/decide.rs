@@ -2,11 +2,13 @@
 
 use super::{
     Approval, Client, ClientEvent, ClientMetadata, ClientRegistered, ClientReinstated, ClientRevoked,
-    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientUpdated, Registration,
-    ScopeApprovalRequested, ScopeApprovalWithdrawn, ScopeApproved, ScopeRejected, SecretVerifier, Standing,
+    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientUpdated, ExchangeMode, ExchangeRule,
+    Registration, ScopeApprovalRequested, ScopeApprovalWithdrawn, ScopeApproved, ScopeRejected,
+    SecretVerifier, Standing,
 };
 use crate::clock::Timestamp;
 use crate::domain::Decision;
+use crate::ids::ClientKey;
 
 /// Commands on a client.
 #[derive(Clone, Debug)]
@@ -54,6 +56,17 @@ pub enum ClientCommand {
         /// Why; needed where it denies.
         reason: String,
     },
+    /// Let it exchange tokens of a client.
+    AllowExchange(ExchangeRule),
+    /// Let it exchange them no more.
+    DisallowExchange {
+        /// Whose tokens.
+        subject_client: ClientKey,
+        /// In which mode.
+        mode: ExchangeMode,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// Why a client command was refused.
@@ -95,6 +108,18 @@ pub enum ClientRefusal {
     /// A denial says why.
     #[error("a rejection or withdrawal needs a reason")]
     ReasonMissing,
+    /// Who exchanges tokens must authenticate.
+    #[error("a public client cannot exchange tokens")]
+    PublicExchange,
+    /// A rule says for whom the exchanged tokens are.
+    #[error("a rule for exchanges needs at least one audience")]
+    ExchangeAudienceMissing,
+    /// Each rule is loaded with the client.
+    #[error("this client has as many rules for exchanges as a client may have")]
+    TooManyExchangeRules,
+    /// Nothing to take back.
+    #[error("this client may not exchange such tokens: there is nothing to take back")]
+    ExchangeNotAllowed,
 }
 
 impl Client {
@@ -128,7 +153,9 @@ impl Client {
                 | ClientCommand::Suspend { .. }
                 | ClientCommand::Reinstate
                 | ClientCommand::Revoke { .. }
-                | ClientCommand::Approval { .. },
+                | ClientCommand::Approval { .. }
+                | ClientCommand::AllowExchange(_)
+                | ClientCommand::DisallowExchange { .. },
                 None,
             ) => Decision::refuse(ClientRefusal::Unknown),
             (command, Some(registration)) => match registration.decide(command) {
@@ -185,6 +212,12 @@ impl Registration {
             ClientCommand::Approval { scope, step, reason } => {
                 self.approve(scope, *step, reason)?.into_iter().collect()
             }
+            ClientCommand::AllowExchange(rule) => self.allow_exchange(rule)?.into_iter().collect(),
+            ClientCommand::DisallowExchange {
+                subject_client,
+                mode,
+                reason,
+            } => vec![self.disallow_exchange(*subject_client, *mode, reason)?],
         })
     }
 

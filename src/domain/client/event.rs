@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::exchange::{ExchangeMode, ExchangeRule};
 use super::metadata::ClientMetadata;
 use crate::clock::Timestamp;
 use crate::domain::value::Digest;
-use crate::ids::KeyId;
+use crate::ids::{ClientKey, KeyId};
 
 events! {
     /// Events of one client.
@@ -93,6 +94,20 @@ events! {
             software_id: Option<String>,
             /// The version of that software.
             software_version: Option<String>,
+},
+        /// It may exchange tokens of a client (RFC 8693); replaces what was allowed of that client in that mode.
+        ExchangeAllowed 1 {
+            /// Whose tokens, how, and within which limits.
+            rule: ExchangeRule,
+        },
+        /// It may no longer exchange tokens of a client; what came of such exchanges is not active any more.
+        ExchangeDisallowed 1 {
+            /// Whose tokens.
+            subject_client: ClientKey,
+            /// In which mode.
+            mode: ExchangeMode,
+            /// Why, in the administrator's words.
+            reason: String,
         },
     }
 }

@@ -4,6 +4,7 @@ mod certificate;
 mod decide;
 mod distinguished_name;
 mod event;
+mod exchange;
 mod jwks;
 mod metadata;
 mod sector;
@@ -13,6 +14,7 @@ pub use certificate::*;
 pub use decide::*;
 pub use distinguished_name::DistinguishedName;
 pub use event::*;
+pub use exchange::*;
 pub use jwks::*;
 pub use metadata::*;
 pub use sector::*;
@@ -55,6 +57,9 @@ pub struct Registration {
     /// Who signed the software statement that it was registered under.
     #[serde(default)]
     pub statement_issuer: Option<String>,
+    /// Whose tokens it may exchange (RFC 8693), by client and mode.
+    #[serde(default)]
+    pub exchanges: Vec<ExchangeRule>,
 }
 
 /// Whether a client may act.
@@ -122,6 +127,7 @@ impl Client {
                     approvals: BTreeMap::new(),
                     registration_access_token: None,
                     statement_issuer: None,
+                    exchanges: Vec::new(),
                 }));
             }
             (event, Some(registration)) => Arc::make_mut(registration).evolve(event),
@@ -175,6 +181,10 @@ impl Registration {
                 self.registration_access_token = Some(event.digest);
             }
             ClientEvent::SoftwareStatementAccepted(event) => self.statement_issuer = Some(event.issuer),
+            ClientEvent::ExchangeAllowed(event) => self.set_exchange_rule(event.rule),
+            ClientEvent::ExchangeDisallowed(event) => {
+                self.drop_exchange_rule(event.subject_client, event.mode);
+            }
         }
     }
 

@@ -7,8 +7,9 @@ use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, SubjectId};
 
 use super::{
-    CodeIssued, DeviceAuthorizationApproved, DeviceAuthorizationDenied, DeviceAuthorizationRequested,
-    GrantImported, Reason, RedeemDeviceCode, Target, TokenIssued,
+    AcceptAssertion, CodeIssued, DeviceAuthorizationApproved, DeviceAuthorizationDenied,
+    DeviceAuthorizationRequested, Exchange, Exchanged, GrantImported, Reason, RedeemDeviceCode, Target,
+    TokenIssued,
 };
 
 /// Commands on a grant.
@@ -30,6 +31,10 @@ pub enum GrantCommand {
     IssueToken(IssueToken),
     /// Take over a grant of another server.
     Import(GrantImported),
+    /// Exchange a token for another (RFC 8693).
+    Exchange(Box<Exchange>),
+    /// Issue tokens for another server's assertion (RFC 7523 §2.1).
+    AcceptAssertion(Box<AcceptAssertion>),
     /// Exchange a refresh token for the next.
     Rotate(Rotate),
     /// Revoke one token or all.
@@ -193,6 +198,8 @@ pub struct Issued {
     pub confirmation: Option<Confirmation>,
     /// Whether a refresh token was issued with it.
     pub refresh: bool,
+    /// What the token says besides, where it was exchanged.
+    pub exchanged: Option<Box<Exchanged>>,
 }
 
 impl Issued {
@@ -206,6 +213,7 @@ impl Issued {
             access_expires_at: event.access.expires_at,
             confirmation: event.access.confirmation,
             refresh: event.refresh.is_some(),
+            exchanged: None,
         }
     }
 }

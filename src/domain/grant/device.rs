@@ -106,6 +106,7 @@ impl Family {
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
+            basis: None,
         }
     }
 

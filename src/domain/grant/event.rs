@@ -4,12 +4,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::domain::client::GrantType;
+use crate::domain::client::{ExchangeMode, GrantType};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::openid::Claim;
 use crate::domain::pkce::Challenge;
 use crate::domain::value::{Digest, ScopeSet};
-use crate::ids::{ClientKey, SessionId, SubjectId};
+use crate::ids::{ClientKey, IssuerKey, SessionId, SubjectId};
+
+use super::exchange::{Act, TokenRef};
 
 events! {
     /// Events of one grant.
@@ -173,6 +175,61 @@ events! {
             /// When it was imported.
             imported_at: Timestamp,
             /// When the whole grant ends.
+            grant_expires_at: Timestamp,
+        },
+        /// A token was exchanged for one of this new grant (RFC 8693); `TokenIssued` follows in the same append.
+        TokenExchanged 1 {
+            /// Who exchanged it.
+            client: ClientKey,
+            /// On whose behalf; none where the subject is a client that acts for itself.
+            subject: Option<SubjectId>,
+            /// What the new token says of who acts.
+            mode: ExchangeMode,
+            /// The subject token.
+            subject_token: TokenRef,
+            /// The actor token.
+            actor_token: Option<TokenRef>,
+            /// What the subject token had been exchanged for in its turn, the nearest first.
+            earlier_subjects: Vec<TokenRef>,
+            /// The actors' tokens that subject token and actor token rest on.
+            earlier_actors: Vec<TokenRef>,
+            /// The `act` claim of the new token.
+            act: Option<Act>,
+            /// The sequence of the client's last event: the rule that allowed this is as of then.
+            client_version: u64,
+            /// The scope of the new token.
+            scope: ScopeSet,
+            /// Its audience.
+            audience: Vec<String>,
+            /// How often the user's password had changed.
+            password_generation: u32,
+            /// When.
+            at: Timestamp,
+            /// When the new token, and its grant, end at the latest.
+            grant_expires_at: Timestamp,
+        },
+        /// Another server's assertion was good for a token of this new grant (RFC 7523 §2.1); `TokenIssued` follows in
+        /// the same append.
+        AssertionAccepted 1 {
+            /// Who brought it.
+            client: ClientKey,
+            /// On whose behalf; none where the client acts for itself.
+            subject: Option<SubjectId>,
+            /// The trust in its issuer.
+            issuer: IssuerKey,
+            /// The sequence of that trust's last event: what it allowed is as of then.
+            trust_version: u64,
+            /// SHA-256 of its issuer and `jti`.
+            assertion: Digest,
+            /// The scope of the token.
+            scope: ScopeSet,
+            /// Its audience.
+            audience: Vec<String>,
+            /// How often the user's password had changed.
+            password_generation: u32,
+            /// When.
+            at: Timestamp,
+            /// When the token, and its grant, end at the latest.
             grant_expires_at: Timestamp,
         },
         /// A refresh token was used: the next generation and a new access token were issued.

@@ -5,12 +5,14 @@ mod command;
 mod decide;
 mod device;
 mod event;
+mod exchange;
 mod refusal;
 
 pub use command::*;
 pub use decide::Decision;
 pub use device::*;
 pub use event::*;
+pub use exchange::*;
 pub use refusal::*;
 
 use std::collections::BTreeMap;
@@ -74,6 +76,9 @@ pub struct Family {
     pub revoked: Option<Reason>,
     /// Access tokens revoked one by one, by the sequence of their issuing event, until they expire anyway.
     pub revoked_access: BTreeMap<u32, Timestamp>,
+    /// What it rests on, where it has no login of its own.
+    #[serde(default)]
+    pub basis: Option<Box<Basis>>,
 }
 
 /// An authorization code (RFC 6749 §4.1.2).
@@ -173,6 +178,12 @@ impl Grant {
         let sequence = self.sequence;
         match event {
             GrantEvent::CodeIssued(event) => self.family = Some(Box::new(Family::from_code(event))),
+            GrantEvent::TokenExchanged(event) => {
+                self.family = Some(Box::new(Family::from_exchange(event)));
+            }
+            GrantEvent::AssertionAccepted(event) => {
+                self.family = Some(Box::new(Family::from_assertion(event)));
+            }
             GrantEvent::TokenIssued(event) => {
                 let family = self
                     .family
@@ -278,6 +289,7 @@ impl Family {
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
+            basis: None,
         }
     }
 
@@ -299,6 +311,7 @@ impl Family {
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
+            basis: None,
         }
     }
 
@@ -322,6 +335,63 @@ impl Family {
             refresh: Some(refresh),
             revoked: None,
             revoked_access: BTreeMap::new(),
+            basis: None,
+        }
+    }
+
+    fn from_exchange(event: TokenExchanged) -> Self {
+        let basis = Basis::Tokens(Lineage::of(&event));
+        Self {
+            scope: event.scope,
+            audience: event.audience,
+            password_generation: event.password_generation,
+            basis: Some(Box::new(basis)),
+            ..Self::without_login(
+                GrantType::TokenExchange,
+                (event.client, event.subject),
+                event.grant_expires_at,
+            )
+        }
+    }
+
+    fn from_assertion(event: AssertionAccepted) -> Self {
+        Self {
+            scope: event.scope,
+            audience: event.audience,
+            password_generation: event.password_generation,
+            basis: Some(Box::new(Basis::Trust(event.issuer))),
+            ..Self::without_login(
+                GrantType::JwtBearer,
+                (event.client, event.subject),
+                event.grant_expires_at,
+            )
+        }
+    }
+
+    /// Without any scope.
+    fn without_login(
+        flow: GrantType,
+        (client, subject): (ClientKey, Option<SubjectId>),
+        expires_at: Timestamp,
+    ) -> Self {
+        Self {
+            client,
+            subject,
+            flow,
+            imported: false,
+            scope: ScopeSet::default(),
+            audience: Vec::new(),
+            session: None,
+            authentication: None,
+            password_generation: 0,
+            consent_withdrawals: 0,
+            expires_at,
+            code: None,
+            device: None,
+            refresh: None,
+            revoked: None,
+            revoked_access: BTreeMap::new(),
+            basis: None,
         }
     }
 

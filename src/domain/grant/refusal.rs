@@ -78,6 +78,12 @@ pub enum GrantRefusal {
     /// The client may not refresh such grants (any more).
     #[error("the client may not refresh grants of this flow")]
     NotRefreshable,
+    /// The subject token says who may act, and it is somebody else.
+    #[error("the subject token lets somebody else act")]
+    ActorNotAllowed,
+    /// Tokens can be exchanged for ever otherwise.
+    #[error("the tokens were exchanged too often already")]
+    TooManyExchanges,
     /// The id is in use.
     #[error("this grant exists already")]
     Exists,
@@ -115,6 +121,8 @@ impl GrantRefusal {
             Self::PasswordChanged => RefusalReason::PasswordChanged,
             Self::ConsentWithdrawn => RefusalReason::ConsentWithdrawn,
             Self::NotRefreshable => RefusalReason::NotRefreshable,
+            Self::ActorNotAllowed => RefusalReason::ActorNotAllowed,
+            Self::TooManyExchanges => RefusalReason::TooManyExchanges,
             Self::Exists => RefusalReason::GrantExists,
         }
     }

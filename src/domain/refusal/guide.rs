@@ -33,6 +33,10 @@ pub enum Guide {
     Pkce,
     /// A refresh token was used twice.
     RefreshReplay,
+    /// A token cannot be exchanged.
+    Exchange,
+    /// Another server's assertion is not good.
+    GrantAssertion,
     /// The grant is over.
     GrantOver,
     /// The scope is not acceptable.
@@ -320,6 +324,40 @@ advice! {
             "`grantlog grant show` says when the grant ended and why.",
         ],
         prevention: ["Treat a failed refresh as a logged-out user, not as an error."],
+    }
+    Exchange High {
+        causes: [
+            "No rule lets the client exchange tokens of the client that the subject token was issued to.",
+            "The subject or actor token has expired or was revoked, or what it rests on is gone.",
+            "The token is of another server, or its type is named wrongly.",
+            "The actor token was issued to another client than the one that sends the request.",
+        ],
+        resolution: [
+            "Look at exchanges in `grantlog client show` of the client that sends the request.",
+            "Allow it with `grantlog client allow-exchange`, if the client should do so.",
+            "Ask for a fresh subject token; `grantlog grant show` says what became of the old one.",
+        ],
+        prevention: [
+            "Exchange a token when it is needed, and do not keep it for longer than the answer's expires_in.",
+            "Ask for the scopes and the audience that the next service needs, and no others.",
+        ],
+    }
+    GrantAssertion High {
+        causes: [
+            "The issuer is not trusted for this client, or its keys have changed.",
+            "The assertion names another audience than this server, or several.",
+            "The same assertion was sent twice.",
+            "The clocks differ, or the assertion lives too long.",
+            "The subject is not one that the trust names, or no user here.",
+        ],
+        resolution: [
+            "Compare the assertion's claims with `grantlog trust show` of its issuer.",
+            "Let aud be the issuer as the metadata document spells it, and jti new each time.",
+        ],
+        prevention: [
+            "Ask the issuer for an assertion for each token request.",
+            "When the issuer's keys change, name the new one beside the old one first.",
+        ],
     }
     Scope Medium {
         causes: [

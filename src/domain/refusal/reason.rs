@@ -199,6 +199,42 @@ reasons! {
     /// A grant with this fresh id exists already.
     GrantExists "grant_exists" Server,
 
+    // Token exchange (RFC 8693).
+    /// The `subject_token_type` or `actor_token_type` cannot be exchanged here, or stands without its token.
+    TokenTypeUnsupported "token_type_unsupported" Exchange,
+    /// The `requested_token_type` is not an access token.
+    RequestedTypeUnsupported "requested_type_unsupported" Exchange,
+    /// The subject token is not one of this server's, or its time is over, or it is not active any more.
+    SubjectTokenInactive "subject_token_inactive" Exchange,
+    /// The actor token is not one of this server's, or its time is over, or it is not active any more.
+    ActorTokenInactive "actor_token_inactive" Exchange,
+    /// The actor token was issued to another client than the one that acts.
+    ActorOtherClient "actor_other_client" Exchange,
+    /// The subject or actor token is bound to a key (`cnf`), which the exchange did not prove.
+    TokenKeyUnproven "token_key_unproven" Exchange,
+    /// No rule lets the client exchange tokens of the subject token's client in this mode.
+    ExchangeNotAllowed "exchange_not_allowed" Exchange,
+    /// The subject token says who may act (`may_act`), and it is somebody else.
+    ActorNotAllowed "actor_not_allowed" Exchange,
+    /// The tokens were exchanged too often already.
+    TooManyExchanges "too_many_exchanges" Exchange,
+
+    // Assertions as grants (RFC 7523 §2.1).
+    /// The `assertion` is not a signed JWT with the claims that it needs.
+    GrantAssertionMalformed "grant_assertion_malformed" GrantAssertion,
+    /// The issuer of the assertion is not trusted for this client.
+    IssuerNotTrusted "issuer_not_trusted" GrantAssertion,
+    /// The assertion is signed with no key of its issuer for that algorithm.
+    GrantAssertionSignature "grant_assertion_signature" GrantAssertion,
+    /// The assertion's `aud` is not this server alone.
+    GrantAssertionAudience "grant_assertion_audience" GrantAssertion,
+    /// The assertion is over, has not begun, or lives longer than an hour.
+    GrantAssertionTime "grant_assertion_time" GrantAssertion,
+    /// The assertion was used before.
+    GrantAssertionReplayed "grant_assertion_replayed" GrantAssertion,
+    /// The assertion's subject is not among those of the trust, or its claims name no user here.
+    GrantAssertionSubject "grant_assertion_subject" GrantAssertion,
+
     // Scopes.
     /// The scope parameter is not scope names separated by single spaces.
     ScopeMalformed "scope_malformed" Scope,

@@ -329,7 +329,10 @@ async fn seal(
         | OperationError::Client(_)
         | OperationError::Scope(_)
         | OperationError::Key(_)
+        | OperationError::Grant(_)
         | OperationError::InitialAccessToken(_)
-        | OperationError::Grant(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
+        | OperationError::TrustedIssuer(_) => {
+            Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken)
+        }
     })
 }

@@ -15,7 +15,7 @@ use crate::domain::client::{AssertionAlgorithm, PublicJwk};
 use crate::domain::confirmation::Thumbprint;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
-use crate::http::client_assertion::moment;
+use crate::http::assertion::moment;
 
 /// The JWS algorithms (RFC 7518 §3.1, RFC 8037 §3.1) of proofs: none that is symmetric, and not `none`.
 pub const ALGORITHMS: [&str; 4] = ["ES256", "EdDSA", "PS256", "RS256"];

@@ -160,6 +160,7 @@ impl From<OperationError> for Rejection<RegistrationError> {
             OperationError::User(_)
             | OperationError::Scope(_)
             | OperationError::Key(_)
+            | OperationError::TrustedIssuer(_)
             | OperationError::Grant(_) => {
                 Self::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
             }
@@ -186,6 +187,10 @@ impl From<ClientRefusal> for Rejection<RegistrationError> {
             | ClientRefusal::NotApproved(_)
             | ClientRefusal::NotRequested(_)
             | ClientRefusal::AlreadyApproved(_)
+            | ClientRefusal::PublicExchange
+            | ClientRefusal::ExchangeAudienceMissing
+            | ClientRefusal::TooManyExchangeRules
+            | ClientRefusal::ExchangeNotAllowed
             | ClientRefusal::ReasonMissing => {
                 (RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
             }

@@ -253,6 +253,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
             GrantRefusal::DevicePending => TokenError::AuthorizationPending,
             GrantRefusal::DeviceDenied => TokenError::AccessDenied,
             GrantRefusal::DeviceCodeExpired => TokenError::ExpiredToken,
+            GrantRefusal::ActorNotAllowed | GrantRefusal::TooManyExchanges => TokenError::InvalidRequest,
             GrantRefusal::Unknown
             | GrantRefusal::OtherClient
             | GrantRefusal::OtherKey

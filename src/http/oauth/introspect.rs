@@ -17,7 +17,7 @@ use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
 use crate::crypto::signing::VerifiedToken;
 use crate::domain::confirmation::Confirmation;
-use crate::domain::grant::{Family, Grant};
+use crate::domain::grant::{Act, Family, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
@@ -50,6 +50,8 @@ struct ActiveToken {
     /// RFC 8705 §3.2, RFC 9449 §6.2.
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    act: Option<Act>,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -176,6 +178,7 @@ async fn access(
         iss: claims.iss.clone(),
         jti: Some(claims.jti.clone()),
         cnf: claims.cnf,
+        act: claims.act.clone(),
     })))
 }
 
@@ -213,5 +216,6 @@ async fn refresh(
         client_id,
         jti: None,
         cnf: generation.confirmation,
+        act: None,
     })))
 }

@@ -117,6 +117,8 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
     let endpoint = |path: &str| format!("{issuer}{path}");
     let mut grant_types = vec!["authorization_code", "refresh_token", "client_credentials"];
     grant_types.push(GrantType::DeviceCode.name());
+    // On every server; who may use them is data on the ledger, and by default that is nobody.
+    grant_types.extend([GrantType::TokenExchange, GrantType::JwtBearer].map(GrantType::name));
     if app.settings.allow_password_grant {
         grant_types.push("password");
     }

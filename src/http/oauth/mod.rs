@@ -5,6 +5,7 @@ pub mod device;
 pub(crate) mod imported;
 pub mod introspect;
 pub mod jwks;
+mod lineage;
 pub mod metadata;
 pub mod par;
 pub mod register;

@@ -59,6 +59,14 @@ impl ClientRequest {
         Ok(proved)
     }
 
+    /// Whether this request proves to hold a key.
+    pub(super) fn proves(&self, confirmation: Confirmation) -> bool {
+        let certificate = self.context.certificate.as_ref();
+        let certificate = certificate.map(|known| Confirmation::CertificateSha256(known.thumbprint));
+        let proof = self.proof.as_ref().map(PresentedProof::confirmation);
+        [certificate, proof].contains(&Some(confirmation))
+    }
+
     /// The certificate, for a client whose tokens are bound to it (RFC 8705 §3).
     fn certificate_confirmation(
         &self,

@@ -1,5 +1,6 @@
 //! What client, user, consent and scopes say of a grant at this moment.
 
+use super::lineage;
 use crate::domain::client::{Client, Registration};
 use crate::domain::consent::Consent;
 use crate::domain::grant::{Circumstances, Family};
@@ -87,12 +88,25 @@ pub async fn carried(
     unit: &mut UnitOfWork<'_>,
     family: &Family,
 ) -> Result<Option<(Loaded<Client>, Circumstances)>, LedgerError> {
+    let Some((client, mut circumstances)) = carried_alone(unit, family).await? else {
+        return Ok(None);
+    };
+    let rests = lineage::rests(unit, family, &mut circumstances).await?;
+    Ok(rests.then_some((client, circumstances)))
+}
+
+/// As [`carried`], whatever becomes of the tokens that were exchanged for the grant's own.
+pub(super) async fn carried_alone(
+    unit: &mut UnitOfWork<'_>,
+    family: &Family,
+) -> Result<Option<(Loaded<Client>, Circumstances)>, LedgerError> {
     let client = unit.load::<Client>(family.client.0).await?;
     let Some(registration) = client.active() else {
         return Ok(None);
     };
-    let circumstances =
+    let mut circumstances =
         circumstances(unit, (family.client, registration), family.subject, &family.scope).await?;
-    let stands = family.stands(&circumstances, unit.at()).is_ok();
+    let stands = family.stands(&circumstances, unit.at()).is_ok()
+        && lineage::is_allowed(unit, (family, registration), &mut circumstances).await?;
     Ok(stands.then_some((client, circumstances)))
 }

@@ -19,12 +19,13 @@ use crate::ledger::LedgerError;
 pub const PATH: &str = "/.well-known/openid-configuration";
 
 /// Claims that say who, where and when, not what of the user.
-const TOKEN_CLAIMS: [&str; 11] = [
+const TOKEN_CLAIMS: [&str; 12] = [
     "sub",
     "iss",
     "aud",
     "exp",
     "iat",
+    "jti",
     "auth_time",
     "nonce",
     "at_hash",

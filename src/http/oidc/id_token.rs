@@ -27,6 +27,7 @@ struct IdTokenClaims<'a> {
     aud: &'a str,
     exp: i64,
     iat: i64,
+    jti: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     auth_time: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,8 +57,14 @@ pub struct IdTokenFor<'a> {
 }
 
 impl IdTokenFor<'_> {
-    /// The ID token beside this access token; none where `openid` is not in its scope.
-    pub async fn sign(&self, app: &App, access_token: &str) -> Result<Option<String>, LedgerError> {
+    /// The ID token beside this access token; none where `openid` is not in its scope. `jti` is its address in the
+    /// ledger, by which it can be exchanged (RFC 8693) while its grant stands.
+    pub async fn sign(
+        &self,
+        app: &App,
+        access_token: &str,
+        jti: &str,
+    ) -> Result<Option<String>, LedgerError> {
         if !self.issued.scope.contains(OPENID) {
             return Ok(None);
         }
@@ -75,6 +82,7 @@ impl IdTokenFor<'_> {
             aud: &self.client.client_id,
             exp: iat + LIFETIME,
             iat,
+            jti,
             auth_time: authentication.time.map(|time| time.timestamp()),
             nonce: authentication.nonce.as_deref().filter(|_| self.of_code),
             at_hash: at_hash(algorithm, access_token),

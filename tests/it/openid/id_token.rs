@@ -29,6 +29,7 @@ async fn an_id_token_says_who_logged_in_when_and_how() {
         "exp",
         "iat",
         "iss",
+        "jti",
         "nonce",
         "sid",
         "sub",

@@ -3,6 +3,7 @@
 
 mod code;
 mod device;
+mod exchange;
 mod refresh;
 
 use chrono::TimeDelta;
@@ -33,6 +34,8 @@ impl Grant {
             GrantCommand::RedeemDeviceCode(command) => self.redeem_device(command),
             GrantCommand::IssueToken(command) => self.issue(command),
             GrantCommand::Import(event) => self.import(event),
+            GrantCommand::Exchange(command) => self.exchange(command),
+            GrantCommand::AcceptAssertion(command) => self.accept_assertion(command),
             GrantCommand::Rotate(command) => self.rotate_refresh(command),
             GrantCommand::Revoke(command) => self.revoke(command),
         }

@@ -102,6 +102,7 @@ impl Grant {
             access_expires_at: access.expires_at,
             confirmation: access.confirmation,
             refresh: true,
+            exchanged: None,
         };
         let event = if retried {
             RefreshRetried {

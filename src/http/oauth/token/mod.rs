@@ -3,9 +3,12 @@
 mod authorization_code;
 mod client_credentials;
 mod device_code;
+mod jwt_bearer;
 mod password;
+mod presented_token;
 mod refresh_token;
 mod response;
+mod token_exchange;
 
 use axum::Extension;
 use axum::body::Bytes;
@@ -58,6 +61,8 @@ async fn exchange(
         "refresh_token" => refresh_token::rotate(app, &request).await,
         grant_type if grant_type == GrantType::DeviceCode.name() => device_code::redeem(app, &request).await,
         "client_credentials" => client_credentials::issue(app, &request).await,
+        name if name == GrantType::TokenExchange.name() => token_exchange::exchange(app, &request).await,
+        name if name == GrantType::JwtBearer.name() => jwt_bearer::redeem(app, &request).await,
         "password" if app.settings.allow_password_grant => password::issue(app, &request).await,
         _ => Err(Rejection::new(
             TokenError::UnsupportedGrantType,

@@ -118,6 +118,8 @@ pub(crate) async fn was_issued(
         Some(GrantEvent::RefreshRetried(event)) => Some(event.refresh),
         Some(
             GrantEvent::CodeIssued(_)
+            | GrantEvent::TokenExchanged(_)
+            | GrantEvent::AssertionAccepted(_)
             | GrantEvent::CodeRedeemed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::DeviceAuthorizationRequested(_)

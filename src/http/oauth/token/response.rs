@@ -9,6 +9,7 @@ use super::Randoms;
 use crate::app::App;
 use crate::credential::{self, Address, Kind};
 use crate::crypto::jwt::AccessClaims;
+use crate::crypto::master::AddressKey;
 use crate::domain::client::{Registration, ResponseProfile};
 use crate::domain::grant::Issued;
 use crate::http::error::{Rejection, TokenError};
@@ -29,6 +30,10 @@ pub struct TokenResponse {
     scope: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<String>,
+    #[serde(skip)]
+    id_token_jti: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
 }
 
 /// The same in camel case, for clients that know nothing else.
@@ -43,6 +48,8 @@ struct CamelCase<'a> {
     scope: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued_token_type: Option<&'static str>,
 }
 
 impl TokenResponse {
@@ -60,12 +67,14 @@ impl TokenResponse {
         };
         let key = app.ledger.vault().master().address_key();
         let scope = issued.scope.to_string();
+        let exchanged = issued.exchanged.as_deref();
         let claims = AccessClaims {
             iss: app.settings.issuer.clone(),
-            sub: issued.subject.map_or_else(
-                || client.client_id.clone(),
-                |subject| app.operations.subject_for(client, subject),
-            ),
+            sub: match (issued.subject, exchanged) {
+                (Some(subject), _) => app.operations.subject_for(client, subject),
+                (None, Some(exchanged)) => exchanged.client_subject.clone().unwrap_or_default(),
+                (None, None) => client.client_id.clone(),
+            },
             aud: issued.audience.clone().into(),
             client_id: client.client_id.clone(),
             scope: scope.clone(),
@@ -73,6 +82,8 @@ impl TokenResponse {
             exp: issued.access_expires_at.timestamp(),
             jti: credential::format(Kind::TokenId, key, address, &randoms.access),
             cnf: issued.confirmation,
+            act: exchanged.and_then(|exchanged| exchanged.act.clone()),
+            may_act: None,
         };
         let access_token = app
             .keys
@@ -89,6 +100,8 @@ impl TokenResponse {
             refresh_token,
             scope,
             id_token: None,
+            id_token_jti: id_token_jti(key, address, &randoms.access),
+            issued_token_type: None,
         })
     }
 
@@ -98,8 +111,18 @@ impl TokenResponse {
         app: &App,
         authenticated: IdTokenFor<'_>,
     ) -> Result<Self, Rejection<TokenError>> {
-        self.id_token = authenticated.sign(app, &self.access_token).await?;
+        self.id_token = authenticated
+            .sign(app, &self.access_token, &self.id_token_jti)
+            .await?;
         Ok(self)
+    }
+
+    /// Says of which type the token is (RFC 8693 §2.2.1).
+    pub(super) fn issued_as(self, issued_token_type: &'static str) -> Self {
+        Self {
+            issued_token_type: Some(issued_token_type),
+            ..self
+        }
     }
 
     pub(super) fn into_response(self) -> Response {
@@ -112,8 +135,17 @@ impl TokenResponse {
                 refresh_token: self.refresh_token.as_deref(),
                 scope: &self.scope,
                 id_token: self.id_token.as_deref(),
+                issued_token_type: self.issued_token_type,
             })
             .into_response(),
         }
     }
+}
+
+/// The address of an ID token: that of the access token beside it. The random part is the other half, of which nothing
+/// is stored: the signature tells.
+fn id_token_jti(key: &AddressKey, address: Address, random: &[u8; 32]) -> String {
+    let mut random = *random;
+    random.rotate_left(16);
+    credential::format(Kind::TokenId, key, address, &random)
 }

@@ -1,0 +1,208 @@
+//! `grantlog trust`: other servers whose assertions are good here (RFC 7523 §2.1).
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help texts, where backticks would stand"
+)]
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::arguments::{Confirmation, Connection, Json};
+use super::client::find;
+use super::client_input::read_object;
+use super::session::Session;
+use super::{output, prompt};
+use crate::domain::client::{Client, PublicJwks};
+use crate::domain::trusted_issuer::{SubjectMapping, Trust, TrustedIssuer};
+use crate::domain::value::ScopeSet;
+
+/// What to do.
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Trust an issuer of assertions, or change how far it is trusted
+    Add(Add),
+    /// List the trusted issuers
+    List {
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Show how far an issuer is trusted
+    Show {
+        /// The iss of its assertions
+        issuer: String,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Trust an issuer no more; tokens that came of its assertions end at once
+    Remove {
+        /// The iss of its assertions
+        issuer: String,
+        /// Why; it is recorded
+        #[arg(long)]
+        reason: String,
+        #[command(flatten)]
+        confirmation: Confirmation,
+        #[command(flatten)]
+        output: Json,
+    },
+}
+
+/// Whom the subject of an assertion is here.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Mapping {
+    /// The user whose id is sub
+    UserId,
+    /// The user whose login name is the claim preferred_username
+    Username,
+    /// The user whose e-mail address is the claim email, where email_verified is true
+    Email,
+    /// The client itself, for no user
+    Client,
+}
+
+/// An issuer and how far it is trusted.
+#[derive(Args)]
+pub(super) struct Add {
+    /// The iss of its assertions
+    issuer: String,
+    /// Its public keys: a JWK set (RFC 7517 §5); - is standard input
+    #[arg(long, value_name = "FILE")]
+    jwks: String,
+    /// Whom the subject of an assertion is here
+    #[arg(long, value_name = "MAPPING")]
+    subject_is: Mapping,
+    /// The only sub values that are taken (repeat); needed where the subject is the client
+    #[arg(long = "subject", value_name = "SUB")]
+    subjects: Vec<String>,
+    /// The id of a client that may use its assertions (repeat)
+    #[arg(long = "client", required = true, value_name = "CLIENT")]
+    clients: Vec<String>,
+    /// The widest scope of the tokens, separated by spaces
+    #[arg(long, value_name = "SCOPES")]
+    scope: String,
+    /// Seconds that an access token lives at most
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    max_lifetime: u32,
+    #[command(flatten)]
+    output: Json,
+}
+
+/// Trusted issuers are few: all fit on one page.
+const MOST: u32 = 10_000;
+
+pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
+    let session = Session::open(connection).await?;
+    match command {
+        Command::Add(arguments) => add(&session, arguments).await?,
+        Command::List { output } => list(&session, output).await?,
+        Command::Show { issuer, output } => show(&session, &issuer, output).await?,
+        Command::Remove {
+            issuer,
+            reason,
+            confirmation,
+            output,
+        } => {
+            let question = format!("Trust {} no more?", output::visible(&issuer));
+            prompt::confirm(confirmation, &question)?;
+            let context = session.context("trust remove")?;
+            let operations = &session.operations;
+            operations.distrust_issuer(&context, &issuer, &reason).await?;
+            show(&session, &issuer, output).await?;
+        }
+    }
+    session.close().await;
+    Ok(())
+}
+
+async fn add(session: &Session, arguments: Add) -> anyhow::Result<()> {
+    let document = Value::Object(read_object(&arguments.jwks)?);
+    let jwks = PublicJwks::parse(&document);
+    let mut clients = Vec::new();
+    for client in &arguments.clients {
+        clients.push(find(session, client).await?);
+    }
+    let trust = Trust {
+        jwks: jwks.map_err(anyhow::Error::msg).context("jwks")?,
+        subject_is: match arguments.subject_is {
+            Mapping::UserId => SubjectMapping::UserId,
+            Mapping::Username => SubjectMapping::Username,
+            Mapping::Email => SubjectMapping::Email,
+            Mapping::Client => SubjectMapping::Client,
+        },
+        subjects: arguments.subjects,
+        clients,
+        scope: ScopeSet::parse(&arguments.scope)?,
+        max_lifetime: arguments.max_lifetime,
+    };
+    let context = session.context("trust add")?;
+    let operations = &session.operations;
+    operations
+        .trust_issuer(&context, &arguments.issuer, trust)
+        .await?;
+    show(session, &arguments.issuer, arguments.output).await
+}
+
+async fn document(session: &Session, known: &TrustedIssuer) -> anyhow::Result<Value> {
+    let Some(trust) = &known.trust else {
+        return Ok(json!({"issuer": known.issuer, "trusted": false}));
+    };
+    let mut clients = Vec::new();
+    for client in &trust.clients {
+        let client = session.operations.load::<Client>(client.0).await?;
+        clients.extend(
+            client
+                .registration
+                .as_ref()
+                .map(|client| client.client_id.clone()),
+        );
+    }
+    Ok(json!({
+        "issuer": known.issuer, "trusted": true, "subject_is": trust.subject_is, "subjects": trust.subjects,
+        "clients": clients, "scope": trust.scope.to_string(), "max_lifetime": trust.max_lifetime,
+        "jwks": trust.jwks,
+    }))
+}
+
+async fn show(session: &Session, issuer: &str, output: Json) -> anyhow::Result<()> {
+    let id = TrustedIssuer::id(issuer);
+    let known = session.operations.load::<TrustedIssuer>(id.0).await?;
+    if !known.exists() {
+        bail!("the issuer {} was never trusted", output::visible(issuer));
+    }
+    let document = document(session, &known).await?;
+    if output.json {
+        return output::json(&document);
+    }
+    for (name, value) in document.as_object().into_iter().flatten() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        output::line(&format!("{name:<14} {}", output::visible(&text)))?;
+    }
+    Ok(())
+}
+
+async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
+    let issuers = session.operations.list::<TrustedIssuer>(0, MOST).await?;
+    if output.json {
+        let mut documents = Vec::new();
+        for listed in &issuers {
+            documents.push(document(session, &listed.loaded).await?);
+        }
+        return output::json(&documents);
+    }
+    let rows: Vec<_> = issuers
+        .iter()
+        .map(|listed| {
+            let trust = listed.loaded.trust.as_ref();
+            [
+                listed.loaded.issuer.clone().unwrap_or_default(),
+                if trust.is_some() { "yes" } else { "no" }.to_owned(),
+                trust
+                    .map(|trust| trust.subject_is.name().to_owned())
+                    .unwrap_or_default(),
+                trust.map(|trust| trust.scope.to_string()).unwrap_or_default(),
+            ]
+        })
+        .collect();
+    output::table(["ISSUER", "TRUSTED", "SUBJECT IS", "SCOPE"], &rows)
+}

@@ -1,0 +1,78 @@
+//! What grants without a login of their own rest on, at this moment: the tokens that were exchanged for them (RFC 8693),
+//! or the trust in the issuer of an assertion (RFC 7523 §2.1). Whatever is loaded here is a precondition of the append,
+//! or is compared with the database before an answer: a token ends with what it rests on, on all nodes at once.
+
+use super::standing;
+use crate::domain::client::Registration;
+use crate::domain::grant::{Basis, Circumstances, Family, Grant, Lineage, TokenRef};
+use crate::domain::trusted_issuer::TrustedIssuer;
+use crate::domain::value::ScopeSet;
+use crate::ledger::{LedgerError, UnitOfWork};
+
+/// Whether the rule or the trust that the grant came of still holds, for its audience; its scope goes no further than
+/// that.
+pub(super) async fn is_allowed(
+    unit: &mut UnitOfWork<'_>,
+    (family, client): (&Family, &Registration),
+    circumstances: &mut Circumstances,
+) -> Result<bool, LedgerError> {
+    let trusted;
+    let widest = match family.basis.as_deref() {
+        None => return Ok(true),
+        Some(Basis::Tokens(lineage)) => lineage
+            .subjects
+            .first()
+            .and_then(|subject| client.exchange_rule(subject.client, lineage.mode))
+            .filter(|rule| family.audience.iter().all(|one| rule.audience.contains(one)))
+            .map(|rule| &rule.scope),
+        Some(Basis::Trust(issuer)) => {
+            trusted = unit.load::<TrustedIssuer>(issuer.0).await?;
+            trusted.trust_for(family.client).map(|trust| &trust.scope)
+        }
+    };
+    if let Some(widest) = widest {
+        narrow(&mut circumstances.allowed_scope, widest);
+    }
+    Ok(widest.is_some())
+}
+
+/// Whether the tokens stand that the grant's own was exchanged for; its scope goes no further than theirs.
+pub(super) async fn rests(
+    unit: &mut UnitOfWork<'_>,
+    family: &Family,
+    circumstances: &mut Circumstances,
+) -> Result<bool, LedgerError> {
+    let Some(Basis::Tokens(Lineage { subjects, actors, .. })) = family.basis.as_deref() else {
+        return Ok(true);
+    };
+    for token in subjects {
+        match stands(unit, token).await? {
+            Some(allowed) => narrow(&mut circumstances.allowed_scope, &allowed),
+            None => return Ok(false),
+        }
+    }
+    for token in actors {
+        if stands(unit, token).await?.is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// What of its grant's scope a token's client may use now, where the token stands. That it has expired is no matter:
+/// what was exchanged for it ends by then.
+async fn stands(unit: &mut UnitOfWork<'_>, token: &TokenRef) -> Result<Option<ScopeSet>, LedgerError> {
+    if !standing::is_published(unit, token.key).await? {
+        return Ok(None);
+    }
+    let grant = unit.load::<Grant>(token.grant.0).await?;
+    let Some(family) = grant.access_at(token.sequence) else {
+        return Ok(None);
+    };
+    let carried = standing::carried_alone(unit, family).await?;
+    Ok(carried.map(|(_, circumstances)| circumstances.allowed_scope))
+}
+
+fn narrow(scope: &mut ScopeSet, widest: &ScopeSet) {
+    *scope = scope.iter().filter(|scope| widest.contains(scope)).collect();
+}
