@@ -12,6 +12,7 @@ use crate::http::client_auth::SecretCache;
 use crate::http::limits::Limits;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
+use crate::outbound::Fetcher;
 
 /// The server's state. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Client secrets that verified.
     pub secrets: SecretCache,
+    /// Requests to URLs that somebody else named.
+    pub outbound: Fetcher,
 }
 
 /// Why the server did not start.
@@ -48,6 +51,9 @@ pub enum StartError {
     /// Encryption does not work.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
+    /// Outgoing requests cannot use TLS.
+    #[error("outgoing TLS cannot be set up: {0}")]
+    Outbound(#[from] rustls::Error),
 }
 
 impl std::ops::Deref for App {
@@ -74,6 +80,7 @@ impl App {
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
             secrets: SecretCache::default(),
+            outbound: Fetcher::new(settings.outbound_allow.clone())?,
             settings,
             ledger,
             operations,

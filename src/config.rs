@@ -17,6 +17,8 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
+use crate::outbound::Allowed;
+
 /// Everything that can be set, by a TOML file and by environment variables (`GRANTLOG_` and the field's name
 /// in capitals; the environment wins).
 #[derive(Clone, Deserialize)]
@@ -57,6 +59,9 @@ pub struct Settings {
     /// Addresses of proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Hosts that are not public and that URLs of clients may name all the same.
+    #[serde(default)]
+    pub outbound_allow: Vec<Allowed>,
     /// Whether clients that may use the password grant (RFC 6749 §4.3) are let.
     #[serde(default)]
     pub allow_password_grant: bool,

@@ -21,6 +21,7 @@ pub mod ids;
 pub mod import;
 pub mod ledger;
 pub mod operations;
+pub mod outbound;
 pub mod postgres;
 pub mod projection;
 pub mod server;

@@ -198,7 +198,12 @@ impl DevFiles {
             "master_key_file",
         ];
         let is_own = |name: &str| OWN.iter().any(|field| config::variable(field) == name);
-        let environment = std::env::vars().filter(|(name, _)| !is_own(name));
+        // Clients in development live on this machine; whoever sets the variable wants something else.
+        let allow = (
+            config::variable("outbound_allow"),
+            "localhost,127.0.0.0/8,::1".to_owned(),
+        );
+        let environment = std::iter::once(allow).chain(std::env::vars().filter(|(name, _)| !is_own(name)));
         let key_file = self.master_key();
         let key_file = key_file.to_str().map(str::to_owned);
         ensure!(key_file.is_some(), "the data directory's path is not UTF-8");
