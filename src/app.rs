@@ -9,6 +9,7 @@ use crate::crypto::password::Hasher;
 use crate::crypto::signing::SigningKeys;
 use crate::crypto::vault::Vault;
 use crate::http::client_auth::SecretCache;
+use crate::http::client_keys::ClientKeys;
 use crate::http::limits::Limits;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
@@ -34,6 +35,8 @@ pub struct Parts {
     pub secrets: SecretCache,
     /// Requests to URLs that somebody else named.
     pub outbound: Fetcher,
+    /// Keys that clients publish.
+    pub client_keys: ClientKeys,
 }
 
 /// Why the server did not start.
@@ -76,11 +79,13 @@ impl App {
             "start",
         );
         operations.ensure_signing_keys(&context).await?;
+        let outbound = Fetcher::new(settings.outbound_allow.clone())?;
         let keys = SigningKeys::open(&ledger, master, operations.token_algorithms()).await?;
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
             secrets: SecretCache::default(),
-            outbound: Fetcher::new(settings.outbound_allow.clone())?,
+            client_keys: ClientKeys::new(&outbound),
+            outbound,
             settings,
             ledger,
             operations,

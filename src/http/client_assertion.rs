@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::crypto::jwt::Audience;
-use crate::domain::client::{AssertionAlgorithm, Registration};
+use crate::domain::client::{AssertionAlgorithm, PublicJwks, Registration};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
@@ -107,7 +107,12 @@ impl Assertion {
         (key, client): (ClientKey, &Registration),
         at: Timestamp,
     ) -> Result<Result<(), RefusalReason>, LedgerError> {
-        let ends = match self.check(client, &app.settings.issuer, at) {
+        let published = match &client.metadata.jwks_uri {
+            Some(uri) => app.client_keys.fetch(uri, self.kid.as_deref(), at).await,
+            None => None,
+        };
+        let keys = client.metadata.jwks.as_ref().or(published.as_deref());
+        let ends = match self.check((client, keys), &app.settings.issuer, at) {
             Ok(ends) => ends,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -120,13 +125,17 @@ impl Assertion {
     }
 
     /// All but the single use; when it ends.
-    fn check(&self, client: &Registration, issuer: &str, at: Timestamp) -> Result<Timestamp, RefusalReason> {
+    fn check(
+        &self,
+        (client, keys): (&Registration, Option<&PublicJwks>),
+        issuer: &str,
+        at: Timestamp,
+    ) -> Result<Timestamp, RefusalReason> {
         let claims = &self.claims;
         if claims.iss != client.client_id || claims.sub != client.client_id {
             return Err(RefusalReason::AssertionSubject);
         }
-        let jwks = client.metadata.jwks.as_ref();
-        let signed = jwks.is_some_and(|jwks| {
+        let signed = keys.is_some_and(|jwks| {
             jwks.verify(
                 self.kid.as_deref(),
                 self.algorithm,

@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 pub mod client_assertion;
 pub mod client_auth;
+pub mod client_keys;
 pub mod context;
 pub mod cookie;
 pub mod cors;
@@ -36,6 +37,7 @@ pub fn router(app: App) -> Router {
     let pages = Router::new()
         .merge(oauth::authorize::routes())
         .merge(logout::routes())
+        .merge(oidc::end_session::routes())
         .merge(account::routes())
         .layer(middleware::from_fn_with_state(app.clone(), csrf::only_our_forms));
     Router::new()

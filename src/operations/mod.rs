@@ -10,6 +10,7 @@ pub mod list;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
+mod urls;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-use super::OperationError;
+use super::{OperationError, urls};
 use crate::domain::client::{
     AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes, PublicJwks, ResponseProfile,
     TokenAlgorithm,
@@ -36,6 +36,14 @@ pub struct ClientRegistration {
     pub token_endpoint_auth_method: AuthMethod,
     #[serde(default)]
     pub jwks: Option<serde_json::Value>,
+    #[serde(default)]
+    pub jwks_uri: Option<String>,
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<String>,
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
     #[serde(default)]
     pub scope: String,
     #[serde(default)]
@@ -123,6 +131,10 @@ impl ClientRegistration {
             grant_types: self.grant_types.clone(),
             token_endpoint_auth_method: self.token_endpoint_auth_method,
             jwks: self.keys()?,
+            jwks_uri: self.jwks_uri.clone(),
+            post_logout_redirect_uris: self.post_logout_redirect_uris.clone(),
+            backchannel_logout_uri: self.backchannel_logout_uri.clone(),
+            backchannel_logout_session_required: self.backchannel_logout_session_required,
             scope,
             default_scopes,
             audience: self.audience.clone(),
@@ -152,10 +164,11 @@ impl ClientRegistration {
 
     /// RFC 7591 §2: the keys of a client that signs.
     fn keys(&self) -> Result<Option<PublicJwks>, OperationError> {
-        if self.jwks.is_none() && self.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt {
+        let signs = self.token_endpoint_auth_method == AuthMethod::PrivateKeyJwt;
+        if self.jwks.is_none() && self.jwks_uri.is_none() && signs {
             return Err(OperationError::invalid(
                 "jwks",
-                "private_key_jwt needs the client's public keys",
+                "private_key_jwt needs the client's public keys, here or at a jwks_uri",
             ));
         }
         let keys = self.jwks.as_ref().map(PublicJwks::parse).transpose();
@@ -225,6 +238,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     if metadata.refresh_grace.is_some_and(|grace| grace > 300) {
         return invalid("refresh_grace", "it is at most 300 seconds");
     }
+    urls::check(metadata)?;
     check_lifetimes(metadata)?;
     check_legacy(metadata)
 }

@@ -57,6 +57,9 @@ pub enum GrantRefusal {
     /// The user withdrew the consent.
     #[error("the user withdrew the consent that the grant rests on")]
     ConsentWithdrawn,
+    /// The login that it was given in is over, and the grant with it.
+    #[error("the login that the grant was given in is over")]
+    SessionEnded,
     /// The client may not refresh such grants (any more).
     #[error("the client may not refresh grants of this flow")]
     NotRefreshable,
@@ -90,6 +93,7 @@ impl GrantRefusal {
             Self::ClientNotLive => RefusalReason::ClientNotLive,
             Self::PasswordChanged => RefusalReason::PasswordChanged,
             Self::ConsentWithdrawn => RefusalReason::ConsentWithdrawn,
+            Self::SessionEnded => RefusalReason::SessionEnded,
             Self::NotRefreshable => RefusalReason::NotRefreshable,
             Self::Exists => RefusalReason::GrantExists,
         }

@@ -28,6 +28,12 @@ pub enum PageError {
     RedirectUriUnknown,
     /// The `request_uri` is not one that may be used (any more).
     RequestUriInvalid,
+    /// The `id_token_hint` of a logout request is not an ID token of this server for this client.
+    LogoutHintInvalid,
+    /// A logout request names an unknown client, or none where one is needed.
+    LogoutClientUnknown,
+    /// The `post_logout_redirect_uri` is not one of the client's.
+    PostLogoutRedirectUriUnknown,
     /// The form did not come from our page, or the page was too old.
     ForgedForm,
     /// The form was sent by another site's page.
@@ -54,7 +60,10 @@ impl PageError {
             | Self::ClientRevoked
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
-            | Self::RequestUriInvalid => StatusCode::BAD_REQUEST,
+            | Self::RequestUriInvalid
+            | Self::LogoutHintInvalid
+            | Self::LogoutClientUnknown
+            | Self::PostLogoutRedirectUriUnknown => StatusCode::BAD_REQUEST,
             Self::ForgedForm | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -73,6 +82,9 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid => "This login link does not work",
+            Self::LogoutHintInvalid | Self::LogoutClientUnknown | Self::PostLogoutRedirectUriUnknown => {
+                "This logout link does not work"
+            }
             Self::ForgedForm => "The page was out of date",
             Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
@@ -99,6 +111,15 @@ impl PageError {
             }
             Self::RequestUriInvalid => {
                 "This login is over: it was finished before, or took too long. Nothing was done."
+            }
+            Self::LogoutHintInvalid => {
+                "The application sent an id_token_hint that is not an ID token of this server for it. You are still logged in."
+            }
+            Self::LogoutClientUnknown => {
+                "The application that sent you here is not registered, or did not say who it is. You are still logged in."
+            }
+            Self::PostLogoutRedirectUriUnknown => {
+                "The application asked to return to an address that is not registered for it: post_logout_redirect_uri does not match. You are still logged in."
             }
             Self::ForgedForm => {
                 "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
@@ -132,6 +153,9 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid
+            | Self::LogoutHintInvalid
+            | Self::LogoutClientUnknown
+            | Self::PostLogoutRedirectUriUnknown
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge
@@ -157,11 +181,13 @@ impl WireError for PageError {
             | Self::ClientMissing
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
+            | Self::LogoutHintInvalid
+            | Self::PostLogoutRedirectUriUnknown
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge => "invalid_request",
             Self::RequestUriInvalid => "invalid_request_uri",
-            Self::ClientUnknown => "invalid_client",
+            Self::ClientUnknown | Self::LogoutClientUnknown => "invalid_client",
             Self::ClientRevoked | Self::TooMany(_) => "access_denied",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",

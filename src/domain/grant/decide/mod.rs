@@ -128,6 +128,9 @@ impl Family {
         {
             return Err(GrantRefusal::ConsentWithdrawn);
         }
+        if circumstances.session_over {
+            return Err(GrantRefusal::SessionEnded);
+        }
         Ok(())
     }
 

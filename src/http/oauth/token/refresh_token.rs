@@ -55,8 +55,9 @@ async fn round(
         .map_or((GrantType::RefreshToken, ScopeSet::default()), |family| {
             (family.flow, family.scope.clone())
         });
-    let circumstances =
+    let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
+    circumstances.session_over = standing::session_over(unit, grant.family.as_deref()).await?;
     unit.about(subject);
     let command = Rotate {
         sequence: presented.address.sequence,
