@@ -8,8 +8,9 @@ use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog::app::App;
-use grantlog::clock::Clock;
 use grantlog::crypto::master::MasterKey;
 use grantlog::logout::LogoutFollower;
 use grantlog::operations::client::CreatedClient;
@@ -119,9 +120,13 @@ async fn claims(desk: &Desk, token: &str, client: &CreatedClient, algorithm: &st
 /// A second node on the same database.
 async fn second_node(desk: &Desk) -> App {
     let settings = desk.server.app.settings.clone();
-    App::open(settings, MasterKey::from_bytes([42; 32]), Clock::default())
-        .await
-        .unwrap()
+    App::open(
+        settings,
+        MasterKey::from_bytes([42; 32]),
+        desk.server.clock.clone(),
+    )
+    .await
+    .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,10 +162,7 @@ async fn each_client_with_an_id_token_is_told_once_though_two_nodes_follow() {
     for (client, algorithm, name, id_token) in sids {
         let token = receiver.wait_for(name, 1).await.remove(0);
         let claims = claims(&desk, &token, client, algorithm).await;
-        use base64::Engine;
-        let id_token = base64::engine::general_purpose::URL_SAFE_NO_PAD
-            .decode(id_token)
-            .unwrap();
+        let id_token = URL_SAFE_NO_PAD.decode(id_token).unwrap();
         let id_token: Value = serde_json::from_slice(&id_token).unwrap();
         assert_eq!(
             (&claims["sid"], &claims["sub"]),
@@ -210,13 +212,12 @@ async fn a_client_that_was_down_is_told_after_the_server_was_restarted() {
     receiver.answer("rp", 204);
     // Whatever the stopped node had taken is free again after its time.
     desk.server.clock.advance(Duration::from_secs(120));
-    let again = second_node(&desk).await;
+    let restarted = second_node(&desk).await;
     let before = receiver.tokens("rp").len();
-    let shared = LogoutFollower::start(&desk.server.app);
+    let follower = LogoutFollower::start(&restarted);
     receiver.wait_for("rp", before + 1).await;
     let delivered = desk.wait_for("BackchannelLogoutDelivered", 1).await;
-    shared.stop().await;
-    drop(again);
+    follower.stop().await;
     assert!(delivered[0]["attempts"].as_u64().unwrap() >= 2, "{delivered:?}");
     assert_eq!(text(&delivered[0], "client"), client.key.to_string());
 }
@@ -228,10 +229,12 @@ async fn a_dead_client_holds_up_no_other_and_is_given_up_in_the_end() {
     })
     .await;
     let receiver = Receiver::start().await;
-    let dead = client(&desk, &receiver, "dead", json!({})).await;
+    // On a host of its own: of one host only a few calls are made at once.
+    let pit = Receiver::start().await;
+    let dead = client(&desk, &pit, "dead", json!({})).await;
     let broken = client(&desk, &receiver, "broken", json!({})).await;
     let alive = client(&desk, &receiver, "alive", json!({})).await;
-    receiver.answer("dead", 0);
+    pit.answer("dead", 0);
     receiver.answer("broken", 500);
     for _ in 0..6 {
         for client in [&dead, &broken, &alive] {
@@ -257,7 +260,7 @@ async fn a_dead_client_holds_up_no_other_and_is_given_up_in_the_end() {
         "{abandoned:?}"
     );
     follower.stop().await;
-    assert!(receiver.tokens("dead").len() <= 8);
+    assert!(pit.tokens("dead").len() <= 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]

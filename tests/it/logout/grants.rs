@@ -95,7 +95,7 @@ async fn a_logout_beside_refreshes_on_two_nodes_leaves_nothing_active() {
         }
     });
     let logout = async {
-        tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        desk.wait_for("RefreshRotated", 12).await;
         desk.log_out().await;
     };
     let refreshes = all_of(refreshes.collect());
