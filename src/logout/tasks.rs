@@ -147,8 +147,7 @@ impl Worker {
             Ok(true) => self.delete(&task).await,
             Ok(false) => self.put_off(&task).await,
             Err(error) => {
-                let cause = &error as &dyn std::error::Error;
-                tracing::warn!(error = cause, kind = task.kind, "a task of a logout failed");
+                tracing::warn!(%error, kind = task.kind, "a task of a logout failed");
                 self.put_off(&task).await
             }
         };

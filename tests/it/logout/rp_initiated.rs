@@ -149,7 +149,7 @@ async fn a_logout_request_that_is_not_good_ends_nothing_and_leads_nowhere() {
             "post_logout_redirect_uri_not_registered",
         ),
         (
-            &[("id_token_hint", hint), ("client_id", &stranger.client_id)],
+            &[("id_token_hint", hint), ("client_id", stranger.client_id.as_str())],
             "id_token_hint_invalid",
         ),
         (
@@ -159,9 +159,9 @@ async fn a_logout_request_that_is_not_good_ends_nothing_and_leads_nowhere() {
             ],
             "id_token_hint_invalid",
         ),
-        (&[("id_token_hint", &forged)], "id_token_hint_invalid"),
+        (&[("id_token_hint", forged.as_str())], "id_token_hint_invalid"),
         (&[("id_token_hint", "x")], "id_token_hint_invalid"),
-        (&[("client_id", &unknown)], "unknown_client"),
+        (&[("client_id", unknown.as_str())], "unknown_client"),
         (
             &[("id_token_hint", hint), ("state", "a"), ("state", "b")],
             "malformed_query",
