@@ -228,6 +228,7 @@ impl World {
             client_serves_user: true,
             password_generation,
             consent_withdrawals,
+            session_over: false,
             allowed_scope: ScopeSet::parse("a b c").unwrap(),
         }
     }
