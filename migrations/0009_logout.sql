@@ -2,8 +2,8 @@
 -- reader of logouts: emptied, with the position set to 0, it comes to the same again.
 
 CREATE TABLE grantlog.logout_cursor (
-    only     boolean PRIMARY KEY DEFAULT true CHECK (only),
-    position bigint  NOT NULL
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    position  bigint  NOT NULL
 );
 INSERT INTO grantlog.logout_cursor (position) VALUES (0);
 COMMENT ON TABLE grantlog.logout_cursor IS 'How far the reader of logouts has come. It locks the row, folds and moves it in one transaction.';
