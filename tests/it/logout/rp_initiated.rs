@@ -149,7 +149,10 @@ async fn a_logout_request_that_is_not_good_ends_nothing_and_leads_nowhere() {
             "post_logout_redirect_uri_not_registered",
         ),
         (
-            &[("id_token_hint", hint), ("client_id", stranger.client_id.as_str())],
+            &[
+                ("id_token_hint", hint),
+                ("client_id", stranger.client_id.as_str()),
+            ],
             "id_token_hint_invalid",
         ),
         (
