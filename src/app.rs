@@ -12,6 +12,7 @@ use crate::crypto::signing::SigningKeys;
 use crate::crypto::software_statement::Publishers;
 use crate::crypto::vault::Vault;
 use crate::http::client_auth::SecretCache;
+use crate::http::client_keys::ClientKeys;
 use crate::http::limits::Limits;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
@@ -39,6 +40,8 @@ pub struct Parts {
     pub publishers: Publishers,
     /// Requests to URLs that somebody else named.
     pub outbound: Fetcher,
+    /// Keys that clients publish.
+    pub client_keys: ClientKeys,
     /// Client secrets that are keys.
     pub secret_keys: SecretKeys,
     /// Whose certificates are trusted for `tls_client_auth`; none where no file says so.
@@ -98,14 +101,16 @@ impl App {
             "start",
         );
         operations.ensure_signing_keys(&context).await?;
+        let outbound = Fetcher::new(settings.outbound_allow.clone())?;
         let keys = SigningKeys::open(&ledger, master, operations.token_algorithms()).await?;
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
             secrets: SecretCache::default(),
             publishers,
-            outbound: Fetcher::new(settings.outbound_allow.clone())?,
             secret_keys: SecretKeys::default(),
             authorities,
+            client_keys: ClientKeys::new(&outbound),
+            outbound,
             settings,
             ledger,
             operations,

@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::domain::client::GrantType;
+use crate::domain::session::SessionEndRevokes;
 use crate::outbound::Allowed;
 
 /// Everything that can be set, by a TOML file and by environment variables (`GRANTLOG_` and the field's name
@@ -139,6 +140,12 @@ pub struct Settings {
     /// Seconds that a browser login lives.
     #[serde(default = "default_session_lifetime")]
     pub session_lifetime: u32,
+    /// Which grants end with the login that they were given in.
+    #[serde(default = "default_session_end_revokes")]
+    pub session_end_revokes: SessionEndRevokes,
+    /// Seconds for which a client that cannot be told of a login's end is tried again.
+    #[serde(default = "default_backchannel_logout_retry_seconds")]
+    pub backchannel_logout_retry_seconds: u32,
     /// Failed logins and client authentications that one address, user name or client may have per minute.
     #[serde(default = "default_failures_per_minute")]
     pub failures_per_minute: u32,
@@ -304,6 +311,14 @@ fn default_grant_lifetime_days() -> u32 {
 
 fn default_session_lifetime() -> u32 {
     12 * 3600
+}
+
+fn default_session_end_revokes() -> SessionEndRevokes {
+    SessionEndRevokes::Online
+}
+
+fn default_backchannel_logout_retry_seconds() -> u32 {
+    86_400
 }
 
 fn default_failures_per_minute() -> u32 {

@@ -20,6 +20,7 @@ pub mod http;
 pub mod ids;
 pub mod import;
 pub mod ledger;
+pub mod logout;
 pub mod operations;
 pub mod outbound;
 pub mod postgres;

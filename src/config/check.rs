@@ -186,7 +186,7 @@ fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 15] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
@@ -216,6 +216,11 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14]
             "session_lifetime",
             settings.session_lifetime.into(),
             60..=90 * 86_400,
+        ),
+        (
+            "backchannel_logout_retry_seconds",
+            settings.backchannel_logout_retry_seconds.into(),
+            0..=7 * 86_400,
         ),
         (
             "failures_per_minute",

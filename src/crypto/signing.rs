@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::CryptoError;
-use super::jwt::{self, AccessClaims};
+use super::jwt::{self, AccessClaims, Audience};
 use super::master::MasterKey;
 use crate::clock::{Randomness, Timestamp};
 use crate::domain::client::{IdTokenAlgorithm, TokenAlgorithm};
@@ -26,6 +26,8 @@ const TYP: &str = "at+jwt";
 const ID_TOKEN_TYP: &str = "JWT";
 /// The media type in the header of a `UserInfo` answer: with another, it could be taken for an ID token.
 const USER_INFO_TYP: &str = "userinfo+jwt";
+/// The media type in the header of a logout token (OpenID Connect Back-Channel Logout §2.4).
+const LOGOUT_TOKEN_TYP: &str = "logout+jwt";
 /// How long a list of keys is used before it is read again.
 const REREAD_AFTER_SECONDS: i64 = 5;
 /// How often an unknown `kid` may cause a reading.
@@ -95,6 +97,18 @@ pub struct IdTokenAddress {
     pub jti: String,
     /// When it ends, seconds since 1970.
     pub exp: i64,
+}
+
+/// What an `id_token_hint` says.
+#[derive(Clone, Debug, Deserialize)]
+pub struct IdTokenHint {
+    /// The user.
+    pub sub: String,
+    /// The client.
+    pub aud: Audience,
+    /// The login.
+    #[serde(default)]
+    pub sid: Option<String>,
 }
 
 /// How many verified tokens are remembered.
@@ -239,14 +253,27 @@ impl SigningKeys {
         Ok(Ok(VerifiedToken { claims, key: key.id }))
     }
 
+    /// Signs a logout token (OpenID Connect Back-Channel Logout §2.4) with the newest active key of an algorithm.
+    pub fn sign_logout_token<C: Serialize>(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        self.sign_as(LOGOUT_TOKEN_TYP, algorithm.key(), claims)
+    }
+
     /// The subject of an ID token of this issuer for this client, expired or not; none where it is not one whose key is
     /// published.
     #[must_use]
     pub fn hinted_subject(&self, id_token: &str, issuer: &str, client_id: &str) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Hint {
-            sub: String,
-        }
+        let hint = self.hint(id_token, issuer)?;
+        hint.aud.contains(client_id).then_some(hint.sub)
+    }
+
+    /// What an ID token of this issuer says, for whichever client and expired or not; none where it is not one whose key
+    /// is published.
+    #[must_use]
+    pub fn hint(&self, id_token: &str, issuer: &str) -> Option<IdTokenHint> {
         let header = jsonwebtoken::decode_header(id_token).ok()?;
         let kid = header.kid.as_deref()?;
         let key = self.set().keys.iter().find(|key| key.kid == kid).cloned()?;
@@ -257,11 +284,11 @@ impl SigningKeys {
         }
         let mut validation = Validation::new(algorithm);
         validation.set_issuer(&[issuer]);
-        validation.set_audience(&[client_id]);
+        validation.validate_aud = false;
         validation.set_required_spec_claims(&["iss", "aud", "sub"]);
         validation.validate_exp = false;
-        let data = jsonwebtoken::decode::<Hint>(id_token, &key.decoding, &validation).ok()?;
-        Some(data.claims.sub)
+        let data = jsonwebtoken::decode::<IdTokenHint>(id_token, &key.decoding, &validation).ok()?;
+        Some(data.claims)
     }
 
     /// What an ID token of this issuer says, and which key signed it; none where it is not one, or its time is over.

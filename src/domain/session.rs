@@ -1,12 +1,15 @@
 //! The `session` aggregate: one browser login.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::openid::{OFFLINE_ACCESS, OPENID};
 use super::user::User;
-use super::value::Digest;
+use super::value::{Digest, ScopeSet};
 use super::{Decision, aggregate};
 use crate::clock::Timestamp;
-use crate::ids::SubjectId;
+use crate::ids::{ClientKey, SubjectId};
 
 events! {
     /// Events of one browser login.
@@ -41,9 +44,51 @@ events! {
         },
         /// The session is over.
         SessionEnded 1 {
-            /// Why, in a word: `logout`, `administrator`.
+            /// Why, in a word: `logout`, `rp_logout`, `replaced`, `password_changed`, `user_disabled`, `user_erased`.
             reason: String,
+            /// Which of the grants that were given in it end with it; none (in events of earlier builds) means `none`.
+            revokes: Option<SessionEndRevokes>,
         },
+        /// A client was told that the session is over, and took note (OpenID Connect Back-Channel Logout 1.0).
+        BackchannelLogoutDelivered 1 {
+            /// Which client.
+            client: ClientKey,
+            /// How often it was tried.
+            attempts: u32,
+        },
+        /// A client could not be told that the session is over; it is not tried again.
+        BackchannelLogoutAbandoned 1 {
+            /// Which client.
+            client: ClientKey,
+            /// How often it was tried.
+            attempts: u32,
+            /// What went wrong the last time, in a word: `timeout`, `status_503`.
+            error: String,
+        },
+    }
+}
+
+/// Which of the grants that were given in a session end with it (OpenID Connect Back-Channel Logout §2.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionEndRevokes {
+    /// None of them.
+    None,
+    /// Those with `openid` and without `offline_access`: they are for while the user is there.
+    Online,
+    /// All of them.
+    All,
+}
+
+impl SessionEndRevokes {
+    /// Whether a grant with this scope ends.
+    #[must_use]
+    pub fn covers(self, scope: &ScopeSet) -> bool {
+        match self {
+            Self::None => false,
+            Self::Online => scope.contains(OPENID) && !scope.contains(OFFLINE_ACCESS),
+            Self::All => true,
+        }
     }
 }
 
@@ -52,6 +97,12 @@ events! {
 pub struct Session {
     /// None before the login and after the end.
     pub login: Option<Login>,
+    /// Once it is over: which grants ended with it.
+    #[serde(default)]
+    pub ended: Option<SessionEndRevokes>,
+    /// Clients that were told of the end, or given up.
+    #[serde(default)]
+    pub told: BTreeSet<ClientKey>,
 }
 
 /// A login that has not been ended.
@@ -80,7 +131,11 @@ pub enum SessionCommand {
     End {
         /// Why, in a word.
         reason: String,
+        /// Which of its grants end with it.
+        revokes: SessionEndRevokes,
     },
+    /// Note that a client was told of the end, or given up.
+    Told(SessionEvent),
 }
 
 /// Why a session command was refused.
@@ -151,16 +206,28 @@ impl Session {
                 Decision::accept(vec![event.into()], ())
             }
             (SessionCommand::End { .. }, None) => Decision::refuse(SessionRefusal::Unknown),
-            (SessionCommand::End { reason }, Some(_)) => Decision::accept(
+            (SessionCommand::End { reason, revokes }, Some(_)) => Decision::accept(
                 vec![
                     SessionEnded {
                         reason: reason.clone(),
+                        revokes: Some(*revokes),
                     }
                     .into(),
                 ],
                 (),
             ),
+            (SessionCommand::Told(event), _) => {
+                let known = told_client(event).is_none_or(|client| self.told.contains(&client));
+                let events = if known { Vec::new() } else { vec![event.clone()] };
+                Decision::accept(events, ())
+            }
         }
+    }
+
+    /// Whether a grant that was given in this session, with this scope, ended with it.
+    #[must_use]
+    pub fn took(&self, scope: &ScopeSet) -> bool {
+        self.ended.is_some_and(|revokes| revokes.covers(scope))
     }
 
     fn evolve(&mut self, event: SessionEvent) {
@@ -184,8 +251,25 @@ impl Session {
                     login.expires_at = event.expires_at;
                 }
             }
-            SessionEvent::SessionEnded(_) => self.login = None,
+            SessionEvent::SessionEnded(event) => {
+                self.login = None;
+                self.ended = Some(event.revokes.unwrap_or(SessionEndRevokes::None));
+            }
+            SessionEvent::BackchannelLogoutDelivered(_) | SessionEvent::BackchannelLogoutAbandoned(_) => {
+                self.told.extend(told_client(&event));
+            }
         }
+    }
+}
+
+/// The client that an event says was told, or given up.
+fn told_client(event: &SessionEvent) -> Option<ClientKey> {
+    match event {
+        SessionEvent::BackchannelLogoutDelivered(event) => Some(event.client),
+        SessionEvent::BackchannelLogoutAbandoned(event) => Some(event.client),
+        SessionEvent::SessionStarted(_)
+        | SessionEvent::SessionReauthenticated(_)
+        | SessionEvent::SessionEnded(_) => None,
     }
 }
 

@@ -25,7 +25,8 @@ pub(super) struct SignedJwt<C> {
     pub(super) alg: String,
     /// What it says.
     pub(super) claims: C,
-    kid: Option<String>,
+    /// The key that it says it is signed with.
+    pub(super) kid: Option<String>,
     /// What is signed: header and claims as they came.
     signed: String,
     signature: Vec<u8>,

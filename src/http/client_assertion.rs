@@ -126,7 +126,7 @@ impl Assertion {
     ) -> Result<Result<ClientAuthentication, RefusalReason>, LedgerError> {
         let mut how = ClientAuthentication::of(self.method());
         match self.algorithm {
-            Algorithm::Key(algorithm) => how.kid = self.signing_key(client, algorithm),
+            Algorithm::Key(algorithm) => how.kid = self.signing_key(app, (client, algorithm), at).await,
             Algorithm::Secret if !app.settings.allow_client_secret_jwt => {
                 return Ok(Err(RefusalReason::ClientSecretJwtNotAllowed));
             }
@@ -137,8 +137,17 @@ impl Assertion {
     }
 
     /// The name of the client's key that signed it.
-    fn signing_key(&self, client: &Registration, algorithm: AssertionAlgorithm) -> Option<String> {
-        let jwks = client.metadata.jwks.as_ref()?;
+    async fn signing_key(
+        &self,
+        app: &App,
+        (client, algorithm): (&Registration, AssertionAlgorithm),
+        at: Timestamp,
+    ) -> Option<String> {
+        let published = match &client.metadata.jwks_uri {
+            Some(uri) => app.client_keys.fetch(uri, self.jwt.kid.as_deref(), at).await,
+            None => None,
+        };
+        let jwks = client.metadata.jwks.as_ref().or(published.as_deref())?;
         self.jwt.signer(jwks, algorithm).map(PublicJwk::name)
     }
 

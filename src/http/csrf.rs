@@ -15,6 +15,7 @@ use super::context::Origin;
 use super::cookie::Cookie;
 use super::error::Rejection;
 use super::oauth::authorize;
+use super::oidc::end_session;
 use super::page::{ErrorPage, PageError};
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
@@ -93,10 +94,11 @@ impl Purpose<'_> {
     }
 }
 
-/// Whether a client posts its authorization request (OpenID Connect Core §3.1.2.1): our own forms have the request in
-/// their address. It does no more than a link.
-fn is_authorization_request(uri: &Uri) -> bool {
-    uri.path() == authorize::ENDPOINT && uri.query().unwrap_or_default().is_empty()
+/// Whether a client posts its authorization request (OpenID Connect Core §3.1.2.1) or its logout request (RP-Initiated
+/// Logout §2): our own forms have the request in their address. It does no more than a link.
+fn is_clients_request(uri: &Uri) -> bool {
+    [authorize::ENDPOINT, end_session::PATH].contains(&uri.path())
+        && uri.query().unwrap_or_default().is_empty()
 }
 
 /// Refuses a form that the browser says was sent by another site's page (the `Origin` header of RFC 6454, and
@@ -107,7 +109,7 @@ pub async fn only_our_forms(
     request: Request,
     next: Next,
 ) -> Response {
-    let posted = request.method() == Method::POST && !is_authorization_request(request.uri());
+    let posted = request.method() == Method::POST && !is_clients_request(request.uri());
     if !posted || !is_foreign(&app.settings.issuer, request.headers()) {
         return next.run(request).await;
     }
@@ -152,6 +154,7 @@ fn endpoint(path: &str) -> &'static str {
         "/oauth/authorize",
         "/oauth/device",
         "/logout",
+        end_session::PATH,
         "/account/password",
     ]
     .into_iter()

@@ -11,6 +11,7 @@ use axum::routing::get;
 use super::context::Origin;
 use super::csrf::{self, Purpose};
 use super::error::{Rejection, WireError};
+use super::form::Form;
 use super::oauth::authorize::{read_form, see_other};
 use super::page::{self, ErrorPage, PageError};
 use super::session::{self, LiveSession, SESSION_COOKIE};
@@ -28,7 +29,7 @@ pub fn routes() -> Router<App> {
 async fn ask(State(app): State<App>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let shown = match session::live(&app, &context, &headers).await {
-        Ok(Some(live)) => confirmation(&app, &live, None).await,
+        Ok(Some(live)) => confirmation(&app, &live, &Asked::default(), None).await,
         Ok(None) => Ok(page::logged_out()),
         Err(error) => Err(error),
     };
@@ -61,23 +62,10 @@ async fn log_out(
 ) -> Result<Response, Rejection<PageError>> {
     let form = read_form(body)?;
     if let Some(live) = session::live(app, context, headers).await? {
-        if !Purpose::Logout(live.id).verify(app, "", form.get(csrf::FIELD)) {
-            let refused = Refused {
-                error: PageError::ForgedForm.code(),
-                reason: RefusalReason::FormTokenWrong,
-                client: None,
-                subject: Some(live.login.subject),
-                grant: None,
-            };
-            app.ledger.record_refusal(context, refused).await;
-            return Ok(confirmation(app, &live, Some(PageError::ForgedForm)).await?);
+        if let Some(again) = unproven(app, context, &live, (&Asked::default(), &form)).await? {
+            return Ok(again);
         }
-        let context = Context {
-            actor: Actor::User(live.login.subject),
-            subject: Some(live.login.subject),
-            ..context.clone()
-        };
-        session::finish(app, &context, live.id).await?;
+        end(app, context, &live, "logout").await?;
     }
     // To this same page, which then finds nobody logged in.
     let mut response = see_other("logout");
@@ -85,17 +73,66 @@ async fn log_out(
     Ok(response)
 }
 
-async fn confirmation(
+/// Who asks for the logout: nobody else than the user, or an application by a request of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Asked<'a> {
+    /// The request that the form answers, which stands in the page's address.
+    pub(super) query: &'a str,
+    /// The application's name.
+    pub(super) by: Option<&'a str>,
+}
+
+/// The page to show where the form did not come from a page that was made for this login and request.
+pub(super) async fn unproven(
+    app: &App,
+    context: &Context,
+    live: &LiveSession,
+    (asked, form): (&Asked<'_>, &Form),
+) -> Result<Option<Response>, LedgerError> {
+    if Purpose::Logout(live.id).verify(app, asked.query, form.get(csrf::FIELD)) {
+        return Ok(None);
+    }
+    let refused = Refused {
+        error: PageError::ForgedForm.code(),
+        reason: RefusalReason::FormTokenWrong,
+        client: None,
+        subject: Some(live.login.subject),
+        grant: None,
+    };
+    app.ledger.record_refusal(context, refused).await;
+    let page = confirmation(app, live, asked, Some(PageError::ForgedForm)).await?;
+    Ok(Some(page))
+}
+
+/// Ends the browser's login, as its user.
+pub(super) async fn end(
+    app: &App,
+    context: &Context,
+    live: &LiveSession,
+    reason: &str,
+) -> Result<(), LedgerError> {
+    let context = Context {
+        actor: Actor::User(live.login.subject),
+        subject: Some(live.login.subject),
+        ..context.clone()
+    };
+    session::finish(app, &context, live.id, reason).await
+}
+
+/// Asks the user.
+pub(super) async fn confirmation(
     app: &App,
     live: &LiveSession,
+    asked: &Asked<'_>,
     error: Option<PageError>,
 ) -> Result<Response, LedgerError> {
     let account = live.account(app).await?;
-    let token = Purpose::Logout(live.id).token(app, "");
-    Ok(page::logout(&account, &token, error))
+    let token = Purpose::Logout(live.id).token(app, asked.query);
+    Ok(page::logout(&account, &token, (asked.by, error)))
 }
 
-fn failed(context: &Context, error: PageError) -> Response {
+/// The page that says why not.
+pub(super) fn failed(context: &Context, error: PageError) -> Response {
     ErrorPage {
         error,
         request: context.request,

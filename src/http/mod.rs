@@ -7,6 +7,7 @@ pub mod assertion;
 pub mod client_assertion;
 pub mod client_auth;
 pub mod client_certificate;
+pub mod client_keys;
 pub mod context;
 pub mod cookie;
 pub mod cors;
@@ -41,6 +42,7 @@ pub fn router(app: App) -> Router {
         .merge(oauth::authorize::routes())
         .merge(oauth::device::routes())
         .merge(logout::routes())
+        .merge(oidc::end_session::routes())
         .merge(account::routes())
         .layer(middleware::from_fn_with_state(app.clone(), csrf::only_our_forms));
     Router::new()

@@ -186,7 +186,7 @@ pub async fn start(
             }
             continue;
         }
-        let renewed = end_or_renew(&mut unit, previous, &user, subject).await?;
+        let renewed = end_or_renew(app, &mut unit, previous, &user).await?;
         let session = renewed.unwrap_or_else(|| unit.create::<Session>(fresh));
         let at = unit.at();
         let command = SessionCommand::Authenticate(Login {
@@ -209,10 +209,10 @@ pub async fn start(
 
 /// The browser's session, where it is this user's and holds; another one ends in the same append.
 async fn end_or_renew(
+    app: &App,
     unit: &mut UnitOfWork<'_>,
     previous: Option<&Presented>,
-    user: &User,
-    subject: SubjectId,
+    user: &Loaded<User>,
 ) -> Result<Option<Loaded<Session>>, LedgerError> {
     let Some(previous) = previous else { return Ok(None) };
     let session = unit.load::<Session>(previous.id.0).await?;
@@ -223,20 +223,20 @@ async fn end_or_renew(
         // Somebody else's cookie, guessed: it is not ours to end.
         return Ok(None);
     }
-    if login.subject == subject && session.valid(&previous.digest, user, unit.at()).is_some() {
+    if login.subject.0 == user.id && session.valid(&previous.digest, user, unit.at()).is_some() {
         return Ok(Some(session));
     }
-    unit.also(&session, &session.decide(&end("replaced")).events)?;
+    unit.also(&session, &session.decide(&end(app, "replaced")).events)?;
     Ok(None)
 }
 
-/// Ends a session. It may be over already.
-pub async fn finish(app: &App, context: &Context, id: SessionId) -> Result<(), LedgerError> {
+/// Ends a session, with why in a word. It may be over already.
+pub async fn finish(app: &App, context: &Context, id: SessionId, reason: &str) -> Result<(), LedgerError> {
     let mut unit = app.ledger.unit_of_work(context);
     loop {
         let session = unit.load::<Session>(id.0).await?;
         if unit
-            .conclude(&session, session.decide(&end("logout")))
+            .conclude(&session, session.decide(&end(app, reason)))
             .await?
             .is_some()
         {
@@ -246,9 +246,10 @@ pub async fn finish(app: &App, context: &Context, id: SessionId) -> Result<(), L
 }
 
 /// The command that ends a session, with why in a word.
-pub(super) fn end(reason: &str) -> SessionCommand {
+pub(super) fn end(app: &App, reason: &str) -> SessionCommand {
     SessionCommand::End {
         reason: reason.to_owned(),
+        revokes: app.settings.session_end_revokes,
     }
 }
 

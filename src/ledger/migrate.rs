@@ -29,6 +29,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0007_reporting_role.sql"),
     ),
     (8, "one time", include_str!("../../migrations/0008_one_time.sql")),
+    (9, "logout", include_str!("../../migrations/0009_logout.sql")),
     (11, "dpop", include_str!("../../migrations/0011_dpop.sql")),
     (
         12,

@@ -16,6 +16,7 @@ pub mod sector;
 pub mod self_registration;
 pub mod subject;
 pub mod trust;
+mod urls;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};

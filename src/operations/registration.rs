@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
-use super::OperationError;
+use super::{OperationError, urls};
 use crate::crypto::certificate::{ClientCertificate, Witness};
 use crate::domain::client::{
     ApplicationType, AuthMethod, CertificateSubject, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes,
@@ -49,6 +49,13 @@ pub struct ClientRegistration {
     pub tls_client_auth_san_email: Option<String>,
     #[serde(default)]
     pub tls_client_certificate_bound_access_tokens: bool,
+    pub jwks_uri: Option<String>,
+    #[serde(default)]
+    pub post_logout_redirect_uris: Vec<String>,
+    #[serde(default)]
+    pub backchannel_logout_uri: Option<String>,
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
     #[serde(default)]
     pub scope: String,
     #[serde(default)]
@@ -158,6 +165,10 @@ impl ClientRegistration {
             jwks: self.keys()?,
             tls_client_auth: self.certificate_subject()?,
             tls_client_certificate_bound_access_tokens: self.tls_client_certificate_bound_access_tokens,
+            jwks_uri: self.jwks_uri.clone(),
+            post_logout_redirect_uris: self.post_logout_redirect_uris.clone(),
+            backchannel_logout_uri: self.backchannel_logout_uri.clone(),
+            backchannel_logout_session_required: self.backchannel_logout_session_required,
             scope,
             default_scopes,
             audience: self.audience.clone(),
@@ -199,7 +210,8 @@ impl ClientRegistration {
     fn keys(&self) -> Result<Option<PublicJwks>, OperationError> {
         let method = self.token_endpoint_auth_method;
         let keyed = [AuthMethod::PrivateKeyJwt, AuthMethod::SelfSignedTlsClientAuth];
-        if self.jwks.is_none() && keyed.contains(&method) {
+        let published = method == AuthMethod::PrivateKeyJwt && self.jwks_uri.is_some();
+        if self.jwks.is_none() && !published && keyed.contains(&method) {
             let problem = format!("{} needs the client's public keys", method.name());
             return Err(OperationError::invalid("jwks", problem));
         }
@@ -319,6 +331,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     if metadata.refresh_grace.is_some_and(|grace| grace > 300) {
         return invalid("refresh_grace", "it is at most 300 seconds");
     }
+    urls::check(metadata)?;
     check_lifetimes(metadata)?;
     check_about(metadata)?;
     check_legacy(metadata)

@@ -153,7 +153,9 @@ impl Revocations {
             | Event::Session(
                 SessionEvent::SessionStarted(_)
                 | SessionEvent::SessionReauthenticated(_)
-                | SessionEvent::SessionEnded(_),
+                | SessionEvent::SessionEnded(_)
+                | SessionEvent::BackchannelLogoutDelivered(_)
+                | SessionEvent::BackchannelLogoutAbandoned(_),
             )
             | Event::Consent(ConsentEvent::ConsentGiven(_))
             | Event::Refusal(RefusalEvent::RequestRefused(_) | RefusalEvent::RefusalsSuppressed(_))

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
 use crate::http::one_time::OneTime;
 use crate::ledger::{Actor, Context};
+use crate::logout::LogoutFollower;
 use crate::projection::ProjectionRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
@@ -20,6 +21,7 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 /// The tasks that run.
 pub(super) struct Background {
     projections: ProjectionRunner,
+    logouts: LogoutFollower,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -30,6 +32,7 @@ impl Background {
         for task in self.tasks {
             task.abort();
         }
+        self.logouts.stop().await;
         self.projections.stop().await;
     }
 }
@@ -69,6 +72,7 @@ pub(super) fn start(app: &App) -> Background {
     ];
     Background {
         projections: ProjectionRunner::start(&app.ledger),
+        logouts: LogoutFollower::start(app),
         tasks,
     }
 }

@@ -65,6 +65,7 @@ async fn ask(app: &App) -> Result<(), ProjectionError> {
         metrics::gauge!("grantlog_projection_lag_events", "projection" => status.name)
             .set(number(status.lag));
     }
+    crate::logout::measure(pool).await?;
     Ok(())
 }
 

@@ -203,6 +203,7 @@ impl History {
             client_serves_user: true,
             password_generation: 0,
             consent_withdrawals: 0,
+            session_over: false,
             // The client lost `a` since.
             allowed_scope: scope(0b1110),
         }

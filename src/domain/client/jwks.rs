@@ -136,6 +136,21 @@ impl PublicJwks {
         Ok(Self { keys: parsed })
     }
 
+    /// The keys of a set that a client publishes, as far as they are for this: a set may have others, for other purposes
+    /// or algorithms (RFC 7517 §5). None where it is no set.
+    #[must_use]
+    pub fn usable(document: &Value) -> Option<Self> {
+        let published = document.get("keys")?.as_array()?;
+        let mut keys: Vec<PublicJwk> = Vec::new();
+        for key in published.iter().filter_map(|key| PublicJwk::parse(key).ok()) {
+            let doubled = key.kid.is_some() && keys.iter().any(|known| known.kid == key.kid);
+            if !doubled && keys.len() < MAX_KEYS {
+                keys.push(key);
+            }
+        }
+        Some(Self { keys })
+    }
+
     /// The key that verifies a signature; where the signer names one, that one.
     #[must_use]
     pub fn signer(

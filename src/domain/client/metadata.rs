@@ -201,6 +201,18 @@ pub struct ClientMetadata {
     /// Whether its access tokens are bound to its certificate (RFC 8705 §3.4).
     #[serde(default)]
     pub tls_client_certificate_bound_access_tokens: bool,
+    /// Where those keys are fetched instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
+    /// Where its users may be sent once they are logged out (OpenID Connect RP-Initiated Logout §3.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub post_logout_redirect_uris: Vec<String>,
+    /// Where it is told that a login is over (OpenID Connect Back-Channel Logout §2.2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backchannel_logout_uri: Option<String>,
+    /// Whether it must be told by `sid` which login (it always is).
+    #[serde(default)]
+    pub backchannel_logout_session_required: bool,
     /// The scopes that it may ask for.
     pub scope: ScopeSet,
     /// What a request without a scope asks for.

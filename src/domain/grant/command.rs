@@ -122,6 +122,8 @@ pub struct Circumstances {
     pub password_generation: u32,
     /// How often the consent has been withdrawn.
     pub consent_withdrawals: u32,
+    /// Whether the grant ended with the login that it was given in.
+    pub session_over: bool,
     /// The scopes that the client may have now, approvals considered.
     pub allowed_scope: ScopeSet,
 }

@@ -353,6 +353,8 @@ pub enum Reason {
     RefreshReplayed,
     /// An administrator did.
     Administrator,
+    /// The login that it was given in is over (OpenID Connect Back-Channel Logout §2.7).
+    SessionEnded,
 }
 
 impl Reason {
@@ -364,6 +366,7 @@ impl Reason {
             Self::CodeReplayed => "code_replayed",
             Self::RefreshReplayed => "refresh_replayed",
             Self::Administrator => "administrator",
+            Self::SessionEnded => "session_ended",
         }
     }
 }

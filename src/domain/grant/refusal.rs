@@ -75,6 +75,9 @@ pub enum GrantRefusal {
     /// The user withdrew the consent.
     #[error("the user withdrew the consent that the grant rests on")]
     ConsentWithdrawn,
+    /// The login that it was given in is over, and the grant with it.
+    #[error("the login that the grant was given in is over")]
+    SessionEnded,
     /// The client may not refresh such grants (any more).
     #[error("the client may not refresh grants of this flow")]
     NotRefreshable,
@@ -120,6 +123,7 @@ impl GrantRefusal {
             Self::ClientNotLive => RefusalReason::ClientNotLive,
             Self::PasswordChanged => RefusalReason::PasswordChanged,
             Self::ConsentWithdrawn => RefusalReason::ConsentWithdrawn,
+            Self::SessionEnded => RefusalReason::SessionEnded,
             Self::NotRefreshable => RefusalReason::NotRefreshable,
             Self::ActorNotAllowed => RefusalReason::ActorNotAllowed,
             Self::TooManyExchanges => RefusalReason::TooManyExchanges,

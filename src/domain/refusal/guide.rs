@@ -317,6 +317,7 @@ advice! {
         causes: [
             "The refresh token or its grant reached the end of its life.",
             "The user changed the password, withdrew the consent or was disabled.",
+            "The user logged out, and the grant was not for offline access (see session_end_revokes).",
             "The client or an administrator revoked the grant.",
         ],
         resolution: [

@@ -78,6 +78,8 @@ reasons! {
     MaxAgeMalformed "max_age_malformed" Malformed,
     /// The `id_token_hint` is not an ID token of this client, or its key is no longer published.
     IdTokenHintInvalid "id_token_hint_invalid" Malformed,
+    /// The `post_logout_redirect_uri` is not registered for the client, or no client is named.
+    PostLogoutRedirectUriNotRegistered "post_logout_redirect_uri_not_registered" RedirectUri,
     /// The `claims` parameter is not the JSON that it should be, or is too long.
     ClaimsMalformed "claims_malformed" Malformed,
     /// The `response_type` is missing.
@@ -196,6 +198,8 @@ reasons! {
     PasswordChanged "password_changed" GrantOver,
     /// The user has withdrawn the consent since.
     ConsentWithdrawn "consent_withdrawn" GrantOver,
+    /// The user has logged out since, and the grant ended with the login.
+    SessionEnded "session_ended" GrantOver,
     /// A grant with this fresh id exists already.
     GrantExists "grant_exists" Server,
 

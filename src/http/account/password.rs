@@ -270,7 +270,7 @@ impl<'a> Visit<'a> {
                 continue;
             };
             let session = unit.load::<Session>(live.id.0).await?;
-            let ended = session.decide(&session::end("password_changed")).events;
+            let ended = session.decide(&session::end(app, "password_changed")).events;
             unit.also(&session, &ended)?;
             let decision = live.user.decide(&command);
             let Some(concluded) = unit.conclude(&live.user, decision).await? else {

@@ -271,6 +271,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
             | GrantRefusal::ClientNotLive
             | GrantRefusal::PasswordChanged
             | GrantRefusal::ConsentWithdrawn
+            | GrantRefusal::SessionEnded
             | GrantRefusal::NotRefreshable
             | GrantRefusal::Exists => TokenError::InvalidGrant,
         };

@@ -4,7 +4,9 @@ use super::lineage;
 use crate::domain::client::{Client, Registration};
 use crate::domain::consent::Consent;
 use crate::domain::grant::{Circumstances, Family};
+use crate::domain::openid::OPENID;
 use crate::domain::scope::Scope;
+use crate::domain::session::Session;
 use crate::domain::signing_key::SigningKey;
 use crate::domain::user::User;
 use crate::domain::value::ScopeSet;
@@ -72,8 +74,30 @@ pub async fn circumstances(
         client_serves_user: subject.is_none_or(|subject| registration.metadata.serves(subject)),
         password_generation: user.map_or(0, |user| user.password_generation),
         consent_withdrawals: consent.map_or(0, |consent| consent.withdrawals),
+        session_over: false,
         allowed_scope: allowed_scope(unit, registration, scope).await?,
     })
+}
+
+/// Whether a grant ended with the login that it was given in. The login becomes a precondition, so that nothing is
+/// issued and nothing called active once its end is acknowledged.
+pub async fn session_over(unit: &mut UnitOfWork<'_>, family: Option<&Family>) -> Result<bool, LedgerError> {
+    let Some((session, scope)) = family.and_then(|family| Some((family.session?, &family.scope))) else {
+        return Ok(false);
+    };
+    let session = unit.load::<Session>(session.0).await?;
+    Ok(session.took(scope))
+}
+
+/// As [`session_over`], for a code: an ID token must not say of a login that it is when it was. With `openid`, the end of
+/// the login ends every code that was not redeemed.
+pub async fn login_over(unit: &mut UnitOfWork<'_>, family: Option<&Family>) -> Result<bool, LedgerError> {
+    let over = session_over(unit, family).await?;
+    let Some((session, scope)) = family.and_then(|family| Some((family.session?, &family.scope))) else {
+        return Ok(over);
+    };
+    let session = unit.load::<Session>(session.0).await?;
+    Ok(over || (session.ended.is_some() && scope.contains(OPENID)))
 }
 
 /// Whether a signing key is published now: a token of a retired one is worth nothing, on any node.
@@ -106,6 +130,7 @@ pub(super) async fn carried_alone(
     };
     let mut circumstances =
         circumstances(unit, (family.client, registration), family.subject, &family.scope).await?;
+    circumstances.session_over = session_over(unit, Some(family)).await?;
     let stands = family.stands(&circumstances, unit.at()).is_ok()
         && lineage::is_allowed(unit, (family, registration), &mut circumstances).await?;
     Ok(stands.then_some((client, circumstances)))

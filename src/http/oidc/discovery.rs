@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::response::Response;
 use serde::Serialize;
 
-use super::userinfo;
+use super::{end_session, userinfo};
 use crate::app::App;
 use crate::domain::client::{IdTokenAlgorithm, SubjectType};
 use crate::domain::openid::{self, Claim, OPENID};
@@ -47,6 +47,9 @@ pub struct OpenidMetadata {
     acr_values_supported: &'static [&'static str],
     prompt_values_supported: &'static [&'static str],
     claims_parameter_supported: bool,
+    end_session_endpoint: String,
+    backchannel_logout_supported: bool,
+    backchannel_logout_session_supported: bool,
     request_parameter_supported: bool,
     request_uri_parameter_supported: bool,
 }
@@ -81,6 +84,9 @@ impl OpenidMetadata {
             acr_values_supported: &[openid::ACR_PASSWORD],
             prompt_values_supported: &["none", "login", "consent", "select_account"],
             claims_parameter_supported: true,
+            end_session_endpoint: format!("{}{}", app.settings.issuer, end_session::PATH),
+            backchannel_logout_supported: true,
+            backchannel_logout_session_supported: true,
             request_parameter_supported: false,
             request_uri_parameter_supported: false,
         }))

@@ -4,6 +4,7 @@
 pub mod claims;
 pub mod claims_request;
 pub mod discovery;
+pub mod end_session;
 pub mod id_token;
 pub mod userinfo;
 

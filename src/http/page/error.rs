@@ -32,6 +32,12 @@ pub enum PageError {
     UserCodeUnknown,
     /// What the device asks for may not be had (any more).
     DeviceRefused,
+    /// The `id_token_hint` of a logout request is not an ID token of this server for this client.
+    LogoutHintInvalid,
+    /// A logout request names an unknown client, or none where one is needed.
+    LogoutClientUnknown,
+    /// The `post_logout_redirect_uri` is not one of the client's.
+    PostLogoutRedirectUriUnknown,
     /// The form did not come from our page, or the page was too old.
     ForgedForm,
     /// The form was sent by another site's page.
@@ -60,7 +66,10 @@ impl PageError {
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid
             | Self::UserCodeUnknown
-            | Self::DeviceRefused => StatusCode::BAD_REQUEST,
+            | Self::DeviceRefused
+            | Self::LogoutHintInvalid
+            | Self::LogoutClientUnknown
+            | Self::PostLogoutRedirectUriUnknown => StatusCode::BAD_REQUEST,
             Self::ForgedForm | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -81,6 +90,9 @@ impl PageError {
             | Self::RequestUriInvalid => "This login link does not work",
             Self::UserCodeUnknown => "This code does not work",
             Self::DeviceRefused => "This device cannot be connected",
+            Self::LogoutHintInvalid | Self::LogoutClientUnknown | Self::PostLogoutRedirectUriUnknown => {
+                "This logout link does not work"
+            }
             Self::ForgedForm => "The page was out of date",
             Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
@@ -113,6 +125,16 @@ impl PageError {
             }
             Self::DeviceRefused => {
                 "The application on the device may not be used with your account: it is blocked or in development, or asks for something that it may not have. Nothing was approved."
+            }
+
+            Self::LogoutHintInvalid => {
+                "The application sent an id_token_hint that is not an ID token of this server for it. You are still logged in."
+            }
+            Self::LogoutClientUnknown => {
+                "The application that sent you here is not registered, or did not say who it is. You are still logged in."
+            }
+            Self::PostLogoutRedirectUriUnknown => {
+                "The application asked to return to an address that is not registered for it: post_logout_redirect_uri does not match. You are still logged in."
             }
             Self::ForgedForm => {
                 "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
@@ -148,6 +170,9 @@ impl PageError {
             | Self::RequestUriInvalid
             | Self::UserCodeUnknown
             | Self::DeviceRefused
+            | Self::LogoutHintInvalid
+            | Self::LogoutClientUnknown
+            | Self::PostLogoutRedirectUriUnknown
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge
@@ -174,11 +199,13 @@ impl WireError for PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::UserCodeUnknown
+            | Self::LogoutHintInvalid
+            | Self::PostLogoutRedirectUriUnknown
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge => "invalid_request",
             Self::RequestUriInvalid => "invalid_request_uri",
-            Self::ClientUnknown => "invalid_client",
+            Self::ClientUnknown | Self::LogoutClientUnknown => "invalid_client",
             Self::ClientRevoked | Self::DeviceRefused | Self::TooMany(_) => "access_denied",
             Self::ServerError => "server_error",
             Self::TemporarilyUnavailable => "temporarily_unavailable",

@@ -9,10 +9,17 @@ use crate::domain::value::Digest;
 
 /// Asks whether to log out: a link from anywhere must not do it by itself.
 #[must_use]
-pub fn logout(account: &Account, token: &Digest, error: Option<PageError>) -> Response {
+pub fn logout(
+    account: &Account,
+    token: &Digest,
+    (asked_by, error): (Option<&str>, Option<PageError>),
+) -> Response {
     let body = html! {
         h1 { "Log out?" }
         (notice(error))
+        @if let Some(application) = asked_by {
+            p { strong { bdi { (application) } } " asks to log you out here." }
+        }
         p { "You are logged in as " strong { bdi { (account.username) } } "." }
         // No action: the form is sent to this page's own address.
         form method="post" {
@@ -25,7 +32,12 @@ pub fn logout(account: &Account, token: &Digest, error: Option<PageError>) -> Re
         status: StatusCode::OK,
         title: "Log out?".to_owned(),
         body,
-        forms: Forms::Here,
+        // An application that asks may want the browser back.
+        forms: if asked_by.is_some() {
+            Forms::ToClient
+        } else {
+            Forms::Here
+        },
         images: None,
     }
     .into_response();
@@ -40,7 +52,7 @@ pub fn logout(account: &Account, token: &Digest, error: Option<PageError>) -> Re
 pub fn logged_out() -> Response {
     let body = html! {
         h1 { "You are logged out" }
-        p { "Applications that you were using keep the access that you gave them until it ends or you take it back." }
+        p { "Applications that may act while you are away keep that access until it ends or you take it back." }
     };
     Page {
         status: StatusCode::OK,

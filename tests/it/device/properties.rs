@@ -92,6 +92,7 @@ fn poll(step: &Step, at: Timestamp) -> RedeemDeviceCode {
         client: if *by_owner { OWNER } else { STRANGER },
         audience: None,
         circumstances: Circumstances {
+            session_over: false,
             user_may_act: true,
             client_serves_user: true,
             password_generation: 1 + u32::from(*password_changed),

@@ -105,6 +105,7 @@ impl History {
             audience: None,
             grace: 10,
             circumstances: Circumstances {
+                session_over: false,
                 user_may_act: true,
                 client_serves_user: true,
                 password_generation: 0,

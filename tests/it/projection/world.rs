@@ -170,6 +170,10 @@ impl World {
             jwks: None,
             tls_client_auth: None,
             tls_client_certificate_bound_access_tokens: false,
+            jwks_uri: None,
+            post_logout_redirect_uris: Vec::new(),
+            backchannel_logout_uri: None,
+            backchannel_logout_session_required: false,
             scope: ScopeSet::parse("a b c").unwrap(),
             default_scopes: ScopeSet::default(),
             audience: Vec::new(),
@@ -238,6 +242,7 @@ impl World {
             client_serves_user: true,
             password_generation,
             consent_withdrawals,
+            session_over: false,
             allowed_scope: ScopeSet::parse("a b c").unwrap(),
         }
     }

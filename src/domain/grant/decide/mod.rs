@@ -137,6 +137,9 @@ impl Family {
         {
             return Err(GrantRefusal::ConsentWithdrawn);
         }
+        if circumstances.session_over {
+            return Err(GrantRefusal::SessionEnded);
+        }
         Ok(())
     }
 

@@ -94,7 +94,7 @@ async fn decide(
             RefusalReason::UserDenied,
         )),
         Choice::Switch => {
-            session::finish(&visit.app, &visit.context, live.id).await?;
+            session::finish(&visit.app, &visit.context, live.id, "switched").await?;
             let mut response = see_other(&format!("authorize?{}", visit.query()));
             page::set_cookie(&mut response, SESSION_COOKIE.clear(&visit.app.settings));
             Ok(Some(response))

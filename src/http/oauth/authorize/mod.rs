@@ -18,7 +18,7 @@ mod response_mode;
 mod visit;
 
 pub use error::AuthorizeError;
-pub use redirect::{ReturnAddress, see_other};
+pub use redirect::{ReturnAddress, see_other, with_query};
 pub use response_mode::ResponseMode;
 
 use axum::Router;
@@ -80,7 +80,7 @@ async fn submit(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let read = match query.as_deref().unwrap_or_default() {
-        "" => posted_request(body).map(Posted::Request),
+        "" => posted_request("authorize", body).map(Posted::Request),
         _ => read_form(body).map(Posted::Form),
     };
     let form = match read {
@@ -107,7 +107,10 @@ enum Posted {
 
 /// A request that was posted (RFC 6749 §3.1, OpenID Connect Core §3.1.2.1). It is answered as a link would be, so any
 /// site may send it: the login that it meets is the one that a `GET` brings.
-fn posted_request(body: Result<Bytes, BytesRejection>) -> Result<String, Rejection<PageError>> {
+pub(in crate::http) fn posted_request(
+    page: &str,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<String, Rejection<PageError>> {
     let malformed = Rejection::new(PageError::Malformed, RefusalReason::MalformedBody);
     let body = read_body(body)?;
     // As form-encoding leaves it, so that it can stand in an address.
@@ -115,7 +118,7 @@ fn posted_request(body: Result<Bytes, BytesRejection>) -> Result<String, Rejecti
         return Err(malformed);
     }
     let query = str::from_utf8(&body).map_err(|_| malformed)?;
-    Ok(format!("authorize?{query}"))
+    Ok(format!("{page}?{query}"))
 }
 
 /// A form's body.

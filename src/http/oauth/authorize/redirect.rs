@@ -58,17 +58,29 @@ impl ReturnAddress {
     /// Appends to the text, so that nothing of the registered URI is normalised and a query that it has is kept
     /// (RFC 6749 §3.1.2).
     fn location(&self, parameters: &[(&str, &str)]) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        query.extend_pairs(parameters);
-        let separator = match self.redirect_uri.split_once('?') {
+        match self.mode {
             // No registered redirect URI has a fragment.
-            _ if self.mode == ResponseMode::Fragment => "#",
-            None => "?",
-            Some((_, existing)) if existing.is_empty() || existing.ends_with('&') => "",
-            Some(_) => "&",
-        };
-        format!("{}{separator}{}", self.redirect_uri, query.finish())
+            ResponseMode::Fragment => format!("{}#{}", self.redirect_uri, encoded(parameters)),
+            ResponseMode::FormPost | ResponseMode::Query => with_query(&self.redirect_uri, parameters),
+        }
     }
+}
+
+/// A URI with parameters appended to its text.
+#[must_use]
+pub fn with_query(uri: &str, parameters: &[(&str, &str)]) -> String {
+    let separator = match uri.split_once('?') {
+        None => "?",
+        Some((_, existing)) if existing.is_empty() || existing.ends_with('&') => "",
+        Some(_) => "&",
+    };
+    format!("{uri}{separator}{}", encoded(parameters))
+}
+
+fn encoded(parameters: &[(&str, &str)]) -> String {
+    let mut query = form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(parameters);
+    query.finish()
 }
 
 /// 303, so that no browser repeats a password at the other end (RFC 9700 §4.12). It carries no referrer: this

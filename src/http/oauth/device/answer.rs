@@ -76,7 +76,7 @@ async fn switch(
     code: &UserCode,
     session: SessionId,
 ) -> Result<Response, Rejection<PageError>> {
-    session::finish(visit.app, &visit.context, session).await?;
+    session::finish(visit.app, &visit.context, session, "switched").await?;
     let mut response = back(code);
     page::set_cookie(&mut response, SESSION_COOKIE.clear(&visit.app.settings));
     Ok(response)

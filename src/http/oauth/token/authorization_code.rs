@@ -43,8 +43,9 @@ async fn round(
         .family
         .as_ref()
         .map_or_else(ScopeSet::default, |family| family.scope.clone());
-    let circumstances =
+    let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
+    circumstances.session_over = standing::login_over(unit, grant.family.as_deref()).await?;
     unit.about(subject);
     let command = RedeemCode {
         digest,

@@ -42,8 +42,9 @@ async fn round(
     let family = grant.family.as_deref();
     let subject = family.and_then(|family| family.subject);
     let scope = family.map_or_else(ScopeSet::default, |family| family.scope.clone());
-    let circumstances =
+    let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
+    circumstances.session_over = standing::login_over(unit, family).await?;
     unit.about(subject);
     let at = unit.at();
     let command = RedeemDeviceCode {

@@ -56,8 +56,9 @@ async fn round(
             (family.flow, family.scope.clone())
         });
     let is_bound = grant.refresh_confirmation().is_some();
-    let circumstances =
+    let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
+    circumstances.session_over = standing::session_over(unit, grant.family.as_deref()).await?;
     unit.about(subject);
     let command = Rotate {
         sequence: presented.address.sequence,

@@ -1,0 +1,192 @@
+//! The keys of clients that publish them at a `jwks_uri` (RFC 7591 §2): fetched when they are needed, kept for as long as
+//! the answer says within limits, fetched again where an assertion names a key that is not among them.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use axum::http::{HeaderMap, StatusCode, header};
+use chrono::TimeDelta;
+use quick_cache::sync::Cache;
+
+use crate::clock::Timestamp;
+use crate::domain::client::PublicJwks;
+use crate::outbound::{Fetcher, Outgoing};
+
+/// How many sets are kept.
+const KEPT: usize = 1_000;
+/// How long a set is used without asking, where the answer does not say; and what it may say.
+const FRESH: TimeDelta = TimeDelta::hours(1);
+const SHORTEST: TimeDelta = TimeDelta::minutes(1);
+const LONGEST: TimeDelta = TimeDelta::hours(24);
+/// How much longer a set is used while the client's server does not answer.
+const STALE: TimeDelta = TimeDelta::hours(6);
+/// How often a set is asked for, whatever assertions name.
+const AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(30);
+/// How long a caller may be kept waiting for it.
+const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Sets of keys, by their URL.
+pub struct ClientKeys {
+    fetcher: Fetcher,
+    known: Cache<String, Arc<Remote>>,
+}
+
+/// One URL.
+#[derive(Default)]
+struct Remote {
+    state: RwLock<State>,
+    /// Held by the one who fetches; the others wait for what comes.
+    fetching: tokio::sync::Mutex<()>,
+}
+
+#[derive(Clone, Default)]
+struct State {
+    /// The keys, and until when they are fresh.
+    keys: Option<(Arc<PublicJwks>, Timestamp)>,
+    tried_at: Option<Timestamp>,
+}
+
+impl State {
+    /// Whether nobody need be asked.
+    fn serves(&self, kid: Option<&str>, at: Timestamp) -> bool {
+        self.keys.as_ref().is_some_and(|(keys, fresh_until)| {
+            let named = |kid: &str| keys.keys.iter().any(|key| key.kid.as_deref() == Some(kid));
+            at < *fresh_until && kid.is_none_or(named)
+        })
+    }
+
+    fn may_try(&self, at: Timestamp) -> bool {
+        self.tried_at.is_none_or(|tried| at >= tried + AT_MOST_EVERY)
+    }
+
+    fn usable(&self, at: Timestamp) -> Option<Arc<PublicJwks>> {
+        let (keys, fresh_until) = self.keys.as_ref()?;
+        (at < *fresh_until + STALE).then(|| Arc::clone(keys))
+    }
+}
+
+impl ClientKeys {
+    /// Keeps nothing yet.
+    #[must_use]
+    pub fn new(fetcher: &Fetcher) -> Self {
+        Self {
+            fetcher: fetcher.apart("jwks_uri"),
+            known: Cache::new(KEPT),
+        }
+    }
+
+    /// The keys at a URL, for an assertion that names one of them, or none. Of callers at the same time one fetches.
+    pub async fn fetch(&self, uri: &str, kid: Option<&str>, at: Timestamp) -> Option<Arc<PublicJwks>> {
+        let remote = self
+            .known
+            .get_or_insert_with(uri, || Ok::<_, ()>(Arc::default()))
+            .ok()?;
+        let state = remote.read();
+        if state.serves(kid, at) {
+            return state.usable(at);
+        }
+        let _one_at_a_time = remote.fetching.lock().await;
+        let state = remote.read();
+        if state.serves(kid, at) || !state.may_try(at) {
+            return state.usable(at);
+        }
+        let fetched = self.get(uri, at).await;
+        remote.update(fetched, at).usable(at)
+    }
+
+    /// One request. None: the client's server is down, or what it says is no set of keys.
+    async fn get(&self, uri: &str, at: Timestamp) -> Option<(Arc<PublicJwks>, Timestamp)> {
+        let request = Outgoing::get(uri)
+            .accept("application/jwk-set+json, application/json")
+            .timeout(TIMEOUT);
+        let answer = match self.fetcher.send(request).await {
+            Ok(answer) if answer.status == StatusCode::OK => answer,
+            Ok(answer) => {
+                tracing::warn!(
+                    status = answer.status.as_u16(),
+                    "a client's jwks_uri gave no keys"
+                );
+                return None;
+            }
+            Err(error) => {
+                tracing::warn!(error = error.code(), "a client's jwks_uri cannot be fetched");
+                return None;
+            }
+        };
+        let document = serde_json::from_slice(&answer.body).ok()?;
+        let keys = PublicJwks::usable(&document)?;
+        Some((Arc::new(keys), at + fresh_for(&answer.headers)))
+    }
+}
+
+impl Remote {
+    fn read(&self) -> State {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn update(&self, fetched: Option<(Arc<PublicJwks>, Timestamp)>, at: Timestamp) -> State {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.tried_at = Some(at);
+        if fetched.is_some() {
+            state.keys = fetched;
+        }
+        state.clone()
+    }
+}
+
+/// What `Cache-Control` says (RFC 9111 §5.2.2), within our limits.
+fn fresh_for(headers: &HeaderMap) -> TimeDelta {
+    let values = headers.get_all(header::CACHE_CONTROL).iter();
+    let directives: Vec<String> = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|directive| directive.trim().to_ascii_lowercase())
+        .collect();
+    if directives
+        .iter()
+        .any(|one| one == "no-store" || one == "no-cache")
+    {
+        return SHORTEST;
+    }
+    let max_age = directives
+        .iter()
+        .find_map(|directive| directive.strip_prefix("max-age="));
+    max_age
+        .and_then(|seconds| seconds.trim_matches('"').parse().ok())
+        .and_then(TimeDelta::try_seconds)
+        .map_or(FRESH, |max_age| max_age.clamp(SHORTEST, LONGEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::HeaderValue;
+    use proptest::prelude::*;
+
+    fn of(value: &str) -> TimeDelta {
+        let mut headers = HeaderMap::new();
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(header::CACHE_CONTROL, value);
+        }
+        fresh_for(&headers)
+    }
+
+    #[test]
+    fn keys_are_kept_for_as_long_as_the_answer_says_within_limits() {
+        assert_eq!(fresh_for(&HeaderMap::new()), FRESH);
+        assert_eq!(of("public, max-age=600"), TimeDelta::minutes(10));
+        assert_eq!(of("Max-Age=1"), SHORTEST);
+        assert_eq!(of("max-age=99999999"), LONGEST);
+        assert_eq!(of("max-age=600, no-cache"), SHORTEST);
+        assert_eq!(of("no-store"), SHORTEST);
+        assert_eq!(of("max-age=soon"), FRESH);
+    }
+
+    proptest! {
+        #[test]
+        fn any_cache_control_is_within_limits(value in "\\PC{0,60}", number in any::<i64>()) {
+            for text in [value, format!("max-age={number}")] {
+                prop_assert!((SHORTEST..=LONGEST).contains(&of(&text)));
+            }
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! OpenID Connect Back-Channel Logout 1.0: who is told of what, how often, and what becomes of it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::routing::post;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog::app::App;
+use grantlog::crypto::master::MasterKey;
+use grantlog::logout::LogoutFollower;
+use grantlog::operations::client::CreatedClient;
+use serde_json::{Value, json};
+
+use super::{Desk, metadata, text};
+use crate::harness::TestServer;
+
+/// Relying parties on this machine: `/NAME` is one of them. What each received, and what it answers (0: nothing).
+#[derive(Clone, Default)]
+struct Receiver {
+    base: String,
+    received: Arc<Mutex<Vec<(String, String)>>>,
+    answers: Arc<Mutex<BTreeMap<String, u16>>>,
+}
+
+impl Receiver {
+    async fn start() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self {
+            base: format!("http://{}", listener.local_addr().unwrap()),
+            ..Self::default()
+        };
+        let router = Router::new()
+            .route("/{name}", post(receive))
+            .with_state(receiver.clone());
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        receiver
+    }
+
+    fn answer(&self, name: &str, status: u16) {
+        self.answers.lock().unwrap().insert(name.to_owned(), status);
+    }
+
+    fn tokens(&self, name: &str) -> Vec<String> {
+        let received = self.received.lock().unwrap();
+        let of_name = received.iter().filter(|(to, _)| to == name);
+        of_name.map(|(_, token)| token.clone()).collect()
+    }
+
+    async fn wait_for(&self, name: &str, count: usize) -> Vec<String> {
+        for _ in 0..1200 {
+            if self.tokens(name).len() >= count {
+                return self.tokens(name);
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("{name} received {}", self.tokens(name).len())
+    }
+}
+
+async fn receive(
+    State(receiver): State<Receiver>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    body: String,
+) -> StatusCode {
+    assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+    let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes())
+        .into_owned()
+        .collect();
+    assert_eq!(form.len(), 1, "{form:?}");
+    let token = form["logout_token"].clone();
+    let status = receiver
+        .answers
+        .lock()
+        .unwrap()
+        .get(&name)
+        .copied()
+        .unwrap_or(200);
+    receiver.received.lock().unwrap().push((name, token));
+    if status == 0 {
+        std::future::pending::<()>().await;
+    }
+    StatusCode::from_u16(status).unwrap()
+}
+
+async fn client(desk: &Desk, receiver: &Receiver, name: &str, extra: Value) -> CreatedClient {
+    let mut members = json!({
+        "backchannel_logout_uri": format!("{}/{name}", receiver.base),
+        "backchannel_logout_session_required": true,
+    });
+    members
+        .as_object_mut()
+        .unwrap()
+        .extend(extra.as_object().unwrap().clone());
+    desk.server.client(metadata(&members)).await
+}
+
+/// The claims, checked as a relying party must (§2.6).
+async fn claims(desk: &Desk, token: &str, client: &CreatedClient, algorithm: &str) -> Value {
+    let header = jsonwebtoken::decode_header(token).unwrap();
+    assert_eq!(header.typ.as_deref(), Some("logout+jwt"));
+    let keys = reqwest::get(desk.server.url("/oauth/jwks")).await.unwrap();
+    let keys: jsonwebtoken::jwk::JwkSet = keys.json().await.unwrap();
+    let key = keys.find(header.kid.as_deref().unwrap()).unwrap();
+    let key = jsonwebtoken::DecodingKey::from_jwk(key).unwrap();
+    let mut validation = jsonwebtoken::Validation::new(algorithm.parse().unwrap());
+    validation.set_audience(&[&client.client_id]);
+    validation.set_issuer(&[&desk.server.base]);
+    validation.set_required_spec_claims(&["iss", "aud", "exp", "sub"]);
+    jsonwebtoken::decode::<Value>(token, &key, &validation)
+        .unwrap()
+        .claims
+}
+
+/// A second node on the same database.
+async fn second_node(desk: &Desk) -> App {
+    let settings = desk.server.app.settings.clone();
+    App::open(
+        settings,
+        MasterKey::from_bytes([42; 32]),
+        desk.server.clock.clone(),
+    )
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_client_with_an_id_token_is_told_once_though_two_nodes_follow() {
+    let (desk, receiver) = (Desk::new().await, Receiver::start().await);
+    let other = second_node(&desk).await;
+    let followers = [
+        LogoutFollower::start(&desk.server.app),
+        LogoutFollower::start(&other),
+    ];
+    let rs256 = client(&desk, &receiver, "rs256", json!({})).await;
+    let es256 = client(
+        &desk,
+        &receiver,
+        "es256",
+        json!({"id_token_signed_response_alg": "ES256"}),
+    )
+    .await;
+    let plain = client(&desk, &receiver, "plain", json!({})).await;
+    let unredeemed = client(&desk, &receiver, "unredeemed", json!({})).await;
+    let mut sids = Vec::new();
+    for (client, algorithm, name) in [(&rs256, "RS256", "rs256"), (&es256, "ES256", "es256")] {
+        let tokens = desk.tokens(client, "openid").await;
+        // Twice in one login is still one client.
+        desk.tokens(client, "openid offline_access").await;
+        let id_token = text(&tokens, "id_token").split('.').nth(1).unwrap().to_owned();
+        sids.push((client, algorithm, name, id_token));
+    }
+    desk.tokens(&plain, "view-user").await;
+    desk.code(&unredeemed, "openid").await;
+    desk.log_out().await;
+    let mut jtis = Vec::new();
+    for (client, algorithm, name, id_token) in sids {
+        let token = receiver.wait_for(name, 1).await.remove(0);
+        let claims = claims(&desk, &token, client, algorithm).await;
+        let id_token = URL_SAFE_NO_PAD.decode(id_token).unwrap();
+        let id_token: Value = serde_json::from_slice(&id_token).unwrap();
+        assert_eq!(
+            (&claims["sid"], &claims["sub"]),
+            (&id_token["sid"], &id_token["sub"])
+        );
+        assert_eq!(
+            claims["events"],
+            json!({"http://schemas.openid.net/event/backchannel-logout": {}})
+        );
+        assert!(claims.get("nonce").is_none());
+        let (iat, exp) = (claims["iat"].as_i64().unwrap(), claims["exp"].as_i64().unwrap());
+        assert!(exp - iat <= 120, "{claims}");
+        jtis.push(text(&claims, "jti").to_owned());
+    }
+    assert_ne!(jtis[0], jtis[1]);
+    let delivered = desk.wait_for("BackchannelLogoutDelivered", 2).await;
+    assert!(
+        delivered.iter().all(|event| event["attempts"] == 1),
+        "{delivered:?}"
+    );
+    // Everything that was to be done is done: nobody is told again, and nobody else.
+    for follower in followers {
+        follower.stop().await;
+    }
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM grantlog.logout_tasks WHERE kind = 'tell'")
+        .fetch_one(desk.server.app.ledger.pool())
+        .await
+        .unwrap();
+    let told = receiver.received.lock().unwrap().len();
+    assert_eq!(
+        (left, told, desk.events("BackchannelLogoutDelivered").await.len()),
+        (0, 2, 2)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_was_down_is_told_after_the_server_was_restarted() {
+    let (desk, receiver) = (Desk::new().await, Receiver::start().await);
+    let client = client(&desk, &receiver, "rp", json!({})).await;
+    receiver.answer("rp", 503);
+    desk.tokens(&client, "openid").await;
+    desk.log_out().await;
+    let follower = LogoutFollower::start(&desk.server.app);
+    receiver.wait_for("rp", 1).await;
+    follower.stop().await;
+    assert!(desk.events("BackchannelLogoutDelivered").await.is_empty());
+    receiver.answer("rp", 204);
+    // Whatever the stopped node had taken is free again after its time.
+    desk.server.clock.advance(Duration::from_secs(120));
+    let restarted = second_node(&desk).await;
+    let before = receiver.tokens("rp").len();
+    let follower = LogoutFollower::start(&restarted);
+    receiver.wait_for("rp", before + 1).await;
+    let delivered = desk.wait_for("BackchannelLogoutDelivered", 1).await;
+    follower.stop().await;
+    assert!(delivered[0]["attempts"].as_u64().unwrap() >= 2, "{delivered:?}");
+    assert_eq!(text(&delivered[0], "client"), client.key.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_client_holds_up_no_other_and_is_given_up_in_the_end() {
+    let desk = Desk::with(json!({}), |settings| {
+        settings.backchannel_logout_retry_seconds = 1
+    })
+    .await;
+    let receiver = Receiver::start().await;
+    // On a host of its own: of one host only a few calls are made at once.
+    let pit = Receiver::start().await;
+    let dead = client(&desk, &pit, "dead", json!({})).await;
+    let broken = client(&desk, &receiver, "broken", json!({})).await;
+    let alive = client(&desk, &receiver, "alive", json!({})).await;
+    pit.answer("dead", 0);
+    receiver.answer("broken", 500);
+    for _ in 0..6 {
+        for client in [&dead, &broken, &alive] {
+            desk.tokens(client, "openid").await;
+        }
+        desk.log_out().await;
+    }
+    let follower = LogoutFollower::start(&desk.server.app);
+    // All of them while the dead client's first calls still wait.
+    receiver.wait_for("alive", 6).await;
+    assert_eq!(
+        desk.events("BackchannelLogoutAbandoned")
+            .await
+            .iter()
+            .filter(|event| text(event, "client") == dead.key.to_string())
+            .count(),
+        0
+    );
+    desk.wait_for("BackchannelLogoutDelivered", 6).await;
+    let abandoned = desk.wait_for("BackchannelLogoutAbandoned", 6).await;
+    assert!(
+        abandoned.iter().any(|event| text(event, "error") == "status_500"),
+        "{abandoned:?}"
+    );
+    follower.stop().await;
+    assert!(pit.tokens("dead").len() <= 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_way_in_which_a_login_ends_is_told() {
+    let (desk, receiver) = (Desk::new().await, Receiver::start().await);
+    let client = client(&desk, &receiver, "rp", json!({})).await;
+    let follower = LogoutFollower::start(&desk.server.app);
+    let operations = &desk.server.app.operations;
+    let context = TestServer::context();
+    desk.tokens(&client, "openid").await;
+    // There and back, since the test logs in with the one password that it knows.
+    for password in ["another horse battery", crate::flow::PASSWORD] {
+        operations
+            .set_password(&context, desk.subject, password.to_owned())
+            .await
+            .unwrap();
+    }
+    receiver.wait_for("rp", 1).await;
+    desk.tokens(&client, "openid").await;
+    operations
+        .disable_user(&context, desk.subject, "test")
+        .await
+        .unwrap();
+    receiver.wait_for("rp", 2).await;
+    operations.enable_user(&context, desk.subject).await.unwrap();
+    desk.tokens(&client, "openid").await;
+    operations.erase_user(&context, desk.subject).await.unwrap();
+    receiver.wait_for("rp", 3).await;
+    desk.wait_for("BackchannelLogoutDelivered", 3).await;
+    follower.stop().await;
+    let ended = desk.events("SessionEnded").await;
+    let reasons: Vec<&str> = ended.iter().map(|event| text(event, "reason")).collect();
+    assert_eq!(reasons, ["password_changed", "user_disabled", "user_erased"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_uri_inside_is_not_called_unless_the_operator_allows_it() {
+    let desk = Desk::with(json!({}), |settings| {
+        settings.outbound_allow.clear();
+        settings.backchannel_logout_retry_seconds = 0;
+    })
+    .await;
+    let receiver = Receiver::start().await;
+    let inside = client(
+        &desk,
+        &receiver,
+        "inside",
+        json!({"backchannel_logout_uri": format!("{}/inside", receiver.base.replace("http:", "https:"))}),
+    )
+    .await;
+    desk.tokens(&inside, "openid").await;
+    desk.log_out().await;
+    let follower = LogoutFollower::start(&desk.server.app);
+    let abandoned = desk.wait_for("BackchannelLogoutAbandoned", 1).await;
+    follower.stop().await;
+    assert_eq!(text(&abandoned[0], "error"), "address_refused");
+    assert!(receiver.tokens("inside").is_empty());
+}
