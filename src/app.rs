@@ -8,7 +8,7 @@ use crate::crypto::master::MasterKey;
 use crate::crypto::password::Hasher;
 use crate::crypto::signing::SigningKeys;
 use crate::crypto::vault::Vault;
-use crate::http::client_auth::SecretCache;
+use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};

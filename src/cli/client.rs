@@ -224,7 +224,7 @@ async fn show_created(
     output::json(&document)
 }
 
-async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
+pub(super) async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
     let approvals = session.operations.approvals(&[key]).await?;
     let approvals = approvals.get(&key).cloned().unwrap_or_default();
     let mut document = describe::client(&registration(session, key).await?, &approvals);
@@ -291,7 +291,7 @@ fn row(listed: &Listed<Client>) -> Option<[String; 6]> {
 }
 
 /// Commands a client, and prints what it is then.
-pub(super) async fn apply(
+async fn apply(
     session: &Session,
     name: &'static str,
     client: &str,

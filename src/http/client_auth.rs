@@ -6,17 +6,15 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use quick_cache::sync::Cache;
 
 use super::client_assertion::{self, Assertion};
+use super::client_secret::{self, Tried};
 use super::error::{Rejection, TokenError};
 use super::form::{self, Form};
 use super::limits::{Counted, counted_address};
 use crate::app::App;
-use crate::crypto::password::Verified;
-use crate::domain::client::{AuthMethod, Client, Registration, SecretVerifier, Standing};
+use crate::domain::client::{AuthMethod, Client, Registration, Standing};
 use crate::domain::refusal::RefusalReason;
-use crate::domain::value::Digest;
 use crate::ids::ClientKey;
 use crate::ledger::{Context, Loaded, UnitOfWork};
 
@@ -25,6 +23,7 @@ pub struct Credentials {
     /// The claimed name.
     pub client_id: String,
     presented: Presented,
+    pub(super) tried: Tried,
 }
 
 enum Presented {
@@ -48,15 +47,6 @@ pub struct AuthenticatedClient {
     pub registration: Arc<Registration>,
 }
 
-/// Chosen secrets that verified, by a keyed digest; a client's every event invalidates what was kept of it.
-pub struct SecretCache(Cache<Digest, ()>);
-
-impl Default for SecretCache {
-    fn default() -> Self {
-        Self(Cache::new(10_000))
-    }
-}
-
 impl Credentials {
     /// Reads the Authorization header and the body's parameters.
     pub fn read(headers: &HeaderMap, form: &Form) -> Result<Self, Rejection<TokenError>> {
@@ -78,6 +68,7 @@ impl Credentials {
             return Ok(Self {
                 client_id: client_id.to_owned(),
                 presented,
+                tried: Tried::default(),
             });
         };
         if authorizations.next().is_some() {
@@ -104,6 +95,7 @@ impl Credentials {
         Ok(Self {
             client_id,
             presented: Presented::Basic { decoded, raw },
+            tried: Tried::default(),
         })
     }
 
@@ -129,6 +121,7 @@ impl Credentials {
         Ok(Self {
             client_id,
             presented: Presented::Assertion(Box::new(assertion)),
+            tried: Tried::default(),
         })
     }
 
@@ -191,26 +184,27 @@ pub async fn authenticate(
     key: Option<ClientKey>,
 ) -> Result<AuthenticatedClient, Rejection<TokenError>> {
     let failed = |reason| Rejection::new(credentials.challenge(), reason);
+    let (secrets, at) = (credentials.secrets(), unit.at());
+    let presented = (credentials.client_id.as_str(), secrets.as_slice(), &credentials.tried);
     let Some(key) = key else {
-        // The same work as for a known client with a generated secret.
-        for secret in credentials.secrets() {
-            std::hint::black_box(Digest::of(secret.as_bytes()));
-        }
+        client_secret::verify(app, presented, None, at).await?;
         return Err(failed(RefusalReason::UnknownClient));
     };
     let failed = |reason| failed(reason).client(key);
     let loaded = unit.load::<Client>(key.0).await?;
     let registration = loaded.registration.clone();
     let Some(registration) = registration.filter(|known| known.client_id == credentials.client_id) else {
+        client_secret::verify(app, presented, None, at).await?;
         return Err(failed(RefusalReason::UnknownClient));
     };
     if !credentials.uses(registration.metadata.token_endpoint_auth_method) {
+        client_secret::verify(app, presented, None, at).await?;
         return Err(failed(RefusalReason::OtherAuthenticationMethod));
     }
     match &credentials.presented {
         Presented::Nothing => {}
         Presented::Basic { .. } | Presented::Body(_) => {
-            if !verify(app, unit, credentials, &loaded, &registration).await? {
+            if !client_secret::verify(app, presented, Some((&loaded, &registration)), at).await? {
                 return Err(failed(RefusalReason::WrongClientSecret));
             }
         }
@@ -228,57 +222,4 @@ pub async fn authenticate(
         Standing::Suspended => Err(failed(RefusalReason::ClientSuspended)),
         Standing::Revoked => Err(failed(RefusalReason::ClientRevoked)),
     }
-}
-
-async fn verify(
-    app: &App,
-    unit: &UnitOfWork<'_>,
-    credentials: &Credentials,
-    loaded: &Loaded<Client>,
-    registration: &Registration,
-) -> Result<bool, Rejection<TokenError>> {
-    for secret in registration.valid_secrets(unit.at()) {
-        for presented in credentials.secrets() {
-            let good = match &secret.verifier {
-                SecretVerifier::Sha256(digest) => digest.matches(&Digest::of(presented.as_bytes())),
-                SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => {
-                    verify_chosen(app, loaded, presented, phc).await?
-                }
-            };
-            if good {
-                return Ok(true);
-            }
-        }
-    }
-    Ok(false)
-}
-
-/// A chosen secret costs an argon2id once; then its keyed digest is remembered until the client's next event.
-async fn verify_chosen(
-    app: &App,
-    client: &Loaded<Client>,
-    presented: &str,
-    phc: &str,
-) -> Result<bool, Rejection<TokenError>> {
-    let parts: [&[u8]; 5] = [
-        b"client secret",
-        client.id.as_bytes(),
-        &client.sequence.to_be_bytes(),
-        phc.as_bytes(),
-        presented.as_bytes(),
-    ];
-    let remembered = app.ledger.vault().master().form_token(&parts);
-    if app.secrets.0.get(&remembered).is_some() {
-        return Ok(true);
-    }
-    let verified = app
-        .operations
-        .hasher
-        .verify(presented.to_owned(), Some(phc.to_owned()))
-        .await?;
-    let good = verified != Verified::No;
-    if good {
-        app.secrets.0.insert(remembered, ());
-    }
-    Ok(good)
 }

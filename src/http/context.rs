@@ -55,6 +55,7 @@ impl Origin {
             address: self.address,
             agent: self.agent.clone(),
             note: None,
+            operator: None,
         }
     }
 }

@@ -59,7 +59,7 @@ async fn log_out(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<PageError>> {
-    let form = read_form(body)?;
+    let form = read_form(headers, body)?;
     if let Some(live) = session::live(app, context, headers).await? {
         if !Purpose::Logout(live.id).verify(app, "", form.get(csrf::FIELD)) {
             let refused = Refused {

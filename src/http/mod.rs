@@ -5,6 +5,7 @@ pub mod admin;
 pub mod api;
 pub mod client_assertion;
 pub mod client_auth;
+pub mod client_secret;
 pub mod context;
 pub mod cookie;
 pub mod cors;

@@ -157,7 +157,11 @@ impl Revocations {
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
             )
-            | Event::Trail(TrailEvent::ImportCompleted(_))
+            | Event::Trail(
+                TrailEvent::ImportCompleted(_)
+                | TrailEvent::LegacyKeyStored(_)
+                | TrailEvent::LegacyKeyForgotten(_),
+            )
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}
         }

@@ -66,7 +66,7 @@ pub(super) async fn submit(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let visit = Visit::new(&app, &origin, &headers);
-    let result = match read_form(body) {
+    let result = match read_form(&headers, body) {
         Ok(form) if form.get("step") == Some("login") => visit.log_in(&form).await,
         Ok(form) => visit.change(&form).await,
         Err(rejection) => Err(rejection),

@@ -76,6 +76,14 @@ impl Grant {
         {
             return Decision::refuse(GrantRefusal::ScopeExceeded);
         }
+        // What is named is had or refused; only what was left out follows what may be had at this moment.
+        if command
+            .scope
+            .as_ref()
+            .is_some_and(|scope| !scope.is_subset(&command.circumstances.allowed_scope))
+        {
+            return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
+        }
         let Some(scope) = family.still_allowed(command.scope.as_ref(), &command.circumstances) else {
             return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
         };
