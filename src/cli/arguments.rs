@@ -41,7 +41,11 @@ fn operator_name(text: &str) -> Result<String, String> {
 /// The login name: under sudo, of who called it. None where the system knows none for this process.
 fn login_name() -> Option<String> {
     let asked = || {
-        let output = Command::new("id").arg("-un").stderr(Stdio::null()).output().ok()?;
+        let output = Command::new("id")
+            .arg("-un")
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
         String::from_utf8(output.stdout).ok()
     };
     let called = std::env::var("SUDO_USER").ok();

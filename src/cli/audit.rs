@@ -139,8 +139,14 @@ pub(super) async fn operator(
     event: &StoredEvent,
     metadata: &Metadata,
 ) -> anyhow::Result<Option<Operator>> {
-    let place = (event.aggregate_type.as_str(), event.aggregate_id, event.event_type.as_str());
-    Ok(metadata.operator(ledger.vault(), place, event.recorded_at).await?)
+    let place = (
+        event.aggregate_type.as_str(),
+        event.aggregate_id,
+        event.event_type.as_str(),
+    );
+    Ok(metadata
+        .operator(ledger.vault(), place, event.recorded_at)
+        .await?)
 }
 
 /// The caller's address and agent; none where there is none, or the key to it is destroyed.

@@ -82,7 +82,11 @@ pub(super) async fn take(
     let approvals = session.operations.approvals(&[key]).await?;
     let step = approvals.get(&key).and_then(|steps| steps.get(&scope));
     let stands = step.map_or_else(|| format!("{scope} is not approved"), |step| line(&scope, step));
-    output::line(&format!("{}: {}", output::visible(&client), output::visible(&stands)))
+    output::line(&format!(
+        "{}: {}",
+        output::visible(&client),
+        output::visible(&stands)
+    ))
 }
 
 /// State, who, when and why, in a line.

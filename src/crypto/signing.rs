@@ -270,7 +270,7 @@ impl SigningKeys {
 }
 
 /// The newest active key of an algorithm that every copy of the JWK set has by now; where there is none (the first
-/// key, or the others are retired), the newest active one.
+/// key, or the others are retired), the active one that has been published longest.
 fn signer(keys: &[Arc<TokenKey>], algorithm: TokenAlgorithm, now: Timestamp) -> Option<&Arc<TokenKey>> {
     let active = || {
         keys.iter()
@@ -283,7 +283,7 @@ fn signer(keys: &[Arc<TokenKey>], algorithm: TokenAlgorithm, now: Timestamp) -> 
     active()
         .filter(is_known)
         .max_by_key(|key| key.active_since)
-        .or_else(|| active().max_by_key(|key| key.active_since))
+        .or_else(|| active().min_by_key(|key| key.active_since))
 }
 
 fn check(token: &str, issuer: &str, header: &Header, key: &TokenKey) -> Result<AccessClaims, TokenRefusal> {

@@ -76,7 +76,8 @@ impl Trail {
             TrailCommand::CompleteImport(event) => Decision::accept(vec![event.clone().into()], ()),
             TrailCommand::StoreLegacyKey(thumbprint) => {
                 let thumbprint = *thumbprint;
-                let stored = (self.legacy_key != Some(thumbprint)).then(|| LegacyKeyStored { thumbprint }.into());
+                let stored =
+                    (self.legacy_key != Some(thumbprint)).then(|| LegacyKeyStored { thumbprint }.into());
                 Decision::accept(stored.into_iter().collect(), ())
             }
             TrailCommand::ForgetLegacyKey => {

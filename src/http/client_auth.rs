@@ -185,7 +185,11 @@ pub async fn authenticate(
 ) -> Result<AuthenticatedClient, Rejection<TokenError>> {
     let failed = |reason| Rejection::new(credentials.challenge(), reason);
     let (secrets, at) = (credentials.secrets(), unit.at());
-    let presented = (credentials.client_id.as_str(), secrets.as_slice(), &credentials.tried);
+    let presented = (
+        credentials.client_id.as_str(),
+        secrets.as_slice(),
+        &credentials.tried,
+    );
     let Some(key) = key else {
         client_secret::verify(app, presented, None, at).await?;
         return Err(failed(RefusalReason::UnknownClient));

@@ -98,7 +98,10 @@ pub(super) async fn verify(
         for secret in registration.valid_secrets(at) {
             match &secret.verifier {
                 SecretVerifier::Sha256(digest) => {
-                    if presented.iter().any(|text| digest.matches(&Digest::of(text.as_bytes()))) {
+                    if presented
+                        .iter()
+                        .any(|text| digest.matches(&Digest::of(text.as_bytes())))
+                    {
                         return Ok(true);
                     }
                 }
@@ -110,7 +113,8 @@ pub(super) async fn verify(
         .iter()
         .flat_map(|text| hashes.iter().map(|hash| (*text, hash)))
         .collect();
-    let remembered = |(text, hash): &(&str, &String)| client.map(|(client, _)| digest(app, client, text, hash));
+    let remembered =
+        |(text, hash): &(&str, &String)| client.map(|(client, _)| digest(app, client, text, hash));
     let known = |pair: &_| remembered(pair).is_some_and(|digest| app.secrets.0.get(&digest).is_some());
     if pairs.iter().any(known) {
         return Ok(true);

@@ -65,6 +65,8 @@ pub enum Purpose<'a> {
     Logout(SessionId),
     /// To set another password in this session.
     Password(SessionId),
+    /// To end something of the account that this session is of.
+    Account(SessionId),
 }
 
 impl Purpose<'_> {
@@ -76,6 +78,7 @@ impl Purpose<'_> {
             Self::Consent(session) => (b"consent form", session.0.as_bytes()),
             Self::Logout(session) => (b"logout form", session.0.as_bytes()),
             Self::Password(session) => (b"password form", session.0.as_bytes()),
+            Self::Account(session) => (b"account form", session.0.as_bytes()),
         };
         let master = app.ledger.vault().master();
         master.form_token(&[label, whose, query.as_bytes()])
@@ -145,10 +148,17 @@ fn is_ours(issuer: &str, origin: &str, host: Option<&str>) -> bool {
 
 /// The path, as the trail names it.
 fn endpoint(path: &str) -> &'static str {
-    ["/oauth/authorize", "/logout", "/account/password"]
-        .into_iter()
-        .find(|known| *known == path)
-        .unwrap_or("page")
+    [
+        "/oauth/authorize",
+        "/logout",
+        "/account",
+        "/account/applications",
+        "/account/password",
+        "/account/sessions",
+    ]
+    .into_iter()
+    .find(|known| *known == path)
+    .unwrap_or("page")
 }
 
 #[cfg(test)]

@@ -58,7 +58,11 @@ async fn insert(ledger: &Ledger, secret: &Secret) -> Result<(), ImportError> {
     Ok(())
 }
 
-async fn record(operations: &Operations, context: &Context, command: TrailCommand) -> Result<(), LedgerError> {
+async fn record(
+    operations: &Operations,
+    context: &Context,
+    command: TrailCommand,
+) -> Result<(), LedgerError> {
     let concluded = run!(operations, context, Trail, ROW, &command);
     // Neither command is ever refused.
     concluded.outcome.or(Ok(()))

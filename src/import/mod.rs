@@ -206,7 +206,11 @@ impl ImportError {
     /// Says in which value of a row it was.
     fn in_value(self, number: usize) -> Self {
         match self {
-            Self::Dump { line, value: None, problem } => Self::Dump {
+            Self::Dump {
+                line,
+                value: None,
+                problem,
+            } => Self::Dump {
                 line,
                 value: Some(number),
                 problem,

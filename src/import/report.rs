@@ -97,7 +97,10 @@ impl Report {
 
     /// A row is imported without something of it. Where it lacks several things of a kind, it is still one row.
     pub(super) fn note(&mut self, remark: Remark) {
-        let group = self.noted.get(remark.table).and_then(|reasons| reasons.get(&remark.reason));
+        let group = self
+            .noted
+            .get(remark.table)
+            .and_then(|reasons| reasons.get(&remark.reason));
         let last = group.and_then(|group| group.last.as_ref());
         if last != Some(&(remark.row, remark.id.clone())) {
             add(&mut self.noted, remark);

@@ -15,6 +15,8 @@ use crate::domain::AggregateType;
 use crate::domain::value::{Digest, Sealed};
 use crate::ids::{ClientKey, RequestId, SubjectId};
 
+/// The member of the metadata that a caller's address and agent are sealed for.
+const CALLER: &str = "metadata.caller";
 /// The member of the metadata that an operator's name is sealed for.
 const OPERATOR: &str = "metadata.operator";
 
@@ -136,7 +138,7 @@ impl Context {
                     agent: self.agent.clone(),
                 };
                 let caller = canonical::to_string(&caller)?;
-                Some(key.seal(vault.random(), &place("metadata.caller"), &caller)?)
+                Some(key.seal(vault.random(), &place(CALLER), &caller)?)
             }
         };
         let operator = match (&seals.operator, &self.operator) {
@@ -205,6 +207,28 @@ impl Metadata {
     /// Reads the column.
     pub fn read(text: &str) -> Result<Self, LedgerError> {
         serde_json::from_str(text).map_err(|error| LedgerError::Read(sqlx::Error::Decode(error.into())))
+    }
+
+    /// From where this user acted; none where that is not recorded, or the key to it is destroyed.
+    pub async fn caller_of(
+        &self,
+        vault: &Vault,
+        subject: SubjectId,
+        (aggregate_type, aggregate_id, event_type): (&str, Uuid, &str),
+        recorded_at: Timestamp,
+    ) -> Result<Option<Caller>, LedgerError> {
+        let Some(sealed) = &self.caller else {
+            return Ok(None);
+        };
+        let place = Place {
+            aggregate_type,
+            aggregate_id,
+            event_type,
+            field: CALLER,
+        };
+        let key = vault.find(&KeyOwner::network(Some(subject), recorded_at)).await?;
+        let plain = key.and_then(|key| key.open(&place, sealed).ok());
+        Ok(plain.and_then(|plain| serde_json::from_str(&plain).ok()))
     }
 
     /// Who ran the command; none where no name was recorded. The event is the one of that place and time.

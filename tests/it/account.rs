@@ -405,7 +405,7 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
     let party = Party::new().await;
     let server = &party.server;
     let http = browser();
-    log_in(server, &http, (USERNAME, PASSWORD)).await;
+    assert_eq!(log_in(server, &http, ("ada", PASSWORD)).await.status, 303);
     let token = flow::get(server, &http, PATH).await.hidden("form_token");
     let body = format!("step=password&form_token={token}&current={PASSWORD}&new={NEW}&again={NEW}");
     for content_type in [
@@ -421,11 +421,20 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
                 request = request.header("content-type", content_type);
             }
             let response = request.send().await.unwrap();
-            assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{path} {content_type:?}");
+            assert_eq!(
+                response.status(),
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{path} {content_type:?}"
+            );
         }
     }
     assert_eq!(count(server, "PasswordChanged").await, 0);
     assert_eq!(count(server, "SessionEnded").await, 0);
     let expected = ["wrong_content_type", "wrong_charset"];
-    assert!(reasons(server).await.iter().all(|reason| expected.contains(&reason.as_str())));
+    assert!(
+        reasons(server)
+            .await
+            .iter()
+            .all(|reason| expected.contains(&reason.as_str()))
+    );
 }

@@ -119,8 +119,15 @@ async fn a_guess_whose_caller_hangs_up_is_counted_and_recorded() {
 
 /// What the token endpoint answers to a secret.
 async fn authenticate(server: &TestServer, client_id: &str, secret: &str) -> u16 {
-    let form = [("grant_type", "client_credentials"), ("client_id", client_id), ("client_secret", secret)];
-    let answer = reqwest::Client::new().post(server.url("/oauth/token")).form(&form).send();
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", client_id),
+        ("client_secret", secret),
+    ];
+    let answer = reqwest::Client::new()
+        .post(server.url("/oauth/token"))
+        .form(&form)
+        .send();
     answer.await.unwrap().status().as_u16()
 }
 
@@ -150,7 +157,10 @@ async fn client_secrets_guessed_at_once_do_not_pass_the_limit() {
         all.spawn(async move { authenticate(&server, "chosen", &format!("guess number {number}")).await });
     }
     let answers = all.join_all().await;
-    assert!(answers.iter().all(|status| matches!(status, 401 | 429)), "{answers:?}");
+    assert!(
+        answers.iter().all(|status| matches!(status, 401 | 429)),
+        "{answers:?}"
+    );
     let compared = u32::try_from(answers.iter().filter(|status| **status == 401).count()).unwrap();
     let at_once = u32::try_from(server.app.settings.hashing_threads).unwrap();
     assert!((LIMIT..LIMIT + at_once).contains(&compared), "{compared} guesses");
@@ -164,7 +174,10 @@ async fn names_of_clients_that_are_made_up_are_limited_by_their_address() {
     let server = TestServer::start_with(|settings| settings.failures_per_minute = 1).await;
     let generated = machine(&server, "generated", None).await.unwrap();
     for number in 0..10 {
-        assert_eq!(authenticate(&server, &format!("nobody-{number}"), "wrong").await, 401);
+        assert_eq!(
+            authenticate(&server, &format!("nobody-{number}"), "wrong").await,
+            401
+        );
     }
     assert_eq!(authenticate(&server, "nobody-10", "wrong").await, 429);
     // What needs no hash is not held up by it.
@@ -184,7 +197,11 @@ async fn a_wrong_secret_costs_a_hash_whatever_the_client_and_a_right_generated_o
     let mut busy = JoinSet::new();
     let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
     for _ in 0..slots {
-        let (hasher, held, taken) = (server.app.operations.hasher.clone(), Arc::clone(&held), Arc::clone(&taken));
+        let (hasher, held, taken) = (
+            server.app.operations.hasher.clone(),
+            Arc::clone(&held),
+            Arc::clone(&taken),
+        );
         busy.spawn(async move {
             let wait = move || {
                 taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -224,8 +241,13 @@ async fn a_chosen_secret_that_could_be_guessed_is_refused() {
             "grant_types": ["client_credentials"],
         }));
         let operations = &server.app.operations;
-        let refused = operations.create_client(&TestServer::context(), registration.unwrap()).await;
+        let refused = operations
+            .create_client(&TestServer::context(), registration.unwrap())
+            .await;
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("client_secret") && refused.contains(problem), "{refused}");
+        assert!(
+            refused.contains("client_secret") && refused.contains(problem),
+            "{refused}"
+        );
     }
 }

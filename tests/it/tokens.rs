@@ -294,10 +294,20 @@ async fn an_approval_that_is_withdrawn_is_seen_at_once_on_tokens_issued_before()
     assert_eq!(refreshed["scope"], "view-user");
     // Asked for by name it is refused, not left out unsaid; and the token is not used up by that.
     let token = text(&refreshed, "refresh_token");
-    let named = |scope| [("grant_type", "refresh_token"), ("refresh_token", token), ("scope", scope)];
+    let named = |scope| {
+        [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token),
+            ("scope", scope),
+        ]
+    };
     for scope in ["detail-user", "view-user detail-user"] {
         let (status, refused) = party.post("/oauth/token", &named(scope)).await;
-        assert_eq!((status, text(&refused, "error")), (400, "invalid_scope"), "{scope}");
+        assert_eq!(
+            (status, text(&refused, "error")),
+            (400, "invalid_scope"),
+            "{scope}"
+        );
     }
     let (_, refreshed) = party.post("/oauth/token", &named("view-user")).await;
     assert_eq!(refreshed["scope"], "view-user");
@@ -317,7 +327,11 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
     assert_eq!(published.headers()["cache-control"], "public, max-age=60");
     assert!(published.text().await.unwrap().contains(&new));
     party.server.clock.advance(std::time::Duration::from_secs(64));
-    assert_eq!(part(&machine_token(&party).await, 0)["kid"], part(&before, 0)["kid"]);
+    party.server.app.keys.reload().await.unwrap();
+    assert_eq!(
+        part(&machine_token(&party).await, 0)["kid"],
+        part(&before, 0)["kid"]
+    );
     party.server.clock.advance(std::time::Duration::from_secs(7));
     let after = machine_token(&party).await;
     assert_eq!(part(&after, 0)["kid"], new.as_str());
@@ -347,7 +361,11 @@ async fn a_new_key_signs_at_once_where_the_old_one_is_retired() {
     let old = part(&machine_token(&party).await, 0)["kid"].clone();
     let new = operations.rotate_signing_key(&context, algorithm).await.unwrap();
     keys.reload().await.unwrap();
-    let leaked = keys.accepted().into_iter().find(|key| old == key.kid.as_str()).unwrap();
+    let leaked = keys
+        .accepted()
+        .into_iter()
+        .find(|key| old == key.kid.as_str())
+        .unwrap();
     operations.retire_signing_key(&context, leaked.id).await.unwrap();
     keys.reload().await.unwrap();
     assert_eq!(part(&machine_token(&party).await, 0)["kid"], new.as_str());

@@ -226,6 +226,8 @@ pub enum Reason {
     RefreshReplayed,
     /// An administrator did.
     Administrator,
+    /// The user did, at the account's pages.
+    User,
 }
 
 impl Reason {
@@ -237,6 +239,7 @@ impl Reason {
             Self::CodeReplayed => "code_replayed",
             Self::RefreshReplayed => "refresh_replayed",
             Self::Administrator => "administrator",
+            Self::User => "user",
         }
     }
 }

@@ -112,7 +112,9 @@ impl PageError {
             }
             Self::TooMany(_) => "There were too many failed attempts. Please wait a minute, then try again.",
             Self::TooLarge => "The form is larger than this server accepts.",
-            Self::NotAForm => "What was sent is not a form of this page (application/x-www-form-urlencoded). Nothing was done.",
+            Self::NotAForm => {
+                "What was sent is not a form of this page (application/x-www-form-urlencoded). Nothing was done."
+            }
             Self::ServerError => "This is a fault of this server, not yours.",
             Self::TemporarilyUnavailable => "The server is busy. Please try again in a moment.",
         }

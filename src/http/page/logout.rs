@@ -19,7 +19,7 @@ pub fn logout(account: &Account, token: &Digest, error: Option<PageError>) -> Re
             (hidden("logout", token))
             button.primary type="submit" { "Log out" }
         }
-        p.note { a href="account/password" { "Change your password" } }
+        p.note { a href="account" { "Your account" } " · " a href="account/password" { "Change your password" } }
     };
     let mut response = Page {
         status: StatusCode::OK,

@@ -1,6 +1,7 @@
 //! The pages that people see: rendered here, usable without JavaScript, the same for a screen reader as for
 //! everybody else, and under a policy that lets nothing else in.
 
+mod account;
 mod consent;
 mod error;
 mod form_post;
@@ -8,6 +9,7 @@ mod login;
 mod logout;
 mod password;
 
+pub use account::{ApplicationsPage, SessionsPage, account};
 pub use consent::{Account, ConsentPage};
 pub use error::{ErrorPage, PageError};
 pub use form_post::FormPostPage;

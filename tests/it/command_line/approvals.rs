@@ -58,7 +58,10 @@ async fn an_approval_is_asked_for_decided_and_shown_with_who_when_and_why() {
     let approved = step("approve-scope", &[]).await;
     // What became of the approval, not of the client.
     let approved = stdout(&approved);
-    assert!(approved.starts_with("shop: detail-user approved by command_line ("), "{approved}");
+    assert!(
+        approved.starts_with("shop: detail-user approved by command_line ("),
+        "{approved}"
+    );
 }
 
 #[tokio::test]
@@ -67,10 +70,20 @@ async fn who_administers_is_recorded_encrypted_shown_and_erased_with_the_months_
     let database = &party.server.database;
     let owner = database.owner().await;
     let approve = [
-        "--operator", "Ada Lovelace", "client", "approve-scope", "shop", "detail-user", "--reason", "fine",
+        "--operator",
+        "Ada Lovelace",
+        "client",
+        "approve-scope",
+        "shop",
+        "detail-user",
+        "--reason",
+        "fine",
     ];
     let printed = stdout(&run(database, &approve).await);
-    assert!(printed.contains("approved by command_line (Ada Lovelace) at "), "{printed}");
+    assert!(
+        printed.contains("approved by command_line (Ada Lovelace) at "),
+        "{printed}"
+    );
     let mut command = grantlog_on(database);
     command
         .env("GRANTLOG_OPERATOR", "Grace Hopper")
@@ -82,19 +95,21 @@ async fn who_administers_is_recorded_encrypted_shown_and_erased_with_the_months_
         .args(["client", "reinstate", "shop"]);
     stdout(&finish(command, None).await);
 
-    let clear: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM grantlog.ledger l WHERE l::text ~ 'Lovelace|Hopper|jean'",
-    )
-    .fetch_one(&owner)
-    .await
-    .unwrap();
+    let clear: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM grantlog.ledger l WHERE l::text ~ 'Lovelace|Hopper|jean'")
+            .fetch_one(&owner)
+            .await
+            .unwrap();
     assert_eq!(clear, 0, "a name stands in clear in the ledger");
     let tail = stdout(&run(database, &["audit", "tail"]).await);
     for who in ["(Ada Lovelace)", "(Grace Hopper)", "(jean)"] {
         assert!(tail.contains(&format!("command_line {who}")), "{tail}");
     }
     let shown = json(&run(database, &["client", "show", "shop", "--json"]).await);
-    assert_eq!(shown["approvals"]["detail-user"]["operator"], json!({"name": "Ada Lovelace"}));
+    assert_eq!(
+        shown["approvals"]["detail-user"]["operator"],
+        json!({"name": "Ada Lovelace"})
+    );
 
     sqlx::query("DELETE FROM grantlog.data_keys WHERE owner = $1")
         .bind(uuid::Uuid::nil())
@@ -102,7 +117,10 @@ async fn who_administers_is_recorded_encrypted_shown_and_erased_with_the_months_
         .await
         .unwrap();
     let printed = stdout(&run(database, &["client", "show", "shop"]).await);
-    assert!(printed.contains("approved by command_line (erased) at "), "{printed}");
+    assert!(
+        printed.contains("approved by command_line (erased) at "),
+        "{printed}"
+    );
     let shown = json(&run(database, &["client", "list", "--json"]).await);
     assert_eq!(shown[0]["approvals"]["detail-user"]["operator"], "erased");
     let nobody = run(database, &["--operator", " ", "client", "list"]).await;

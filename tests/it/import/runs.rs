@@ -230,7 +230,10 @@ async fn one_passport_key_is_stored_and_can_be_forgotten() {
     .await
     .unwrap();
     let types: Vec<&str> = trail.iter().map(|(kind, _)| kind.as_str()).collect();
-    assert_eq!(types, ["LegacyKeyStored", "LegacyKeyForgotten", "LegacyKeyStored"]);
+    assert_eq!(
+        types,
+        ["LegacyKeyStored", "LegacyKeyForgotten", "LegacyKeyStored"]
+    );
     let prints: Vec<&String> = trail.iter().map(|(_, print)| print).collect();
     assert!(prints[0] == prints[1] && prints[1] != prints[2]);
     let plain = grantlog::domain::value::Digest::of(b"another passphrase").to_string();
@@ -241,7 +244,9 @@ async fn one_passport_key_is_stored_and_can_be_forgotten() {
 async fn rows_with_an_id_that_was_there_before_are_skipped_by_a_dry_run_too() {
     let server = TestServer::start().await;
     let source = passport();
-    let users: String = (0..300).map(|n| format!("u{n},N,u{n}@example.com,NULL,{BCRYPT}\n")).collect();
+    let users: String = (0..300)
+        .map(|n| format!("u{n},N,u{n}@example.com,NULL,{BCRYPT}\n"))
+        .collect();
     // The second row of the same id is far from the first, and one more stands in another chunk of tokens.
     source
         .file(
@@ -267,14 +272,33 @@ async fn rows_with_an_id_that_was_there_before_are_skipped_by_a_dry_run_too() {
     let clients = std::fs::read_to_string(source.path().join("oauth_clients.csv")).unwrap();
     let again = clients.lines().nth(1).unwrap();
     source.file("oauth_clients.csv", &format!("{clients}{again}\n"));
-    let dry = source.import_with(&server, |options| options.dry_run = true).await.unwrap();
+    let dry = source
+        .import_with(&server, |options| options.dry_run = true)
+        .await
+        .unwrap();
     let real = source.import(&server).await;
     for report in [&dry, &real] {
-        assert_eq!(counts(report, "oauth_clients"), (2, 1, 0, 1), "{:?}", report.skipped);
+        assert_eq!(
+            counts(report, "oauth_clients"),
+            (2, 1, 0, 1),
+            "{:?}",
+            report.skipped
+        );
         assert_eq!(counts(report, "users"), (302, 301, 0, 1), "{:?}", report.skipped);
-        assert_eq!(counts(report, "oauth_refresh_tokens"), (3, 1, 0, 2), "{:?}", report.skipped);
+        assert_eq!(
+            counts(report, "oauth_refresh_tokens"),
+            (3, 1, 0, 2),
+            "{:?}",
+            report.skipped
+        );
         let tokens: Vec<&String> = report.skipped["oauth_refresh_tokens"].keys().collect();
-        assert_eq!(tokens, ["an earlier row has the same token", "its access token is in two rows"]);
+        assert_eq!(
+            tokens,
+            [
+                "an earlier row has the same token",
+                "its access token is in two rows"
+            ]
+        );
     }
     assert_eq!(dry.skipped, real.skipped);
 }
@@ -329,13 +353,23 @@ async fn of_two_imports_at_once_the_second_is_told_to_wait() {
         .execute(&mut *first)
         .await
         .unwrap();
-    let refused = source.import_with(&server, |_| {}).await.err().unwrap().to_string();
+    let refused = source
+        .import_with(&server, |_| {})
+        .await
+        .err()
+        .unwrap()
+        .to_string();
     assert!(refused.contains("wait until it has ended"), "{refused}");
-    let dry = source.import_with(&server, |options| options.dry_run = true).await;
+    let dry = source
+        .import_with(&server, |options| options.dry_run = true)
+        .await;
     assert!(dry.is_ok());
     drop(first.detach());
     // Two that really run at once: one imports, and where they met the other was told so.
-    let (one, two) = tokio::join!(source.import_with(&server, |_| {}), source.import_with(&server, |_| {}));
+    let (one, two) = tokio::join!(
+        source.import_with(&server, |_| {}),
+        source.import_with(&server, |_| {})
+    );
     assert!(one.is_ok() || two.is_ok());
     for refused in [one, two].into_iter().filter_map(Result::err) {
         assert!(refused.to_string().contains("another import"), "{refused}");
@@ -348,11 +382,28 @@ async fn a_value_of_more_than_a_mebibyte_is_named_by_file_line_and_column() {
     let server = TestServer::start().await;
     let long = "x".repeat((1 << 20) + 1);
     let source = passport();
-    source.file("users.csv", &format!("id,name,email,email_verified_at,password\n1,{long},a@example.com,,\n"));
-    let refused = source.import_with(&server, |_| {}).await.err().unwrap().to_string();
-    assert!(refused.ends_with("users.csv, line 2, column name: a value of more than a mebibyte"), "{refused}");
+    source.file(
+        "users.csv",
+        &format!("id,name,email,email_verified_at,password\n1,{long},a@example.com,,\n"),
+    );
+    let refused = source
+        .import_with(&server, |_| {})
+        .await
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(
+        refused.ends_with("users.csv, line 2, column name: a value of more than a mebibyte"),
+        "{refused}"
+    );
     let dump = Source::new(Kind::Passport);
-    dump.file("all.sql", &format!("INSERT INTO oauth_clients (id, name) VALUES (1, '{long}');\n"));
+    dump.file(
+        "all.sql",
+        &format!("INSERT INTO oauth_clients (id, name) VALUES (1, '{long}');\n"),
+    );
     let refused = dump.import_with(&server, |_| {}).await.err().unwrap().to_string();
-    assert!(refused.ends_with("all.sql, line 1, value 2: a value of more than a mebibyte"), "{refused}");
+    assert!(
+        refused.ends_with("all.sql, line 1, value 2: a value of more than a mebibyte"),
+        "{refused}"
+    );
 }

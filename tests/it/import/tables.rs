@@ -137,7 +137,10 @@ async fn the_command_line_finds_the_grant_of_an_old_token_and_keeps_nothing_of_i
     };
     let failed = run(&["grant", "show", "-"], &passport).await;
     let problem = String::from_utf8(failed.stderr).unwrap();
-    assert!(!failed.status.success() && problem.contains("no Passport key is stored"), "{problem}");
+    assert!(
+        !failed.status.success() && problem.contains("no Passport key is stored"),
+        "{problem}"
+    );
     super::store_key(&server).await;
     for token in [TOKEN, uuid, &passport] {
         let shown = run(&["grant", "show", "-", "--json"], token).await;
@@ -157,5 +160,8 @@ async fn the_command_line_finds_the_grant_of_an_old_token_and_keeps_nothing_of_i
     assert_eq!(refresh(&server, APP, TOKEN).await.0, 400);
     let unknown = run(&["grant", "show", "-"], "never-imported-opaque-token").await;
     let problem = String::from_utf8(unknown.stderr).unwrap();
-    assert!(problem.contains("old refresh token that was imported") && !problem.contains("never-imported"), "{problem}");
+    assert!(
+        problem.contains("old refresh token that was imported") && !problem.contains("never-imported"),
+        "{problem}"
+    );
 }
