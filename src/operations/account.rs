@@ -8,9 +8,9 @@ use uuid::Uuid;
 
 use super::Operations;
 use crate::clock::Timestamp;
-use crate::domain::client::{Client, Registration};
+use crate::domain::client::{Client, GrantType, Registration};
 use crate::domain::consent::{Consent, ConsentCommand};
-use crate::domain::grant::Reason;
+use crate::domain::grant::{Grant, Reason};
 use crate::domain::scope::{Definition, Scope};
 use crate::domain::session::{Login, Session, SessionCommand};
 use crate::domain::user::User;
@@ -67,14 +67,8 @@ pub enum EndError {
     Ledger(#[from] LedgerError),
 }
 
-/// A client, the scope of its tokens that are alive, since when and when last, as the tables say.
-type Candidate = (
-    Uuid,
-    Option<String>,
-    Option<Timestamp>,
-    Option<Timestamp>,
-    Option<Timestamp>,
-);
+/// A client, when it was allowed something, and its first token that is alive and its last one, as the tables say.
+type Candidate = (Uuid, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
 
 impl Operations {
     /// The applications that have access to an account: by a consent that stands, or by tokens that are alive.
@@ -83,20 +77,19 @@ impl Operations {
         let rows: Vec<Candidate> = retrying(|| async {
             sqlx::query_as(
                 "WITH tokens AS ( \
-                     SELECT t.client_id, t.scope, t.issued_at, t.revoked_at IS NULL AND t.expired_at > $2 AS alive \
+                     SELECT t.client_id, t.issued_at, t.revoked_at IS NULL AND t.expired_at > $2 AS alive \
                      FROM public.client_access_tokens t JOIN public.users u ON u.id = t.user_id WHERE u.subject = $1 \
                      UNION ALL \
-                     SELECT t.client_id, t.scope, t.issued_at, \
+                     SELECT t.client_id, t.issued_at, \
                             t.revoked_at IS NULL AND t.used_at IS NULL AND t.expired_at > $2 \
                      FROM public.client_refresh_tokens t JOIN public.users u ON u.id = t.user_id WHERE u.subject = $1 \
                  ), used AS ( \
-                     SELECT c.client_key, string_agg(DISTINCT t.scope, ' ') FILTER (WHERE t.alive) AS scope, \
-                            min(t.issued_at) FILTER (WHERE t.alive) AS since, max(t.issued_at) AS last \
+                     SELECT c.client_key, min(t.issued_at) FILTER (WHERE t.alive) AS since, max(t.issued_at) AS last \
                      FROM tokens t JOIN public.clients c ON c.id = t.client_id GROUP BY c.client_key \
                  ), given AS ( \
                      SELECT client_key, given_at FROM public.consents WHERE subject = $1 AND scope <> '' \
                  ) \
-                 SELECT client_key, used.scope, given.given_at, used.since, used.last \
+                 SELECT client_key, given.given_at, used.since, used.last \
                  FROM used FULL JOIN given USING (client_key) \
                  WHERE given.given_at IS NOT NULL OR used.since IS NOT NULL \
                  ORDER BY used.last DESC NULLS LAST, client_key LIMIT $3",
@@ -109,16 +102,17 @@ impl Operations {
         })
         .await?;
         let mut applications = Vec::with_capacity(rows.len());
-        for (client, tokens, given_at, since, last_used) in rows {
+        for (client, given_at, since, last_used) in rows {
             let key = ClientKey(client);
             let consent = self.load::<Consent>(Consent::id(subject, key)).await?;
-            let tokens = tokens
-                .and_then(|scope| ScopeSet::parse(&scope).ok())
-                .unwrap_or_default();
-            let began = if consent.scope.is_empty() {
-                since
-            } else {
-                given_at.or(since)
+            let others = self.unconsented(subject, key).await?;
+            let scope = others
+                .iter()
+                .fold(consent.scope.clone(), |all, (_, scope)| all.union(scope));
+            let began = match (consent.scope.is_empty(), others.is_empty()) {
+                (true, true) => None,
+                (true, false) => since,
+                (false, _) => given_at.or(since),
             };
             let client = self.load::<Client>(client).await?;
             let (Some(began), Some(registration)) = (began, client.registration.as_deref()) else {
@@ -127,7 +121,7 @@ impl Operations {
             applications.push(Application {
                 key,
                 registration: registration.clone(),
-                scopes: self.definitions(&consent.scope.union(&tokens)).await?,
+                scopes: self.definitions(&scope).await?,
                 since: began,
                 last_used,
             });
@@ -173,15 +167,29 @@ impl Operations {
         if !self.caught_up(&GRANTS).await? {
             return Err(EndError::Behind);
         }
+        for (grant, _) in self.unconsented(subject, client).await? {
+            // Refused where it is over already.
+            let _ = self.end_grant(context, grant, Reason::User).await?;
+        }
+        Ok(())
+    }
+
+    /// The grants of a user to a client that stand and rest on no consent, as far as the tables know, with their scope.
+    async fn unconsented(
+        &self,
+        subject: SubjectId,
+        client: ClientKey,
+    ) -> Result<Vec<(GrantId, ScopeSet)>, LedgerError> {
+        // Marked as ended by a withdrawal they may be: the tables take every token of the client for covered by it.
         let families: Vec<Uuid> = retrying(|| async {
             sqlx::query_scalar(
                 "SELECT DISTINCT t.family FROM ( \
-                     SELECT family, user_id, client_id, grant_type, expired_at FROM public.client_access_tokens \
+                     SELECT family, user_id, client_id, expired_at, revoked_reason FROM public.client_access_tokens \
                      UNION ALL \
-                     SELECT family, user_id, client_id, grant_type, expired_at FROM public.client_refresh_tokens) t \
+                     SELECT family, user_id, client_id, expired_at, revoked_reason FROM public.client_refresh_tokens) t \
                  JOIN public.users u ON u.id = t.user_id JOIN public.clients c ON c.id = t.client_id \
                  WHERE u.subject = $1 AND c.client_key = $2 AND t.expired_at > $3 \
-                   AND t.grant_type <> 'authorization_code'",
+                   AND coalesce(t.revoked_reason, 'consent_withdrawn') = 'consent_withdrawn'",
             )
             .bind(subject.0)
             .bind(client.0)
@@ -189,13 +197,17 @@ impl Operations {
             .fetch_all(self.ledger.pool())
             .await
         })
-        .await
-        .map_err(LedgerError::from)?;
-        for family in families {
-            // Refused where it is over already.
-            let _ = self.end_grant(context, GrantId(family), Reason::User).await?;
+        .await?;
+        let mut standing = Vec::new();
+        for id in families {
+            let grant = self.load::<Grant>(id).await?;
+            let family = grant
+                .family
+                .as_deref()
+                .filter(|family| family.revoked.is_none() && family.flow != GrantType::AuthorizationCode);
+            standing.extend(family.map(|family| (GrantId(id), family.scope.clone())));
         }
-        Ok(())
+        Ok(standing)
     }
 
     /// The browser logins of an account that hold now, the latest first.

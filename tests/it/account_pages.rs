@@ -1,5 +1,7 @@
 //! The pages of the user's own account: the applications that have access, and the browser logins.
 
+use grantlog::http::csrf::Purpose;
+use grantlog::ids::SessionId;
 use grantlog::operations::client::CreatedClient;
 use grantlog::projection::ProjectionRunner;
 use serde_json::{Value, json};
@@ -242,6 +244,7 @@ async fn a_user_sees_browser_logins_and_ends_one_or_all_others() {
     server.user(USERNAME, PASSWORD).await;
     let phone = logged_in(&server, (USERNAME, "Phone/1"), "/account").await;
     let tablet = logged_in(&server, (USERNAME, "Tablet/2"), SESSIONS).await;
+    server.settle().await;
     let desk = logged_in(&server, (USERNAME, "Desk/3"), SESSIONS).await;
     // Not in the table yet: the one that looks is shown all the same.
     let page = flow::get(&server, &desk, SESSIONS).await;
@@ -330,7 +333,11 @@ async fn nobody_sees_or_ends_what_is_anothers() {
     assert_eq!(post(&server.base, &mallory, SESSIONS, &fields).await.status, 303);
     let fields = [("step", "others"), ("form_token", own.as_str())];
     assert_eq!(post(&server.base, &mallory, SESSIONS, &fields).await.status, 303);
-    let (key, own) = (client.key.to_string(), page.hidden("form_token"));
+    let session = SessionId(sessions.hidden("session").parse().unwrap());
+    let own = Purpose::Account(session)
+        .token(&server.app, APPLICATIONS)
+        .to_string();
+    let key = client.key.to_string();
     let fields = [
         ("step", "remove"),
         ("form_token", own.as_str()),

@@ -10,12 +10,12 @@ use grantlog::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
     SecretVerifier, TokenAlgorithm,
 };
-use grantlog::domain::session::{Login, Session, SessionCommand};
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{
     Circumstances, CodeIssued, Grant, GrantCommand, IssueToken, Mint, MintRefresh, Outcome, Reason,
     RedeemCode, Revoke, Rotate, Target,
 };
+use grantlog::domain::session::{Login, Session, SessionCommand};
 use grantlog::domain::user::{User, UserCommand, UserRegistered};
 use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::domain::{Decision, LedgerAggregate};
