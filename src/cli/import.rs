@@ -155,16 +155,23 @@ async fn bring(
         bar.1.finish_and_clear();
     }
     session.close().await;
-    let report = imported.map_err(|error| match error {
-        // It has not begun.
-        error @ ImportError::Busy => anyhow!(error),
-        error if is_dry => anyhow!(error).context("the dry run stopped; nothing was changed"),
-        error => anyhow!(error).context("the import stopped; what was imported stays, run it again to go on"),
-    })?;
+    let report = imported.map_err(|error| stopped(error, is_dry))?;
     if arguments.output.json {
         return output::json(&document(&report, key_stored));
     }
     print(&report, key_stored)
+}
+
+/// An error with what became of the rest.
+fn stopped(error: ImportError, is_dry: bool) -> anyhow::Error {
+    if matches!(error, ImportError::Busy) {
+        return anyhow!(error);
+    }
+    anyhow!(error).context(if is_dry {
+        "the dry run stopped; nothing was changed"
+    } else {
+        "the import stopped; what was imported stays, run it again to go on"
+    })
 }
 
 fn show(bar: &Mutex<(&'static str, ProgressBar)>, progress: Progress) {

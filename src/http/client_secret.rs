@@ -93,22 +93,10 @@ pub(super) async fn verify(
     client: Option<(&Loaded<Client>, &Registration)>,
     at: Timestamp,
 ) -> Result<bool, Rejection<TokenError>> {
-    let mut hashes = Vec::new();
-    if let Some((_, registration)) = client {
-        for secret in registration.valid_secrets(at) {
-            match &secret.verifier {
-                SecretVerifier::Sha256(digest) => {
-                    if presented
-                        .iter()
-                        .any(|text| digest.matches(&Digest::of(text.as_bytes())))
-                    {
-                        return Ok(true);
-                    }
-                }
-                SecretVerifier::Argon2id(hash) | SecretVerifier::Bcrypt(hash) => hashes.push(hash.clone()),
-            }
-        }
-    }
+    let registration = client.map(|(_, registration)| registration);
+    let Some(hashes) = chosen(registration, presented, at) else {
+        return Ok(true);
+    };
     let pairs: Vec<(&str, &String)> = presented
         .iter()
         .flat_map(|text| hashes.iter().map(|hash| (*text, hash)))
@@ -152,6 +140,23 @@ pub(super) async fn verify(
             Err(wait.err().unwrap_or(TooMany { retry_after: 1 }).into())
         }
     }
+}
+
+/// The hashes of a client's chosen secrets; none where what was presented is a generated one of it.
+fn chosen(client: Option<&Registration>, presented: &[&str], at: Timestamp) -> Option<Vec<String>> {
+    let mut hashes = Vec::new();
+    for secret in client.into_iter().flat_map(|client| client.valid_secrets(at)) {
+        match &secret.verifier {
+            SecretVerifier::Sha256(digest) => {
+                let is_it = |text: &&str| digest.matches(&Digest::of(text.as_bytes()));
+                if presented.iter().any(is_it) {
+                    return None;
+                }
+            }
+            SecretVerifier::Argon2id(hash) | SecretVerifier::Bcrypt(hash) => hashes.push(hash.clone()),
+        }
+    }
+    Some(hashes)
 }
 
 fn digest(app: &App, client: &Loaded<Client>, text: &str, hash: &str) -> Digest {

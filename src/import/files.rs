@@ -201,17 +201,16 @@ fn read_csv(
 fn damaged(path: &Path, columns: &[String], error: csv::Error) -> ImportError {
     let mut line = error.position().map(csv::Position::line);
     let mut column = None;
-    let problem = match error.into_kind() {
-        csv::ErrorKind::Io(error) => {
-            let too_long = error.get_ref().and_then(|inner| inner.downcast_ref::<TooLong>());
-            if let Some(found) = too_long {
-                line = Some(found.line);
-                let name = columns.get(found.value - 1);
-                column = Some(name.map_or_else(|| found.value.to_string(), Clone::clone));
-            }
-            error.to_string()
+    let problem = if let csv::ErrorKind::Io(error) = error.into_kind() {
+        let too_long = error.get_ref().and_then(|inner| inner.downcast_ref::<TooLong>());
+        if let Some(found) = too_long {
+            line = Some(found.line);
+            let name = columns.get(found.value - 1);
+            column = Some(name.map_or_else(|| found.value.to_string(), Clone::clone));
         }
-        _ => "it is not CSV".to_owned(),
+        error.to_string()
+    } else {
+        "it is not CSV".to_owned()
     };
     ImportError::Csv {
         file: path.to_owned(),

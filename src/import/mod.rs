@@ -204,19 +204,11 @@ pub enum ImportError {
 
 impl ImportError {
     /// Says in which value of a row it was.
-    fn in_value(self, number: usize) -> Self {
-        match self {
-            Self::Dump {
-                line,
-                value: None,
-                problem,
-            } => Self::Dump {
-                line,
-                value: Some(number),
-                problem,
-            },
-            other => other,
+    fn in_value(mut self, number: usize) -> Self {
+        if let Self::Dump { value, .. } = &mut self {
+            value.get_or_insert(number);
         }
+        self
     }
 
     fn in_file(self, file: &Path) -> Self {
@@ -277,9 +269,10 @@ pub async fn import(
         tokens: HashSet::new(),
     };
     // Held until the end. A dry run changes nothing, and is in nobody's way.
-    let lock = match import.options.dry_run {
-        true => None,
-        false => Some(lock(operations).await?),
+    let lock = if import.options.dry_run {
+        None
+    } else {
+        Some(lock(operations).await?)
     };
     let done = import.run().await;
     if let Some(lock) = lock {

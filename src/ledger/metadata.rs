@@ -102,12 +102,13 @@ impl Context {
         at: Timestamp,
     ) -> Result<Seals, LedgerError> {
         let has_caller = self.address.is_some() || self.agent.is_some();
-        let key = async |wanted: bool, subject| match wanted {
-            true => vault
-                .find_or_create(&KeyOwner::network(subject, at))
-                .await
-                .map(Some),
-            false => Ok(None),
+        let key = async |wanted: bool, subject| {
+            if wanted {
+                let owner = KeyOwner::network(subject, at);
+                vault.find_or_create(&owner).await.map(Some)
+            } else {
+                Ok(None)
+            }
         };
         Ok(Seals {
             caller: key(has_caller, subject).await?,
