@@ -1,12 +1,14 @@
 //! Arguments that many commands have.
 
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use anyhow::bail;
 use clap::Args;
 
 use super::dev_files::DevFiles;
 use crate::config::{self, Override, Settings};
+use crate::domain::value::steers;
 
 /// Where a running `grantlog dev` keeps its files unless told otherwise.
 pub(super) const DEFAULT_DATA_DIR: &str = ".grantlog";
@@ -20,9 +22,42 @@ pub struct Connection {
     /// The data directory of `grantlog dev` [default: .grantlog]
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Who administers: recorded with what is done, encrypted [default: the login name, under sudo that of who called it]
+    #[arg(long, global = true, env = "GRANTLOG_OPERATOR", value_name = "NAME", value_parser = operator_name)]
+    operator: Option<String>,
+}
+
+/// The most characters of an operator's name.
+const MAX_OPERATOR: usize = 128;
+
+fn operator_name(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || name.chars().count() > MAX_OPERATOR || name.chars().any(steers) {
+        return Err(format!("a name has 1 to {MAX_OPERATOR} printable characters"));
+    }
+    Ok(name.to_owned())
+}
+
+/// The login name: under sudo, of who called it. None where the system knows none for this process.
+fn login_name() -> Option<String> {
+    let asked = || {
+        let output = Command::new("id")
+            .arg("-un")
+            .stderr(Stdio::null())
+            .output()
+            .ok()?;
+        String::from_utf8(output.stdout).ok()
+    };
+    let called = std::env::var("SUDO_USER").ok();
+    called.or_else(asked).and_then(|name| operator_name(&name).ok())
 }
 
 impl Connection {
+    /// Who administers.
+    pub(super) fn operator(&self) -> Option<String> {
+        self.operator.clone().or_else(login_name)
+    }
+
     /// The data directory of `grantlog dev`.
     pub(super) fn data_dir(&self) -> &Path {
         self.data_dir.as_deref().unwrap_or(Path::new(DEFAULT_DATA_DIR))

@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::arguments::{Connection, Json};
+use super::client_approval::who;
 use super::grant::event_json;
 use super::output;
 use super::session::Session;
 use crate::crypto::vault::{KeyOwner, Place};
 use crate::ids::SubjectId;
-use crate::ledger::{Caller, LANE, Ledger, Metadata, StoredEvent};
+use crate::ledger::{Caller, LANE, Ledger, Metadata, Operator, StoredEvent};
 
 /// How often the ledger is looked at for more.
 const POLL: Duration = Duration::from_millis(250);
@@ -87,14 +88,16 @@ async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyho
     } else {
         None
     };
+    let metadata = metadata(event)?;
+    let operator = operator(ledger, event, &metadata).await?;
     if tail.output.json {
         let mut document = event_json(event)?;
-        if let (Some(members), Some(caller)) = (document.as_object_mut(), caller) {
-            members.insert("caller".to_owned(), json!(caller));
+        if let Some(members) = document.as_object_mut() {
+            members.extend(caller.map(|caller| ("caller".to_owned(), json!(caller))));
+            members.extend(operator.map(|operator| ("operator".to_owned(), json!(operator))));
         }
         return output::json_line(&document);
     }
-    let metadata = metadata(event)?;
     let mut text = format!(
         "{:>8}  {}  {:<24} {} {}/{}  {}  {}  {}",
         event.position,
@@ -103,7 +106,7 @@ async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyho
         event.aggregate_type,
         event.aggregate_id,
         event.sequence,
-        output::visible(&metadata.who()),
+        output::visible(&who(&metadata.who(), operator.as_ref())),
         metadata.endpoint,
         metadata.request_id,
     );
@@ -128,6 +131,22 @@ async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyho
 
 fn metadata(event: &StoredEvent) -> anyhow::Result<Metadata> {
     serde_json::from_str(&event.metadata).context("an event's metadata cannot be read")
+}
+
+/// The person at the command line.
+pub(super) async fn operator(
+    ledger: &Ledger,
+    event: &StoredEvent,
+    metadata: &Metadata,
+) -> anyhow::Result<Option<Operator>> {
+    let place = (
+        event.aggregate_type.as_str(),
+        event.aggregate_id,
+        event.event_type.as_str(),
+    );
+    Ok(metadata
+        .operator(ledger.vault(), place, event.recorded_at)
+        .await?)
 }
 
 /// The caller's address and agent; none where there is none, or the key to it is destroyed.

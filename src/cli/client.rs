@@ -238,7 +238,7 @@ async fn show_created(
     output::json(&document)
 }
 
-async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
+pub(super) async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
     let approvals = session.operations.approvals(&[key]).await?;
     let approvals = approvals.get(&key).cloned().unwrap_or_default();
     let registration = registration(session, key).await?;

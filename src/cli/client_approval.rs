@@ -3,10 +3,11 @@
 use clap::Args;
 
 use super::arguments::Json;
-use super::client::apply;
+use super::client::{find, show};
 use super::output;
 use super::session::Session;
 use crate::domain::client::{Approval, ClientCommand};
+use crate::ledger::Operator;
 use crate::operations::approval::ApprovalStep;
 
 /// A client, a scope and why.
@@ -67,8 +68,25 @@ pub(super) async fn take(
         reason,
         output,
     } = target;
-    let command = ClientCommand::Approval { scope, step, reason };
-    apply(session, name, &client, &command, output).await
+    let key = find(session, &client).await?;
+    let context = session.context(name)?;
+    let command = ClientCommand::Approval {
+        scope: scope.clone(),
+        step,
+        reason,
+    };
+    session.operations.command_client(&context, key, &command).await?;
+    if output.json {
+        return show(session, key, true).await;
+    }
+    let approvals = session.operations.approvals(&[key]).await?;
+    let step = approvals.get(&key).and_then(|steps| steps.get(&scope));
+    let stands = step.map_or_else(|| format!("{scope} is not approved"), |step| line(&scope, step));
+    output::line(&format!(
+        "{}: {}",
+        output::visible(&client),
+        output::visible(&stands)
+    ))
 }
 
 /// State, who, when and why, in a line.
@@ -76,6 +94,7 @@ pub(super) fn line(scope: &str, step: &ApprovalStep) -> String {
     let ApprovalStep {
         state,
         actor,
+        operator,
         at,
         reason,
     } = step;
@@ -85,5 +104,14 @@ pub(super) fn line(scope: &str, step: &ApprovalStep) -> String {
     } else {
         format!(": {reason}")
     };
-    format!("{scope} {state} by {actor} at {}{why}", output::moment(*at))
+    let who = who(actor, operator.as_ref());
+    format!("{scope} {state} by {who} at {}{why}", output::moment(*at))
+}
+
+/// The actor, and the person at the command line.
+pub(super) fn who(actor: &str, operator: Option<&Operator>) -> String {
+    match operator {
+        Some(operator) => format!("{actor} ({operator})"),
+        None => actor.to_owned(),
+    }
 }

@@ -121,6 +121,7 @@ async fn start(
     describe(&issuer, &demo)?;
     files.announce(&DevJson {
         issuer: issuer.clone(),
+        listen: Some(address.to_string()),
         database_url,
         clients: demo.clients,
         users: vec![demo.user],

@@ -25,6 +25,9 @@ pub(super) struct DevFiles {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct DevJson {
     pub(super) issuer: String,
+    /// Where it listens, `ADDR:PORT`.
+    #[serde(default)]
+    pub(super) listen: Option<String>,
     pub(super) database_url: String,
     pub(super) clients: DevClients,
     pub(super) users: Vec<DevUser>,
@@ -177,7 +180,12 @@ impl DevFiles {
     /// The settings of the run that `dev.json` tells of.
     pub(super) fn settings_of_running(&self) -> anyhow::Result<Settings> {
         let running = self.running()?;
-        self.settings(&running.issuer, &running.database_url, Vec::new())
+        let listen = running.listen.map(|address| ("listen", "--listen", address));
+        self.settings(
+            &running.issuer,
+            &running.database_url,
+            listen.into_iter().collect(),
+        )
     }
 
     /// The settings of a run. The environment may tune it, but what is this run's own comes from nowhere else:

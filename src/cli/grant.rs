@@ -11,6 +11,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::arguments::{Confirmation, Connection, Json};
+use super::audit::operator;
+use super::client_approval::who;
 use super::session::Session;
 use super::{output, prompt};
 use crate::clock::Timestamp;
@@ -20,6 +22,8 @@ use crate::domain::LedgerEvent;
 use crate::domain::grant::{Basis, DeviceStage, Grant, GrantEvent, Lineage, TokenRef};
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
+use crate::import::key;
+use crate::import::token::{self, Content, OldToken};
 use crate::ledger::{Metadata, StoredEvent};
 
 /// What to do.
@@ -27,8 +31,8 @@ use crate::ledger::{Metadata, StoredEvent};
 pub(super) enum Command {
     /// Show a grant's events and state
     Show {
-        /// The grant's id, or an authorization code, device code, refresh token or access token of it; - reads it from
-        /// standard input, where other processes do not see it
+        /// The grant's id, or an authorization code, device code, refresh token or access token of it, or the old refresh token
+        /// that it was imported with; - reads it from standard input, where other processes do not see it
         grant: String,
         /// As it was then (RFC 3339)
         #[arg(long, value_name = "TIME", value_parser = moment)]
@@ -66,7 +70,7 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
             confirmation,
             output,
         } => {
-            let found = Found::parse(&session, grant)?;
+            let found = Found::find(&session, grant).await?;
             prompt::confirm(confirmation, "Revoke the grant and all its tokens?")?;
             let context = session.context_with("grant revoke", Some(&reason))?;
             session.operations.revoke_grant(&context, found.grant).await?;
@@ -88,25 +92,39 @@ struct Found {
 }
 
 impl Found {
-    fn parse(session: &Session, text: String) -> anyhow::Result<Self> {
+    async fn find(session: &Session, text: String) -> anyhow::Result<Self> {
         let text = Zeroizing::new(if text == "-" { prompt::first_line()? } else { text });
         let text = text.trim();
-        if let Ok(grant) = Uuid::try_parse(text) {
-            return Ok(Self {
-                grant: GrantId(grant),
-                credential: None,
-            });
+        let named = Uuid::try_parse(text).ok();
+        if let Some(grant) = named
+            && !session.operations.grant_events(GrantId(grant)).await?.is_empty()
+        {
+            return Ok(Self::named(grant));
         }
         let parsed = parse_credential(session.ledger().vault().master().address_key(), text);
-        // What was pasted is not repeated: it may be good.
-        let (kind, presented) = parsed.context(
-            "this is neither a grant's id nor a credential of this server (an authorization code, device \
-             code, refresh token or access token)",
-        )?;
-        Ok(Self {
-            grant: presented.address.grant,
-            credential: Some((kind, presented)),
-        })
+        let parsed = match parsed {
+            None => old_token(session, text).await?,
+            parsed => parsed,
+        };
+        match (parsed, named) {
+            (Some((kind, presented)), _) => Ok(Self {
+                grant: presented.address.grant,
+                credential: Some((kind, presented)),
+            }),
+            (None, Some(grant)) => Ok(Self::named(grant)),
+            // What was pasted is not repeated: it may be good.
+            (None, None) => bail!(
+                "this is neither a grant's id nor a credential of this server (an authorization code, refresh token \
+                 or access token), nor an old refresh token that was imported (old access tokens never are)"
+            ),
+        }
+    }
+
+    fn named(grant: Uuid) -> Self {
+        Self {
+            grant: GrantId(grant),
+            credential: None,
+        }
     }
 
     /// What the pasted credential is, in words.
@@ -160,6 +178,30 @@ fn parse_credential(key: &AddressKey, text: &str) -> Option<(Kind, Presented)> {
     Some((Kind::TokenId, credential::parse(Kind::TokenId, key, jti)?))
 }
 
+/// An imported refresh token of the server before.
+async fn old_token(session: &Session, text: &str) -> anyhow::Result<Option<(Kind, Presented)>> {
+    let digest = match OldToken::parse(text) {
+        None => return Ok(None),
+        Some(OldToken::Opaque(digest)) => digest,
+        Some(OldToken::Encrypted(message)) => {
+            let secret = key::load(session.ledger()).await?;
+            let secret = secret.context(
+                "this looks like a refresh token of Laravel Passport, but no Passport key is stored to open it with",
+            )?;
+            let opened = session
+                .operations
+                .hasher
+                .run(move || Content::open(&secret, &message));
+            let content = opened.await?;
+            content
+                .context("this looks like a refresh token of Laravel Passport, but not under the key that is stored")?
+                .digest()
+        }
+    };
+    let found = token::find(session.ledger(), digest).await?;
+    Ok(found.map(|presented| (Kind::Refresh, presented)))
+}
+
 fn decode(event: &StoredEvent) -> anyhow::Result<GrantEvent> {
     Ok(GrantEvent::decode(
         &event.event_type,
@@ -196,7 +238,7 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
 }
 
 async fn show(session: &Session, grant: String, at: Option<Timestamp>, output: Json) -> anyhow::Result<()> {
-    let found = Found::parse(session, grant)?;
+    let found = Found::find(session, grant).await?;
     let mut events = session.operations.grant_events(found.grant).await?;
     if let Some(at) = at {
         events.retain(|event| event.recorded_at <= at);
@@ -221,7 +263,10 @@ async fn show(session: &Session, grant: String, at: Option<Timestamp>, output: J
     }
     output::line(&format!("grant {}", found.grant))?;
     print_state(&state, credential.as_ref())?;
-    let rows: Vec<_> = events.iter().map(row).collect::<anyhow::Result<_>>()?;
+    let mut rows = Vec::with_capacity(events.len());
+    for event in &events {
+        rows.push(row(session, event).await?);
+    }
     output::line("")?;
     output::table(
         ["POSITION", "RECORDED", "SEQ", "EVENT", "ACTOR", "REQUEST"],
@@ -301,14 +346,15 @@ fn metadata(event: &StoredEvent) -> anyhow::Result<Metadata> {
     serde_json::from_str(&event.metadata).context("an event's metadata cannot be read")
 }
 
-fn row(event: &StoredEvent) -> anyhow::Result<[String; 6]> {
+async fn row(session: &Session, event: &StoredEvent) -> anyhow::Result<[String; 6]> {
     let metadata = metadata(event)?;
+    let operator = operator(session.ledger(), event, &metadata).await?;
     Ok([
         event.position.to_string(),
         output::moment(event.recorded_at),
         event.sequence.to_string(),
         event.event_type.clone(),
-        output::visible(&metadata.who()),
+        who(&metadata.who(), operator.as_ref()),
         metadata.request_id.to_string(),
     ])
 }

@@ -18,7 +18,7 @@ use super::output;
 use super::session::Session;
 use crate::crypto::defuse::Secret;
 use crate::domain::value::ScopeSet;
-use crate::import::{self, Files, Groups, Kind, Options, Progress, Report, SecretForm};
+use crate::import::{self, Files, Groups, ImportError, Kind, Options, Progress, Report, SecretForm};
 
 /// What to import.
 #[derive(Subcommand)]
@@ -93,7 +93,8 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
         Command::Tables { import } => bring(connection, Kind::Tables, import, None).await,
         Command::ForgetKey { output } => {
             let session = Session::open(connection).await?;
-            let deleted = import::key::forget(session.ledger()).await?;
+            let context = session.context("import forget-key")?;
+            let deleted = import::key::forget(&session.operations, &context).await?;
             session.close().await;
             if output.json {
                 return output::json(&json!({ "deleted": deleted }));
@@ -141,8 +142,9 @@ async fn bring(
     };
     let session = Session::open(connection).await?;
     let context = session.context(command)?;
+    let is_dry = options.dry_run;
     let key_stored = match &secret {
-        Some(secret) if !options.dry_run => import::key::store(session.ledger(), secret).await?,
+        Some(secret) if !options.dry_run => import::key::store(&session.operations, &context, secret).await?,
         Some(_) | None => false,
     };
     let bar = Arc::new(Mutex::new(("", output::bar(0, "importing"))));
@@ -153,11 +155,23 @@ async fn bring(
         bar.1.finish_and_clear();
     }
     session.close().await;
-    let report = imported.context("the import stopped; what was imported stays, run it again to go on")?;
+    let report = imported.map_err(|error| stopped(error, is_dry))?;
     if arguments.output.json {
         return output::json(&document(&report, key_stored));
     }
     print(&report, key_stored)
+}
+
+/// An error with what became of the rest.
+fn stopped(error: ImportError, is_dry: bool) -> anyhow::Error {
+    if matches!(error, ImportError::Busy) {
+        return anyhow!(error);
+    }
+    anyhow!(error).context(if is_dry {
+        "the dry run stopped; nothing was changed"
+    } else {
+        "the import stopped; what was imported stays, run it again to go on"
+    })
 }
 
 fn show(bar: &Mutex<(&'static str, ProgressBar)>, progress: Progress) {

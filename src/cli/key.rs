@@ -7,6 +7,7 @@ use serde_json::json;
 use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
 use super::{output, prompt};
+use crate::crypto::signing::PUBLISHED_AHEAD;
 use crate::domain::client::TokenAlgorithm;
 use crate::operations::key::StoredKey;
 
@@ -18,7 +19,7 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Json,
     },
-    /// Make a new key that signs from now on; what the old ones signed is still accepted
+    /// Make a new key, published now, that signs in 70 seconds; what the old ones signed is still accepted
     Rotate {
         /// For which algorithm
         #[arg(long, value_enum, default_value_t = Algorithm::All)]
@@ -116,6 +117,11 @@ async fn rotate(
             .rotate_signing_key(&context, *algorithm)
             .await?;
     }
+    output::note(&format!(
+        "a new key signs in {} seconds, when every copy of /oauth/jwks has it; if the old one has leaked, retire it, \
+         and the new one signs at once",
+        PUBLISHED_AHEAD.num_seconds()
+    ));
     list(session, output).await
 }
 

@@ -15,6 +15,7 @@ use crate::server;
 /// An opened ledger.
 pub(super) struct Session {
     pub(super) operations: Operations,
+    operator: Option<String>,
 }
 
 impl Session {
@@ -28,7 +29,9 @@ impl Session {
             .with_writer(std::io::stderr)
             .with_env_filter("warn")
             .try_init();
-        Self::of(&settings).await
+        let mut session = Self::of(&settings).await?;
+        session.operator = connection.operator();
+        Ok(session)
     }
 
     /// As [`Self::open`], for settings at hand.
@@ -43,7 +46,10 @@ impl Session {
             keys.iter().all(|key| key.retired_at.is_some()) || keys.iter().any(|key| key.opens),
             "the master key is not the one that this database's keys were wrapped with"
         );
-        Ok(Self { operations })
+        Ok(Self {
+            operations,
+            operator: None,
+        })
     }
 
     /// The ledger.
@@ -54,7 +60,10 @@ impl Session {
     /// The context of this command's events.
     pub(super) fn context(&self, command: &'static str) -> anyhow::Result<Context> {
         let request = self.ledger().random().uuid()?;
-        Ok(Context::local(request, Actor::CommandLine, command))
+        Ok(Context {
+            operator: self.operator.clone(),
+            ..Context::local(request, Actor::CommandLine, command)
+        })
     }
 
     /// As [`Self::context`], with the administrator's reason.

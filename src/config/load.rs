@@ -11,8 +11,8 @@ use super::error::{ConfigError, Origin, Problem};
 use super::merged::{self, MergeError, Value};
 use super::{Settings, check};
 
-/// Variables that begin with `GRANTLOG_` and are no field: the file's place, and what tests are told.
-const OTHER_VARIABLES: [&str; 1] = ["GRANTLOG_CONFIG"];
+/// Variables that begin with `GRANTLOG_` and are no field: the file's place, who administers, and what tests are told.
+const OTHER_VARIABLES: [&str; 2] = ["GRANTLOG_CONFIG", "GRANTLOG_OPERATOR"];
 const TEST_PREFIX: &str = "GRANTLOG_TEST_";
 const PREFIX: &str = "GRANTLOG_";
 /// Fields whose values no message may quote.

@@ -52,6 +52,17 @@ pub trait Guess: Send + 'static {
     fn failed(&self);
 }
 
+/// What a comparison with several hashes came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Guessed {
+    /// No more may be made.
+    NotMade,
+    /// None matches.
+    Wrong,
+    /// That one matches, counted from 0.
+    Right(usize),
+}
+
 /// Hashes and checks passwords (argon2id, RFC 9106, 19 MiB, two passes).
 #[derive(Clone)]
 pub struct Hasher {
@@ -109,6 +120,32 @@ impl Hasher {
             })
             .await??;
         Ok(verified)
+    }
+
+    /// Compares secrets, each with its hash or with a decoy where it has none, up to the first that matches: one
+    /// guess, however many ways there are to read what was presented.
+    pub async fn guess_one_of(
+        &self,
+        pairs: Vec<(String, Option<String>)>,
+        guess: impl Guess,
+    ) -> Result<Guessed, PasswordError> {
+        let (random, decoy) = (self.random.clone(), Arc::clone(&self.decoy));
+        let guessed = self
+            .run(move || {
+                if !guess.may_be_made() {
+                    return Ok(Guessed::NotMade);
+                }
+                for (place, (secret, hash)) in pairs.iter().enumerate() {
+                    let compared = compare(secret, hash.as_deref().unwrap_or(&decoy), &random)?;
+                    if hash.is_some() && compared != Verified::No {
+                        return Ok(Guessed::Right(place));
+                    }
+                }
+                guess.failed();
+                Ok::<_, CryptoError>(Guessed::Wrong)
+            })
+            .await??;
+        Ok(guessed)
     }
 
     /// Runs costly work on the bounded pool.

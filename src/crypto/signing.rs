@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, RwLock};
 
+use chrono::TimeDelta;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
@@ -30,6 +31,11 @@ const USER_INFO_TYP: &str = "userinfo+jwt";
 const LOGOUT_TOKEN_TYP: &str = "logout+jwt";
 /// How long a list of keys is used before it is read again.
 const REREAD_AFTER_SECONDS: i64 = 5;
+/// How long whoever fetched the JWK set may keep it.
+pub const JWKS_MAX_AGE_SECONDS: i64 = 60;
+/// How long a key is published before it signs: until every node has read it, and every copy of the JWK set that was
+/// made before is over (RFC 7517 has no word on it; OpenID Connect Core §10.1.1 rotates so). Five seconds are for clocks.
+pub const PUBLISHED_AHEAD: TimeDelta = TimeDelta::seconds(JWKS_MAX_AGE_SECONDS + REREAD_AFTER_SECONDS + 5);
 /// How often an unknown `kid` may cause a reading.
 const REREAD_AT_MOST_EVERY_MILLIS: i64 = 500;
 
@@ -196,12 +202,7 @@ impl SigningKeys {
         claims: &C,
     ) -> Result<String, CryptoError> {
         let set = self.set();
-        let key = set
-            .keys
-            .iter()
-            .filter(|key| key.algorithm == algorithm && key.active_since.is_some())
-            .max_by_key(|key| key.active_since)
-            .ok_or(CryptoError)?;
+        let key = signer(&set.keys, algorithm, self.clock.now()).ok_or(CryptoError)?;
         let header = Header {
             typ: Some(typ.to_owned()),
             kid: Some(key.kid.clone()),
@@ -335,6 +336,23 @@ impl SigningKeys {
         *current = Arc::new(KeySet { keys, read_at: now });
         Ok(())
     }
+}
+
+/// The newest active key of an algorithm that every copy of the JWK set has by now; where there is none (the first
+/// key, or the others are retired), the active one that has been published longest.
+fn signer(keys: &[Arc<TokenKey>], algorithm: TokenAlgorithm, now: Timestamp) -> Option<&Arc<TokenKey>> {
+    let active = || {
+        keys.iter()
+            .filter(|key| key.algorithm == algorithm && key.active_since.is_some())
+    };
+    let is_known = |key: &&Arc<TokenKey>| {
+        let since = key.active_since.map(|since| since + PUBLISHED_AHEAD);
+        key.jwk.is_none() || since.is_some_and(|since| since <= now)
+    };
+    active()
+        .filter(is_known)
+        .max_by_key(|key| key.active_since)
+        .or_else(|| active().min_by_key(|key| key.active_since))
 }
 
 fn check(token: &str, issuer: &str, header: &Header, key: &TokenKey) -> Result<AccessClaims, TokenRefusal> {

@@ -17,7 +17,8 @@ events! {
             /// The public key as a JWK (RFC 7517), canonical JSON; none for a symmetric key.
             public_jwk: Option<String>,
         },
-        /// New tokens of its algorithm are signed with it from now on.
+        /// New tokens of its algorithm are signed with it once every copy of the JWK set has it (70 seconds later), or
+        /// at once where no other key can sign.
         KeyActivated 1 {},
         /// It signs nothing more and its tokens are no longer accepted.
         KeyRetired 1 {},

@@ -1,7 +1,9 @@
-//! The `trail` aggregate: what was done with the ledger as a whole. Each act is an aggregate of its own.
+//! The `trail` aggregate: what was done with the ledger as a whole. Each act is an aggregate of its own, but for the
+//! key of an import, whose coming and going is one.
 
 use serde::{Deserialize, Serialize};
 
+use super::value::Digest;
 use super::{Decision, aggregate};
 
 events! {
@@ -22,6 +24,16 @@ events! {
             /// Rows that it left out, of all tables.
             skipped: u64,
         },
+        /// The key was stored that old refresh tokens of an imported server are opened with.
+        LegacyKeyStored 1 {
+            /// The key's keyed digest: tells keys apart, and cannot be tried against guesses.
+            thumbprint: Digest,
+        },
+        /// It was deleted: old refresh tokens under it are refused from now on.
+        LegacyKeyForgotten 1 {
+            /// The key's keyed digest.
+            thumbprint: Digest,
+        },
     }
 }
 
@@ -30,6 +42,8 @@ events! {
 pub struct Trail {
     /// The import that it was.
     pub import: Option<ImportCompleted>,
+    /// The key for old refresh tokens that is stored.
+    pub legacy_key: Option<Digest>,
 }
 
 /// Commands on the trail.
@@ -37,6 +51,10 @@ pub struct Trail {
 pub enum TrailCommand {
     /// Record an import.
     CompleteImport(ImportCompleted),
+    /// Record that a key for old refresh tokens is stored. Where that is recorded, nothing happens.
+    StoreLegacyKey(Digest),
+    /// Record that none is. Where that is recorded, nothing happens.
+    ForgetLegacyKey,
 }
 
 /// Why a command on the trail was refused.
@@ -56,12 +74,27 @@ impl Trail {
                 Decision::refuse(TrailRefusal::Exists)
             }
             TrailCommand::CompleteImport(event) => Decision::accept(vec![event.clone().into()], ()),
+            TrailCommand::StoreLegacyKey(thumbprint) => {
+                let thumbprint = *thumbprint;
+                let stored =
+                    (self.legacy_key != Some(thumbprint)).then(|| LegacyKeyStored { thumbprint }.into());
+                Decision::accept(stored.into_iter().collect(), ())
+            }
+            TrailCommand::ForgetLegacyKey => {
+                let forgotten = self
+                    .legacy_key
+                    .map(|thumbprint| LegacyKeyForgotten { thumbprint }.into());
+                Decision::accept(forgotten.into_iter().collect(), ())
+            }
         }
     }
 
     fn evolve(&mut self, event: TrailEvent) {
-        let TrailEvent::ImportCompleted(import) = event;
-        self.import = Some(import);
+        match event {
+            TrailEvent::ImportCompleted(import) => self.import = Some(import),
+            TrailEvent::LegacyKeyStored(stored) => self.legacy_key = Some(stored.thumbprint),
+            TrailEvent::LegacyKeyForgotten(_) => self.legacy_key = None,
+        }
     }
 }
 

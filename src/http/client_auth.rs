@@ -6,18 +6,16 @@ use std::sync::Arc;
 use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use quick_cache::sync::Cache;
 
 use super::client_assertion::{self, Assertion};
 use super::client_certificate;
+use super::client_secret::{self, Tried};
 use super::error::{Rejection, TokenError};
 use super::form::{self, Form};
 use super::limits::{Counted, counted_address};
 use crate::app::App;
-use crate::crypto::password::Verified;
-use crate::domain::client::{AuthMethod, Client, Registration, SecretVerifier, Standing};
+use crate::domain::client::{AuthMethod, Client, Registration, Standing};
 use crate::domain::refusal::RefusalReason;
-use crate::domain::value::Digest;
 use crate::ids::ClientKey;
 use crate::ledger::{ClientAuthentication, Context, Loaded, UnitOfWork};
 
@@ -26,6 +24,7 @@ pub struct Credentials {
     /// The claimed name.
     pub client_id: String,
     presented: Presented,
+    pub(super) tried: Tried,
 }
 
 enum Presented {
@@ -49,15 +48,6 @@ pub struct AuthenticatedClient {
     pub registration: Arc<Registration>,
 }
 
-/// Chosen secrets that verified, by a keyed digest; a client's every event invalidates what was kept of it.
-pub struct SecretCache(Cache<Digest, ()>);
-
-impl Default for SecretCache {
-    fn default() -> Self {
-        Self(Cache::new(10_000))
-    }
-}
-
 impl Credentials {
     /// Reads the Authorization header and the body's parameters.
     pub fn read(headers: &HeaderMap, form: &Form) -> Result<Self, Rejection<TokenError>> {
@@ -79,6 +69,7 @@ impl Credentials {
             return Ok(Self {
                 client_id: client_id.to_owned(),
                 presented,
+                tried: Tried::default(),
             });
         };
         if authorizations.next().is_some() {
@@ -105,6 +96,7 @@ impl Credentials {
         Ok(Self {
             client_id,
             presented: Presented::Basic { decoded, raw },
+            tried: Tried::default(),
         })
     }
 
@@ -130,6 +122,7 @@ impl Credentials {
         Ok(Self {
             client_id,
             presented: Presented::Assertion(Box::new(assertion)),
+            tried: Tried::default(),
         })
     }
 
@@ -194,20 +187,25 @@ pub async fn authenticate(
     key: Option<ClientKey>,
 ) -> Result<AuthenticatedClient, Rejection<TokenError>> {
     let failed = |reason| Rejection::new(credentials.challenge(), reason);
+    let (secrets, at) = (credentials.secrets(), unit.at());
+    let presented = (
+        credentials.client_id.as_str(),
+        secrets.as_slice(),
+        &credentials.tried,
+    );
     let Some(key) = key else {
-        // The same work as for a known client with a generated secret.
-        for secret in credentials.secrets() {
-            std::hint::black_box(Digest::of(secret.as_bytes()));
-        }
+        client_secret::verify(app, presented, None, at).await?;
         return Err(failed(RefusalReason::UnknownClient));
     };
     let failed = |reason| failed(reason).client(key);
     let loaded = unit.load::<Client>(key.0).await?;
     let registration = loaded.registration.clone();
     let Some(registration) = registration.filter(|known| known.client_id == credentials.client_id) else {
+        client_secret::verify(app, presented, None, at).await?;
         return Err(failed(RefusalReason::UnknownClient));
     };
     if !credentials.uses(registration.metadata.token_endpoint_auth_method) {
+        client_secret::verify(app, presented, None, at).await?;
         return Err(failed(RefusalReason::OtherAuthenticationMethod));
     }
     let how = prove(app, unit, credentials, (&loaded, &registration)).await?;
@@ -231,84 +229,29 @@ async fn prove(
     credentials: &Credentials,
     (loaded, registration): (&Loaded<Client>, &Registration),
 ) -> Result<Result<ClientAuthentication, RefusalReason>, Rejection<TokenError>> {
-    let by_secret = |method, number: Option<u32>| {
-        let number = number.ok_or(RefusalReason::WrongClientSecret)?;
-        let mut how = ClientAuthentication::of(method);
-        how.secret = Some(number);
-        Ok(how)
-    };
-    Ok(match &credentials.presented {
+    let method = match &credentials.presented {
         Presented::Nothing => {
             let certificate = unit.context().certificate.as_deref();
-            client_certificate::authenticate(app, registration, certificate, unit.at())
-        }
-        Presented::Basic { .. } => {
-            let number = verify(app, unit, credentials, loaded, registration).await?;
-            by_secret(AuthMethod::ClientSecretBasic, number)
-        }
-        Presented::Body(_) => {
-            let number = verify(app, unit, credentials, loaded, registration).await?;
-            by_secret(AuthMethod::ClientSecretPost, number)
+            let proved = client_certificate::authenticate(app, registration, certificate, unit.at());
+            return Ok(proved);
         }
         Presented::Assertion(assertion) => {
             let client = (ClientKey(loaded.id), registration);
-            assertion.authenticate(app, client, unit.at()).await?
+            return Ok(assertion.authenticate(app, client, unit.at()).await?);
         }
-    })
-}
-
-/// The number of the secret that was presented.
-async fn verify(
-    app: &App,
-    unit: &UnitOfWork<'_>,
-    credentials: &Credentials,
-    loaded: &Loaded<Client>,
-    registration: &Registration,
-) -> Result<Option<u32>, Rejection<TokenError>> {
-    for secret in registration.valid_secrets(unit.at()) {
-        for presented in credentials.secrets() {
-            let good = match &secret.verifier {
-                SecretVerifier::Sha256(digest) => digest.matches(&Digest::of(presented.as_bytes())),
-                // Its client presents assertions, never the secret itself.
-                SecretVerifier::Key(_) => false,
-                SecretVerifier::Argon2id(phc) | SecretVerifier::Bcrypt(phc) => {
-                    verify_chosen(app, loaded, presented, phc).await?
-                }
-            };
-            if good {
-                return Ok(Some(secret.number));
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// A chosen secret costs an argon2id once; then its keyed digest is remembered until the client's next event.
-async fn verify_chosen(
-    app: &App,
-    client: &Loaded<Client>,
-    presented: &str,
-    phc: &str,
-) -> Result<bool, Rejection<TokenError>> {
-    let parts: [&[u8]; 5] = [
-        b"client secret",
-        client.id.as_bytes(),
-        &client.sequence.to_be_bytes(),
-        phc.as_bytes(),
-        presented.as_bytes(),
-    ];
-    let remembered = app.ledger.vault().master().form_token(&parts);
-    if app.secrets.0.get(&remembered).is_some() {
-        return Ok(true);
-    }
-    let verified = app
-        .operations
-        .hasher
-        .verify(presented.to_owned(), Some(phc.to_owned()))
-        .await?;
-    let good = verified != Verified::No;
-    if good {
-        app.secrets.0.insert(remembered, ());
-    }
-    Ok(good)
+        Presented::Basic { .. } => AuthMethod::ClientSecretBasic,
+        Presented::Body(_) => AuthMethod::ClientSecretPost,
+    };
+    let secrets = credentials.secrets();
+    let presented = (
+        credentials.client_id.as_str(),
+        secrets.as_slice(),
+        &credentials.tried,
+    );
+    let number = client_secret::verify(app, presented, Some((loaded, registration)), unit.at()).await?;
+    Ok(number.ok_or(RefusalReason::WrongClientSecret).map(|number| {
+        let mut how = ClientAuthentication::of(method);
+        how.secret = Some(number);
+        how
+    }))
 }

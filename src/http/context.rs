@@ -65,6 +65,7 @@ impl Origin {
             note: None,
             certificate: self.certificate.clone(),
             authentication: OnceLock::new(),
+            operator: None,
         }
     }
 }

@@ -68,6 +68,8 @@ pub enum Purpose<'a> {
     Device(SessionId),
     /// To set another password in this session.
     Password(SessionId),
+    /// To end something of the account that this session is of.
+    Account(SessionId),
 }
 
 impl Purpose<'_> {
@@ -80,6 +82,7 @@ impl Purpose<'_> {
             Self::Logout(session) => (b"logout form", session.0.as_bytes()),
             Self::Device(session) => (b"device form", session.0.as_bytes()),
             Self::Password(session) => (b"password form", session.0.as_bytes()),
+            Self::Account(session) => (b"account form", session.0.as_bytes()),
         };
         let master = app.ledger.vault().master();
         master.form_token(&[label, whose, query.as_bytes()])
@@ -155,7 +158,10 @@ fn endpoint(path: &str) -> &'static str {
         "/oauth/device",
         "/logout",
         end_session::PATH,
+        "/account",
+        "/account/applications",
         "/account/password",
+        "/account/sessions",
     ]
     .into_iter()
     .find(|known| *known == path)

@@ -9,6 +9,9 @@ use crate::clock::Timestamp;
 use crate::domain::value::Digest;
 use crate::ids::SubjectId;
 
+/// How many clients' failures one address may make.
+const CLIENTS_PER_ADDRESS: u32 = 10;
+
 /// What is counted.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Counted {
@@ -16,6 +19,8 @@ pub enum Counted {
     Address(IpAddr),
     /// Failures to authenticate as a client, from one address: a stranger cannot lock a client out.
     Client(String, Option<IpAddr>),
+    /// Wrong secrets of any client from one address: the names of clients are for anybody to invent.
+    Clients(IpAddr),
     /// Refresh tokens of another server that a client presented, from one address, and that do not open: counted
     /// apart from its authentication, which they must not block.
     Imported(String, Option<IpAddr>),
@@ -66,8 +71,24 @@ impl Limits {
     pub fn check_failures(&self, counted: &[Counted], at: Timestamp) -> Result<(), TooMany> {
         counted.iter().try_for_each(|counted| {
             let window = self.window(counted, at);
-            exceeded(window, self.failures_per_minute, at)
+            exceeded(window, self.most(counted), at)
         })
+    }
+
+    /// Many clients may sit behind one address: it gets more.
+    fn most(&self, counted: &Counted) -> u32 {
+        match counted {
+            Counted::Clients(_) => self.failures_per_minute.saturating_mul(CLIENTS_PER_ADDRESS),
+            Counted::Address(_)
+            | Counted::Client(..)
+            | Counted::Imported(..)
+            | Counted::Login(_)
+            | Counted::Registration(_)
+            | Counted::DeviceRequests(_)
+            | Counted::UserCodesFrom(_)
+            | Counted::UserCodesOf(_)
+            | Counted::Token(_) => self.failures_per_minute,
+        }
     }
 
     /// Counts a failure.

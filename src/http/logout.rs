@@ -60,7 +60,7 @@ async fn log_out(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<PageError>> {
-    let form = read_form(body)?;
+    let form = read_form(headers, body)?;
     if let Some(live) = session::live(app, context, headers).await? {
         if let Some(again) = unproven(app, context, &live, (&Asked::default(), &form)).await? {
             return Ok(again);

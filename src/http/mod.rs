@@ -8,6 +8,7 @@ pub mod client_assertion;
 pub mod client_auth;
 pub mod client_certificate;
 pub mod client_keys;
+pub mod client_secret;
 pub mod context;
 pub mod cookie;
 pub mod cors;

@@ -83,10 +83,10 @@ impl Import {
         clients: &mut Clients,
     ) -> Result<(), ImportError> {
         let (place, id) = (client.place.clone(), client.id.clone());
-        if clients.contains_key(&id) {
+        if !self.client_ids.insert(id.clone()) {
             return self
                 .report
-                .skip(place.remark(table, "another row has the same id"));
+                .skip(place.remark(table, "an earlier row has the same id"));
         }
         let mut notes = client.notes.clone();
         let metadata = match self.metadata(&client, usage, &mut notes) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::ImportError;
+use super::bounded::{Bounded, TooLong};
 use super::dump::Dump;
 use super::table::Row;
 
@@ -70,7 +71,13 @@ impl Files {
                 }
             }
             "gz" | "zip" | "xz" | "zst" | "bz2" => return Err(ImportError::Compressed(path.to_owned())),
-            _ => self.dumps.push(path.to_owned()),
+            // Named twice (a directory, and a file of it): read once.
+            _ => {
+                let same = |known: &PathBuf| known.canonicalize().ok() == path.canonicalize().ok();
+                if !self.dumps.iter().any(same) {
+                    self.dumps.push(path.to_owned());
+                }
+            }
         }
         Ok(())
     }
@@ -99,11 +106,14 @@ impl Files {
         if let Some(path) = self.csv.get(table) {
             return read_csv(path, (table, needed), each);
         }
-        let mut before = 0;
+        let (mut before, mut rows) = (0, 0);
         for path in &self.dumps {
             let file = File::open(path).map_err(|error| unreadable(path, error))?;
             let mut dump = Dump::new(file, table).map_err(|error| error.in_file(path))?;
-            while let Some(row) = dump.next().map_err(|error| error.in_file(path))? {
+            while let Some(mut row) = dump.next().map_err(|error| error.in_file(path))? {
+                // Its place in the table, of which each dump has a part.
+                rows += 1;
+                row.number = rows;
                 row.has(needed).map_err(|column| missing(path, table, column))?;
                 each(row, before + dump.offset())?;
             }
@@ -149,21 +159,13 @@ fn read_csv(
     (table, needed): (&str, &[&str]),
     mut each: impl FnMut(Row, u64) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
-    let broken = |error: csv::Error| ImportError::Csv {
-        file: path.to_owned(),
-        line: error.position().map(csv::Position::line),
-        problem: if let csv::ErrorKind::Io(error) = error.into_kind() {
-            error.to_string()
-        } else {
-            "it is not CSV".to_owned()
-        },
-    };
+    let broken = |columns: &[String], error: csv::Error| damaged(path, columns, error);
     let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .buffer_capacity(64 * 1024)
-        .from_reader(file);
-    let headers = reader.byte_headers().map_err(broken)?.clone();
+        .from_reader(Bounded::new(file));
+    let headers = reader.byte_headers().map_err(|error| broken(&[], error))?.clone();
     let columns: Arc<[String]> = headers
         .iter()
         .map(|name| {
@@ -179,7 +181,10 @@ fn read_csv(
     }
     let mut record = csv::ByteRecord::new();
     let mut number = 0;
-    while reader.read_byte_record(&mut record).map_err(broken)? {
+    while reader
+        .read_byte_record(&mut record)
+        .map_err(|error| broken(&columns, error))?
+    {
         number += 1;
         let values = record
             .iter()
@@ -191,6 +196,28 @@ fn read_csv(
         )?;
     }
     Ok(())
+}
+
+fn damaged(path: &Path, columns: &[String], error: csv::Error) -> ImportError {
+    let mut line = error.position().map(csv::Position::line);
+    let mut column = None;
+    let problem = if let csv::ErrorKind::Io(error) = error.into_kind() {
+        let too_long = error.get_ref().and_then(|inner| inner.downcast_ref::<TooLong>());
+        if let Some(found) = too_long {
+            line = Some(found.line);
+            let name = columns.get(found.value - 1);
+            column = Some(name.map_or_else(|| found.value.to_string(), Clone::clone));
+        }
+        error.to_string()
+    } else {
+        "it is not CSV".to_owned()
+    };
+    ImportError::Csv {
+        file: path.to_owned(),
+        line,
+        column,
+        problem,
+    }
 }
 
 fn extension(path: &Path) -> String {

@@ -1,7 +1,5 @@
 //! Live refresh tokens become grants: each may be presented once, for one of ours.
 
-use std::collections::HashSet;
-
 use chrono::TimeDelta;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -132,6 +130,10 @@ impl Import {
                     .map_err(|reason| (place, reason))
             });
             match found {
+                Ok(newcomer) if !self.tokens.insert(short(&newcomer.event.refresh.digest.0)) => {
+                    let reason = "an earlier row has the same token";
+                    self.report.skip(newcomer.place.remark(table, reason))?;
+                }
                 Ok(newcomer) => newcomers.push(newcomer),
                 Err((place, reason)) => self.report.skip(place.remark(table, reason))?,
             }
@@ -143,10 +145,9 @@ impl Import {
             .collect();
         let present = self.operations.ledger.find_names(&names).await?;
         let counts = self.report.counts(table);
-        let (mut fresh, mut seen) = (Vec::new(), HashSet::new());
+        let mut fresh = Vec::new();
         for newcomer in newcomers {
-            let again = !seen.insert(newcomer.name.clone());
-            if again || present.contains_key(&(IMPORTED_REFRESH, newcomer.name.clone())) {
+            if present.contains_key(&(IMPORTED_REFRESH, newcomer.name.clone())) {
                 counts.already_there += 1;
             } else {
                 fresh.push(newcomer);

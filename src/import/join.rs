@@ -73,35 +73,20 @@ pub(super) fn join(
             let row = row?;
             waiting.entry(row.access).or_default().push(row);
         }
+        // Of two rows with the same id, one may be revoked: neither is believed.
+        let mut found: HashMap<Digest, Option<AccessRow>> = HashMap::new();
         for row in lines::<AccessRow>(access) {
-            let AccessRow {
-                id,
-                client,
-                user,
-                scopes,
-                revoked,
-            } = row?;
+            let row = row?;
+            if waiting.contains_key(&row.id) {
+                found
+                    .entry(row.id)
+                    .and_modify(|known| *known = None)
+                    .or_insert(Some(row));
+            }
+        }
+        for (id, access) in found {
             for refresh in waiting.remove(&id).unwrap_or_default() {
-                let RefreshRow {
-                    place,
-                    digest,
-                    expires_at,
-                    ..
-                } = refresh;
-                if revoked {
-                    each(Err(place.remark(REFRESH_TOKENS, "its access token is revoked")))?;
-                    continue;
-                }
-                each(Ok(TokenRow {
-                    place,
-                    digest,
-                    client: client.clone(),
-                    user: user.clone(),
-                    scopes: scopes.clone(),
-                    audience: Vec::new(),
-                    flow: None,
-                    expires_at,
-                }))?;
+                each(joined(refresh, access.as_ref()))?;
             }
         }
         for row in waiting.into_values().flatten() {
@@ -111,6 +96,32 @@ pub(super) fn join(
         }
     }
     Ok(())
+}
+
+/// A refresh token with what its access token says; none where that has two rows.
+fn joined(refresh: RefreshRow, access: Option<&AccessRow>) -> Result<TokenRow, Remark> {
+    let RefreshRow {
+        place,
+        digest,
+        expires_at,
+        ..
+    } = refresh;
+    let Some(access) = access else {
+        return Err(place.remark(REFRESH_TOKENS, "its access token is in two rows"));
+    };
+    if access.revoked {
+        return Err(place.remark(REFRESH_TOKENS, "its access token is revoked"));
+    }
+    Ok(TokenRow {
+        place,
+        digest,
+        client: access.client.clone(),
+        user: access.user.clone(),
+        scopes: access.scopes.clone(),
+        audience: Vec::new(),
+        flow: None,
+        expires_at,
+    })
 }
 
 fn lines<T: DeserializeOwned>(file: impl BufRead) -> impl Iterator<Item = Result<T, ImportError>> {

@@ -2,10 +2,8 @@
 
 use std::io::Read;
 
-use super::ImportError;
+use super::{ImportError, MAX_VALUE};
 
-/// The most bytes of one value.
-const MAX_VALUE: usize = 1 << 20;
 const BUFFER: usize = 64 * 1024;
 
 /// Whose spelling a dump is in: whether a backslash in a string escapes.
@@ -40,6 +38,7 @@ impl<R> Lexer<R> {
     pub(super) fn error(&self, problem: &'static str) -> ImportError {
         ImportError::Dump {
             line: self.line,
+            value: None,
             problem,
         }
     }
@@ -309,13 +308,13 @@ impl<R: Read> Lexer<R> {
     /// Passes over one string, quoted name, dollar-quoted body or single byte.
     fn skip_token(&mut self) -> Result<(), ImportError> {
         match self.peek()? {
-            Some(b'\'') => self.string(false).map(|_| ()),
-            Some(b'"') if self.dialect == Dialect::MySql => self.string(false).map(|_| ()),
+            Some(b'\'') => self.skip_string(false),
+            Some(b'"') if self.dialect == Dialect::MySql => self.skip_string(false),
             Some(b'"' | b'`') => self.identifier().map(|_| ()),
             Some(b'$') => self.skip_dollar_quoted(),
             Some(b'E' | b'e') if self.peek_at(1)? == Some(b'\'') => {
                 self.bump()?;
-                self.string(true).map(|_| ())
+                self.skip_string(true)
             }
             Some(byte) if byte.is_ascii_alphanumeric() || byte == b'_' => self.bare().map(|_| ()),
             _ => self.bump(),

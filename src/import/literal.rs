@@ -11,14 +11,24 @@ pub(super) type Value = Option<Vec<u8>>;
 impl<R: Read> Lexer<R> {
     /// A quoted string.
     pub(super) fn string(&mut self, escapes: bool) -> Result<Vec<u8>, ImportError> {
+        let mut bytes = Vec::new();
+        self.quoted(escapes, Some(&mut bytes))?;
+        Ok(bytes)
+    }
+
+    /// Passes over a quoted string, however long.
+    pub(super) fn skip_string(&mut self, escapes: bool) -> Result<(), ImportError> {
+        self.quoted(escapes, None)
+    }
+
+    fn quoted(&mut self, escapes: bool, mut bytes: Option<&mut Vec<u8>>) -> Result<(), ImportError> {
         let escapes = escapes || self.dialect == Dialect::MySql;
         let quote = self.need()?;
-        let mut bytes = Vec::new();
         loop {
             let byte = match self.need()? {
                 byte if byte == quote => {
                     if self.peek()? != Some(quote) {
-                        return Ok(bytes);
+                        return Ok(());
                     }
                     self.bump()?;
                     quote
@@ -26,7 +36,9 @@ impl<R: Read> Lexer<R> {
                 b'\\' if escapes => unescape(self.need()?),
                 byte => byte,
             };
-            self.push(&mut bytes, byte)?;
+            if let Some(bytes) = bytes.as_deref_mut() {
+                self.push(bytes, byte)?;
+            }
         }
     }
 
@@ -35,7 +47,8 @@ impl<R: Read> Lexer<R> {
         self.bump()?;
         let mut values = Vec::new();
         loop {
-            values.push(self.value()?);
+            let value = self.value().map_err(|error| error.in_value(values.len() + 1))?;
+            values.push(value);
             if values.len() > most {
                 return Err(self.error("too many values"));
             }
@@ -134,7 +147,8 @@ impl<R: Read> Lexer<R> {
         }
         let mut values = Vec::new();
         loop {
-            let (value, ended) = self.copy_field()?;
+            let field = self.copy_field();
+            let (value, ended) = field.map_err(|error| error.in_value(values.len() + 1))?;
             values.push(value);
             if ended {
                 return Ok(Some(values));

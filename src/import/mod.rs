@@ -5,6 +5,7 @@
 //! split into temporary files first, so memory does not grow with them. What is here already is left as it is: a
 //! second run changes nothing, and an interrupted one is run again.
 
+mod bounded;
 mod clients;
 mod dump;
 mod files;
@@ -20,6 +21,7 @@ mod scopes;
 mod stages;
 mod table;
 mod tables;
+pub mod token;
 mod users;
 
 pub use files::Files;
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::FixedOffset;
+use sqlx::{ConnectOptions as _, Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::domain::client::ClientRefusal;
@@ -45,6 +48,11 @@ pub const IMPORTED_REFRESH: &str = "imported_refresh";
 pub const SHORTEST_TOKEN: usize = 16;
 /// The most.
 pub const LONGEST_TOKEN: usize = 4096;
+
+/// The most bytes of one value.
+const MAX_VALUE: usize = 1 << 20;
+/// The advisory lock that an import holds.
+const LOCK: i64 = 0x6772_6e74_696d_7074;
 
 /// Which server's tables are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,20 +134,25 @@ pub enum ImportError {
     #[error("reading failed: {0}")]
     Read(std::io::Error),
     /// A CSV file is damaged.
-    #[error("{}{}: {problem}", .file.display(), .line.map_or_else(String::new, |line| format!(", line {line}")))]
+    #[error("{}{}{}: {problem}", .file.display(), .line.map_or_else(String::new, |line| format!(", line {line}")),
+        .column.as_ref().map_or_else(String::new, |column| format!(", column {column}")))]
     Csv {
         /// The file.
         file: PathBuf,
         /// Where.
         line: Option<u64>,
+        /// In which column.
+        column: Option<String>,
         /// What.
         problem: String,
     },
     /// A dump has something that is not read.
-    #[error("line {line}: {problem}")]
+    #[error("line {line}{}: {problem}", .value.map_or_else(String::new, |value| format!(", value {value}")))]
     Dump {
         /// Where.
         line: u64,
+        /// Which value of its row, from 1.
+        value: Option<usize>,
         /// What.
         problem: &'static str,
     },
@@ -167,6 +180,12 @@ pub enum ImportError {
     /// The file of left-out rows cannot be written.
     #[error("the file of skipped rows cannot be written: {0}")]
     Report(std::io::Error),
+    /// One at a time: two would register the same users under different keys.
+    #[error(
+        "another import into this database is under way: wait until it has ended, then run this one again (a dry run \
+         need not wait)"
+    )]
+    Busy,
     /// A thread ended before its time.
     #[error("the import was interrupted")]
     Interrupted,
@@ -184,6 +203,14 @@ pub enum ImportError {
 }
 
 impl ImportError {
+    /// Says in which value of a row it was.
+    fn in_value(mut self, number: usize) -> Self {
+        if let Self::Dump { value, .. } = &mut self {
+            value.get_or_insert(number);
+        }
+        self
+    }
+
     fn in_file(self, file: &Path) -> Self {
         Self::InFile {
             file: file.to_owned(),
@@ -208,6 +235,10 @@ struct Import {
     tell: Tell,
     /// Subjects that this run imported, or found here: eight bytes each.
     subjects: HashSet<u64>,
+    /// Clients that this run has met, by their key in the other server's tables.
+    client_ids: HashSet<String>,
+    /// Refresh tokens that this run has met: eight bytes each.
+    tokens: HashSet<u64>,
 }
 
 /// Imports, or says what would be imported.
@@ -234,10 +265,36 @@ pub async fn import(
         options,
         tell,
         subjects: HashSet::new(),
+        client_ids: HashSet::new(),
+        tokens: HashSet::new(),
     };
-    import.run().await?;
+    // Held until the end. A dry run changes nothing, and is in nobody's way.
+    let lock = if import.options.dry_run {
+        None
+    } else {
+        Some(lock(operations).await?)
+    };
+    let done = import.run().await;
+    if let Some(lock) = lock {
+        // With the connection the lock is gone, whether or not the goodbye arrives.
+        let _ = lock.close().await;
+    }
+    done?;
     import.report.finish()?;
     Ok(import.report)
+}
+
+/// A connection of its own that holds the lock of imports.
+async fn lock(operations: &Operations) -> Result<PgConnection, ImportError> {
+    let unavailable = |error| ImportError::from(LedgerError::Read(error));
+    let options = operations.ledger.pool().connect_options();
+    let mut connection = options.connect().await.map_err(unavailable)?;
+    let is_ours: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock($1)")
+        .bind(LOCK)
+        .fetch_one(&mut connection)
+        .await
+        .map_err(unavailable)?;
+    is_ours.then_some(connection).ok_or(ImportError::Busy)
 }
 
 impl Import {

@@ -43,6 +43,9 @@ pub struct Group {
     pub rows: u64,
     /// The first of them.
     pub first: Vec<(u64, String)>,
+    /// The last of them.
+    #[serde(skip)]
+    last: Option<(u64, String)>,
 }
 
 /// Groups of rows, by table and reason.
@@ -92,9 +95,16 @@ impl Report {
         Ok(())
     }
 
-    /// A row is imported without something of it.
+    /// A row is imported without something of it. Where it lacks several things of a kind, it is still one row.
     pub(super) fn note(&mut self, remark: Remark) {
-        add(&mut self.noted, remark);
+        let group = self
+            .noted
+            .get(remark.table)
+            .and_then(|reasons| reasons.get(&remark.reason));
+        let last = group.and_then(|group| group.last.as_ref());
+        if last != Some(&(remark.row, remark.id.clone())) {
+            add(&mut self.noted, remark);
+        }
     }
 
     /// Whether anything was (or in a dry run: would be) imported.
@@ -124,7 +134,9 @@ fn add(groups: &mut Groups, remark: Remark) {
         .entry(remark.reason)
         .or_default();
     group.rows += 1;
+    let named = (remark.row, remark.id);
+    group.last = Some(named.clone());
     if group.first.len() < NAMED {
-        group.first.push((remark.row, remark.id));
+        group.first.push(named);
     }
 }

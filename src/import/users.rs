@@ -17,6 +17,13 @@ use crate::ledger::{Context, LedgerError};
 use crate::operations::user::{EMAIL, USERNAME, canonical_username, check_username, place};
 use crate::operations::{OperationError, Operations};
 
+/// What earlier rows of this run have: eight bytes each.
+#[derive(Default)]
+struct Met {
+    ids: HashSet<u64>,
+    names: HashSet<u64>,
+}
+
 /// A user that is new here, as it is appended.
 struct Newcomer {
     subject: SubjectId,
@@ -34,7 +41,7 @@ impl Import {
             return Ok(());
         }
         let total = self.files.bytes(table);
-        let mut names = HashSet::new();
+        let mut met = Met::default();
         let mut rows = self.files.stream(table, needed);
         while let Some(chunk) = rows.recv().await {
             let chunk = chunk?;
@@ -46,7 +53,7 @@ impl Import {
                     Kind::Tables => tables::user(&row, &self.options),
                 };
                 match read {
-                    Ok(user) => match self.check(&user, &mut names) {
+                    Ok(user) => match self.check(&user, &mut met) {
                         Ok(()) => users.push(user),
                         Err(reason) => self.report.skip(user.place.remark(table, reason))?,
                     },
@@ -64,7 +71,11 @@ impl Import {
     }
 
     /// What can be said of a user without asking the database.
-    fn check(&self, user: &UserRow, names: &mut HashSet<u64>) -> Result<(), String> {
+    fn check(&self, user: &UserRow, met: &mut Met) -> Result<(), String> {
+        let id = self.id_here("user", &user.id);
+        if !met.ids.insert(short(id.as_bytes())) {
+            return Err("an earlier row has the same id".to_owned());
+        }
         if let Err(OperationError::Invalid { problem, .. }) = check_username(&user.username) {
             return Err(format!("its user name: {problem}"));
         }
@@ -80,7 +91,7 @@ impl Import {
         }
         let master = self.operations.ledger.vault().master();
         for (kind, name) in claims(user) {
-            if !names.insert(short(&master.name_digest(kind, &name))) {
+            if !met.names.insert(short(&master.name_digest(kind, &name))) {
                 return Err(format!("an earlier row has the same {kind}"));
             }
         }
@@ -156,7 +167,7 @@ impl Import {
         let mut tasks = JoinSet::new();
         for newcomer in fresh {
             let Some(key) = keys.remove(&newcomer.subject.0) else {
-                let reason = "another row has the same id";
+                let reason = "its data key was destroyed while it was imported";
                 self.report.skip(newcomer.row.place.remark(table, reason))?;
                 continue;
             };

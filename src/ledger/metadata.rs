@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -16,6 +17,11 @@ use crate::domain::client::AuthMethod;
 use crate::domain::confirmation::Thumbprint;
 use crate::domain::value::{Digest, Sealed};
 use crate::ids::{ClientKey, RequestId, SubjectId};
+
+/// The member of the metadata that a caller's address and agent are sealed for.
+const CALLER: &str = "metadata.caller";
+/// The member of the metadata that an operator's name is sealed for.
+const OPERATOR: &str = "metadata.operator";
 
 /// Who acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +73,14 @@ pub struct Context {
     pub certificate: Option<Arc<ClientCertificate>>,
     /// How the client authenticated, once it has.
     pub authentication: OnceLock<ClientAuthentication>,
+    /// The person at the command line, as they are named there.
+    pub operator: Option<String>,
+}
+
+/// The keys that a context's personal data is sealed under, for one moment.
+pub(super) struct Seals {
+    caller: Option<Arc<DataKey>>,
+    operator: Option<Arc<DataKey>>,
 }
 
 impl Context {
@@ -84,46 +98,62 @@ impl Context {
             note: None,
             certificate: None,
             authentication: OnceLock::new(),
+            operator: None,
         }
     }
 
-    /// The key that the caller's network data is sealed under; none where there is none.
-    pub(super) async fn caller_key(
+    /// The keys that the caller's network data and the operator's name are sealed under. An operator is never the
+    /// user whom the event is about: erasing that one leaves it.
+    pub(super) async fn seals(
         &self,
         vault: &Vault,
         subject: Option<SubjectId>,
         at: Timestamp,
-    ) -> Result<Option<Arc<DataKey>>, LedgerError> {
-        if self.address.is_none() && self.agent.is_none() {
-            return Ok(None);
-        }
-        Ok(Some(vault.find_or_create(&KeyOwner::network(subject, at)).await?))
+    ) -> Result<Seals, LedgerError> {
+        let has_caller = self.address.is_some() || self.agent.is_some();
+        let key = async |wanted: bool, subject| {
+            if wanted {
+                let owner = KeyOwner::network(subject, at);
+                vault.find_or_create(&owner).await.map(Some)
+            } else {
+                Ok(None)
+            }
+        };
+        Ok(Seals {
+            caller: key(has_caller, subject).await?,
+            operator: key(self.operator.is_some(), None).await?,
+        })
     }
 
     /// The metadata of one event, as canonical JSON.
     pub(super) fn metadata(
         &self,
         vault: &Vault,
-        key: Option<&DataKey>,
+        seals: &Seals,
         event: (AggregateType, Uuid, &str),
         at: Timestamp,
     ) -> Result<String, LedgerError> {
         let (kind, aggregate_id, event_type) = event;
-        let caller = match key {
+        let place = |field| Place {
+            aggregate_type: kind.name(),
+            aggregate_id,
+            event_type,
+            field,
+        };
+        let caller = match &seals.caller {
             None => None,
             Some(key) => {
                 let caller = Caller {
                     address: self.address,
                     agent: self.agent.clone(),
                 };
-                let place = Place {
-                    aggregate_type: kind.name(),
-                    aggregate_id,
-                    event_type,
-                    field: "metadata.caller",
-                };
-                Some(key.seal(vault.random(), &place, &canonical::to_string(&caller)?)?)
+                let caller = canonical::to_string(&caller)?;
+                Some(key.seal(vault.random(), &place(CALLER), &caller)?)
             }
+        };
+        let operator = match (&seals.operator, &self.operator) {
+            (Some(key), Some(name)) => Some(key.seal(vault.random(), &place(OPERATOR), name)?),
+            (None, _) | (_, None) => None,
         };
         let network = self
             .address
@@ -135,6 +165,7 @@ impl Context {
             endpoint: self.endpoint.to_owned(),
             network,
             note: self.note.clone(),
+            operator,
             request_id: self.request,
             trace_id: self.trace.clone(),
         })?)
@@ -158,6 +189,9 @@ pub struct Metadata {
     /// Why, in an administrator's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// The person who ran the command, sealed under the month's network key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operator: Option<Sealed>,
     /// The request.
     pub request_id: RequestId,
     /// The W3C trace id.
@@ -217,6 +251,81 @@ impl std::fmt::Display for ClientAuthentication {
             write!(f, " x5t#S256={thumbprint}")?;
         }
         Ok(())
+    }
+}
+
+/// The person who ran a command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Operator {
+    /// As they were named.
+    Name(String),
+    /// The key to the name is destroyed.
+    Erased,
+}
+
+impl std::fmt::Display for Operator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Erased => f.write_str("erased"),
+        }
+    }
+}
+
+impl Metadata {
+    /// Reads the column.
+    pub fn read(text: &str) -> Result<Self, LedgerError> {
+        serde_json::from_str(text).map_err(|error| LedgerError::Read(sqlx::Error::Decode(error.into())))
+    }
+
+    /// From where this user acted; none where that is not recorded, or the key to it is destroyed.
+    pub async fn caller_of(
+        &self,
+        vault: &Vault,
+        subject: SubjectId,
+        (aggregate_type, aggregate_id, event_type): (&str, Uuid, &str),
+        recorded_at: Timestamp,
+    ) -> Result<Option<Caller>, LedgerError> {
+        let Some(sealed) = &self.caller else {
+            return Ok(None);
+        };
+        let place = Place {
+            aggregate_type,
+            aggregate_id,
+            event_type,
+            field: CALLER,
+        };
+        let key = vault.find(&KeyOwner::network(Some(subject), recorded_at)).await?;
+        let plain = key.and_then(|key| key.open(&place, sealed).ok());
+        Ok(plain.and_then(|plain| serde_json::from_str(&plain).ok()))
+    }
+
+    /// Who ran the command; none where no name was recorded. The event is the one of that place and time.
+    pub async fn operator(
+        &self,
+        vault: &Vault,
+        (aggregate_type, aggregate_id, event_type): (&str, Uuid, &str),
+        recorded_at: Timestamp,
+    ) -> Result<Option<Operator>, LedgerError> {
+        let Some(sealed) = &self.operator else {
+            return Ok(None);
+        };
+        let place = Place {
+            aggregate_type,
+            aggregate_id,
+            event_type,
+            field: OPERATOR,
+        };
+        // It was sealed a little before it was recorded, by another clock.
+        let hour = TimeDelta::hours(1);
+        for at in [recorded_at, recorded_at - hour, recorded_at + hour] {
+            let key = vault.find(&KeyOwner::network(None, at)).await?;
+            if let Some(name) = key.and_then(|key| key.open(&place, sealed).ok()) {
+                return Ok(Some(Operator::Name(name)));
+            }
+        }
+        Ok(Some(Operator::Erased))
     }
 }
 

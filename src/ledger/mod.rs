@@ -20,7 +20,7 @@ pub use appender::{AppendError, Appended, Priority};
 pub use command::{Command, Expectation, NameChange, NewEvent};
 pub(crate) use load::retrying;
 pub use load::{Loaded, StoredEvent, recorded_event};
-pub use metadata::{Actor, Caller, ClientAuthentication, Context, Metadata, network_of};
+pub use metadata::{Actor, Caller, ClientAuthentication, Context, Metadata, Operator, network_of};
 pub use refusals::{RefusalBudget, Refused};
 pub use unit::{Concluded, LedgerError, UnitOfWork};
 

@@ -145,9 +145,9 @@ impl Ledger {
     async fn append_refusal(&self, context: &Context, event: RefusalEvent) -> Result<(), LedgerError> {
         let at = self.clock().now();
         let id = self.random().uuid_at(at)?;
-        let key = context.caller_key(self.vault(), context.subject, at).await?;
+        let seals = context.seals(self.vault(), context.subject, at).await?;
         let kind = AggregateType::Refusal;
-        let metadata = context.metadata(self.vault(), key.as_deref(), (kind, id, event.name()), at)?;
+        let metadata = context.metadata(self.vault(), &seals, (kind, id, event.name()), at)?;
         let (event_type, version, payload) = (event.name(), event.version(), event.payload()?);
         let command = Command {
             id: self.random().uuid()?,

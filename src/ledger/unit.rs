@@ -298,7 +298,7 @@ impl<'a> UnitOfWork<'a> {
 
     async fn command(&mut self) -> Result<Command, LedgerError> {
         let vault = self.ledger.vault();
-        let key = self.context.caller_key(vault, self.subject, self.at).await?;
+        let seals = self.context.seals(vault, self.subject, self.at).await?;
         let mut events = Vec::new();
         for (base, pending) in self.events.drain(..) {
             for (offset, event) in (1..).zip(pending) {
@@ -308,7 +308,7 @@ impl<'a> UnitOfWork<'a> {
                     payload,
                 } = event;
                 let place = (base.kind, base.id, event_type);
-                let metadata = self.context.metadata(vault, key.as_deref(), place, self.at)?;
+                let metadata = self.context.metadata(vault, &seals, place, self.at)?;
                 if payload.len() + metadata.len() > MAX_EVENT_BYTES {
                     return Err(LedgerError::TooLarge(payload.len() + metadata.len()));
                 }

@@ -11,7 +11,7 @@ use crate::domain::LedgerEvent;
 use crate::domain::client::{Approval, ClientCommand, ClientEvent};
 use crate::domain::scope::Scope;
 use crate::ids::ClientKey;
-use crate::ledger::{LANE, LedgerError, retrying};
+use crate::ledger::{LANE, LedgerError, Metadata, Operator, retrying};
 
 /// The most characters of a reason.
 const MAX_REASON: usize = 2000;
@@ -23,6 +23,8 @@ pub struct ApprovalStep {
     pub state: Approval,
     /// Who took the step: `command_line`, `client:…`.
     pub actor: String,
+    /// The person at the command line; none where it was a client, or nobody was named.
+    pub operator: Option<Operator>,
     /// When.
     pub at: Timestamp,
     /// Why, in that person's words; may be empty where it was approved.
@@ -32,7 +34,7 @@ pub struct ApprovalStep {
 /// The last steps of one client's approvals, by scope.
 pub type Approvals = BTreeMap<String, ApprovalStep>;
 
-/// A client's event: whose, type, version, payload, actor and time.
+/// A client's event: whose, type, version, payload, metadata and time.
 type Row = (Uuid, String, i16, String, String, Timestamp);
 
 impl Operations {
@@ -44,7 +46,7 @@ impl Operations {
         let ids: Vec<Uuid> = clients.iter().map(|client| client.0).collect();
         let rows: Vec<Row> = retrying(|| async {
             sqlx::query_as(
-                "SELECT aggregate_id, event_type, event_version, payload::text, metadata->>'actor', recorded_at \
+                "SELECT aggregate_id, event_type, event_version, payload::text, metadata::text, recorded_at \
                  FROM grantlog.ledger_client \
                  WHERE lane = $1 AND aggregate_type = 'client' AND aggregate_id = ANY ($2) AND event_type IN \
                      ('ScopeApprovalRequested', 'ScopeApproved', 'ScopeRejected', 'ScopeApprovalWithdrawn') \
@@ -57,14 +59,18 @@ impl Operations {
         })
         .await?;
         let mut approvals: HashMap<ClientKey, Approvals> = HashMap::new();
-        for (client, event_type, version, payload, actor, at) in rows {
+        for (client, event_type, version, payload, metadata, at) in rows {
             let event = ClientEvent::decode(&event_type, version, &payload)?;
             let Some((scope, state, reason)) = step(event) else {
                 continue;
             };
+            let metadata = Metadata::read(&metadata)?;
+            let event = ("client", client, event_type.as_str());
+            let operator = metadata.operator(self.ledger.vault(), event, at).await?;
             let step = ApprovalStep {
                 state,
-                actor,
+                actor: metadata.actor,
+                operator,
                 at,
                 reason,
             };

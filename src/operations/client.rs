@@ -19,6 +19,11 @@ use crate::ledger::{Context, LedgerError};
 /// The kind of name under which chosen client ids are unique.
 pub const CLIENT_ID: &str = "client_id";
 
+/// The least characters of a chosen client secret.
+pub const MIN_CHOSEN_SECRET: usize = 16;
+/// The most.
+pub const MAX_CHOSEN_SECRET: usize = 1024;
+
 /// A registered client, with its secret, which is shown this once.
 #[derive(Clone, Debug)]
 pub struct CreatedClient {
@@ -148,16 +153,7 @@ impl Operations {
                 .await
                 .map(|(secret, verifier)| (Some(secret), Some(verifier))),
             Some(chosen) => {
-                // RFC 6749 appendix A.2: VSCHAR.
-                if chosen.is_empty()
-                    || chosen.len() > 1024
-                    || !chosen.bytes().all(|b| (0x20..=0x7e).contains(&b))
-                {
-                    return Err(OperationError::invalid(
-                        "client_secret",
-                        "it needs 1 to 1024 printable ASCII characters",
-                    ));
-                }
+                check_client_secret(chosen)?;
                 let phc = self.hasher.hash(chosen.clone()).await?;
                 Ok((None, Some(SecretVerifier::Argon2id(phc))))
             }
@@ -204,6 +200,24 @@ impl Operations {
         }
         Ok(())
     }
+}
+
+/// RFC 6749 appendix A.2: VSCHAR; and RFC 6819 §5.1.4.2.2: long enough not to be guessed. (What an import brings is
+/// taken as it is.)
+fn check_client_secret(chosen: &str) -> Result<(), OperationError> {
+    let problem = match chosen.chars().count() {
+        MIN_CHOSEN_SECRET..=MAX_CHOSEN_SECRET if chosen.bytes().all(|b| (0x20..=0x7e).contains(&b)) => {
+            return Ok(());
+        }
+        MIN_CHOSEN_SECRET..=MAX_CHOSEN_SECRET => {
+            "it has characters other than printable ASCII (RFC 6749 appendix A.2)".to_owned()
+        }
+        length => format!(
+            "it has {length} characters; a chosen secret needs {MIN_CHOSEN_SECRET} to {MAX_CHOSEN_SECRET} (leave it \
+             out to have one generated)"
+        ),
+    };
+    Err(OperationError::invalid("client_secret", problem))
 }
 
 /// RFC 6749 appendix A.1: VSCHAR; ours may not be empty or endless.

@@ -1,7 +1,7 @@
 //! Grants, as an administrator sees them.
 
 use super::{OperationError, Operations};
-use crate::domain::grant::{Grant, Reason, Revoke, Target};
+use crate::domain::grant::{Grant, GrantRefusal, Reason, Revoke, Target};
 use crate::ids::GrantId;
 use crate::ledger::{Context, LANE, LedgerError, StoredEvent};
 
@@ -21,10 +21,20 @@ type EventRow = (
 impl Operations {
     /// Ends a grant and everything that came of it. Ending it twice appends nothing.
     pub async fn revoke_grant(&self, context: &Context, grant: GrantId) -> Result<(), OperationError> {
+        Ok(self.end_grant(context, grant, Reason::Administrator).await??)
+    }
+
+    /// As [`Self::revoke_grant`], for a reason.
+    pub(super) async fn end_grant(
+        &self,
+        context: &Context,
+        grant: GrantId,
+        reason: Reason,
+    ) -> Result<Result<(), GrantRefusal>, LedgerError> {
         let command = Revoke {
             client: None,
             target: Target::Family,
-            reason: Reason::Administrator,
+            reason,
             at: self.ledger.clock().now(),
         };
         let mut unit = self.ledger.unit_of_work(context);
@@ -32,7 +42,7 @@ impl Operations {
             let state = unit.load::<Grant>(grant.0).await?;
             unit.about(state.family.as_ref().and_then(|family| family.subject));
             if let Some(concluded) = unit.conclude(&state, state.revoke(&command)).await? {
-                return Ok(concluded.outcome.map(|_| ())?);
+                return Ok(concluded.outcome.map(|_| ()));
             }
         }
     }

@@ -108,7 +108,8 @@ impl Operations {
         Ok(made)
     }
 
-    /// Makes a new key that signs from now on. The old ones stay published, so that what they signed is
+    /// Makes a new key, published from now on; it signs once every copy of the JWK set has it
+    /// ([`signing::PUBLISHED_AHEAD`]). The old ones stay published, so that what they signed is
     /// accepted, until they are retired.
     pub async fn rotate_signing_key(
         &self,

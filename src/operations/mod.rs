@@ -1,6 +1,7 @@
 //! Administration: what the command line does to clients, users, scopes and keys. Each operation is a command
 //! on the ledger like any other.
 
+pub mod account;
 pub mod approval;
 pub mod client;
 pub mod describe;

@@ -12,6 +12,7 @@ mod client_access_tokens;
 mod client_authorization_codes;
 mod client_refresh_tokens;
 mod clients;
+mod consents;
 mod error;
 mod fold;
 mod install;
@@ -22,6 +23,7 @@ mod recorded;
 mod revocation;
 pub mod runner;
 mod schema;
+mod sessions;
 mod status;
 mod users;
 pub mod verify;
@@ -61,11 +63,13 @@ pub trait Projection: Send {
 }
 
 /// The names of all projections, in alphabetical order.
-pub const NAMES: [&str; 5] = [
+pub const NAMES: [&str; 7] = [
     client_access_tokens::SCHEMA.name,
     client_authorization_codes::SCHEMA.name,
     client_refresh_tokens::SCHEMA.name,
     clients::SCHEMA.name,
+    consents::SCHEMA.name,
+    sessions::SCHEMA.name,
     users::SCHEMA.name,
 ];
 
@@ -77,6 +81,8 @@ pub fn all() -> Vec<Box<dyn Projection>> {
         Box::<client_authorization_codes::Codes>::default(),
         Box::<client_refresh_tokens::RefreshTokens>::default(),
         Box::<clients::Clients>::default(),
+        Box::<consents::Consents>::default(),
+        Box::<sessions::Sessions>::default(),
         Box::<users::Users>::default(),
     ]
 }

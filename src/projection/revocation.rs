@@ -164,10 +164,14 @@ impl Revocations {
                 | SigningKeyEvent::KeyActivated(_)
                 | SigningKeyEvent::KeyRetired(_),
             )
-            | Event::Trail(TrailEvent::ImportCompleted(_))
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),
+            )
+            | Event::Trail(
+                TrailEvent::ImportCompleted(_)
+                | TrailEvent::LegacyKeyStored(_)
+                | TrailEvent::LegacyKeyForgotten(_),
             )
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}

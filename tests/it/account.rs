@@ -399,3 +399,42 @@ async fn disabling_a_user_ends_every_session_and_token_on_every_node() {
 async fn erasing_a_user_ends_every_session_and_token_on_every_node() {
     ends_everything_on_two_nodes(End::Erase).await;
 }
+
+#[tokio::test]
+async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
+    let party = Party::new().await;
+    let server = &party.server;
+    let http = browser();
+    assert_eq!(log_in(server, &http, ("ada", PASSWORD)).await.status, 303);
+    let token = flow::get(server, &http, PATH).await.hidden("form_token");
+    let body = format!("step=password&form_token={token}&current={PASSWORD}&new={NEW}&again={NEW}");
+    for content_type in [
+        Some("text/plain"),
+        Some("application/json"),
+        Some("multipart/form-data; boundary=x"),
+        Some("application/x-www-form-urlencoded; charset=utf-16"),
+        None,
+    ] {
+        for path in [PATH, "/logout"] {
+            let mut request = http.post(server.url(path)).body(body.clone());
+            if let Some(content_type) = content_type {
+                request = request.header("content-type", content_type);
+            }
+            let response = request.send().await.unwrap();
+            assert_eq!(
+                response.status(),
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "{path} {content_type:?}"
+            );
+        }
+    }
+    assert_eq!(count(server, "PasswordChanged").await, 0);
+    assert_eq!(count(server, "SessionEnded").await, 0);
+    let expected = ["wrong_content_type", "wrong_charset"];
+    assert!(
+        reasons(server)
+            .await
+            .iter()
+            .all(|reason| expected.contains(&reason.as_str()))
+    );
+}

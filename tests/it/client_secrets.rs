@@ -123,7 +123,7 @@ async fn a_secret_is_shown_once_and_nothing_that_checks_it_ever() {
     let client = machine(&server).await;
     let mut chosen = flow::confidential();
     chosen["client_id"] = json!("chosen");
-    chosen["client_secret"] = json!("a chosen secret");
+    chosen["client_secret"] = json!("a chosen secret of ours");
     let chosen = server.client(chosen).await;
     let rotate = [
         "client",
@@ -157,7 +157,7 @@ async fn a_secret_is_shown_once_and_nothing_that_checks_it_ever() {
             text.contains(&client.client_id) || text.contains(&chosen.client_id) || arguments[0] == "audit"
         );
         let first = client.client_secret.as_deref().unwrap();
-        for secret in [first, &second, "a chosen secret", "$argon2id$"]
+        for secret in [first, &second, "a chosen secret of ours", "$argon2id$"]
             .into_iter()
             .chain(digests.iter().map(String::as_str))
         {

@@ -116,3 +116,138 @@ async fn a_guess_whose_caller_hangs_up_is_counted_and_recorded() {
         .unwrap();
     assert_eq!(guessed.guess(PASSWORD).await.0, 429);
 }
+
+/// What the token endpoint answers to a secret.
+async fn authenticate(server: &TestServer, client_id: &str, secret: &str) -> u16 {
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("client_id", client_id),
+        ("client_secret", secret),
+    ];
+    let answer = reqwest::Client::new()
+        .post(server.url("/oauth/token"))
+        .form(&form)
+        .send();
+    answer.await.unwrap().status().as_u16()
+}
+
+const CHOSEN: &str = "a secret that somebody chose";
+
+/// A machine; with a chosen secret where one is given.
+async fn machine(server: &TestServer, client_id: &str, secret: Option<&str>) -> Option<String> {
+    let mut metadata = json!({
+        "client_name": "Machine", "client_id": client_id, "grant_types": ["client_credentials"],
+        "token_endpoint_auth_method": "client_secret_post", "scope": "server-operations",
+        "default_scopes": "server-operations",
+    });
+    if let Some(secret) = secret {
+        metadata["client_secret"] = json!(secret);
+    }
+    server.client(metadata).await.client_secret
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn client_secrets_guessed_at_once_do_not_pass_the_limit() {
+    let server = TestServer::start_with(|settings| settings.failures_per_minute = LIMIT).await;
+    let server = Arc::new(server);
+    machine(&server, "chosen", Some(CHOSEN)).await;
+    let mut all = JoinSet::new();
+    for number in 0..40 {
+        let server = Arc::clone(&server);
+        all.spawn(async move { authenticate(&server, "chosen", &format!("guess number {number}")).await });
+    }
+    let answers = all.join_all().await;
+    assert!(
+        answers.iter().all(|status| matches!(status, 401 | 429)),
+        "{answers:?}"
+    );
+    let compared = u32::try_from(answers.iter().filter(|status| **status == 401).count()).unwrap();
+    let at_once = u32::try_from(server.app.settings.hashing_threads).unwrap();
+    assert!((LIMIT..LIMIT + at_once).contains(&compared), "{compared} guesses");
+    assert_eq!(authenticate(&server, "chosen", CHOSEN).await, 429);
+    server.clock.advance(Duration::from_secs(60));
+    assert_eq!(authenticate(&server, "chosen", CHOSEN).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_clients_that_are_made_up_are_limited_by_their_address() {
+    let server = TestServer::start_with(|settings| settings.failures_per_minute = 1).await;
+    let generated = machine(&server, "generated", None).await.unwrap();
+    for number in 0..10 {
+        assert_eq!(
+            authenticate(&server, &format!("nobody-{number}"), "wrong").await,
+            401
+        );
+    }
+    assert_eq!(authenticate(&server, "nobody-10", "wrong").await, 429);
+    // What needs no hash is not held up by it.
+    assert_eq!(authenticate(&server, "generated", &generated).await, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_secret_costs_a_hash_whatever_the_client_and_a_right_generated_one_none() {
+    let server = TestServer::start().await;
+    let server = Arc::new(server);
+    machine(&server, "chosen", Some(CHOSEN)).await;
+    let generated = machine(&server, "generated", None).await.unwrap();
+    // All slots of the hasher are taken until told otherwise.
+    let (free, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let slots = server.app.settings.hashing_threads;
+    let mut busy = JoinSet::new();
+    let taken = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    for _ in 0..slots {
+        let (hasher, held, taken) = (
+            server.app.operations.hasher.clone(),
+            Arc::clone(&held),
+            Arc::clone(&taken),
+        );
+        busy.spawn(async move {
+            let wait = move || {
+                taken.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let _ = held.lock().unwrap().recv();
+            };
+            hasher.run(wait).await.unwrap();
+        });
+    }
+    while taken.load(std::sync::atomic::Ordering::SeqCst) < slots {
+        tokio::task::yield_now().await;
+    }
+    let mut wrong = JoinSet::new();
+    for client_id in ["chosen", "generated", "nobody"] {
+        let server = Arc::clone(&server);
+        wrong.spawn(async move { authenticate(&server, client_id, "a wrong secret").await });
+    }
+    for _ in 0..3 {
+        assert_eq!(authenticate(&server, "generated", &generated).await, 200);
+    }
+    let early = tokio::time::timeout(Duration::from_millis(300), wrong.join_next()).await;
+    assert!(early.is_err(), "answered without a hash: {early:?}");
+    drop(free);
+    assert_eq!(wrong.join_all().await, [401, 401, 401]);
+    busy.join_all().await;
+}
+
+#[tokio::test]
+async fn a_chosen_secret_that_could_be_guessed_is_refused() {
+    let server = TestServer::start().await;
+    for (secret, problem) in [
+        ("x", "it has 1 characters; a chosen secret needs 16 to 1024"),
+        ("fifteen letters", "it has 15 characters"),
+        ("sixteen letters\u{e9}", "other than printable ASCII"),
+    ] {
+        let registration = serde_json::from_value(json!({
+            "client_name": "Mover", "client_id": "mover", "client_secret": secret,
+            "grant_types": ["client_credentials"],
+        }));
+        let operations = &server.app.operations;
+        let refused = operations
+            .create_client(&TestServer::context(), registration.unwrap())
+            .await;
+        let refused = refused.unwrap_err().to_string();
+        assert!(
+            refused.contains("client_secret") && refused.contains(problem),
+            "{refused}"
+        );
+    }
+}

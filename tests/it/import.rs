@@ -92,9 +92,13 @@ fn counts(report: &Report, table: &str) -> (u64, u64, u64, u64) {
 /// Stores Passport's key, as `--passport-key-file` does.
 async fn store_key(server: &TestServer) {
     let key = format!("base64:{}", STANDARD.encode(KEY));
-    import::key::store(&server.app.ledger, &Secret::parse(&key).unwrap())
-        .await
-        .unwrap();
+    import::key::store(
+        &server.app.operations,
+        &TestServer::context(),
+        &Secret::parse(&key).unwrap(),
+    )
+    .await
+    .unwrap();
 }
 
 /// 80 hexadecimal digits, as League's server makes token ids.

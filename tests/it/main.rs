@@ -10,6 +10,7 @@
 )]
 
 mod account;
+mod account_pages;
 mod approvals;
 mod authorize;
 mod client_authentication;

@@ -292,6 +292,25 @@ async fn an_approval_that_is_withdrawn_is_seen_at_once_on_tokens_issued_before()
     assert_eq!((status, text(&body, "error")), (403, "unapproved_scope"));
     let (_, refreshed) = party.refresh(text(&tokens, "refresh_token")).await;
     assert_eq!(refreshed["scope"], "view-user");
+    // Asked for by name it is refused, not left out unsaid; and the token is not used up by that.
+    let token = text(&refreshed, "refresh_token");
+    let named = |scope| {
+        [
+            ("grant_type", "refresh_token"),
+            ("refresh_token", token),
+            ("scope", scope),
+        ]
+    };
+    for scope in ["detail-user", "view-user detail-user"] {
+        let (status, refused) = party.post("/oauth/token", &named(scope)).await;
+        assert_eq!(
+            (status, text(&refused, "error")),
+            (400, "invalid_scope"),
+            "{scope}"
+        );
+    }
+    let (_, refreshed) = party.post("/oauth/token", &named("view-user")).await;
+    assert_eq!(refreshed["scope"], "view-user");
 }
 
 #[tokio::test]
@@ -301,9 +320,21 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
     let context = TestServer::context();
     let operations = &party.server.app.operations;
     let algorithm = grantlog::domain::client::TokenAlgorithm::ES256;
-    operations.rotate_signing_key(&context, algorithm).await.unwrap();
+    let new = operations.rotate_signing_key(&context, algorithm).await.unwrap();
     party.server.app.keys.reload().await.unwrap();
+    // Published before it signs: by then every copy of the JWK set, and every node, has it.
+    let published = reqwest::get(party.server.url("/oauth/jwks")).await.unwrap();
+    assert_eq!(published.headers()["cache-control"], "public, max-age=60");
+    assert!(published.text().await.unwrap().contains(&new));
+    party.server.clock.advance(std::time::Duration::from_secs(64));
+    party.server.app.keys.reload().await.unwrap();
+    assert_eq!(
+        part(&machine_token(&party).await, 0)["kid"],
+        part(&before, 0)["kid"]
+    );
+    party.server.clock.advance(std::time::Duration::from_secs(7));
     let after = machine_token(&party).await;
+    assert_eq!(part(&after, 0)["kid"], new.as_str());
     assert_ne!(part(&before, 0)["kid"], part(&after, 0)["kid"]);
     assert!(party.is_active(&before).await && party.is_active(&after).await);
     let old = part(&before, 0)["kid"].as_str().unwrap().to_owned();
@@ -319,6 +350,25 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
     operations.retire_signing_key(&context, id).await.unwrap();
     // At once: this node has not even read its keys again.
     assert!(!party.is_active(&before).await && party.is_active(&after).await);
+}
+
+#[tokio::test]
+async fn a_new_key_signs_at_once_where_the_old_one_is_retired() {
+    let party = Party::new().await;
+    let context = TestServer::context();
+    let (operations, keys) = (&party.server.app.operations, &party.server.app.keys);
+    let algorithm = grantlog::domain::client::TokenAlgorithm::ES256;
+    let old = part(&machine_token(&party).await, 0)["kid"].clone();
+    let new = operations.rotate_signing_key(&context, algorithm).await.unwrap();
+    keys.reload().await.unwrap();
+    let leaked = keys
+        .accepted()
+        .into_iter()
+        .find(|key| old == key.kid.as_str())
+        .unwrap();
+    operations.retire_signing_key(&context, leaked.id).await.unwrap();
+    keys.reload().await.unwrap();
+    assert_eq!(part(&machine_token(&party).await, 0)["kid"], new.as_str());
 }
 
 #[tokio::test]

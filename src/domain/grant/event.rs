@@ -355,6 +355,8 @@ pub enum Reason {
     Administrator,
     /// The login that it was given in is over (OpenID Connect Back-Channel Logout §2.7).
     SessionEnded,
+    /// The user did, at the account's pages.
+    User,
 }
 
 impl Reason {
@@ -367,6 +369,7 @@ impl Reason {
             Self::RefreshReplayed => "refresh_replayed",
             Self::Administrator => "administrator",
             Self::SessionEnded => "session_ended",
+            Self::User => "user",
         }
     }
 }

@@ -137,7 +137,7 @@ advice! {
             "A proxy on the way changed the request.",
         ],
         resolution: [
-            "Compare the request with the endpoint's parameters: each one once, spelled as documented, form-encoded in UTF-8.",
+            "Compare the request with the endpoint's parameters: each one once, spelled as documented, form-encoded in UTF-8 (or a flat JSON object, where the client is marked json_requests).",
             "Send it with the content type application/x-www-form-urlencoded where the endpoint takes a form.",
         ],
         prevention: ["Use a maintained OAuth library instead of building requests by hand."],

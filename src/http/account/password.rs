@@ -7,33 +7,25 @@ use axum::extract::{Extension, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 
+use super::visit::Visit;
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::session::Session;
 use crate::domain::user::{Account, UserCommand};
 use crate::domain::value::Sealed;
 use crate::http::context::Origin;
-use crate::http::csrf::{self, BrowserMark, FORM_COOKIE, Purpose};
-use crate::http::error::{Rejection, WireError};
+use crate::http::csrf::{self, Purpose};
+use crate::http::error::Rejection;
 use crate::http::form::Form;
-use crate::http::login::{self, Refusal};
+use crate::http::login;
 use crate::http::oauth::authorize::{read_form, see_other};
-use crate::http::page::{
-    self, ErrorPage, Forms, LoginPage, PageError, PasswordPage, PasswordProblem, Problem, password_changed,
-};
-use crate::http::session::{self, LiveSession, Presented, SESSION_COOKIE, Verified};
-use crate::ledger::{Actor, Context, LedgerError, Refused};
+use crate::http::page::{self, PageError, PasswordPage, PasswordProblem, password_changed};
+use crate::http::session::{self, LiveSession, Presented, SESSION_COOKIE};
+use crate::ledger::{Context, LedgerError};
 use crate::operations::OperationError;
 use crate::operations::user::{UnfitPassword, check_password};
 
 pub(super) const ENDPOINT: &str = "/account/password";
-
-/// What a browser brought.
-struct Visit<'a> {
-    app: &'a App,
-    origin: &'a Origin,
-    headers: &'a HeaderMap,
-}
 
 /// The page, or the login page before it.
 pub(super) async fn show(
@@ -41,10 +33,10 @@ pub(super) async fn show(
     Extension(origin): Extension<Origin>,
     headers: HeaderMap,
 ) -> Response {
-    let visit = Visit::new(&app, &origin, &headers);
+    let visit = Visit::new(&app, &origin, &headers, ENDPOINT);
     let context = visit.anonymous();
     let shown = match session::live(&app, &context, &headers).await {
-        Ok(Some(live)) => visit.page(&live, (None, None)).await,
+        Ok(Some(live)) => page(&visit, &live, (None, None)).await,
         Ok(None) => visit.login_page("", (None, None)),
         Err(error) => Err(error),
     };
@@ -65,235 +57,106 @@ pub(super) async fn submit(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let visit = Visit::new(&app, &origin, &headers);
-    let result = match read_form(body) {
+    let visit = Visit::new(&app, &origin, &headers, ENDPOINT);
+    let result = match read_form(&headers, body) {
         Ok(form) if form.get("step") == Some("login") => visit.log_in(&form).await,
-        Ok(form) => visit.change(&form).await,
+        Ok(form) => change(&visit, &form).await,
         Err(rejection) => Err(rejection),
     };
     visit.answer(&visit.anonymous(), result).await
 }
 
-impl<'a> Visit<'a> {
-    fn new(app: &'a App, origin: &'a Origin, headers: &'a HeaderMap) -> Self {
-        Self { app, origin, headers }
+async fn page(
+    visit: &Visit<'_>,
+    live: &LiveSession,
+    (problem, notice): (Option<PasswordProblem>, Option<PageError>),
+) -> Result<Response, LedgerError> {
+    Ok(PasswordPage {
+        account: &live.account(visit.app).await?,
+        token: Purpose::Password(live.id).token(visit.app, ENDPOINT),
+        problem,
+        notice,
     }
+    .into_response())
+}
 
-    fn anonymous(&self) -> Context {
-        self.origin.context(ENDPOINT, Actor::Anonymous)
+/// The form with the current and the new password.
+async fn change(visit: &Visit<'_>, form: &Form) -> Result<Response, Rejection<PageError>> {
+    let app = visit.app;
+    let Some(live) = session::live(app, &visit.anonymous(), visit.headers).await? else {
+        return visit.over().await;
+    };
+    let context = visit.acting_as(&live);
+    if !Purpose::Password(live.id).verify(app, ENDPOINT, form.get(csrf::FIELD)) {
+        visit
+            .record(&context, PageError::ForgedForm, RefusalReason::FormTokenWrong)
+            .await;
+        return Ok(page(visit, &live, (None, Some(PageError::ForgedForm))).await?);
     }
-
-    /// The answer, or the refusal as a page, once it is recorded.
-    async fn answer(&self, context: &Context, result: Result<Response, Rejection<PageError>>) -> Response {
-        let rejection = match result {
-            Ok(response) => return response,
-            Err(rejection) => rejection,
-        };
-        if let Some(refused) = rejection.refused() {
-            self.app.ledger.record_refusal(context, refused).await;
-        }
-        ErrorPage {
-            error: rejection.error,
-            request: context.request,
-        }
-        .into_response()
+    let Some(account) = live.user.account.clone() else {
+        return visit.over().await;
+    };
+    let username = live.account(app).await?.username;
+    let (current, new) = match typed(form, &username) {
+        Ok(typed) => typed,
+        Err(problem) => return Ok(page(visit, &live, (Some(problem), None)).await?),
+    };
+    let counted = login::counted(&username, &context);
+    if let Err(wait) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
+        let error = PageError::TooMany(wait.retry_after);
+        visit
+            .record(&context, error, RefusalReason::TooManyFailures)
+            .await;
+        return Ok(page(visit, &live, (None, Some(error))).await?);
     }
-
-    async fn page(
-        &self,
-        live: &LiveSession,
-        (problem, notice): (Option<PasswordProblem>, Option<PageError>),
-    ) -> Result<Response, LedgerError> {
-        Ok(PasswordPage {
-            account: &live.account(self.app).await?,
-            token: Purpose::Password(live.id).token(self.app, ENDPOINT),
-            problem,
-            notice,
-        }
-        .into_response())
+    if let Err(refusal) = login::recognise(app, &context, &username, current).await? {
+        visit.refused(&context, &refusal).await;
+        let problem = Some(PasswordProblem::WrongCurrent);
+        return Ok(page(visit, &live, (problem, None)).await?);
     }
-
-    fn login_page(
-        &self,
-        username: &str,
-        (problem, notice): (Option<Problem>, Option<PageError>),
-    ) -> Result<Response, LedgerError> {
-        let known = BrowserMark::read(self.app, self.headers);
-        let mark = match &known {
-            Some(mark) => mark.clone(),
-            None => BrowserMark::fresh(self.app)?,
-        };
-        let mut response = LoginPage {
-            client_name: None,
-            query: "",
-            token: Purpose::Login(&mark).token(self.app, ENDPOINT),
-            username,
-            problem,
-            notice,
-            forms: Forms::Here,
-        }
-        .into_response();
-        if known.is_none() {
-            page::set_cookie(&mut response, FORM_COOKIE.set(&self.app.settings, mark.as_str()));
-        }
-        Ok(response)
+    if new == current {
+        let problem = Some(PasswordProblem::Unfit(UnfitPassword::Current));
+        return Ok(page(visit, &live, (problem, None)).await?);
     }
+    let sealed = seal(app, &live, &account, new).await?;
+    conclude(visit, &context, &live, sealed).await
+}
 
-    async fn record(&self, context: &Context, error: PageError, reason: RefusalReason) {
-        let refused = Refused {
-            error: error.code(),
-            reason,
-            client: None,
-            subject: context.subject,
-            grant: None,
-        };
-        self.app.ledger.record_refusal(context, refused).await;
-    }
-
-    /// The login form before the page.
-    async fn log_in(&self, form: &Form) -> Result<Response, Rejection<PageError>> {
-        let (app, context) = (self.app, self.anonymous());
-        let username = form.get("username").unwrap_or_default();
-        let is_ours = BrowserMark::read(app, self.headers)
-            .is_some_and(|mark| Purpose::Login(&mark).verify(app, ENDPOINT, form.get(csrf::FIELD)));
-        if !is_ours {
-            self.record(&context, PageError::ForgedForm, RefusalReason::FormTokenWrong)
-                .await;
-            return Ok(self.login_page(username, (None, Some(PageError::ForgedForm)))?);
-        }
-        let Some(password) = form.get("password").filter(|_| !username.is_empty()) else {
-            return Ok(self.login_page(username, (Some(Problem::Incomplete), None))?);
-        };
-        let counted = login::counted(username, &context);
-        if let Err(wait) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
-            let error = PageError::TooMany(wait.retry_after);
-            self.record(&context, error, RefusalReason::TooManyFailures).await;
-            return Ok(self.login_page(username, (None, Some(error)))?);
-        }
-        let refusal = match login::recognise(app, &context, username, password).await? {
-            Ok(recognised) => {
-                let context = self.acting(&recognised.verified);
-                let previous = Presented::read(app, self.headers);
-                match login::start(app, &context, recognised, previous.as_ref()).await? {
-                    Ok(cookie) => {
-                        let mut response = see_other("password");
-                        page::set_cookie(&mut response, Some(cookie));
-                        return Ok(response);
-                    }
-                    Err(refusal) => refusal,
-                }
+/// Appends the new password and the end of this session; the others end by it. Nothing happens where the
+/// password has changed meanwhile, or the user may not act any more: the session is over then.
+async fn conclude(
+    visit: &Visit<'_>,
+    context: &Context,
+    live: &LiveSession,
+    password: Sealed,
+) -> Result<Response, Rejection<PageError>> {
+    let app = visit.app;
+    let presented = Presented {
+        id: live.id,
+        digest: live.login.digest,
+    };
+    let command = UserCommand::ChangePassword(password);
+    let mut unit = app.ledger.unit_of_work(context);
+    loop {
+        let Some(live) = presented.find(&mut unit).await? else {
+            if unit.refusal_stands()? {
+                return visit.over().await;
             }
-            Err(refusal) => refusal,
+            continue;
         };
-        self.refused(&context, &refusal).await;
-        Ok(self.login_page(username, (Some(Problem::Wrong), None))?)
-    }
-
-    fn acting(&self, verified: &Verified) -> Context {
-        Context {
-            subject: Some(verified.subject),
-            ..self.origin.context(ENDPOINT, Actor::User(verified.subject))
+        let session = unit.load::<Session>(live.id.0).await?;
+        let ended = session.decide(&session::end(app, "password_changed")).events;
+        unit.also(&session, &ended)?;
+        let decision = live.user.decide(&command);
+        let Some(concluded) = unit.conclude(&live.user, decision).await? else {
+            continue;
+        };
+        if concluded.outcome.is_err() {
+            return visit.over().await;
         }
-    }
-
-    async fn refused(&self, context: &Context, refusal: &Refusal) {
-        let context = Context {
-            subject: refusal.subject,
-            ..context.clone()
-        };
-        self.app.ledger.record_refusal(&context, refusal.refused()).await;
-    }
-
-    /// The form with the current and the new password.
-    async fn change(&self, form: &Form) -> Result<Response, Rejection<PageError>> {
-        let app = self.app;
-        let Some(live) = session::live(app, &self.anonymous(), self.headers).await? else {
-            return self.over().await;
-        };
-        let verified = Verified {
-            subject: live.login.subject,
-            password_generation: live.login.password_generation,
-        };
-        let context = self.acting(&verified);
-        if !Purpose::Password(live.id).verify(app, ENDPOINT, form.get(csrf::FIELD)) {
-            self.record(&context, PageError::ForgedForm, RefusalReason::FormTokenWrong)
-                .await;
-            return Ok(self.page(&live, (None, Some(PageError::ForgedForm))).await?);
-        }
-        let Some(account) = live.user.account.clone() else {
-            return self.over().await;
-        };
-        let username = live.account(app).await?.username;
-        let (current, new) = match typed(form, &username) {
-            Ok(typed) => typed,
-            Err(problem) => return Ok(self.page(&live, (Some(problem), None)).await?),
-        };
-        let counted = login::counted(&username, &context);
-        if let Err(wait) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
-            let error = PageError::TooMany(wait.retry_after);
-            self.record(&context, error, RefusalReason::TooManyFailures).await;
-            return Ok(self.page(&live, (None, Some(error))).await?);
-        }
-        if let Err(refusal) = login::recognise(app, &context, &username, current).await? {
-            self.refused(&context, &refusal).await;
-            let problem = Some(PasswordProblem::WrongCurrent);
-            return Ok(self.page(&live, (problem, None)).await?);
-        }
-        if new == current {
-            let problem = Some(PasswordProblem::Unfit(UnfitPassword::Current));
-            return Ok(self.page(&live, (problem, None)).await?);
-        }
-        let sealed = seal(app, &live, &account, new).await?;
-        self.conclude(&context, &live, sealed).await
-    }
-
-    /// Appends the new password and the end of this session; the others end by it. Nothing happens where the
-    /// password has changed meanwhile, or the user may not act any more: the session is over then.
-    async fn conclude(
-        &self,
-        context: &Context,
-        live: &LiveSession,
-        password: Sealed,
-    ) -> Result<Response, Rejection<PageError>> {
-        let app = self.app;
-        let presented = Presented {
-            id: live.id,
-            digest: live.login.digest,
-        };
-        let command = UserCommand::ChangePassword(password);
-        let mut unit = app.ledger.unit_of_work(context);
-        loop {
-            let Some(live) = presented.find(&mut unit).await? else {
-                if unit.refusal_stands()? {
-                    return self.over().await;
-                }
-                continue;
-            };
-            let session = unit.load::<Session>(live.id.0).await?;
-            let ended = session.decide(&session::end(app, "password_changed")).events;
-            unit.also(&session, &ended)?;
-            let decision = live.user.decide(&command);
-            let Some(concluded) = unit.conclude(&live.user, decision).await? else {
-                continue;
-            };
-            if concluded.outcome.is_err() {
-                return self.over().await;
-            }
-            let mut response = see_other("password/changed");
-            page::set_cookie(&mut response, SESSION_COOKIE.clear(&app.settings));
-            return Ok(response);
-        }
-    }
-
-    /// The session that the form was made in is over: nothing was done, and the login page says so.
-    async fn over(&self) -> Result<Response, Rejection<PageError>> {
-        self.record(
-            &self.anonymous(),
-            PageError::ForgedForm,
-            RefusalReason::SessionExpired,
-        )
-        .await;
-        Ok(self.login_page("", (None, Some(PageError::ForgedForm)))?)
+        let mut response = see_other("password/changed");
+        page::set_cookie(&mut response, SESSION_COOKIE.clear(&app.settings));
+        return Ok(response);
     }
 }
 

@@ -98,7 +98,7 @@ impl TokenError {
             Self::InvalidRequest => (
                 "The request is missing a required parameter, includes a parameter more than once, or is otherwise malformed.",
                 "The request is malformed.",
-                "Check that every required parameter is there, once, in a form-encoded POST body.",
+                "Check that every required parameter is there, once, in a POST body of a content type that the client may send.",
             ),
             Self::TooLarge => (
                 "The request body is larger than the server accepts.",

@@ -3,44 +3,17 @@
 //! Opening one may cost a PBKDF2 of 100,000 rounds. So it is tried only for a value that has exactly that form, for
 //! a client that is authenticated, on the bounded pool where passwords are hashed, and failures are counted.
 
-use serde::Deserialize;
-
 use super::{ClientRequest, rounds};
 use crate::app::App;
-use crate::credential::{Address, Kind, Presented};
+use crate::credential::Presented;
 use crate::crypto::defuse::Message;
 use crate::domain::value::Digest;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::limits::{Counted, counted_address};
-use crate::ids::GrantId;
-use crate::import::{IMPORTED_REFRESH, LONGEST_TOKEN, SHORTEST_TOKEN, key};
+use crate::import::key;
+use crate::import::token::{self, Content, OldToken};
 use crate::ledger::UnitOfWork;
-
-/// What League's authorization server puts into a refresh token, as far as it matters here.
-#[derive(Deserialize)]
-struct Payload {
-    client_id: Id,
-    refresh_token_id: String,
-    expire_time: i64,
-}
-
-/// Passport's client ids were numbers once.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(u64),
-}
-
-impl Id {
-    fn is(&self, client_id: &str) -> bool {
-        match self {
-            Self::Text(text) => text == client_id,
-            Self::Number(number) => number.to_string() == client_id,
-        }
-    }
-}
 
 /// The address and digest of an imported token; none where it is not one. Proves nothing about client, scope or
 /// time: the grant decides on them, as on a token of ours.
@@ -49,31 +22,19 @@ pub(crate) async fn recognise(
     request: &ClientRequest,
     text: &str,
 ) -> Result<Option<Presented>, Rejection<TokenError>> {
-    let message = Message::parse(text);
-    let fits = (SHORTEST_TOKEN..=LONGEST_TOKEN).contains(&text.len());
-    if text.starts_with(Kind::Refresh.prefix()) || !(fits || message.is_some()) {
+    let Some(old) = OldToken::parse(text) else {
         return Ok(None);
-    }
+    };
     let mut unit = app.ledger.unit_of_work(&request.context);
     let client = rounds!(unit, authenticated(app, request, &mut unit))?;
-    let digest = match message {
-        None => Digest::of(text.as_bytes()),
-        Some(message) => match open(app, request, &client, message).await? {
-            Some(id) => Digest::of(id.as_bytes()),
+    let digest = match old {
+        OldToken::Opaque(digest) => digest,
+        OldToken::Encrypted(message) => match open(app, request, &client, message).await? {
+            Some(digest) => digest,
             None => return Ok(None),
         },
     };
-    let grant = app
-        .ledger
-        .find_name(IMPORTED_REFRESH, &digest.to_string())
-        .await?;
-    Ok(grant.map(|grant| Presented {
-        address: Address {
-            grant: GrantId(grant),
-            sequence: 1,
-        },
-        digest,
-    }))
+    Ok(token::find(&app.ledger, digest).await?)
 }
 
 async fn authenticated(
@@ -84,13 +45,13 @@ async fn authenticated(
     request.authenticate(app, unit).await.map(Some)
 }
 
-/// The id inside an encrypted token of this client; none where it does not open, or is another client's, or over.
+/// What an encrypted token of this client is found by; none where it does not open, or is another client's, or over.
 async fn open(
     app: &App,
     request: &ClientRequest,
     client: &AuthenticatedClient,
     message: Message,
-) -> Result<Option<String>, Rejection<TokenError>> {
+) -> Result<Option<Digest>, Rejection<TokenError>> {
     let Some(secret) = key::load(&app.ledger).await? else {
         return Ok(None);
     };
@@ -98,17 +59,17 @@ async fn open(
     app.limits
         .check_failures(&counted(request), now)
         .map_err(|wait| Rejection::from(wait).client(client.key))?;
-    let opened = app.operations.hasher.run(move || secret.decrypt(&message)).await;
-    let payload = opened?
-        .ok()
-        .and_then(|plain| serde_json::from_slice::<Payload>(&plain).ok());
-    let payload = payload.filter(|payload| {
-        payload.client_id.is(&client.registration.client_id) && now.timestamp() < payload.expire_time
+    let opened = app
+        .operations
+        .hasher
+        .run(move || Content::open(&secret, &message));
+    let content = opened.await?.filter(|content| {
+        content.is_of(&client.registration.client_id) && now.timestamp() < content.expires_at()
     });
-    if payload.is_none() {
+    if content.is_none() {
         count_failure(app, request);
     }
-    Ok(payload.map(|payload| payload.refresh_token_id))
+    Ok(content.map(|content| content.digest()))
 }
 
 /// Counts an old token that was worth nothing: to find that out is costly.

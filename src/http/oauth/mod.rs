@@ -86,7 +86,8 @@ impl ClientRequest {
     ) -> Result<Self, Rejection<TokenError>> {
         let encoding = encoding(headers)?;
         let form = read_form(encoding, body)?;
-        let credentials = Credentials::read(headers, &form)?;
+        let mut credentials = Credentials::read(headers, &form)?;
+        credentials.tried.set_address(context.address);
         let counted = client_auth::counted(&credentials, &context);
         app.limits
             .check_failures(&counted, app.ledger.clock().now())
@@ -166,7 +167,8 @@ impl ClientRequest {
         let mut response = match result {
             Ok(response) => response,
             Err(rejection) => {
-                if matches!(rejection.error, TokenError::InvalidClient { .. }) {
+                let failed = matches!(rejection.error, TokenError::InvalidClient { .. });
+                if failed && !self.credentials.tried.is_counted() {
                     let counted = client_auth::counted(&self.credentials, &self.context);
                     app.limits.record_failure(&counted, app.ledger.clock().now());
                 }

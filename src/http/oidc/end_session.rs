@@ -76,7 +76,7 @@ async fn submit(
 ) -> Response {
     let context = origin.context(PATH, Actor::Anonymous);
     let query = query.unwrap_or_default();
-    let answer = match read(&query, body) {
+    let answer = match read(&query, &headers, body) {
         Ok(Posted::Request(location)) => Ok(see_other(&location)),
         Ok(Posted::Form(form)) => answer(&app, &context, &headers, (query, Some(form))).await,
         Err(rejection) => Err(rejection),
@@ -90,9 +90,13 @@ enum Posted {
 }
 
 /// Our form is told by its token, since a request may have no parameter at all.
-fn read(query: &str, body: Result<Bytes, BytesRejection>) -> Result<Posted, Rejection<PageError>> {
+fn read(
+    query: &str,
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Posted, Rejection<PageError>> {
     if !query.is_empty() {
-        return read_form(body).map(Posted::Form);
+        return read_form(headers, body).map(Posted::Form);
     }
     let location = posted_request("logout", body)?;
     let (_, parameters) = location.split_once('?').unwrap_or_default();

@@ -46,6 +46,8 @@ pub enum PageError {
     TooMany(u32),
     /// The form is too large.
     TooLarge,
+    /// What was sent is not said to be a form.
+    NotAForm,
     /// Something is broken here.
     ServerError,
     /// The database cannot be reached, or too many log in at once.
@@ -73,6 +75,7 @@ impl PageError {
             Self::ForgedForm | Self::ForeignForm => StatusCode::FORBIDDEN,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
             Self::TemporarilyUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -97,6 +100,7 @@ impl PageError {
             Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
             Self::TooLarge => "Too much was sent",
+            Self::NotAForm => "That was not a form",
             Self::ServerError => "Something went wrong",
             Self::TemporarilyUnavailable => "Not available just now",
         }
@@ -144,6 +148,9 @@ impl PageError {
             }
             Self::TooMany(_) => "There were too many failed attempts. Please wait a minute, then try again.",
             Self::TooLarge => "The form is larger than this server accepts.",
+            Self::NotAForm => {
+                "What was sent is not a form of this page (application/x-www-form-urlencoded). Nothing was done."
+            }
             Self::ServerError => "This is a fault of this server, not yours.",
             Self::TemporarilyUnavailable => "The server is busy. Please try again in a moment.",
         }
@@ -176,6 +183,7 @@ impl PageError {
             | Self::ForgedForm
             | Self::ForeignForm
             | Self::TooLarge
+            | Self::NotAForm
             | Self::ServerError => None,
         }
     }
@@ -203,7 +211,8 @@ impl WireError for PageError {
             | Self::PostLogoutRedirectUriUnknown
             | Self::ForgedForm
             | Self::ForeignForm
-            | Self::TooLarge => "invalid_request",
+            | Self::TooLarge
+            | Self::NotAForm => "invalid_request",
             Self::RequestUriInvalid => "invalid_request_uri",
             Self::ClientUnknown | Self::LogoutClientUnknown => "invalid_client",
             Self::ClientRevoked | Self::DeviceRefused | Self::TooMany(_) => "access_denied",

@@ -26,7 +26,7 @@ pub fn logout(
             (hidden("logout", token))
             button.primary type="submit" { "Log out" }
         }
-        p.note { a href="account/password" { "Change your password" } }
+        p.note { a href="account" { "Your account" } " · " a href="account/password" { "Change your password" } }
     };
     let mut response = Page {
         status: StatusCode::OK,

@@ -1,6 +1,7 @@
 //! The pages that people see: rendered here, usable without JavaScript, the same for a screen reader as for
 //! everybody else, and under a policy that lets nothing else in.
 
+mod account;
 mod consent;
 mod device;
 mod error;
@@ -9,6 +10,7 @@ mod login;
 mod logout;
 mod password;
 
+pub use account::{ApplicationsPage, SessionsPage, account};
 pub use consent::{Account, ConsentPage};
 pub use device::{DeviceAnswerPage, DeviceCodePage, device_answered};
 pub use error::{ErrorPage, PageError};

@@ -37,6 +37,15 @@ pub(crate) struct Building {
     pub(crate) read: Arc<AtomicU64>,
 }
 
+/// The types of aggregates that tables are folded from.
+const KINDS: [AggregateType; 5] = [
+    AggregateType::Client,
+    AggregateType::User,
+    AggregateType::Consent,
+    AggregateType::Session,
+    AggregateType::Grant,
+];
+
 impl Building {
     /// Takes the lock, sweeps up after one that died, and creates empty tables.
     pub(crate) async fn begin(pool: &PgPool, vault: &Vault, names: &[&str]) -> Result<Self, ProjectionError> {
@@ -108,7 +117,7 @@ impl Building {
 
     /// Grants are read once for all tables that are made of them.
     async fn bulk(&self, upto: i64) -> Result<(), ProjectionError> {
-        for kind in [AggregateType::Client, AggregateType::User, AggregateType::Grant] {
+        for kind in KINDS {
             let tables: Vec<(&'static str, String)> = self
                 .targets
                 .iter()

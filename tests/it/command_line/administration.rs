@@ -21,7 +21,7 @@ async fn a_client_is_registered_changed_and_revoked() {
     let server = TestServer::start().await;
     let database = &server.database;
     let metadata = json!({
-        "client_name": "Moved here", "client_id": "legacy app+1", "client_secret": "p:w \"x\" %41+",
+        "client_name": "Moved here", "client_id": "legacy app+1", "client_secret": "p:w \"x\" %41+ long",
         "redirect_uris": ["https://app.example/cb"], "scope": "view-user detail-user",
         "client_uri": "https://app.example/",
     });

@@ -39,6 +39,7 @@ async fn stop(mut dev: Running, dir: &Path) {
 /// A restarted server has another port; all else stays.
 fn without_address(mut announced: Value) -> Value {
     announced["issuer"].take();
+    announced["listen"].take();
     announced
 }
 

@@ -295,7 +295,7 @@ async fn files_that_cannot_be_read_are_named_before_anything_is_changed() {
     );
     let message = refused(source).await;
     assert!(
-        message.contains("dump.sql, line 1: a value that is no literal"),
+        message.contains("dump.sql, line 1, value 2: a value that is no literal"),
         "{message}"
     );
 }

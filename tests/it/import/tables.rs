@@ -115,3 +115,53 @@ async fn a_second_import_of_the_five_tables_changes_nothing() {
         .unwrap();
     assert!(!other.changes_something(), "{:?}", other.tables);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_finds_the_grant_of_an_old_token_and_keeps_nothing_of_it() {
+    let server = TestServer::start().await;
+    // An opaque token may look like anything, an id of ours included.
+    let uuid = "0b5f8dd9-9f13-4138-abf7-566f30886cf1";
+    let source = tables();
+    let tokens = std::fs::read_to_string(source.path().join("client_refresh_tokens.csv")).unwrap();
+    source.file(
+        "client_refresh_tokens.csv",
+        &format!("{tokens}9,7,1,{uuid},password,get_user_profile,,2090-01-01T00:00:00Z\n"),
+    );
+    source.import(&server).await;
+    super::passport::passport().import(&server).await;
+    let passport = super::old_token(super::CLIENT, "r1", &super::KEY);
+    let run = async |arguments: &[&str], token: &str| {
+        let mut command = crate::command_line::grantlog_on(&server.database);
+        command.args(arguments);
+        crate::command_line::finish(command, Some(&format!("{token}\n"))).await
+    };
+    let failed = run(&["grant", "show", "-"], &passport).await;
+    let problem = String::from_utf8(failed.stderr).unwrap();
+    assert!(
+        !failed.status.success() && problem.contains("no Passport key is stored"),
+        "{problem}"
+    );
+    super::store_key(&server).await;
+    for token in [TOKEN, uuid, &passport] {
+        let shown = run(&["grant", "show", "-", "--json"], token).await;
+        let shown = crate::command_line::stdout(&shown);
+        assert!(!shown.contains(token));
+        let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(
+            shown["credential"],
+            json!({"kind": "refresh token", "issued_at_sequence": 1, "authentic": true, "usable_unless_expired": true})
+        );
+        assert_eq!(shown["events"][0]["event_type"], "GrantImported");
+        let revoked = run(&["grant", "revoke", "-", "--reason", "found in a log"], token).await;
+        crate::command_line::stdout(&revoked);
+        let again = crate::command_line::stdout(&run(&["grant", "show", "-"], token).await);
+        assert!(again.contains("authentic, no longer usable"), "{again}");
+    }
+    assert_eq!(refresh(&server, APP, TOKEN).await.0, 400);
+    let unknown = run(&["grant", "show", "-"], "never-imported-opaque-token").await;
+    let problem = String::from_utf8(unknown.stderr).unwrap();
+    assert!(
+        problem.contains("old refresh token that was imported") && !problem.contains("never-imported"),
+        "{problem}"
+    );
+}

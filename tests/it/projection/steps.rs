@@ -34,7 +34,8 @@ impl World {
                 }
             }
             31..50 => _ = self.issue_code(user, client).await,
-            50..56 => _ = self.issue_alone(client).await,
+            50..54 => _ = self.issue_alone(client).await,
+            54..56 => self.session_step(user).await,
             _ if self.grants.is_empty() => {}
             56..72 => self.redeem(newest).await,
             72..90 => self.rotate(newest, 0).await,

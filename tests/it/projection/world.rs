@@ -15,6 +15,7 @@ use grantlog::domain::grant::{
     Circumstances, CodeIssued, Grant, GrantCommand, IssueToken, Mint, MintRefresh, Outcome, Reason,
     RedeemCode, Revoke, Rotate, Target,
 };
+use grantlog::domain::session::{Login, Session, SessionCommand};
 use grantlog::domain::user::{User, UserCommand, UserRegistered};
 use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::domain::{Decision, LedgerAggregate};
@@ -57,6 +58,8 @@ pub(crate) struct World {
     pub(crate) users: Vec<SubjectId>,
     pub(crate) clients: Vec<ClientKey>,
     pub(crate) grants: Vec<Held>,
+    /// Browser logins and whose they are, the last first.
+    pub(crate) sessions: Vec<(Uuid, SubjectId)>,
 }
 
 impl World {
@@ -67,6 +70,7 @@ impl World {
             users: Vec::new(),
             clients: Vec::new(),
             grants: Vec::new(),
+            sessions: Vec::new(),
         }
     }
 
@@ -267,6 +271,35 @@ impl World {
             .act::<Consent, _, _>(Consent::id(subject, client), |state| {
                 state.decide(&ConsentCommand::Withdraw { at })
             })
+            .await;
+    }
+
+    /// A browser login begins, is confirmed, or ends.
+    pub(crate) async fn session_step(&mut self, subject: SubjectId) {
+        let known = self.sessions.iter().find(|(_, owner)| *owner == subject).copied();
+        let session = match known {
+            Some((session, _)) if self.dice.below(3) > 0 => session,
+            _ => self.ledger.random().uuid().unwrap(),
+        };
+        self.sessions.insert(0, (session, subject));
+        let at = self.ledger.clock().now();
+        let command = if self.dice.below(3) == 0 {
+            SessionCommand::End {
+                reason: "user".to_owned(),
+                revokes: grantlog::domain::session::SessionEndRevokes::Online,
+            }
+        } else {
+            SessionCommand::Authenticate(Login {
+                subject,
+                authenticated_at: at,
+                amr: vec!["pwd".to_owned()],
+                digest: self.digest(),
+                password_generation: 0,
+                expires_at: at + chrono::TimeDelta::hours(1),
+            })
+        };
+        let _ = self
+            .act::<Session, _, _>(session, |state| state.decide(&command))
             .await;
     }
 

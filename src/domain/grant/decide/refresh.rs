@@ -77,12 +77,9 @@ impl Grant {
         if let Err(refusal) = family.stands(&command.circumstances, command.at) {
             return Decision::refuse(refusal);
         }
-        let exceeds = |scope: &ScopeSet| !scope.is_subset(&family.scope);
-        if command.scope.as_ref().is_some_and(exceeds) {
-            return Decision::refuse(GrantRefusal::ScopeExceeded);
-        }
-        let Some(scope) = family.still_allowed(command.scope.as_ref(), &command.circumstances) else {
-            return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
+        let scope = match family.refreshed_scope(command) {
+            Ok(scope) => scope,
+            Err(refusal) => return Decision::refuse(refusal),
         };
         let Some(audience) = family.narrowed(command.audience.as_ref()) else {
             return Decision::refuse(GrantRefusal::ResourceExceeded);
@@ -128,6 +125,23 @@ impl Grant {
             .into()
         };
         Decision::accept(vec![event], Outcome::Tokens(Box::new(issued)))
+    }
+}
+
+impl Family {
+    /// The scope of the new access token (RFC 6749 §6). What is named is had or refused; what is not named follows what
+    /// may be had at this moment.
+    fn refreshed_scope(&self, command: &Rotate) -> Result<ScopeSet, GrantRefusal> {
+        if let Some(named) = &command.scope {
+            if !named.is_subset(&self.scope) {
+                return Err(GrantRefusal::ScopeExceeded);
+            }
+            if !named.is_subset(&command.circumstances.allowed_scope) {
+                return Err(GrantRefusal::ScopeNoLongerAllowed);
+            }
+        }
+        self.still_allowed(command.scope.as_ref(), &command.circumstances)
+            .ok_or(GrantRefusal::ScopeNoLongerAllowed)
     }
 }
 

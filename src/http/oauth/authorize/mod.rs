@@ -39,7 +39,7 @@ use crate::domain::redirect_uri;
 use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
 use crate::http::error::{Rejection, TokenError};
-use crate::http::form::Form;
+use crate::http::form::{Form, FormError, check_content_type};
 use crate::http::oauth::{par, rounds};
 use crate::http::page::PageError;
 use crate::http::session::{self, LiveSession};
@@ -81,7 +81,7 @@ async fn submit(
 ) -> Response {
     let read = match query.as_deref().unwrap_or_default() {
         "" => posted_request("authorize", body).map(Posted::Request),
-        _ => read_form(body).map(Posted::Form),
+        _ => read_form(&headers, body).map(Posted::Form),
     };
     let form = match read {
         Ok(Posted::Form(form)) => form,
@@ -122,7 +122,22 @@ pub(in crate::http) fn posted_request(
 }
 
 /// A form's body.
-pub(in crate::http) fn read_form(body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<PageError>> {
+pub(in crate::http) fn read_form(
+    headers: &HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Result<Form, Rejection<PageError>> {
+    check_content_type(headers).map_err(|error| {
+        let reason = match error {
+            FormError::Charset => RefusalReason::WrongCharset,
+            FormError::ContentType
+            | FormError::Duplicate(_)
+            | FormError::NotUtf8
+            | FormError::Nul
+            | FormError::TooMany
+            | FormError::NotFlatJson => RefusalReason::WrongContentType,
+        };
+        Rejection::new(PageError::NotAForm, reason)
+    })?;
     let bytes = read_body(body)?;
     Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedBody))
 }

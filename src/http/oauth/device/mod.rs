@@ -184,7 +184,7 @@ impl<'a> Visit<'a> {
         typed: &str,
         body: Result<Bytes, BytesRejection>,
     ) -> Result<Response, Rejection<PageError>> {
-        let form = read_form(body)?;
+        let form = read_form(self.headers, body)?;
         let Some(code) = UserCode::parse(typed) else {
             return Ok(see_other("device"));
         };
