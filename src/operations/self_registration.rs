@@ -30,8 +30,20 @@ pub const OPEN: &[&str] = &[
     "grant_types",
     "token_endpoint_auth_method",
     "jwks",
+    "jwks_uri",
     "scope",
     "id_token_signed_response_alg",
+    "userinfo_signed_response_alg",
+    "post_logout_redirect_uris",
+    "backchannel_logout_uri",
+    "backchannel_logout_session_required",
+    "tls_client_auth_subject_dn",
+    "tls_client_auth_san_dns",
+    "tls_client_auth_san_uri",
+    "tls_client_auth_san_ip",
+    "tls_client_auth_san_email",
+    "tls_client_certificate_bound_access_tokens",
+    "dpop_bound_access_tokens",
     "require_pushed_authorization_requests",
     "client_uri",
     "logo_uri",
@@ -49,7 +61,6 @@ pub const OPEN: &[&str] = &[
 /// Registered members that promise what this server does not do: a client that asks for one would be deceived if it were
 /// ignored.
 const UNSUPPORTED: &[&str] = &[
-    "userinfo_signed_response_alg",
     "userinfo_encrypted_response_alg",
     "userinfo_encrypted_response_enc",
     "id_token_encrypted_response_alg",
