@@ -63,6 +63,9 @@ pub struct Settings {
     /// Whether access tokens under HS256 are issued, to legacy clients that are registered for them, and accepted.
     #[serde(default)]
     pub allow_hs256_access_tokens: bool,
+    /// What a client's signed assertion may name as its audience.
+    #[serde(default)]
+    pub assertion_audience: AssertionAudience,
     /// Whether every authorization request must be pushed (RFC 9126 §5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
@@ -112,6 +115,18 @@ impl std::fmt::Debug for Settings {
             .field("listen", &self.listen)
             .finish_non_exhaustive()
     }
+}
+
+/// What a client's signed assertion may name as its audience (RFC 7523 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// The issuer, the token endpoint's URL, or that of the endpoint which is called.
+    #[default]
+    Endpoints,
+    /// The issuer alone (draft-ietf-oauth-rfc7523bis), for clients that use one key at servers which may not all be
+    /// trusted.
+    Issuer,
 }
 
 /// How log lines look.

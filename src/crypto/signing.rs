@@ -84,6 +84,15 @@ pub struct VerifiedToken {
     pub key: KeyId,
 }
 
+/// Whom an ID token that is shown as a hint is of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hint {
+    /// Its `sub`.
+    pub subject: String,
+    /// Which key signed it.
+    pub key: KeyId,
+}
+
 /// How many verified tokens are remembered.
 const REMEMBERED_TOKENS: usize = 5_000;
 
@@ -139,6 +148,17 @@ impl SigningKeys {
         self.reread(-1).await
     }
 
+    /// The newest active key of an algorithm, as this node has last read them.
+    #[must_use]
+    pub fn newest(&self, algorithm: TokenAlgorithm) -> Option<Arc<TokenKey>> {
+        let set = self.set();
+        let active = set
+            .keys
+            .iter()
+            .filter(|key| key.algorithm == algorithm && key.active_since.is_some());
+        active.max_by_key(|key| key.active_since).cloned()
+    }
+
     /// Signs an access token with the newest active key of an algorithm.
     pub fn sign(&self, algorithm: TokenAlgorithm, claims: &AccessClaims) -> Result<String, CryptoError> {
         self.sign_as(TYP, algorithm, claims)
@@ -159,13 +179,7 @@ impl SigningKeys {
         algorithm: TokenAlgorithm,
         claims: &C,
     ) -> Result<String, CryptoError> {
-        let set = self.set();
-        let key = set
-            .keys
-            .iter()
-            .filter(|key| key.algorithm == algorithm && key.active_since.is_some())
-            .max_by_key(|key| key.active_since)
-            .ok_or(CryptoError)?;
+        let key = self.newest(algorithm).ok_or(CryptoError)?;
         let header = Header {
             typ: Some(typ.to_owned()),
             kid: Some(key.kid.clone()),
@@ -187,14 +201,7 @@ impl SigningKeys {
         let Some(kid) = header.kid.as_deref().filter(|kid| kid.len() == 43) else {
             return Ok(Err(TokenRefusal::Invalid));
         };
-        let find = || self.set().keys.iter().find(|key| key.kid == kid).cloned();
-        let mut key = find();
-        if key.is_none() {
-            // Another node may have rotated.
-            self.reread(REREAD_AT_MOST_EVERY_MILLIS).await?;
-            key = find();
-        }
-        let Some(key) = key else {
+        let Some(key) = self.find(kid).await? else {
             return Ok(Err(TokenRefusal::Invalid));
         };
         // A resource server asks about the same token again and again: its signature does not change.
@@ -217,29 +224,32 @@ impl SigningKeys {
         Ok(Ok(VerifiedToken { claims, key: key.id }))
     }
 
-    /// The subject of an ID token of this issuer for this client, expired or not; none where it is not one whose key is
-    /// published.
-    #[must_use]
-    pub fn hinted_subject(&self, id_token: &str, issuer: &str, client_id: &str) -> Option<String> {
-        #[derive(Deserialize)]
-        struct Hint {
-            sub: String,
+    /// Whom an ID token of this issuer for this client is of, expired or not; none where it is not one. Whether its key
+    /// is still published is for the caller to compare with the ledger.
+    pub async fn hinted_subject(
+        &self,
+        id_token: &str,
+        issuer: &str,
+        client_id: &str,
+    ) -> Result<Option<Hint>, LedgerError> {
+        let Ok(header) = jsonwebtoken::decode_header(id_token) else {
+            return Ok(None);
+        };
+        let Some(kid) = header.kid.as_deref() else {
+            return Ok(None);
+        };
+        let key = self.find(kid).await?;
+        Ok(key.and_then(|key| hint(id_token, &header, &key, (issuer, client_id))))
+    }
+
+    /// The accepted key of that name; read again where it is not known, since another node may have rotated.
+    async fn find(&self, kid: &str) -> Result<Option<Arc<TokenKey>>, LedgerError> {
+        let find = || self.set().keys.iter().find(|key| key.kid == kid).cloned();
+        if let Some(key) = find() {
+            return Ok(Some(key));
         }
-        let header = jsonwebtoken::decode_header(id_token).ok()?;
-        let kid = header.kid.as_deref()?;
-        let key = self.set().keys.iter().find(|key| key.kid == kid).cloned()?;
-        let algorithm = jwt::jws_algorithm(key.algorithm);
-        let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
-        if header.alg != algorithm || !is_id_token {
-            return None;
-        }
-        let mut validation = Validation::new(algorithm);
-        validation.set_issuer(&[issuer]);
-        validation.set_audience(&[client_id]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub"]);
-        validation.validate_exp = false;
-        let data = jsonwebtoken::decode::<Hint>(id_token, &key.decoding, &validation).ok()?;
-        Some(data.claims.sub)
+        self.reread(REREAD_AT_MOST_EVERY_MILLIS).await?;
+        Ok(find())
     }
 
     fn set(&self) -> Arc<KeySet> {
@@ -266,6 +276,28 @@ impl SigningKeys {
         *current = Arc::new(KeySet { keys, read_at: now });
         Ok(())
     }
+}
+
+fn hint(id_token: &str, header: &Header, key: &TokenKey, (issuer, client_id): (&str, &str)) -> Option<Hint> {
+    #[derive(Deserialize)]
+    struct Subject {
+        sub: String,
+    }
+    let algorithm = jwt::jws_algorithm(key.algorithm);
+    let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
+    if header.alg != algorithm || !is_id_token {
+        return None;
+    }
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[issuer]);
+    validation.set_audience(&[client_id]);
+    validation.set_required_spec_claims(&["iss", "aud", "sub"]);
+    validation.validate_exp = false;
+    let data = jsonwebtoken::decode::<Subject>(id_token, &key.decoding, &validation).ok()?;
+    Some(Hint {
+        subject: data.claims.sub,
+        key: key.id,
+    })
 }
 
 fn check(token: &str, issuer: &str, header: &Header, key: &TokenKey) -> Result<AccessClaims, TokenRefusal> {

@@ -3,12 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta};
-use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde::{Deserialize, Deserializer};
 use tokio::sync::OnceCell;
 
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::config::{AssertionAudience, Settings};
 use crate::crypto::jwt::Audience;
 use crate::domain::client::{AssertionAlgorithm, Registration};
 use crate::domain::refusal::RefusalReason;
@@ -23,8 +24,8 @@ pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-b
 const MAX_BYTES: usize = 16 * 1024;
 /// The most bytes of a `jti`.
 const MAX_JTI: usize = 255;
-/// How far ahead an assertion may end. What is used once need not live long.
-const LONGEST: TimeDelta = TimeDelta::minutes(5);
+/// How far ahead an assertion may end: the hour that libraries give it. It is used once, whatever it says.
+const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// How far the client's clock may be from ours.
 const LEEWAY: TimeDelta = TimeDelta::seconds(60);
 /// An assertion, read and not yet believed.
@@ -47,9 +48,14 @@ struct Header {
     kid: Option<String>,
     #[serde(default)]
     typ: Option<String>,
-    /// Extensions that must be understood: none is.
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
+    /// Whether there are extensions that must be understood: none is.
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
+}
+
+/// True, whatever is there: also for `null`, which RFC 7515 §4.1.11 does not allow.
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 /// The claims (RFC 7523 §3); others mean nothing.
@@ -82,7 +88,7 @@ impl Assertion {
         let typed = ["JWT", "client-authentication+jwt"]
             .iter()
             .any(|known| typ.eq_ignore_ascii_case(known));
-        if !typed || header.crit.is_some() || claims.jti.is_empty() || claims.jti.len() > MAX_JTI {
+        if !typed || header.crit || claims.jti.is_empty() || claims.jti.len() > MAX_JTI {
             return None;
         }
         Some(Self {
@@ -105,9 +111,10 @@ impl Assertion {
         &self,
         app: &App,
         (key, client): (ClientKey, &Registration),
-        at: Timestamp,
+        (endpoint, at): (&str, Timestamp),
     ) -> Result<Result<(), RefusalReason>, LedgerError> {
-        let ends = match self.check(client, &app.settings.issuer, at) {
+        let accepted = Accepted::here(&app.settings, endpoint, client.metadata.legacy);
+        let ends = match self.check(client, &accepted, at) {
             Ok(ends) => ends,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -120,7 +127,12 @@ impl Assertion {
     }
 
     /// All but the single use; when it ends.
-    fn check(&self, client: &Registration, issuer: &str, at: Timestamp) -> Result<Timestamp, RefusalReason> {
+    fn check(
+        &self,
+        client: &Registration,
+        accepted: &Accepted,
+        at: Timestamp,
+    ) -> Result<Timestamp, RefusalReason> {
         let claims = &self.claims;
         if claims.iss != client.client_id || claims.sub != client.client_id {
             return Err(RefusalReason::AssertionSubject);
@@ -137,7 +149,7 @@ impl Assertion {
         if !signed {
             return Err(RefusalReason::AssertionSignature);
         }
-        if !is_for_us(&claims.aud, issuer, client.metadata.legacy) {
+        if !accepted.is_for_us(&claims.aud) {
             return Err(RefusalReason::AssertionAudience);
         }
         self.ends(at).ok_or(RefusalReason::AssertionTime)
@@ -170,15 +182,41 @@ impl Assertion {
     }
 }
 
-/// The audience is the issuer and nothing else: an assertion that names several servers could be passed on to
-/// another of them, and one that names an endpoint was perhaps made for another server that pointed the client here.
-/// Clients marked legacy may still name the token endpoint.
-fn is_for_us(audience: &Audience, issuer: &str, legacy: bool) -> bool {
-    let mut named = audience.iter();
-    let (Some(only), None) = (named.next(), named.next()) else {
-        return false;
-    };
-    only == issuer || (legacy && only.strip_prefix(issuer) == Some("/oauth/token"))
+/// What an assertion may name as its audience.
+struct Accepted {
+    issuer: String,
+    /// URLs of endpoints.
+    endpoints: Vec<String>,
+    /// The issuer's name alone, as a string (draft-ietf-oauth-rfc7523bis §4).
+    strictly: bool,
+}
+
+impl Accepted {
+    fn here(settings: &Settings, endpoint: &str, legacy: bool) -> Self {
+        let issuer = settings.issuer.clone();
+        let url = |path: &str| format!("{issuer}{path}");
+        let (endpoints, strictly) = match (settings.assertion_audience, legacy) {
+            (AssertionAudience::Endpoints, _) => (vec![url("/oauth/token"), url(endpoint)], false),
+            (AssertionAudience::Issuer, true) => (vec![url("/oauth/token")], false),
+            (AssertionAudience::Issuer, false) => (Vec::new(), true),
+        };
+        Self {
+            issuer,
+            endpoints,
+            strictly,
+        }
+    }
+
+    /// Whether it is for this server and for no other: an assertion that names another, too, could be passed on.
+    fn is_for_us(&self, audience: &Audience) -> bool {
+        let known = |named: &str| named == self.issuer || self.endpoints.iter().any(|url| url == named);
+        match audience {
+            Audience::One(named) => known(named),
+            Audience::Many(named) => {
+                !self.strictly && !named.is_empty() && named.iter().all(|named| known(named))
+            }
+        }
+    }
 }
 
 /// A `NumericDate` (RFC 7519 §2), which may have a fraction.
@@ -223,6 +261,8 @@ mod tests {
             json!({"alg": "none"}),
             json!({"alg": "HS256"}),
             json!({"alg": "ES256", "crit": ["exp"]}),
+            json!({"alg": "ES256", "crit": null}),
+            json!({"alg": "ES256", "crit": []}),
             json!({"alg": "ES256", "typ": "at+jwt"}),
             json!({"typ": "JWT"}),
             json!([]),
@@ -260,29 +300,41 @@ mod tests {
     }
 
     #[test]
-    fn the_audience_is_the_issuer_alone_or_for_legacy_clients_the_token_endpoint() {
+    fn the_audience_is_this_server_and_no_other() {
         let issuer = "https://id.example";
-        let endpoint = "https://id.example/oauth/token";
-        let is_for_us =
-            |audience: Value, legacy| is_for_us(&serde_json::from_value(audience).unwrap(), issuer, legacy);
-        for legacy in [false, true] {
-            assert!(is_for_us(json!(issuer), legacy) && is_for_us(json!([issuer]), legacy));
-            assert_eq!(is_for_us(json!(endpoint), legacy), legacy);
-            for other in [
-                json!([issuer, "https://evil.example"]),
-                json!([issuer, issuer]),
-                json!([]),
-                json!("https://id.example/"),
-                json!("https://evil.example/oauth/token"),
-                json!("https://id.example/oauth/par"),
-            ] {
-                assert!(!is_for_us(other.clone(), legacy), "{other}");
-            }
+        let is_for_us = |audience: &Value, endpoints: &[&str], strictly: bool| {
+            let accepted = Accepted {
+                issuer: issuer.to_owned(),
+                endpoints: endpoints.iter().map(|path| format!("{issuer}{path}")).collect(),
+                strictly,
+            };
+            accepted.is_for_us(&serde_json::from_value(audience.clone()).unwrap())
+        };
+        let endpoints = ["/oauth/token", "/oauth/par"];
+        for ours in [
+            json!(issuer),
+            json!([issuer]),
+            json!("https://id.example/oauth/token"),
+            json!(["https://id.example/oauth/par"]),
+            json!([issuer, "https://id.example/oauth/token"]),
+        ] {
+            assert!(is_for_us(&ours, &endpoints, false), "{ours}");
+            assert_eq!(is_for_us(&ours, &[], true), ours == json!(issuer), "{ours}");
+        }
+        for other in [
+            json!([issuer, "https://evil.example"]),
+            json!([]),
+            json!("https://id.example/"),
+            json!("https://evil.example/oauth/token"),
+            json!("https://id.example/oauth/revoke"),
+            json!("/oauth/token"),
+        ] {
+            assert!(!is_for_us(&other, &endpoints, false), "{other}");
         }
     }
 
     #[test]
-    fn an_assertion_is_short_lived_and_clocks_may_differ_by_a_minute() {
+    fn an_assertion_lives_an_hour_at_most_and_clocks_may_differ_by_a_minute() {
         let at = DateTime::from_timestamp(1_000_000, 0).unwrap();
         let ends = |changes: Value| {
             let text = compact(&json!({"alg": "EdDSA"}), &claims(changes));
@@ -290,7 +342,7 @@ mod tests {
         };
         for good in [
             json!({"exp": 1_000_001}),
-            json!({"exp": 1_000_360}),
+            json!({"exp": 1_003_660}),
             json!({"exp": 1_000_000.5}),
             json!({"exp": 1_000_100, "nbf": 1_000_060, "iat": 1_000_060}),
             json!({"exp": 1_000_100, "iat": 0}),
@@ -299,7 +351,7 @@ mod tests {
         }
         for bad in [
             json!({"exp": 1_000_000}),
-            json!({"exp": 1_000_361}),
+            json!({"exp": 1_003_661}),
             json!({"exp": -1}),
             json!({"exp": 1e300}),
             json!({"exp": 1_000_100, "nbf": 1_000_061}),

@@ -215,7 +215,7 @@ pub async fn authenticate(
             }
         }
         Presented::Assertion(assertion) => assertion
-            .authenticate(app, (key, &registration), unit.at())
+            .authenticate(app, (key, &registration), (unit.endpoint(), unit.at()))
             .await?
             .map_err(failed)?,
     }

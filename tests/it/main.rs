@@ -12,6 +12,7 @@
 mod account;
 mod approvals;
 mod authorize;
+mod client_metadata;
 mod client_secrets;
 mod code;
 mod command_line;

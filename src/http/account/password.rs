@@ -185,6 +185,11 @@ impl<'a> Visit<'a> {
             }
             Err(refusal) => refusal,
         };
+        if let Some(wait) = refusal.wait {
+            let error = PageError::TooMany(wait.retry_after);
+            self.record(&context, error, refusal.reason).await;
+            return Ok(self.login_page(username, (None, Some(error)))?);
+        }
         self.refused(&context, &refusal).await;
         Ok(self.login_page(username, (Some(Problem::Wrong), None))?)
     }
@@ -235,6 +240,11 @@ impl<'a> Visit<'a> {
             return Ok(self.page(&live, (None, Some(error))).await?);
         }
         if let Err(refusal) = login::recognise(app, &context, &username, current).await? {
+            if let Some(wait) = refusal.wait {
+                let error = PageError::TooMany(wait.retry_after);
+                self.record(&context, error, refusal.reason).await;
+                return Ok(self.page(&live, (None, Some(error))).await?);
+            }
             self.refused(&context, &refusal).await;
             let problem = Some(PasswordProblem::WrongCurrent);
             return Ok(self.page(&live, (problem, None)).await?);

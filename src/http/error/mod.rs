@@ -12,6 +12,7 @@ pub use token::TokenError;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
+use super::cors::OriginsOf;
 use crate::crypto::password::PasswordError;
 use crate::domain::refusal::RefusalReason;
 use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
@@ -30,6 +31,8 @@ pub struct Rejection<E> {
     pub subject: Option<SubjectId>,
     /// The grant, where a credential's digest matched.
     pub grant: Option<GrantId>,
+    /// The client, once it was authenticated: pages of other clients may not read the answer.
+    pub origins: Option<OriginsOf>,
 }
 
 /// A wire format's error.
@@ -42,6 +45,10 @@ pub trait WireError: Sized {
     fn broken() -> Self;
     /// Whether it is the server's trouble and not the request's: not recorded as a refusal.
     fn is_ours(&self) -> bool;
+    /// What is wrong with the request, in fixed words that may be told at another endpoint too.
+    fn what(&self) -> Option<&'static str> {
+        None
+    }
 }
 
 /// A wire error that is a whole answer.
@@ -60,6 +67,7 @@ impl<E: WireError> Rejection<E> {
             client: None,
             subject: None,
             grant: None,
+            origins: None,
         }
     }
 

@@ -35,6 +35,8 @@ pub enum TokenError {
     InvalidTarget,
     /// Another `response_type` than `code` was pushed (RFC 9126 §2.3).
     UnsupportedResponseType,
+    /// A pushed request that the authorization endpoint would refuse, with its code and in its words (RFC 9126 §2.3).
+    Pushed(&'static str, &'static str),
     /// RFC 7009 §2.2.1.
     UnsupportedTokenType,
     /// Too many failures: come back after so many seconds.
@@ -64,6 +66,7 @@ impl TokenError {
             | Self::UnsupportedResponseType
             | Self::UnsupportedTokenType
             | Self::InvalidScope
+            | Self::Pushed(..)
             | Self::InvalidTarget => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
@@ -90,7 +93,7 @@ impl TokenError {
             Self::InvalidClient { .. } => (
                 "Client authentication failed.",
                 "The client could not be authenticated.",
-                "Check the client_id, the client_secret, and that the client uses the authentication method it is registered for.",
+                "Check the client_id, that the client uses the authentication method it is registered for, and its secret or assertion. An assertion is signed with a registered key, has the client_id as iss and sub, the issuer as aud, an exp within the hour, and a new jti each time.",
             ),
             Self::InvalidGrant => (
                 "The provided authorization grant or refresh token is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client.",
@@ -121,6 +124,11 @@ impl TokenError {
                 "The only response_type that is supported is code.",
                 "The response_type is not supported.",
                 "Use response_type=code.",
+            ),
+            Self::Pushed(_, what) => (
+                what,
+                "The authorization request is not acceptable.",
+                "Correct the parameter that error_description names, and push the request again.",
             ),
             Self::UnsupportedTokenType => (
                 "The server does not support revoking tokens of this type.",
@@ -157,6 +165,7 @@ impl WireError for TokenError {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::Pushed(code, _) => code,
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::ServerError => "server_error",
             Self::TooMany(_) | Self::TemporarilyUnavailable => "temporarily_unavailable",
@@ -190,12 +199,15 @@ impl From<GrantRefusal> for Rejection<TokenError> {
     fn from(refusal: GrantRefusal) -> Self {
         let error = match refusal {
             GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
-            GrantRefusal::ResourceExceeded => TokenError::InvalidTarget,
+            GrantRefusal::ResourceExceeded | GrantRefusal::ResourceNoLongerAllowed => {
+                TokenError::InvalidTarget
+            }
             GrantRefusal::Unknown
             | GrantRefusal::OtherClient
             | GrantRefusal::CodeReplayed
             | GrantRefusal::CodeExpired
             | GrantRefusal::RedirectUriChanged
+            | GrantRefusal::RedirectUriRemoved
             | GrantRefusal::Pkce(_)
             | GrantRefusal::Revoked
             | GrantRefusal::RefreshReplayed
@@ -246,6 +258,7 @@ impl ErrorAnswer for TokenError {
             | Self::UnsupportedTokenType
             | Self::InvalidScope
             | Self::InvalidTarget
+            | Self::Pushed(..)
             | Self::ServerError => {}
         }
         response

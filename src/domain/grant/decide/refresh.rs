@@ -69,18 +69,16 @@ impl Grant {
         if let Err(refusal) = family.stands(&command.circumstances, command.at) {
             return Decision::refuse(refusal);
         }
-        if command
-            .scope
-            .as_ref()
-            .is_some_and(|scope| !scope.is_subset(&family.scope))
-        {
+        let asked = command.scope.as_ref();
+        if asked.is_some_and(|scope| !scope.is_subset(&family.scope)) {
             return Decision::refuse(GrantRefusal::ScopeExceeded);
         }
-        let Some(scope) = family.still_allowed(command.scope.as_ref(), &command.circumstances) else {
+        let Some(scope) = family.still_allowed(asked, &command.circumstances) else {
             return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
         };
-        let Some(audience) = family.narrowed(command.audience.as_ref()) else {
-            return Decision::refuse(GrantRefusal::ResourceExceeded);
+        let audience = match family.narrowed(command.audience.as_ref(), &command.allowed_audience) {
+            Ok(audience) => audience,
+            Err(refusal) => return Decision::refuse(refusal),
         };
         // A retry kills the unused successor, so it skips that one's number.
         let number = presented.number + if retried { 2 } else { 1 };

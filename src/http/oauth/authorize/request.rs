@@ -154,7 +154,8 @@ pub(super) async fn check(
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
-    let openid = AuthenticationRequest::read(app, parameters, (&registration.client_id, &scope))?;
+    let asked = (registration.client_id.as_str(), &scope);
+    let openid = AuthenticationRequest::read(app, unit, parameters, asked).await?;
     supported(parameters)?;
     Ok(AuthorizationRequest {
         scope,
