@@ -89,6 +89,9 @@ pub struct Settings {
     /// Whether clients may authenticate with assertions under their secret (`client_secret_jwt`).
     #[serde(default)]
     pub allow_client_secret_jwt: bool,
+    /// What a client's signed assertion may name as its audience.
+    #[serde(default)]
+    pub assertion_audience: AssertionAudience,
     /// Whether every authorization request must be pushed (RFC 9126 §5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
@@ -231,6 +234,18 @@ pub enum DpopNonce {
     Required,
     /// They need not, and none is given out.
     Off,
+}
+
+/// What a client's signed assertion may name as its audience (RFC 7523 §3).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AssertionAudience {
+    /// The issuer, the token endpoint's URL, or that of the endpoint which is called.
+    #[default]
+    Endpoints,
+    /// The issuer alone (draft-ietf-oauth-rfc7523bis), for clients that use one key at servers which may not all be
+    /// trusted.
+    Issuer,
 }
 
 /// How log lines look.

@@ -11,6 +11,8 @@ use anyhow::{Context, bail};
 use clap::Args;
 use serde_json::{Map, Value, json};
 
+use super::output;
+
 /// Members that have a flag.
 #[derive(Args, Debug)]
 pub(super) struct Members {
@@ -62,7 +64,11 @@ impl Members {
     pub(super) fn read(&self) -> anyhow::Result<Map<String, Value>> {
         let mut members = match self.json.as_deref() {
             None | Some("") => Map::new(),
-            Some(file) => read_object(file)?,
+            Some(file) => {
+                let mut members = read_object(file)?;
+                ignore(&mut members);
+                members
+            }
         };
         let mut set = |name: &str, value: Option<Value>| {
             if let Some(value) = value {
@@ -91,6 +97,49 @@ impl Members {
             bail!("nothing is said of the client: give --json FILE, or flags such as --name");
         }
         Ok(members)
+    }
+}
+
+/// Members of RFC 7591 §2, of OpenID Connect Dynamic Client Registration §2 and of their answers that change nothing here.
+const WITHOUT_EFFECT: [&str; 14] = [
+    "application_type",
+    "client_id_issued_at",
+    "client_secret_expires_at",
+    "contacts",
+    "default_acr_values",
+    "initiate_login_uri",
+    "registration_access_token",
+    "registration_client_uri",
+    "request_uris",
+    "require_auth_time",
+    "response_types",
+    "software_id",
+    "software_version",
+    "tos_uri",
+];
+
+/// Leaves out what has no effect, and says so. What no specification knows is left for the registration to refuse: it is
+/// a typing error.
+fn ignore(members: &mut Map<String, Value>) {
+    let has_no_effect = |name: &str| {
+        // RFC 7591 §2.2: a name in some language.
+        let (name, tagged) = name
+            .split_once('#')
+            .map_or((name, false), |(name, _)| (name, true));
+        let said = ["client_name", "client_uri", "logo_uri", "policy_uri"].contains(&name);
+        WITHOUT_EFFECT.contains(&name) || (tagged && said)
+    };
+    let mut ignored = Vec::new();
+    members.retain(|name, _| {
+        let kept = !has_no_effect(name);
+        if !kept {
+            ignored.push(name.clone());
+        }
+        kept
+    });
+    if !ignored.is_empty() {
+        let names = ignored.join(", ");
+        output::note(&format!("ignored: {names} (this server has no use for them)"));
     }
 }
 

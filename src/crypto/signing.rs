@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{DecodingKey, EncodingKey, Header, Validation};
 use quick_cache::sync::Cache;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::PgPool;
@@ -172,6 +173,12 @@ impl SigningKeys {
         self.reread(-1).await
     }
 
+    /// The key that signs with an algorithm, as this node has last read them.
+    #[must_use]
+    pub fn signer(&self, algorithm: TokenAlgorithm) -> Option<Arc<TokenKey>> {
+        signer(&self.set().keys, algorithm, self.clock.now()).cloned()
+    }
+
     /// Signs an access token with the newest active key of an algorithm.
     pub fn sign(&self, algorithm: TokenAlgorithm, claims: &AccessClaims) -> Result<String, CryptoError> {
         self.sign_as(TYP, algorithm, claims)
@@ -201,8 +208,7 @@ impl SigningKeys {
         algorithm: TokenAlgorithm,
         claims: &C,
     ) -> Result<String, CryptoError> {
-        let set = self.set();
-        let key = signer(&set.keys, algorithm, self.clock.now()).ok_or(CryptoError)?;
+        let key = self.signer(algorithm).ok_or(CryptoError)?;
         let header = Header {
             typ: Some(typ.to_owned()),
             kid: Some(key.kid.clone()),
@@ -224,14 +230,7 @@ impl SigningKeys {
         let Some(kid) = header.kid.as_deref().filter(|kid| kid.len() == 43) else {
             return Ok(Err(TokenRefusal::Invalid));
         };
-        let find = || self.set().keys.iter().find(|key| key.kid == kid).cloned();
-        let mut key = find();
-        if key.is_none() {
-            // Another node may have rotated.
-            self.reread(REREAD_AT_MOST_EVERY_MILLIS).await?;
-            key = find();
-        }
-        let Some(key) = key else {
+        let Some(key) = self.find(kid).await? else {
             return Ok(Err(TokenRefusal::Invalid));
         };
         // A resource server asks about the same token again and again: its signature does not change.
@@ -263,53 +262,50 @@ impl SigningKeys {
         self.sign_as(LOGOUT_TOKEN_TYP, algorithm.key(), claims)
     }
 
-    /// The subject of an ID token of this issuer for this client, expired or not; none where it is not one whose key is
-    /// published.
-    #[must_use]
-    pub fn hinted_subject(&self, id_token: &str, issuer: &str, client_id: &str) -> Option<String> {
-        let hint = self.hint(id_token, issuer)?;
-        hint.aud.contains(client_id).then_some(hint.sub)
-    }
-
-    /// What an ID token of this issuer says, for whichever client and expired or not; none where it is not one whose key
-    /// is published.
-    #[must_use]
-    pub fn hint(&self, id_token: &str, issuer: &str) -> Option<IdTokenHint> {
-        let header = jsonwebtoken::decode_header(id_token).ok()?;
-        let kid = header.kid.as_deref()?;
-        let key = self.set().keys.iter().find(|key| key.kid == kid).cloned()?;
-        let algorithm = jwt::jws_algorithm(key.algorithm);
-        let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
-        if header.alg != algorithm || !is_id_token {
-            return None;
-        }
-        let mut validation = Validation::new(algorithm);
-        validation.set_issuer(&[issuer]);
-        validation.validate_aud = false;
-        validation.set_required_spec_claims(&["iss", "aud", "sub"]);
-        validation.validate_exp = false;
-        let data = jsonwebtoken::decode::<IdTokenHint>(id_token, &key.decoding, &validation).ok()?;
-        Some(data.claims)
+    /// What an ID token of this issuer says, for whichever client and expired or not, and which key signed it; none where
+    /// it is not one. Whether its key is still published is for the caller to compare with the ledger.
+    pub async fn hint(
+        &self,
+        id_token: &str,
+        issuer: &str,
+    ) -> Result<Option<(IdTokenHint, KeyId)>, LedgerError> {
+        self.id_token(id_token, issuer).await
     }
 
     /// What an ID token of this issuer says, and which key signed it; none where it is not one, or its time is over.
-    pub fn verify_id_token(&self, id_token: &str, issuer: &str) -> Option<(IdTokenAddress, KeyId)> {
-        let header = jsonwebtoken::decode_header(id_token).ok()?;
-        let kid = header.kid.as_deref()?;
-        let key = self.set().keys.iter().find(|key| key.kid == kid).cloned()?;
-        let algorithm = jwt::jws_algorithm(key.algorithm);
-        let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
-        if header.alg != algorithm || !is_id_token {
-            return None;
+    pub async fn verify_id_token(
+        &self,
+        id_token: &str,
+        issuer: &str,
+    ) -> Result<Option<(IdTokenAddress, KeyId)>, LedgerError> {
+        let found: Option<(IdTokenAddress, KeyId)> = self.id_token(id_token, issuer).await?;
+        Ok(found.filter(|(claims, _)| claims.exp > self.clock.now().timestamp()))
+    }
+
+    /// Reads an ID token, whoever it is for and whether it has ended.
+    async fn id_token<C: DeserializeOwned>(
+        &self,
+        id_token: &str,
+        issuer: &str,
+    ) -> Result<Option<(C, KeyId)>, LedgerError> {
+        let Ok(header) = jsonwebtoken::decode_header(id_token) else {
+            return Ok(None);
+        };
+        let Some(kid) = header.kid.as_deref() else {
+            return Ok(None);
+        };
+        let key = self.find(kid).await?;
+        Ok(key.and_then(|key| Some((read_id_token(id_token, &header, &key, issuer)?, key.id))))
+    }
+
+    /// The accepted key of that name; read again where it is not known, since another node may have rotated.
+    async fn find(&self, kid: &str) -> Result<Option<Arc<TokenKey>>, LedgerError> {
+        let find = || self.set().keys.iter().find(|key| key.kid == kid).cloned();
+        if let Some(key) = find() {
+            return Ok(Some(key));
         }
-        let mut validation = Validation::new(algorithm);
-        validation.set_issuer(&[issuer]);
-        validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
-        validation.validate_aud = false; // whose it is, its grant says
-        validation.validate_exp = false; // against the ledger's clock
-        let data = jsonwebtoken::decode::<IdTokenAddress>(id_token, &key.decoding, &validation).ok()?;
-        let live = data.claims.exp > self.clock.now().timestamp();
-        live.then_some((data.claims, key.id))
+        self.reread(REREAD_AT_MOST_EVERY_MILLIS).await?;
+        Ok(find())
     }
 
     fn set(&self) -> Arc<KeySet> {
@@ -336,6 +332,29 @@ impl SigningKeys {
         *current = Arc::new(KeySet { keys, read_at: now });
         Ok(())
     }
+}
+
+fn read_id_token<C: DeserializeOwned>(
+    id_token: &str,
+    header: &Header,
+    key: &TokenKey,
+    issuer: &str,
+) -> Option<C> {
+    let algorithm = jwt::jws_algorithm(key.algorithm);
+    let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
+    if header.alg != algorithm || !is_id_token {
+        return None;
+    }
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[issuer]);
+    validation.set_required_spec_claims(&["iss", "aud", "sub"]);
+    validation.validate_aud = false; // whose it is, the caller knows
+    validation.validate_exp = false; // against the ledger's clock, by the caller
+    Some(
+        jsonwebtoken::decode(id_token, &key.decoding, &validation)
+            .ok()?
+            .claims,
+    )
 }
 
 /// The newest active key of an algorithm that every copy of the JWK set has by now; where there is none (the first

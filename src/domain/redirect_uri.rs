@@ -11,6 +11,10 @@ pub enum RedirectUriRefusal {
     /// Has a fragment (RFC 6749 §3.1.2).
     #[error("it has a fragment")]
     Fragment,
+    /// `http` or `https` without the two slashes and a host after them (RFC 9110 §4.2): browsers make some host of
+    /// what follows.
+    #[error("an http or https address needs // and a host")]
+    NoHost,
     /// Carries a user name or password.
     #[error("it carries credentials")]
     Credentials,
@@ -37,6 +41,9 @@ pub fn check(uri: &str) -> Result<(), RedirectUriRefusal> {
     if uri.contains('#') {
         return Err(RedirectUriRefusal::Fragment);
     }
+    if matches!(parsed.scheme(), "https" | "http") {
+        has_host(uri)?;
+    }
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(RedirectUriRefusal::Credentials);
     }
@@ -47,6 +54,22 @@ pub fn check(uri: &str) -> Result<(), RedirectUriRefusal> {
         scheme if scheme.contains('.') => Ok(()),
         _ => Err(RedirectUriRefusal::Scheme),
     }
+}
+
+/// As it is written: a parser for browsers finds a host where there is none.
+fn has_host(uri: &str) -> Result<(), RedirectUriRefusal> {
+    let rest = uri
+        .split_once("://")
+        .filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_lowercase()))
+        .map_or("", |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(RedirectUriRefusal::Credentials);
+    }
+    if authority.is_empty() || authority.starts_with(':') {
+        return Err(RedirectUriRefusal::NoHost);
+    }
+    Ok(())
 }
 
 /// Whether the requested URI is the registered one: equal by simple string comparison (RFC 9700 §2.1), except
@@ -144,6 +167,15 @@ mod tests {
             ("https://app.example/cb#x", R::Fragment),
             ("https://u:p@app.example/cb", R::Credentials),
             ("http://app.example/cb", R::PlainHttp),
+            ("https:app.example/cb", R::NoHost),
+            ("https:/app.example/cb", R::NoHost),
+            ("https:///app.example/cb", R::NoHost),
+            ("https:////app.example/cb", R::NoHost),
+            ("https:/?x://app.example", R::NotAbsolute),
+            ("http:127.0.0.1/cb", R::NoHost),
+            ("HTTPS://app.example/cb", R::NoHost),
+            ("https://@app.example/", R::Credentials),
+            ("https://u@app.example/", R::Credentials),
             ("javascript:alert(1)", R::Scheme),
             ("data:text/html,x", R::Scheme),
             ("https://app.example/ cb", R::Malformed),

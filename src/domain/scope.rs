@@ -4,6 +4,7 @@ use aws_lc_rs::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::value::{hides, is_plain_text, is_visible_text};
 use super::{Decision, aggregate};
 
 events! {
@@ -87,7 +88,7 @@ pub enum ScopeRefusal {
     MalformedName,
     /// The description cannot be shown on a consent page.
     #[error(
-        "a scope's description has 1 to 500 bytes, and no character that controls the text's direction or the terminal"
+        "a scope's description has 1 to 500 bytes, something that can be seen, and no character that is invisible or controls the text's direction or the terminal"
     )]
     MalformedDescription,
 }
@@ -199,7 +200,8 @@ impl Definition {
 }
 
 fn is_description(text: &str) -> bool {
-    !text.trim().is_empty() && text.len() <= MAX_DESCRIPTION && super::value::is_plain_text(text)
+    let visible = is_visible_text(text) && !text.chars().any(hides);
+    visible && text.len() <= MAX_DESCRIPTION && is_plain_text(text)
 }
 
 aggregate!(Scope, Scope, "scope", ScopeCommand, ScopeEvent, ScopeRefusal);

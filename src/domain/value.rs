@@ -94,6 +94,33 @@ pub fn steers(c: char) -> bool {
         || matches!(c, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
+/// Whether a text shows something: not white space and marks that cannot be seen alone.
+#[must_use]
+pub fn is_visible_text(text: &str) -> bool {
+    text.chars().any(|c| !c.is_whitespace() && !joins(c) && !hides(c))
+}
+
+/// Whether a character is there without being seen (Unicode's `Default_Ignorable_Code_Point` and blanks that are letters),
+/// so that two names can look the same. Those that [`joins`] are not among them.
+#[must_use]
+pub fn hides(c: char) -> bool {
+    matches!(
+        c,
+        '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}'
+            | '\u{200b}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}'
+            | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e00ff}'
+            | '\u{e01f0}'..='\u{e0fff}'
+    )
+}
+
+/// Whether a character changes its neighbours only, as some scripts and emoji need: joiners and variation selectors.
+fn joins(c: char) -> bool {
+    matches!(
+        c,
+        '\u{180b}'..='\u{180d}' | '\u{180f}' | '\u{200c}' | '\u{200d}' | '\u{fe00}'..='\u{fe0f}' | '\u{e0100}'..='\u{e01ef}'
+    )
+}
+
 /// A personal datum, encrypted under its subject's data key (see [`crate::crypto::vault`]): base64url of nonce,
 /// ciphertext and tag. Worthless once the key is destroyed.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -202,6 +229,28 @@ mod tests {
         );
         assert_eq!(Digest::from_hex(&digest.to_string()), Some(digest));
         assert_eq!(Digest::from_hex("BA"), None);
+    }
+
+    #[test]
+    fn a_name_is_something_that_can_be_seen() {
+        for visible in ["Shop", "\u{645}\u{6cc}\u{200c}\u{62e}", "\u{2764}\u{fe0f}"] {
+            assert!(
+                is_visible_text(visible) && !visible.chars().any(hides),
+                "{visible:?}"
+            );
+        }
+        for blank in [
+            "",
+            " ",
+            "\u{200b}",
+            "\u{3164}",
+            "\u{ad}\u{feff}",
+            "\u{e0041}",
+            "\u{200d}\u{fe0f}",
+            "\u{2003}",
+        ] {
+            assert!(!is_visible_text(blank), "{blank:?}");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@ use aws_lc_rs::hmac;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta};
-use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer};
 
 use crate::clock::Timestamp;
 use crate::crypto::jwt::Audience;
@@ -40,9 +40,14 @@ struct Header {
     kid: Option<String>,
     #[serde(default)]
     typ: Option<String>,
-    /// Extensions that must be understood: none is.
-    #[serde(default)]
-    crit: Option<IgnoredAny>,
+    /// Whether there are extensions that must be understood: none is.
+    #[serde(default, deserialize_with = "is_there")]
+    crit: bool,
+}
+
+/// True, whatever is there: also for `null`, which RFC 7515 §4.1.11 does not allow.
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
 impl<C: DeserializeOwned> SignedJwt<C> {
@@ -59,7 +64,7 @@ impl<C: DeserializeOwned> SignedJwt<C> {
         let typ = header.typ.as_deref().unwrap_or("JWT");
         // Explicit typing keeps tokens out that were made for something else (RFC 8725 §3.11).
         let is_known = types.iter().any(|known| typ.eq_ignore_ascii_case(known));
-        if !is_known || header.crit.is_some() {
+        if !is_known || header.crit {
             return None;
         }
         Some(Self {

@@ -5,10 +5,11 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::assertion::{self, SignedJwt, is_for_us};
+use super::assertion::{self, SignedJwt};
 use super::one_time::OneTime;
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::config::{AssertionAudience, Settings};
 use crate::crypto::jwt::Audience;
 use crate::domain::client::{AssertionAlgorithm, AuthMethod, PublicJwk, Registration, SecretVerifier};
 use crate::domain::refusal::RefusalReason;
@@ -21,8 +22,8 @@ pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-b
 
 /// The one algorithm of assertions under a secret: the secrets made here are long enough for it, not for HS512.
 pub(crate) const SECRET_ALGORITHM: &str = "HS256";
-/// How far ahead an assertion may end. What is used once need not live long.
-const LONGEST: TimeDelta = TimeDelta::minutes(5);
+/// How far ahead an assertion may end: the hour that libraries give it. It is used once, whatever it says.
+const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// The media types of such an assertion (RFC 8725 §3.11).
 const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
 
@@ -96,7 +97,7 @@ impl Assertion {
         &self,
         app: &App,
         (key, client): (ClientKey, &Registration),
-        at: Timestamp,
+        (endpoint, at): (&str, Timestamp),
     ) -> Result<Result<ClientAuthentication, RefusalReason>, LedgerError> {
         if self.jwt.claims.iss != client.client_id || self.jwt.claims.sub != client.client_id {
             return Ok(Err(RefusalReason::AssertionSubject));
@@ -105,7 +106,8 @@ impl Assertion {
             Ok(how) => how,
             Err(reason) => return Ok(Err(reason)),
         };
-        let ends = match self.check(client, &app.settings.issuer, at) {
+        let accepted = Accepted::here(&app.settings, endpoint, client.metadata.legacy);
+        let ends = match self.check(&accepted, at) {
             Ok(ends) => ends,
             Err(reason) => return Ok(Err(reason)),
         };
@@ -171,8 +173,8 @@ impl Assertion {
     }
 
     /// Whom it is for, and when; when it ends.
-    fn check(&self, client: &Registration, issuer: &str, at: Timestamp) -> Result<Timestamp, RefusalReason> {
-        if !is_for_us(&self.jwt.claims.aud, issuer, client.metadata.legacy) {
+    fn check(&self, accepted: &Accepted, at: Timestamp) -> Result<Timestamp, RefusalReason> {
+        if !accepted.is_for_us(&self.jwt.claims.aud) {
             return Err(RefusalReason::AssertionAudience);
         }
         self.ends(at).ok_or(RefusalReason::AssertionTime)
@@ -188,6 +190,43 @@ impl Assertion {
     async fn use_up(&self, app: &App, client: ClientKey, ends: Timestamp) -> Result<bool, LedgerError> {
         let digest = Digest::of(&[client.0.as_bytes(), self.jwt.claims.jti.as_bytes()].concat());
         OneTime::ClientAssertions.use_up(app, digest, ends).await
+    }
+}
+
+/// What an assertion may name as its audience.
+struct Accepted {
+    issuer: String,
+    /// URLs of endpoints.
+    endpoints: Vec<String>,
+    /// The issuer's name alone, as a string (draft-ietf-oauth-rfc7523bis §4).
+    strictly: bool,
+}
+
+impl Accepted {
+    fn here(settings: &Settings, endpoint: &str, legacy: bool) -> Self {
+        let issuer = settings.issuer.clone();
+        let url = |path: &str| format!("{issuer}{path}");
+        let (endpoints, strictly) = match (settings.assertion_audience, legacy) {
+            (AssertionAudience::Endpoints, _) => (vec![url("/oauth/token"), url(endpoint)], false),
+            (AssertionAudience::Issuer, true) => (vec![url("/oauth/token")], false),
+            (AssertionAudience::Issuer, false) => (Vec::new(), true),
+        };
+        Self {
+            issuer,
+            endpoints,
+            strictly,
+        }
+    }
+
+    /// Whether it is for this server and for no other: an assertion that names another, too, could be passed on.
+    fn is_for_us(&self, audience: &Audience) -> bool {
+        let known = |named: &str| named == self.issuer || self.endpoints.iter().any(|url| url == named);
+        match audience {
+            Audience::One(named) => known(named),
+            Audience::Many(named) => {
+                !self.strictly && !named.is_empty() && named.iter().all(|named| known(named))
+            }
+        }
     }
 }
 
@@ -225,6 +264,8 @@ mod tests {
             json!({"alg": "none"}),
             json!({"alg": "HS512"}),
             json!({"alg": "ES256", "crit": ["exp"]}),
+            json!({"alg": "ES256", "crit": null}),
+            json!({"alg": "ES256", "crit": []}),
             json!({"alg": "ES256", "typ": "at+jwt"}),
             json!({"typ": "JWT"}),
             json!([]),
@@ -262,29 +303,41 @@ mod tests {
     }
 
     #[test]
-    fn the_audience_is_the_issuer_alone_or_for_legacy_clients_the_token_endpoint() {
+    fn the_audience_is_this_server_and_no_other() {
         let issuer = "https://id.example";
-        let endpoint = "https://id.example/oauth/token";
-        let is_for_us =
-            |audience: Value, legacy| is_for_us(&serde_json::from_value(audience).unwrap(), issuer, legacy);
-        for legacy in [false, true] {
-            assert!(is_for_us(json!(issuer), legacy) && is_for_us(json!([issuer]), legacy));
-            assert_eq!(is_for_us(json!(endpoint), legacy), legacy);
-            for other in [
-                json!([issuer, "https://evil.example"]),
-                json!([issuer, issuer]),
-                json!([]),
-                json!("https://id.example/"),
-                json!("https://evil.example/oauth/token"),
-                json!("https://id.example/oauth/par"),
-            ] {
-                assert!(!is_for_us(other.clone(), legacy), "{other}");
-            }
+        let is_for_us = |audience: &Value, endpoints: &[&str], strictly: bool| {
+            let accepted = Accepted {
+                issuer: issuer.to_owned(),
+                endpoints: endpoints.iter().map(|path| format!("{issuer}{path}")).collect(),
+                strictly,
+            };
+            accepted.is_for_us(&serde_json::from_value(audience.clone()).unwrap())
+        };
+        let endpoints = ["/oauth/token", "/oauth/par"];
+        for ours in [
+            json!(issuer),
+            json!([issuer]),
+            json!("https://id.example/oauth/token"),
+            json!(["https://id.example/oauth/par"]),
+            json!([issuer, "https://id.example/oauth/token"]),
+        ] {
+            assert!(is_for_us(&ours, &endpoints, false), "{ours}");
+            assert_eq!(is_for_us(&ours, &[], true), ours == json!(issuer), "{ours}");
+        }
+        for other in [
+            json!([issuer, "https://evil.example"]),
+            json!([]),
+            json!("https://id.example/"),
+            json!("https://evil.example/oauth/token"),
+            json!("https://id.example/oauth/revoke"),
+            json!("/oauth/token"),
+        ] {
+            assert!(!is_for_us(&other, &endpoints, false), "{other}");
         }
     }
 
     #[test]
-    fn an_assertion_is_short_lived_and_clocks_may_differ_by_a_minute() {
+    fn an_assertion_lives_an_hour_at_most_and_clocks_may_differ_by_a_minute() {
         let at = DateTime::from_timestamp(1_000_000, 0).unwrap();
         let ends = |changes: Value| {
             let text = compact(&json!({"alg": "EdDSA"}), &claims(changes));
@@ -292,7 +345,7 @@ mod tests {
         };
         for good in [
             json!({"exp": 1_000_001}),
-            json!({"exp": 1_000_360}),
+            json!({"exp": 1_003_660}),
             json!({"exp": 1_000_000.5}),
             json!({"exp": 1_000_100, "nbf": 1_000_060, "iat": 1_000_060}),
             json!({"exp": 1_000_100, "iat": 0}),
@@ -301,7 +354,7 @@ mod tests {
         }
         for bad in [
             json!({"exp": 1_000_000}),
-            json!({"exp": 1_000_361}),
+            json!({"exp": 1_003_661}),
             json!({"exp": -1}),
             json!({"exp": 1e300}),
             json!({"exp": 1_000_100, "nbf": 1_000_061}),

@@ -237,7 +237,9 @@ async fn prove(
         }
         Presented::Assertion(assertion) => {
             let client = (ClientKey(loaded.id), registration);
-            return Ok(assertion.authenticate(app, client, unit.at()).await?);
+            return Ok(assertion
+                .authenticate(app, client, (unit.endpoint(), unit.at()))
+                .await?);
         }
         Presented::Basic { .. } => AuthMethod::ClientSecretBasic,
         Presented::Body(_) => AuthMethod::ClientSecretPost,

@@ -55,7 +55,7 @@ fn audience(path: &str) -> Audience {
 }
 
 /// Set on an answer whose client is known: only pages of that client's own origins may read it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct OriginsOf(pub Arc<Registration>);
 
 impl OriginsOf {

@@ -73,7 +73,7 @@ pub enum Purpose<'a> {
 }
 
 impl Purpose<'_> {
-    /// The token of a form that answers the request `query`.
+    /// The token of a form that answers the request `query`; whatever else it must carry unchanged is part of that.
     #[must_use]
     pub fn token(self, app: &App, query: &str) -> Digest {
         let (label, whose): (&[u8], &[u8]) = match &self {

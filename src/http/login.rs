@@ -4,7 +4,7 @@
 use axum::http::HeaderValue;
 
 use super::error::{Rejection, WireError};
-use super::limits::{Counted, counted_address};
+use super::limits::{Counted, TooMany, counted_address};
 use super::page::PageError;
 use super::session::{self, Presented, Verified};
 use crate::app::App;
@@ -22,6 +22,8 @@ pub(super) struct Refusal {
     pub(super) subject: Option<SubjectId>,
     /// The password was right, but its user may not act.
     pub(super) blocked: bool,
+    /// The password was not looked at, and will not be for so many seconds: too many were wrong while it waited.
+    pub(super) wait: Option<TooMany>,
 }
 
 /// A user whose password is right, and its new hash where the stored one is weaker than today's.
@@ -32,11 +34,15 @@ pub(super) struct Recognised {
 
 impl Refusal {
     /// The password was not looked at.
-    fn unread(reason: RefusalReason) -> Self {
+    fn unread(app: &App, counted: &[Counted]) -> Self {
+        let wait = app.limits.check_failures(counted, app.ledger.clock().now());
+        // Whoever is told when the minute is just over need not wait, but did not get in either.
+        let wait = wait.err().unwrap_or(TooMany { retry_after: 1 });
         Self {
-            reason,
+            reason: RefusalReason::TooManyFailures,
             subject: None,
             blocked: false,
+            wait: Some(wait),
         }
     }
 
@@ -110,7 +116,7 @@ pub(super) async fn recognise<E: WireError>(
     };
     let compared = operations.hasher.guess(password.to_owned(), hash, attempt);
     let Some(verified) = compared.await? else {
-        return Ok(Err(Refusal::unread(RefusalReason::TooManyFailures)));
+        return Ok(Err(Refusal::unread(app, &counted(username, context))));
     };
     let rehashed = match verified {
         password::Verified::Yes => None,
@@ -125,6 +131,7 @@ pub(super) async fn recognise<E: WireError>(
                 },
                 subject: found.filter(|_| known),
                 blocked: false,
+                wait: None,
             }));
         }
     };
@@ -135,6 +142,7 @@ pub(super) async fn recognise<E: WireError>(
             reason: RefusalReason::UserDisabled,
             subject: Some(subject),
             blocked: true,
+            wait: None,
         }));
     }
     let verified = Verified {
@@ -158,6 +166,7 @@ pub(super) async fn start(
             reason: RefusalReason::WrongPassword,
             subject: Some(verified.subject),
             blocked: false,
+            wait: None,
         }));
     };
     rehash(app, context, verified.subject, rehashed).await;

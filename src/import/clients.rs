@@ -89,7 +89,7 @@ impl Import {
                 .skip(place.remark(table, "an earlier row has the same id"));
         }
         let mut notes = client.notes.clone();
-        let metadata = match self.metadata(&client, usage, &mut notes) {
+        let mut metadata = match self.metadata(&client, usage, &mut notes) {
             Ok(metadata) => metadata,
             Err(reason) => return self.report.skip(place.remark(table, reason)),
         };
@@ -102,6 +102,18 @@ impl Import {
                 metadata.audience.clone()
             },
         };
+        // What tokens may be refreshed for, their client may have tokens for.
+        for audience in usage.audiences.get(&id).into_iter().flatten() {
+            if metadata.audience.is_empty() {
+                metadata.audience.clone_from(&known.audience);
+            }
+            if !metadata.audience.contains(audience) {
+                metadata.audience.push(audience.clone());
+                notes.push(format!(
+                    "{audience} is in its audience, since its tokens are for it"
+                ));
+            }
+        }
         match self.register(&known, client, metadata).await? {
             Fate::Skipped(reason) => return self.report.skip(place.remark(table, reason)),
             Fate::Imported => {

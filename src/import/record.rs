@@ -173,6 +173,8 @@ pub(super) struct TokenRow {
 pub(super) struct Usage {
     pub(super) scopes: BTreeMap<String, BTreeSet<String>>,
     pub(super) grant_types: BTreeMap<String, BTreeSet<GrantType>>,
+    /// The audiences that its refresh tokens name.
+    pub(super) audiences: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Usage {
@@ -188,6 +190,18 @@ impl Usage {
                 if !known.contains(scope) && known.len() < Self::MOST {
                     known.insert(scope.clone());
                 }
+            }
+        }
+    }
+
+    pub(super) fn audience_of(&mut self, client: &str, audience: Vec<String>) {
+        if audience.is_empty() {
+            return;
+        }
+        let known = self.audiences.entry(client.to_owned()).or_default();
+        for one in audience {
+            if known.len() < Self::MOST {
+                known.insert(one);
             }
         }
     }

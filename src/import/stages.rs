@@ -135,6 +135,11 @@ impl Survey {
                 if let Ok(scopes) = row.list("scope", &[' ', ',']) {
                     self.usage.scopes_of(client, &scopes);
                 }
+                if table == tables::REFRESH_TOKENS
+                    && let Ok(audience) = row.list("audience", &[' ', ','])
+                {
+                    self.usage.audience_of(client, audience);
+                }
                 self.usage
                     .grant_type_of(client, row.get("grant_type").and_then(grant_type));
                 Ok(())

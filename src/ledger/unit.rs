@@ -127,6 +127,12 @@ impl<'a> UnitOfWork<'a> {
         self.context
     }
 
+    /// The path of the endpoint that the command came to.
+    #[must_use]
+    pub fn endpoint(&self) -> &'static str {
+        self.context.endpoint
+    }
+
     /// Names the user that the command is about: the caller's address and agent are sealed under that user's
     /// key, and are erased with the user.
     pub fn about(&mut self, subject: Option<SubjectId>) {

@@ -12,7 +12,7 @@ use crate::domain::client::{
     PublicJwk, PublicJwks, ResponseProfile, SubjectType, TokenAlgorithm,
 };
 use crate::domain::redirect_uri;
-use crate::domain::value::{ScopeSet, is_plain_text};
+use crate::domain::value::{ScopeSet, hides, is_plain_text, is_visible_text};
 use crate::ids::SubjectId;
 
 /// A registration in RFC 7591's words, plus what a client that moves here brings along.
@@ -283,15 +283,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         ));
     }
     let invalid = |field, problem: &str| Err(OperationError::invalid(field, problem));
-    if metadata.client_name.is_empty() || metadata.client_name.len() > 200 {
-        return invalid("client_name", "it needs 1 to 200 characters");
-    }
-    if !is_plain_text(&metadata.client_name) {
-        return invalid(
-            "client_name",
-            "it has a character that controls the text's direction or the terminal",
-        );
-    }
+    check_name(&metadata.client_name)?;
     if metadata.redirect_uris.len() > 50 {
         return invalid("redirect_uris", "there are more than 50");
     }
@@ -319,15 +311,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
             return invalid(field, "it is not an http or https URL");
         }
     }
-    for origin in &metadata.allowed_origins {
-        let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
-        if parsed.as_deref() != Ok(origin) {
-            return Err(OperationError::invalid(
-                "allowed_origins",
-                format!("{origin} is not an origin"),
-            ));
-        }
-    }
+    check_origins(&metadata.allowed_origins)?;
     if metadata.refresh_grace.is_some_and(|grace| grace > 300) {
         return invalid("refresh_grace", "it is at most 300 seconds");
     }
@@ -335,6 +319,43 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     check_lifetimes(metadata)?;
     check_about(metadata)?;
     check_legacy(metadata)
+}
+
+/// A name that people are shown says what it seems to say.
+fn check_name(name: &str) -> Result<(), OperationError> {
+    let invalid = |problem: &str| Err(OperationError::invalid("client_name", problem));
+    if name.is_empty() || name.len() > 200 {
+        return invalid("it needs 1 to 200 characters");
+    }
+    if !is_plain_text(name) {
+        return invalid("it has a character that controls the text's direction or the terminal");
+    }
+    if !is_visible_text(name) {
+        return invalid("nothing of it can be seen");
+    }
+    if let Some(hidden) = name.chars().find(|c| hides(*c)) {
+        let problem = format!("it has the invisible character U+{:04X}", u32::from(hidden));
+        return Err(OperationError::invalid("client_name", problem));
+    }
+    Ok(())
+}
+
+/// Each is scheme, host and port, and nothing else (RFC 6454 §6.2).
+fn check_origins(origins: &[String]) -> Result<(), OperationError> {
+    for origin in origins {
+        let parsed = url::Url::parse(origin).map(|url| url.origin().ascii_serialization());
+        if origin.contains('*') {
+            let problem = format!("{origin}: there are no wildcards; list each origin");
+            return Err(OperationError::invalid("allowed_origins", problem));
+        }
+        if parsed.as_deref() != Ok(origin) {
+            return Err(OperationError::invalid(
+                "allowed_origins",
+                format!("{origin} is not an origin"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// What a client says of its software, its people and its users.

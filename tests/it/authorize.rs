@@ -7,6 +7,7 @@
     reason = "helpers of tests fail like tests"
 )]
 
+mod consent;
 mod denials;
 mod errors;
 mod login;

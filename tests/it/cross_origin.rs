@@ -136,3 +136,34 @@ async fn a_page_may_not_read_the_tokens_of_a_client_that_did_not_register_it() {
         assert_eq!(allowed(&response), expected);
     }
 }
+
+#[tokio::test]
+async fn a_page_may_not_read_the_errors_of_a_client_that_did_not_register_it() {
+    let (server, _) = server().await;
+    for (origins, expected) in [(json!([]), None), (json!([REGISTERED]), Some(REGISTERED))] {
+        let client = server
+            .client(json!({
+                "client_name": "Web", "redirect_uris": ["https://app.example/cb"],
+                "scope": "server-operations", "allowed_origins": origins,
+            }))
+            .await;
+        for (path, body) in [
+            ("/oauth/token", "grant_type=refresh_token&refresh_token=glr_x"),
+            ("/oauth/token", "grant_type=authorization_code&code=glc_x"),
+            ("/oauth/token", "grant_type=client_credentials"),
+            ("/oauth/par", "response_type=token"),
+        ] {
+            let response = reqwest::Client::new()
+                .post(server.url(path))
+                .header(header::ORIGIN, REGISTERED)
+                .basic_auth(&client.client_id, client.client_secret.as_deref())
+                .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(body)
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(response.status(), 400, "{body}");
+            assert_eq!(allowed(&response), expected, "{body}");
+        }
+    }
+}

@@ -63,9 +63,24 @@ fn scope(bits: u8) -> ScopeSet {
         .collect()
 }
 
+/// What the client may have tokens for no longer.
+const LOST: &str = "urn:lost";
+
+fn no_lost_audience(issued: &Issued) {
+    let lost = issued.audience.iter().any(|one| one == LOST);
+    assert!(!lost, "a token is for what its client lost");
+}
+
+/// The audience that is left to the client.
+fn still_allowed() -> Vec<String> {
+    let mut left = audience();
+    left.retain(|one| one != LOST);
+    left
+}
+
 /// The widest audience of every grant here.
 fn audience() -> Vec<String> {
-    vec!["urn:api".to_owned(), "urn:files".to_owned()]
+    vec!["urn:api".to_owned(), "urn:files".to_owned(), LOST.to_owned()]
 }
 
 /// A history under test, and what an independent observer counts.
@@ -192,6 +207,7 @@ impl History {
             0 => &["urn:api"],
             1 => &["urn:files", "urn:api"],
             3 => &["urn:api", "urn:elsewhere"],
+            4 => &["urn:api", LOST],
             _ => return None,
         };
         Some(named.iter().map(|&one| one.to_owned()).collect())
@@ -295,6 +311,8 @@ impl History {
             redirect_uri: None,
             verifier: None,
             audience: self.resources(),
+            allowed_audience: still_allowed(),
+            redirect_uri_registered: true,
             circumstances: Self::circumstances(),
             mint,
             at: self.now,
@@ -310,6 +328,7 @@ impl History {
             Ok(Outcome::Tokens(issued)) => {
                 self.redemptions += 1;
                 self.given(&issued, &mint);
+                no_lost_audience(&issued);
             }
             Ok(_) => unreachable!(),
             Err(GrantRefusal::CodeReplayed) => self.revoked = true,
@@ -340,6 +359,7 @@ impl History {
             client: if by_owner { OWNER } else { STRANGER },
             scope: asked,
             audience: self.resources(),
+            allowed_audience: still_allowed(),
             grace: GRACE,
             circumstances: Self::circumstances(),
             mint,
@@ -365,6 +385,7 @@ impl History {
                     );
                 }
                 self.given(&issued, &mint);
+                no_lost_audience(&issued);
             }
             Ok(_) => unreachable!(),
             Err(GrantRefusal::RefreshReplayed) => self.revoked = true,

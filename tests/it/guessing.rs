@@ -10,7 +10,8 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
-use crate::harness::TestServer;
+use crate::flow;
+use crate::harness::{TestServer, browser};
 
 const LIMIT: u32 = 3;
 const PASSWORD: &str = "a long enough password";
@@ -250,4 +251,47 @@ async fn a_chosen_secret_that_could_be_guessed_is_refused() {
             "{refused}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_password_is_never_called_wrong_while_guesses_wait() {
+    let guessed = Arc::new(Guessed::new().await);
+    let client = guessed.server.client(flow::confidential()).await;
+    let query = flow::query(&client);
+    let mut all = JoinSet::new();
+    for number in 0..24 {
+        let (guessed, query) = (Arc::clone(&guessed), query.clone());
+        // Each from a browser of its own.
+        all.spawn(async move {
+            let password = if number % 2 == 0 {
+                "a wrong password"
+            } else {
+                PASSWORD
+            };
+            let answer = flow::log_in(&guessed.server, &browser(), &query, ("alice", password)).await;
+            (password == PASSWORD, answer)
+        });
+    }
+    for (right, answer) in all.join_all().await {
+        let status = answer.status.as_u16();
+        if right {
+            assert!(matches!(status, 303 | 429), "{status}: {}", answer.body);
+        }
+        if status == 429 {
+            let seconds: u32 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1..=60).contains(&seconds) && answer.is_login_page());
+            assert!(!answer.body.contains("do not match"), "{}", answer.body);
+        }
+    }
+    // What was not looked at is recorded as that.
+    let recorded = guessed.refusals("too_many_failures").await + guessed.refusals("wrong_password").await;
+    assert!(recorded >= 12, "{recorded}");
+    let errors: Vec<String> = sqlx::query_scalar(
+        "SELECT DISTINCT payload->>'error' FROM grantlog.ledger \
+         WHERE event_type = 'RequestRefused' AND payload->>'reason' = 'too_many_failures'",
+    )
+    .fetch_all(&guessed.server.database.owner().await)
+    .await
+    .unwrap();
+    assert!(errors.iter().all(|error| error == "access_denied"), "{errors:?}");
 }

@@ -14,6 +14,7 @@ mod account_pages;
 mod approvals;
 mod authorize;
 mod client_authentication;
+mod client_metadata;
 mod client_secret_jwt;
 mod client_secrets;
 mod code;

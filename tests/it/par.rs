@@ -432,7 +432,6 @@ async fn of_64_uses_of_one_request_uri_on_two_nodes_one_has_a_code() {
     for answer in uses {
         match answer.await.unwrap() {
             (303, Some(location)) if location.contains("code=glc_") => with_code += 1,
-            (303, Some(location)) => assert!(location.contains("error=invalid_request_uri"), "{location}"),
             (status, location) => assert_eq!((status, location), (400, None)),
         }
     }
@@ -446,4 +445,86 @@ async fn codes(par: &Pushing) -> i64 {
         .fetch_one(&par.server.database.owner().await)
         .await
         .unwrap()
+}
+
+#[tokio::test]
+async fn a_pushed_request_is_answered_with_one_error_at_most() {
+    let par = Pushing::new().await;
+    let page = with(&par.query(), &[("prompt", "consent")]);
+    let (first, second) = (par.pushed(&page).await, browser());
+    // Two windows of the same browser, and one that somebody else had been sent to.
+    let login = flow::log_in(
+        &par.server,
+        &par.browser,
+        &first,
+        (flow::USERNAME, flow::PASSWORD),
+    )
+    .await;
+    let shown = flow::follow(&par.server, &par.browser, &login).await;
+    assert!(shown.is_consent_page(), "{}", shown.body);
+    let other = flow::request(&par.server, &second, &first).await;
+    assert!(other.is_login_page());
+    let denied = flow::decide(&par.server, &par.browser, &first, (&shown, "deny")).await;
+    assert_eq!(denied.parameters()["error"], "access_denied");
+    let again = flow::decide(&par.server, &par.browser, &first, (&shown, "deny")).await;
+    assert_eq!((again.status.as_u16(), again.location()), (400, None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_32_uses_of_a_request_that_is_refused_one_reaches_the_client() {
+    let par = Pushing::new().await;
+    let other = Node::beside(&par.server).await;
+    let query = flow::encode(&par.pushed(&with(&par.query(), &[("prompt", "none")])).await);
+    let uses: Vec<_> = (0..32)
+        .map(|number| {
+            let base = [&par.server.base, &other.base][number % 2];
+            let request = par.browser.get(format!("{base}/oauth/authorize?{query}"));
+            tokio::spawn(async move { request.send().await.unwrap().status().as_u16() })
+        })
+        .collect();
+    let mut sent = 0;
+    for answer in uses {
+        match answer.await.unwrap() {
+            303 => sent += 1,
+            status => assert_eq!(status, 400),
+        }
+    }
+    assert_eq!(sent, 1);
+}
+
+#[tokio::test]
+async fn a_pushed_request_is_refused_in_the_authorization_endpoints_own_words() {
+    let par = Pushing::new().await;
+    for (changes, code) in [
+        ([("code_challenge", "")], "invalid_request"),
+        ([("code_challenge_method", "plain")], "invalid_request"),
+        ([("response_type", "")], "invalid_request"),
+        ([("response_type", "token")], "unsupported_response_type"),
+        ([("prompt", "dance")], "invalid_request"),
+        ([("max_age", "soon")], "invalid_request"),
+        ([("response_mode", "smoke")], "invalid_request"),
+        ([("scope", "admin")], "invalid_scope"),
+        ([("resource", "https://other.example")], "invalid_target"),
+        ([("registration", "{}")], "invalid_request"),
+    ] {
+        let query = with(&par.query(), &changes);
+        let asked = flow::request(&par.server, &par.browser, &query)
+            .await
+            .parameters();
+        let (status, body) = par.push(&query).await;
+        assert_eq!((status, body["error"].as_str()), (400, Some(code)), "{changes:?}");
+        assert_eq!(
+            body["error_description"], asked["error_description"],
+            "{changes:?}"
+        );
+    }
+    let elsewhere = with(&par.query(), &[("redirect_uri", "https://evil.example/cb")]);
+    let (_, body) = par.push(&elsewhere).await;
+    assert!(
+        body["error_description"]
+            .as_str()
+            .unwrap()
+            .contains("redirect_uri"),
+        "{body}"
+    );
 }

@@ -87,7 +87,11 @@ impl Signing {
     }
 
     async fn with(extra: Value) -> Self {
-        let (server, keys) = (TestServer::start().await, Keys::generate());
+        Self::on(TestServer::start().await, extra).await
+    }
+
+    async fn on(server: TestServer, extra: Value) -> Self {
+        let keys = Keys::generate();
         let mut metadata = flow::confidential();
         metadata["grant_types"] = json!(["authorization_code", "refresh_token", "client_credentials"]);
         metadata["token_endpoint_auth_method"] = json!("private_key_jwt");
@@ -236,6 +240,12 @@ async fn an_assertion_that_is_not_the_clients_own_is_refused() {
             client.keys.sign(&json!({"alg": "HS512"}), &client.claims()),
         ),
         (
+            "assertion_malformed",
+            client
+                .keys
+                .sign(&json!({"alg": "ES256", "crit": null}), &client.claims()),
+        ),
+        (
             "assertion_subject",
             client.keys.sign(&es256, &claims(json!({"iss": "another"}))),
         ),
@@ -256,7 +266,7 @@ async fn an_assertion_that_is_not_the_clients_own_is_refused() {
             "assertion_audience",
             client
                 .keys
-                .sign(&es256, &claims(json!({"aud": client.server.url("/oauth/token")}))),
+                .sign(&es256, &claims(json!({"aud": client.server.url("/oauth/par")}))),
         ),
         (
             "assertion_time",
@@ -268,7 +278,7 @@ async fn an_assertion_that_is_not_the_clients_own_is_refused() {
             "assertion_time",
             client
                 .keys
-                .sign(&es256, &claims(json!({"exp": client.now() + 600}))),
+                .sign(&es256, &claims(json!({"exp": client.now() + 3700}))),
         ),
         (
             "assertion_time",
@@ -299,14 +309,64 @@ async fn an_assertion_that_is_not_the_clients_own_is_refused() {
 }
 
 #[tokio::test]
-async fn only_a_legacy_client_may_name_the_token_endpoint_as_the_audience() {
+async fn what_stock_clients_sign_by_default_is_accepted() {
+    let client = Signing::new().await;
+    let (issuer, token) = (client.server.base.as_str(), client.server.url("/oauth/token"));
+    let hour = client.now() + 3600;
+    for aud in [
+        json!(token),
+        json!([token]),
+        json!([issuer, token]),
+        json!([issuer]),
+    ] {
+        let claims = client.claims_with(&json!({"aud": aud, "exp": hour}));
+        let assertion = client.keys.sign(&json!({"alg": "RS256"}), &claims);
+        let (status, body) = client.token(&assertion).await;
+        assert_eq!(status, 200, "{aud}: {body}");
+        client.is_refused(&assertion, "assertion_replayed").await;
+    }
+    // At another endpoint that one's address will do, and the token endpoint's.
+    let par = client.server.url("/oauth/par");
+    let query = flow::query(&client.client);
+    let pairs: Vec<_> = query
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
+    for aud in [&par, &token] {
+        let claims = client.claims_with(&json!({"aud": aud}));
+        let assertion = client.keys.sign(&json!({"alg": "EdDSA"}), &claims);
+        let (status, body) = client.post(par.clone(), &pairs, &assertion).await;
+        assert_eq!(status, 201, "{aud}: {body}");
+    }
+    // For as long as it could come again, its jti is remembered.
+    client.server.clock.advance(std::time::Duration::from_secs(3500));
+    OneTime::ClientAssertions.prune(&client.server.app).await.unwrap();
+    let owner = client.server.database.owner().await;
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM grantlog.client_assertions")
+        .fetch_one(&owner)
+        .await
+        .unwrap();
+    assert_eq!(kept, 4);
+}
+
+#[tokio::test]
+async fn a_server_that_is_told_so_takes_the_issuer_alone_as_the_audience() {
     for (legacy, expected) in [(false, 401), (true, 200)] {
-        let client = Signing::with(json!({"legacy": legacy})).await;
-        let claims = client.claims_with(&json!({"aud": [client.server.url("/oauth/token")]}));
-        let (status, _) = client
-            .token(&client.keys.sign(&json!({"alg": "EdDSA"}), &claims))
-            .await;
-        assert_eq!(status, expected);
+        let server = TestServer::start_with(|settings| {
+            settings.assertion_audience = grantlog::config::AssertionAudience::Issuer;
+        });
+        let client = Signing::on(server.await, json!({"legacy": legacy})).await;
+        for aud in [
+            json!(client.server.url("/oauth/token")),
+            json!([client.server.base]),
+        ] {
+            let claims = client.claims_with(&json!({"aud": aud}));
+            let (status, _) = client
+                .token(&client.keys.sign(&json!({"alg": "EdDSA"}), &claims))
+                .await;
+            assert_eq!(status, expected, "{aud}");
+        }
+        assert_eq!(client.token(&client.assertion()).await.0, 200);
     }
 }
 

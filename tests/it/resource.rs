@@ -79,6 +79,10 @@ impl Narrowing {
         self.post("/oauth/token", &form, resources).await
     }
 
+    async fn update(&self, patch: Value) {
+        self.server.update_client(self.client.key, patch).await.unwrap();
+    }
+
     async fn reasons(&self) -> Vec<String> {
         sqlx::query_scalar(
             "SELECT payload->>'reason' FROM grantlog.ledger WHERE event_type = 'RequestRefused' ORDER BY position",
@@ -232,4 +236,57 @@ async fn a_client_without_an_audience_may_name_the_issuer_alone() {
             .await
             .contains_key("code")
     );
+}
+
+#[tokio::test]
+async fn a_resource_that_was_taken_from_the_client_is_in_no_token_any_more() {
+    let client = Narrowing::new().await;
+    let tokens = client.redeem(&[], &[]).await;
+    assert_eq!(audience(&tokens), json!([FILES, MAIL]));
+    let parameters = flow::authorize(&client.server, &client.browser, &client.query(&[])).await;
+    let code = [
+        ("grant_type", "authorization_code"),
+        ("code", parameters["code"].as_str()),
+        ("redirect_uri", flow::REDIRECT_URI),
+        ("code_verifier", flow::VERIFIER),
+    ];
+    client.update(json!({"audience": [MAIL, OTHER]})).await;
+    let lost = client.refresh(&tokens.1, &[FILES]).await;
+    assert_eq!(error(&lost), (400, "invalid_target"));
+    let lost = client.post("/oauth/token", &code, &[FILES]).await;
+    assert_eq!(error(&lost), (400, "invalid_target"));
+    // What the grant had is cut, and what the client got since is not added.
+    assert_eq!(audience(&client.post("/oauth/token", &code, &[]).await), MAIL);
+    let tokens = client.refresh(&tokens.1, &[]).await;
+    assert_eq!(audience(&tokens), MAIL);
+    client.update(json!({"audience": [OTHER]})).await;
+    assert_eq!(
+        error(&client.refresh(&tokens.1, &[]).await),
+        (400, "invalid_target")
+    );
+    assert_eq!(client.reasons().await, ["resource_no_longer_allowed"; 3]);
+    // Given back, it is the grant's again.
+    client.update(json!({"audience": [FILES, MAIL]})).await;
+    assert_eq!(
+        audience(&client.refresh(&tokens.1, &[]).await),
+        json!([FILES, MAIL])
+    );
+}
+
+#[tokio::test]
+async fn a_code_for_a_redirect_uri_that_was_removed_is_not_exchanged() {
+    let client = Narrowing::new().await;
+    let parameters = flow::authorize(&client.server, &client.browser, &client.query(&[])).await;
+    client
+        .update(json!({"redirect_uris": ["https://app.example/new"]}))
+        .await;
+    let code = [
+        ("grant_type", "authorization_code"),
+        ("code", parameters["code"].as_str()),
+        ("redirect_uri", flow::REDIRECT_URI),
+        ("code_verifier", flow::VERIFIER),
+    ];
+    let refused = client.post("/oauth/token", &code, &[]).await;
+    assert_eq!(error(&refused), (400, "invalid_grant"));
+    assert_eq!(client.reasons().await, ["redirect_uri_not_registered"]);
 }

@@ -352,6 +352,37 @@ async fn rotated_keys_overlap_until_the_old_one_is_retired() {
     assert!(!party.is_active(&before).await && party.is_active(&after).await);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retired_key_signs_nothing_on_a_node_that_has_not_read_its_keys_again() {
+    let party = Party::new().await;
+    let node = crate::races::Node::beside(&party.server).await;
+    let token = async || {
+        let request = party
+            .http
+            .post(format!("{}/oauth/token", node.base))
+            .basic_auth(&party.client_id, Some(&party.secret))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body("grant_type=client_credentials&scope=server-operations");
+        let body: Value = request.send().await.unwrap().json().await.unwrap();
+        text(&body, "access_token").to_owned()
+    };
+    let context = TestServer::context();
+    let operations = &party.server.app.operations;
+    let algorithm = grantlog::domain::client::TokenAlgorithm::ES256;
+    for _ in 0..3 {
+        // The node knows its keys, and signs with the newest of them.
+        let kid = part(&token().await, 0)["kid"].as_str().unwrap().to_owned();
+        operations.rotate_signing_key(&context, algorithm).await.unwrap();
+        party.server.app.keys.reload().await.unwrap();
+        let keys = party.server.app.keys.accepted();
+        let old = keys.iter().find(|key| key.kid == kid).unwrap().id;
+        operations.retire_signing_key(&context, old).await.unwrap();
+        let after = token().await;
+        assert_ne!(part(&after, 0)["kid"], kid);
+        assert!(party.is_active(&after).await);
+    }
+}
+
 #[tokio::test]
 async fn a_new_key_signs_at_once_where_the_old_one_is_retired() {
     let party = Party::new().await;

@@ -1,7 +1,7 @@
 //! The public keys that a client registers (RFC 7517), and signatures under them.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ED25519, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
+    ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PSS_2048_8192_SHA256,
     RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use base64::Engine;
@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use super::certificate::CertificateKey;
 use crate::domain::confirmation::Thumbprint;
+use crate::domain::value::Digest;
 
 /// The most keys that a client may register.
 const MAX_KEYS: usize = 20;
@@ -230,6 +231,12 @@ impl PublicJwk {
                 "it has the private member {member}: register the public key alone"
             ));
         }
+        if let Some(uses) = members.get("key_ops") {
+            let verify = |uses: &Vec<Value>| uses.iter().any(|one| one == "verify");
+            if !uses.as_array().is_some_and(verify) {
+                return Err("its key_ops do not have verify".to_owned());
+            }
+        }
         let key: Self = serde_json::from_value(document.clone())
             .map_err(|_| "it is no RSA, EC or OKP key whose members are text")?;
         key.check()?;
@@ -256,15 +263,22 @@ impl PublicJwk {
         }
         match self.kty {
             KeyType::Rsa => self.check_rsa(),
-            KeyType::Ec if self.crv.as_deref() == Some("P-256") && self.point().is_some() => Ok(()),
+            KeyType::Ec if self.crv.as_deref() == Some("P-256") && self.is_on_curve() => Ok(()),
             KeyType::Ec => Err("it is not a point of P-256".to_owned()),
-            KeyType::Okp
-                if self.crv.as_deref() == Some("Ed25519") && coordinate(self.x.as_ref()).is_some() =>
-            {
-                Ok(())
-            }
+            KeyType::Okp if self.crv.as_deref() == Some("Ed25519") => match coordinate(self.x.as_ref()) {
+                Some(x) if is_weak(&x) => {
+                    Err("it is an Ed25519 point of small order, or not in canonical form".to_owned())
+                }
+                Some(_) => Ok(()),
+                None => Err("it is not an Ed25519 key".to_owned()),
+            },
             KeyType::Okp => Err("it is not an Ed25519 key".to_owned()),
         }
+    }
+
+    fn is_on_curve(&self) -> bool {
+        self.point()
+            .is_some_and(|point| ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).is_ok())
     }
 
     fn check_rsa(&self) -> Result<(), String> {
@@ -372,6 +386,25 @@ impl PublicJwk {
     }
 }
 
+/// The y coordinates, in the form of RFC 8032 §5.1.2, of Ed25519's points of small order: under them anybody can sign.
+const SMALL_ORDER: [&str; 5] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+    "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+/// Whether an Ed25519 public key is of small order, or has another form than the one of its point.
+fn is_weak(key: &[u8; 32]) -> bool {
+    let mut y = *key;
+    // The sign of x.
+    y[31] &= 0x7f;
+    // From 2^255 - 19 on there is a smaller number that means the same.
+    let canonical = y[0] < 0xed || y[1..31].iter().any(|byte| *byte != 0xff) || y[31] != 0x7f;
+    !canonical || SMALL_ORDER.contains(&Digest(y).to_string().as_str())
+}
+
 fn coordinate(text: Option<&String>) -> Option<[u8; 32]> {
     URL_SAFE_NO_PAD.decode(text?).ok()?.try_into().ok()
 }
@@ -395,7 +428,13 @@ mod tests {
     fn only_public_keys_that_are_strong_enough_are_registered() {
         let coordinate = number(32, 1);
         let rsa = |n: String| json!({"kty": "RSA", "n": n, "e": "AQAB"});
-        let ec = json!({"kty": "EC", "crv": "P-256", "x": coordinate, "y": coordinate, "x5t": "ignored"});
+        // The key of RFC 7515 appendix A.3.
+        let (x, y) = (
+            "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+            "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
+        );
+        let ec =
+            json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "x5t": "ignored", "key_ops": ["verify"]});
         let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": coordinate, "use": "sig", "alg": "EdDSA"});
         for good in [
             rsa(number(256, 0x80)),
@@ -427,6 +466,14 @@ mod tests {
             (json!({"crv": "P-384"}), &ec),
             (json!({"crv": "X25519"}), &ed),
             (json!({"x": "AQAB"}), &ed),
+            (json!({"x": coordinate}), &ec),
+            (
+                json!({"x": URL_SAFE_NO_PAD.encode([0; 32]), "y": URL_SAFE_NO_PAD.encode([0; 32])}),
+                &ec,
+            ),
+            (json!({"key_ops": ["encrypt"]}), &ec),
+            (json!({"key_ops": []}), &ed),
+            (json!({"key_ops": "verify"}), &ed),
             (json!({"y": null}), &ec),
             (json!({"kty": "oct"}), &ec),
             (json!({"kid": ""}), &ec),
@@ -439,7 +486,12 @@ mod tests {
                 .extend(changed.as_object().unwrap().clone());
             assert!(!problem(&key).is_empty(), "{changed}");
         }
-        let mut named = ec;
+    }
+
+    #[test]
+    fn a_set_has_keys_and_no_name_twice() {
+        let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": number(32, 1)});
+        let mut named = ed;
         named["kid"] = json!("a");
         assert!(PublicJwks::parse(&json!({"keys": [named, named]})).is_err());
         for broken in [
@@ -468,6 +520,30 @@ mod tests {
         ] {
             let key = PublicJwk::parse(&key).unwrap();
             assert_eq!(key.thumbprint().to_string(), thumbprint);
+        }
+    }
+
+    #[test]
+    fn points_of_small_order_are_no_ed25519_keys() {
+        let with_sign = |mut key: [u8; 32]| {
+            key[31] |= 0x80;
+            key
+        };
+        let mut weak: Vec<[u8; 32]> = SMALL_ORDER
+            .iter()
+            .map(|y| Digest::from_hex(y).unwrap().0)
+            .collect();
+        // The same again, 2^255 - 19 higher: 0 and 1.
+        for low in [0xed, 0xee, 0xff] {
+            let mut key = [0xff; 32];
+            (key[0], key[31]) = (low, 0x7f);
+            weak.push(key);
+        }
+        for key in weak {
+            for key in [key, with_sign(key)] {
+                let key = json!({"kty": "OKP", "crv": "Ed25519", "x": URL_SAFE_NO_PAD.encode(key)});
+                assert!(problem(&key).contains("small order"), "{key}");
+            }
         }
     }
 

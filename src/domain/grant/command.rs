@@ -54,6 +54,10 @@ pub struct RedeemCode {
     pub verifier: Option<String>,
     /// The `resource` parameters (RFC 8707): the audience of the access token, where it is to be narrower.
     pub audience: Option<Vec<String>>,
+    /// The audience that the client may have now.
+    pub allowed_audience: Vec<String>,
+    /// Whether the redirect URI that the code was sent to is still one of the client's.
+    pub redirect_uri_registered: bool,
     /// What holds of user, consent and client now.
     pub circumstances: Circumstances,
     /// The tokens to issue.
@@ -101,6 +105,8 @@ pub struct Rotate {
     pub scope: Option<ScopeSet>,
     /// The `resource` parameters (RFC 8707): the audience of the access token, where it is to be narrower.
     pub audience: Option<Vec<String>>,
+    /// The audience that the client may have now.
+    pub allowed_audience: Vec<String>,
     /// The grace period in seconds.
     pub grace: u32,
     /// What holds of user, consent and client now.

@@ -58,6 +58,8 @@ pub struct RedeemDeviceCode {
     pub client: ClientKey,
     /// The `resource` parameters (RFC 8707): the audience of the access token, where it is to be narrower.
     pub audience: Option<Vec<String>>,
+    /// The audience that the client's tokens may have now.
+    pub allowed_audience: Vec<String>,
     /// What holds of user, consent and client now.
     pub circumstances: Circumstances,
     /// The tokens to issue.

@@ -60,6 +60,12 @@ pub enum GrantRefusal {
     /// A resource that the grant is not for.
     #[error("the resource is not one that was granted")]
     ResourceExceeded,
+    /// A resource that the client has lost, or none is left of those that were granted.
+    #[error("the client may no longer have tokens for the resource")]
+    ResourceNoLongerAllowed,
+    /// The client has given up the redirect URI that the code was sent to.
+    #[error("the redirect_uri that the code was sent to is no longer registered")]
+    RedirectUriRemoved,
     /// Nothing of the granted scope is still allowed to the client.
     #[error("the client may no longer have any of the granted scope")]
     ScopeNoLongerAllowed,
@@ -118,6 +124,8 @@ impl GrantRefusal {
             Self::GrantExpired => RefusalReason::GrantExpired,
             Self::ScopeExceeded => RefusalReason::ScopeExceeded,
             Self::ResourceExceeded => RefusalReason::ResourceExceeded,
+            Self::ResourceNoLongerAllowed => RefusalReason::ResourceNoLongerAllowed,
+            Self::RedirectUriRemoved => RefusalReason::RedirectUriNotRegistered,
             Self::ScopeNoLongerAllowed => RefusalReason::ScopeNoLongerAllowed,
             Self::UserDisabled => RefusalReason::UserDisabled,
             Self::ClientNotLive => RefusalReason::ClientNotLive,

@@ -162,13 +162,13 @@ advice! {
     Assertion High {
         causes: [
             "The client signs with a key that is not registered, or was replaced.",
-            "The assertion names the token endpoint, or several audiences, where the issuer alone is expected.",
+            "The assertion's aud names another server, or the token endpoint where assertion_audience asks for the issuer alone.",
             "The client's clock is wrong, or it makes assertions that live too long.",
             "The same assertion was sent twice: a retry that did not make a new one, or somebody who saw it.",
         ],
         resolution: [
             "Compare the key's kid with jwks in `grantlog client show`.",
-            "Let aud be the issuer as the metadata document spells it, exp at most five minutes ahead, and jti new each time.",
+            "Let aud be the issuer as the metadata document spells it, exp at most an hour ahead, and jti new each time.",
         ],
         prevention: [
             "Make an assertion for each request, also for a retry.",
@@ -378,6 +378,7 @@ advice! {
             "The resource is spelled otherwise than it is registered: it is compared byte by byte.",
             "The client asks for a token of a resource server that it is not registered for.",
             "The token request names a resource that the authorization request had left out.",
+            "The client's audience was changed after the user had authorized.",
         ],
         resolution: [
             "Compare the resource with audience in `grantlog client show`.",

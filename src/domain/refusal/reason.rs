@@ -104,9 +104,9 @@ reasons! {
     AssertionSubject "assertion_subject" Assertion,
     /// The client assertion is signed with no key that the client has registered for that algorithm.
     AssertionSignature "assertion_signature" Assertion,
-    /// The client assertion's `aud` is not this server's issuer alone.
+    /// The client assertion's `aud` names another server, or what `assertion_audience` does not accept.
     AssertionAudience "assertion_audience" Assertion,
-    /// The client assertion is over, has not begun, or lives longer than five minutes.
+    /// The client assertion is over, has not begun, or lives longer than an hour.
     AssertionTime "assertion_time" Assertion,
     /// The client assertion was used before.
     AssertionReplayed "assertion_replayed" Assertion,
@@ -262,6 +262,8 @@ reasons! {
     ResourceNotAllowed "resource_not_allowed" Resource,
     /// A token request asked for a `resource` that the grant is not for.
     ResourceExceeded "resource_exceeded" Resource,
+    /// The client may no longer have tokens for the `resource`, or for any that was granted.
+    ResourceNoLongerAllowed "resource_no_longer_allowed" Resource,
 
     // DPoP (RFC 9449).
     /// The request has no DPoP proof, and the client's registration, or the scheme of its token, asks for one.
@@ -336,6 +338,8 @@ reasons! {
     UserDenied "user_denied" Denied,
     /// A form did not carry the token of its page: it was out of date, or came from elsewhere.
     FormTokenWrong "form_token_wrong" PageForm,
+    /// What the consent page had shown was changed before the user approved.
+    ConsentOutdated "consent_outdated" PageForm,
     /// The browser said that the form came from another site.
     CrossSiteForm "cross_site_form" PageForm,
     /// The user was erased while the password was being changed.

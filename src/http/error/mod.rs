@@ -14,6 +14,7 @@ pub use token::TokenError;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
+use super::cors::OriginsOf;
 use crate::crypto::password::PasswordError;
 use crate::domain::refusal::RefusalReason;
 use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
@@ -32,6 +33,8 @@ pub struct Rejection<E> {
     pub subject: Option<SubjectId>,
     /// The grant, where a credential's digest matched.
     pub grant: Option<GrantId>,
+    /// The client, once it was authenticated: pages of other clients may not read the answer.
+    pub origins: Option<OriginsOf>,
 }
 
 /// A wire format's error.
@@ -47,6 +50,11 @@ pub trait WireError: Sized {
     /// Whether it is recorded as a refusal.
     fn is_recorded(&self) -> bool {
         !self.is_ours()
+    }
+
+    /// What is wrong with the request, in fixed words that may be told at another endpoint too.
+    fn what(&self) -> Option<&'static str> {
+        None
     }
 }
 
@@ -66,6 +74,7 @@ impl<E: WireError> Rejection<E> {
             client: None,
             subject: None,
             grant: None,
+            origins: None,
         }
     }
 

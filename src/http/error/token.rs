@@ -39,6 +39,8 @@ pub enum TokenError {
     UseDpopNonce,
     /// Another `response_type` than `code` was pushed (RFC 9126 §2.3).
     UnsupportedResponseType,
+    /// A pushed request that the authorization endpoint would refuse, with its code and in its words (RFC 9126 §2.3).
+    Pushed(&'static str, &'static str),
     /// RFC 7009 §2.2.1.
     UnsupportedTokenType,
     /// Nobody has answered the device yet (RFC 8628 §3.5, as the next three).
@@ -82,6 +84,7 @@ impl TokenError {
             | Self::InvalidScope
             | Self::InvalidTarget
             | Self::InvalidDpopProof
+            | Self::Pushed(..)
             | Self::UseDpopNonce => StatusCode::BAD_REQUEST,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::InvalidClient { .. } => StatusCode::UNAUTHORIZED,
@@ -108,7 +111,7 @@ impl TokenError {
             Self::InvalidClient { .. } => (
                 "Client authentication failed.",
                 "The client could not be authenticated.",
-                "Check the client_id, the client_secret, and that the client uses the authentication method it is registered for.",
+                "Check the client_id, that the client uses the authentication method it is registered for, and its secret or assertion. An assertion is signed with a registered key, has the client_id as iss and sub, the issuer as aud, an exp within the hour, and a new jti each time.",
             ),
             Self::InvalidGrant => (
                 "The provided authorization grant or refresh token is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client.",
@@ -149,6 +152,11 @@ impl TokenError {
                 "The only response_type that is supported is code.",
                 "The response_type is not supported.",
                 "Use response_type=code.",
+            ),
+            Self::Pushed(_, what) => (
+                what,
+                "The authorization request is not acceptable.",
+                "Correct the parameter that error_description names, and push the request again.",
             ),
             Self::UnsupportedTokenType => (
                 "The server does not support revoking tokens of this type.",
@@ -207,6 +215,7 @@ impl WireError for TokenError {
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnsupportedResponseType => "unsupported_response_type",
+            Self::Pushed(code, _) => code,
             Self::UnsupportedTokenType => "unsupported_token_type",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
@@ -249,7 +258,9 @@ impl From<GrantRefusal> for Rejection<TokenError> {
     fn from(refusal: GrantRefusal) -> Self {
         let error = match refusal {
             GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
-            GrantRefusal::ResourceExceeded => TokenError::InvalidTarget,
+            GrantRefusal::ResourceExceeded | GrantRefusal::ResourceNoLongerAllowed => {
+                TokenError::InvalidTarget
+            }
             GrantRefusal::DevicePending => TokenError::AuthorizationPending,
             GrantRefusal::DeviceDenied => TokenError::AccessDenied,
             GrantRefusal::DeviceCodeExpired => TokenError::ExpiredToken,
@@ -262,6 +273,7 @@ impl From<GrantRefusal> for Rejection<TokenError> {
             | GrantRefusal::DeviceCodeReplayed
             | GrantRefusal::DeviceAnswered
             | GrantRefusal::RedirectUriChanged
+            | GrantRefusal::RedirectUriRemoved
             | GrantRefusal::Pkce(_)
             | GrantRefusal::Revoked
             | GrantRefusal::RefreshReplayed
@@ -319,6 +331,7 @@ impl ErrorAnswer for TokenError {
             | Self::InvalidTarget
             | Self::InvalidDpopProof
             | Self::UseDpopNonce
+            | Self::Pushed(..)
             | Self::ServerError => {}
         }
         response

@@ -164,22 +164,25 @@ impl ClientRequest {
         app: &App,
         result: Result<Response, Rejection<TokenError>>,
     ) -> Result<Response, Rejection<TokenError>> {
+        let origins = self
+            .authenticated
+            .get()
+            .map(|registration| OriginsOf(Arc::clone(registration)));
         let mut response = match result {
             Ok(response) => response,
-            Err(rejection) => {
+            Err(mut rejection) => {
                 let failed = matches!(rejection.error, TokenError::InvalidClient { .. });
                 if failed && !self.credentials.tried.is_counted() {
                     let counted = client_auth::counted(&self.credentials, &self.context);
                     app.limits.record_failure(&counted, app.ledger.clock().now());
                 }
+                rejection.origins = origins;
                 return Err(rejection);
             }
         };
         no_store(&mut response);
-        if let Some(registration) = self.authenticated.get() {
-            response
-                .extensions_mut()
-                .insert(OriginsOf(Arc::clone(registration)));
+        if let Some(origins) = origins {
+            response.extensions_mut().insert(origins);
         }
         Ok(response)
     }
@@ -257,7 +260,11 @@ pub(crate) async fn answer<E: ErrorAnswer>(
                 let context = origin.context(endpoint, Actor::Anonymous);
                 app.ledger.record_refusal(&context, refused).await;
             }
-            rejection.error.respond(origin.request)
+            let mut response = rejection.error.respond(origin.request);
+            if let Some(origins) = rejection.origins {
+                response.extensions_mut().insert(origins);
+            }
+            response
         }
     }
 }

@@ -84,11 +84,17 @@ async fn round(
     unit: &mut UnitOfWork<'_>,
 ) -> Result<Option<(AuthenticatedClient, String)>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    let invalid = |reason| Rejection::new(TokenError::InvalidRequest, reason).client(client.key);
     if request.form.get("request_uri").is_some() {
-        return Err(invalid(RefusalReason::RequestUriPushed));
+        let error = TokenError::Pushed(
+            "invalid_request",
+            "A pushed request cannot have a request_uri itself.",
+        );
+        return Err(Rejection::new(error, RefusalReason::RequestUriPushed).client(client.key));
     }
-    let key = code_key(request).map_err(invalid)?;
+    let key = code_key(request).map_err(|reason| {
+        let what = "The dpop_jkt is not the thumbprint of a key, or not of the DPoP proof's.";
+        Rejection::new(TokenError::Pushed("invalid_request", what), reason).client(client.key)
+    })?;
     let parameters = parameters(request, &client.registration.client_id, key);
     if parameters.len() > MAX_BYTES {
         return Err(Rejection::new(TokenError::TooLarge, RefusalReason::BodyTooLarge).client(client.key));
@@ -127,16 +133,21 @@ fn parameters(request: &ClientRequest, client_id: &str, key: Option<Thumbprint>)
         .finish()
 }
 
-/// A refusal of the authorization endpoint in this endpoint's words: the codes are the same (RFC 9126 §2.3).
+/// A refusal of the authorization endpoint as this one gives it: in the same words, and under the same code where that is
+/// registered for an answer of this kind (RFC 9126 §2.3). What is wrong with one parameter is an invalid request.
 pub(super) fn retold<E: WireError>(rejection: &Rejection<E>) -> Rejection<TokenError> {
-    let error = match rejection.error.code() {
-        "unauthorized_client" => TokenError::UnauthorizedClient,
-        "unsupported_response_type" => TokenError::UnsupportedResponseType,
-        "invalid_scope" => TokenError::InvalidScope,
-        "invalid_target" => TokenError::InvalidTarget,
-        "server_error" => TokenError::ServerError,
-        "temporarily_unavailable" => TokenError::TemporarilyUnavailable,
-        _ => TokenError::InvalidRequest,
+    let code = match rejection.error.code() {
+        "server_error" => return Rejection::new(TokenError::ServerError, rejection.reason),
+        "temporarily_unavailable" => {
+            return Rejection::new(TokenError::TemporarilyUnavailable, rejection.reason);
+        }
+        known
+        @ ("unauthorized_client" | "unsupported_response_type" | "invalid_scope" | "invalid_target") => known,
+        _ => "invalid_request",
+    };
+    let error = match rejection.error.what() {
+        Some(what) => TokenError::Pushed(code, what),
+        None => TokenError::InvalidRequest,
     };
     Rejection::new(error, rejection.reason)
 }

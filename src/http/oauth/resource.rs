@@ -3,8 +3,13 @@
 
 use url::Url;
 
+use crate::app::App;
+use crate::domain::client::Registration;
+use crate::domain::openid::OPENID;
 use crate::domain::refusal::RefusalReason;
+use crate::domain::value::ScopeSet;
 use crate::http::form::Form;
+use crate::http::oidc::userinfo;
 
 /// The parameter, which may be there several times.
 const PARAMETER: &str = "resource";
@@ -30,6 +35,15 @@ pub(super) fn audience(form: &Form, allowed: Vec<String>) -> Result<Vec<String>,
         Some(asked) if asked.iter().all(|one| allowed.contains(one)) => Ok(asked),
         Some(_) => Err(RefusalReason::ResourceNotAllowed),
     }
+}
+
+/// The audience that tokens of a grant may have now. With `openid`, whatever the client's own is, `UserInfo` is in it.
+pub(super) fn allowed_now(app: &App, client: &Registration, scope: &ScopeSet) -> Vec<String> {
+    let mut allowed = client.metadata.audience_or(&app.settings.issuer);
+    if scope.contains(OPENID) {
+        allowed.push(userinfo::own_audience(&app.settings));
+    }
+    allowed
 }
 
 /// RFC 8707 §2: an absolute URI without a fragment. Nothing of it is normalised: it is compared as it is written.

@@ -1,7 +1,9 @@
 //! What client, user, consent and scopes say of a grant at this moment.
 
 use super::lineage;
-use crate::domain::client::{Client, Registration};
+use crate::app::App;
+use crate::crypto::CryptoError;
+use crate::domain::client::{Client, Registration, TokenAlgorithm};
 use crate::domain::consent::Consent;
 use crate::domain::grant::{Circumstances, Family};
 use crate::domain::openid::OPENID;
@@ -104,6 +106,26 @@ pub async fn login_over(unit: &mut UnitOfWork<'_>, family: Option<&Family>) -> R
 pub async fn is_published(unit: &mut UnitOfWork<'_>, key: KeyId) -> Result<bool, LedgerError> {
     let key = unit.load::<SigningKey>(key.0).await?;
     Ok(matches!(*key.state, SigningKey::Published { .. }))
+}
+
+/// Makes it a precondition of the append that the key which signs this algorithm's tokens is not retired. The node
+/// that signs knows no older a set of keys than the one that was compared here.
+pub async fn may_sign(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    algorithm: TokenAlgorithm,
+) -> Result<(), LedgerError> {
+    for reread in [false, true] {
+        if reread {
+            app.keys.reload().await?;
+        }
+        if let Some(key) = app.keys.signer(algorithm)
+            && is_published(unit, key.id).await?
+        {
+            return Ok(());
+        }
+    }
+    Err(CryptoError.into())
 }
 
 /// The client of a grant and what holds of it, where a token of that grant is active as far as they go; none

@@ -20,6 +20,7 @@ use crate::app::App;
 use crate::crypto::signing::IdTokenHint;
 use crate::domain::client::{Client, Registration, Standing};
 use crate::domain::refusal::RefusalReason;
+use crate::domain::signing_key::SigningKey;
 use crate::http::context::Origin;
 use crate::http::csrf;
 use crate::http::error::Rejection;
@@ -153,7 +154,7 @@ impl LogoutRequest {
     async fn read(app: &App, query: String) -> Result<Self, Rejection<PageError>> {
         let parameters = Form::parse(&query)
             .map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedQuery))?;
-        let hint = hint(app, &parameters)?;
+        let hint = hint(app, &parameters).await?;
         let client = client(app, &parameters, hint.as_ref()).await?;
         let back = back(&parameters, client.as_ref())?;
         Ok(Self {
@@ -187,12 +188,21 @@ impl LogoutRequest {
 }
 
 /// An ID token of ours. It may have expired (§2): it says which login is meant.
-fn hint(app: &App, parameters: &Form) -> Result<Option<IdTokenHint>, Rejection<PageError>> {
+async fn hint(app: &App, parameters: &Form) -> Result<Option<IdTokenHint>, Rejection<PageError>> {
     let Some(hint) = parameters.get("id_token_hint") else {
         return Ok(None);
     };
     let hint = app.keys.hint(hint, &app.settings.issuer);
-    hint.map(Some).ok_or(Rejection::new(
+    if let Some((hint, key)) = hint.await.map_err(Rejection::<PageError>::from)? {
+        let key = app.operations.load::<SigningKey>(key.0).await;
+        if matches!(
+            *key.map_err(Rejection::<PageError>::from)?.state,
+            SigningKey::Published { .. }
+        ) {
+            return Ok(Some(hint));
+        }
+    }
+    Err(Rejection::new(
         PageError::LogoutHintInvalid,
         RefusalReason::IdTokenHintInvalid,
     ))

@@ -23,7 +23,7 @@ use crate::http::api::respond;
 use crate::http::context::Origin;
 use crate::http::cors::OriginsOf;
 use crate::http::error::{ApiError, Rejection};
-use crate::http::form::{self, Form};
+use crate::http::form::{self, Form, FormError};
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
@@ -61,7 +61,8 @@ pub fn audience(settings: &Settings, scope: &ScopeSet, mut audience: Vec<String>
     audience
 }
 
-fn own_audience(settings: &Settings) -> String {
+/// What names this endpoint in an audience.
+pub(crate) fn own_audience(settings: &Settings) -> String {
     format!("{}{PATH}", settings.issuer)
 }
 
@@ -100,7 +101,21 @@ fn in_form(
     }
     let malformed = || invalid("The body is not a form in UTF-8.", RefusalReason::MalformedBody);
     let body = body.map_err(|_| malformed())?;
-    let form = Form::parse_bytes(&body).map_err(|_| malformed())?;
+    let form = Form::parse_bytes(&body).map_err(|error| match error {
+        FormError::Duplicate(_) => invalid(
+            "A parameter is included more than once in the form.",
+            RefusalReason::ParameterDoubled,
+        ),
+        FormError::TooMany => invalid(
+            "The form has too many parameters.",
+            RefusalReason::TooManyParameters,
+        ),
+        FormError::NotUtf8
+        | FormError::Nul
+        | FormError::ContentType
+        | FormError::Charset
+        | FormError::NotFlatJson => malformed(),
+    })?;
     let token = form.get("access_token").map(str::to_owned);
     if token.is_some() && headers.contains_key(header::AUTHORIZATION) {
         let what = "There is an access token in the header and in the form.";

@@ -34,6 +34,8 @@ pub struct ConsentPage<'a> {
     pub query: &'a str,
     /// The session that the form was made for, and the proof that it was.
     pub session: (SessionId, Digest),
+    /// The digest of what the page shows, which the form carries behind the proof.
+    pub shown: Digest,
     /// What went wrong before.
     pub notice: Option<PageError>,
 }
@@ -53,7 +55,7 @@ impl IntoResponse for ConsentPage<'_> {
                 }
             }
             form method="post" action={ "?" (self.query) } {
-                (hidden("consent", token))
+                (hidden("consent", &format!("{token}.{}", self.shown)))
                 input type="hidden" name="session" value=(session);
                 (account(self.account))
                 h2 #scopes { "If you approve, " bdi { (client_name) } " can:" }

@@ -40,6 +40,8 @@ pub enum PageError {
     PostLogoutRedirectUriUnknown,
     /// The form did not come from our page, or the page was too old.
     ForgedForm,
+    /// What the page asked has changed since it was shown.
+    ConsentOutdated,
     /// The form was sent by another site's page.
     ForeignForm,
     /// Too many failed logins: come back after so many seconds.
@@ -73,6 +75,7 @@ impl PageError {
             | Self::LogoutClientUnknown
             | Self::PostLogoutRedirectUriUnknown => StatusCode::BAD_REQUEST,
             Self::ForgedForm | Self::ForeignForm => StatusCode::FORBIDDEN,
+            Self::ConsentOutdated => StatusCode::CONFLICT,
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::NotAForm => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -96,7 +99,7 @@ impl PageError {
             Self::LogoutHintInvalid | Self::LogoutClientUnknown | Self::PostLogoutRedirectUriUnknown => {
                 "This logout link does not work"
             }
-            Self::ForgedForm => "The page was out of date",
+            Self::ForgedForm | Self::ConsentOutdated => "The page was out of date",
             Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
             Self::TooLarge => "Too much was sent",
@@ -143,6 +146,9 @@ impl PageError {
             Self::ForgedForm => {
                 "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
             }
+            Self::ConsentOutdated => {
+                "What the application asks for has changed since this page was shown. Nothing was done. Please read it again."
+            }
             Self::ForeignForm => {
                 "Your browser says that the form was sent by a page of another site. Nothing was done. Go back to the application that you were using and start again there."
             }
@@ -153,6 +159,41 @@ impl PageError {
             }
             Self::ServerError => "This is a fault of this server, not yours.",
             Self::TemporarilyUnavailable => "The server is busy. Please try again in a moment.",
+        }
+    }
+
+    /// What is wrong with the request, for the application's developers; none where it is not the request.
+    fn description(self) -> Option<&'static str> {
+        match self {
+            Self::Malformed => Some("The request is not a form in UTF-8."),
+            Self::Doubled => Some("The client_id or the redirect_uri is included more than once."),
+            Self::ClientMissing => Some("The client_id is missing."),
+            Self::ClientUnknown => Some("The client_id is unknown."),
+            Self::ClientRevoked => Some("The client is revoked."),
+            Self::RedirectUriMissing => {
+                Some("The redirect_uri is missing, and the client has not exactly one.")
+            }
+            Self::RedirectUriUnknown => {
+                Some("The redirect_uri is not one that is registered for the client.")
+            }
+            Self::RequestUriInvalid => Some("The request_uri is unknown, is over, or was answered."),
+            Self::LogoutHintInvalid => {
+                Some("The id_token_hint is not an ID token of this server for this client.")
+            }
+            Self::LogoutClientUnknown => Some("The client_id is missing or unknown."),
+            Self::PostLogoutRedirectUriUnknown => {
+                Some("The post_logout_redirect_uri is not one that is registered for the client.")
+            }
+            Self::ForgedForm
+            | Self::ConsentOutdated
+            | Self::ForeignForm
+            | Self::UserCodeUnknown
+            | Self::DeviceRefused
+            | Self::NotAForm
+            | Self::TooMany(_)
+            | Self::TooLarge
+            | Self::ServerError
+            | Self::TemporarilyUnavailable => None,
         }
     }
 
@@ -181,6 +222,7 @@ impl PageError {
             | Self::LogoutClientUnknown
             | Self::PostLogoutRedirectUriUnknown
             | Self::ForgedForm
+            | Self::ConsentOutdated
             | Self::ForeignForm
             | Self::TooLarge
             | Self::NotAForm
@@ -210,6 +252,7 @@ impl WireError for PageError {
             | Self::LogoutHintInvalid
             | Self::PostLogoutRedirectUriUnknown
             | Self::ForgedForm
+            | Self::ConsentOutdated
             | Self::ForeignForm
             | Self::TooLarge
             | Self::NotAForm => "invalid_request",
@@ -231,6 +274,10 @@ impl WireError for PageError {
 
     fn is_ours(&self) -> bool {
         matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
+    }
+
+    fn what(&self) -> Option<&'static str> {
+        self.description()
     }
 }
 

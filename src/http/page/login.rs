@@ -32,6 +32,8 @@ pub enum Problem {
     Incomplete,
     /// No such user, another password, or the user may not log in: which of these is nobody's business.
     Wrong,
+    /// The application asks for another account than the one that is logged in.
+    OtherAccount,
 }
 
 impl Problem {
@@ -39,6 +41,9 @@ impl Problem {
         match self {
             Self::Incomplete => "Enter your user name and your password.",
             Self::Wrong => "That user name and password do not match. Check both and try again.",
+            Self::OtherAccount => {
+                "You are logged in, but the application asks for another of your accounts. Log in with that one, or go back to the application."
+            }
         }
     }
 
@@ -47,6 +52,7 @@ impl Problem {
         match self {
             Self::Incomplete => StatusCode::BAD_REQUEST,
             Self::Wrong => StatusCode::FORBIDDEN,
+            Self::OtherAccount => StatusCode::OK,
         }
     }
 }

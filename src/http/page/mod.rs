@@ -132,7 +132,7 @@ pub fn set_cookie(response: &mut Response, cookie: Option<HeaderValue>) {
 }
 
 /// A form's hidden fields: which form it is, and the proof that it is ours.
-fn hidden(step: &str, token: &Digest) -> Markup {
+fn hidden(step: &str, token: &impl std::fmt::Display) -> Markup {
     html! {
         input type="hidden" name="step" value=(step);
         input type="hidden" name=(crate::http::csrf::FIELD) value=(token);

@@ -248,6 +248,36 @@ async fn a_wrong_master_key_is_noticed_before_anything_is_written() {
 }
 
 #[tokio::test]
+async fn standard_members_without_effect_are_ignored_aloud_and_typing_errors_refused() {
+    let server = TestServer::start().await;
+    let create = async |metadata: Value| {
+        let arguments = ["client", "create", "--json", "-"];
+        run(&server.database, &arguments, Some(&metadata.to_string())).await
+    };
+    let mut metadata = json!({
+        "client_name": "Stock", "redirect_uris": ["https://app.example/cb"], "scope": "view-user",
+        "response_types": ["code"], "application_type": "web", "contacts": ["ops@app.example"],
+        "client_name#de": "Lager",
+    });
+    let created = create(metadata.clone()).await;
+    assert!(created.status.success(), "{}", stderr(&created));
+    assert_eq!(json(&created)["client_name"], "Stock");
+    let told = stderr(&created);
+    for name in ["response_types", "application_type", "contacts", "client_name#de"] {
+        assert!(told.contains(name), "{told}");
+    }
+    assert!(told.contains("ignored: "), "{told}");
+    metadata["redirect_uri"] = json!("https://app.example/cb");
+    let refused = create(metadata).await;
+    assert!(!refused.status.success());
+    assert!(
+        stderr(&refused).contains("unknown field `redirect_uri`"),
+        "{}",
+        stderr(&refused)
+    );
+}
+
+#[tokio::test]
 async fn keys_are_rotated_and_retired() {
     let server = TestServer::start().await;
     let database = &server.database;

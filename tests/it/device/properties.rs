@@ -91,6 +91,7 @@ fn poll(step: &Step, at: Timestamp) -> RedeemDeviceCode {
         digest: Digest::of(if *right_digest { b"device code" } else { b"guessed" }),
         client: if *by_owner { OWNER } else { STRANGER },
         audience: None,
+        allowed_audience: vec!["urn:api".to_owned()],
         circumstances: Circumstances {
             session_over: false,
             user_may_act: true,

@@ -47,7 +47,7 @@ impl History {
             client: CLIENT,
             subject: None,
             scope: ScopeSet::default(),
-            audience: Vec::new(),
+            audience: vec!["urn:api".to_owned()],
             password_generation: 0,
             grant_expires_at: history.now + TimeDelta::days(9),
             mint,
@@ -103,6 +103,7 @@ impl History {
             client: CLIENT,
             scope: None,
             audience: None,
+            allowed_audience: vec!["urn:api".to_owned()],
             grace: 10,
             circumstances: Circumstances {
                 session_over: false,

@@ -104,6 +104,60 @@ async fn a_hint_that_is_no_id_token_of_the_client_is_refused() {
 }
 
 #[tokio::test]
+async fn a_user_who_logs_in_with_another_account_than_was_asked_for_is_told_so() {
+    let provider = Provider::start().await;
+    let server = &provider.server;
+    server.user("bob", PASSWORD).await;
+    let tokens = provider.tokens(&[]).await;
+    let alice = format!(r#"{{"id_token":{{"sub":{{"value":"{}"}}}}}}"#, provider.subject);
+    for asked in [
+        ("id_token_hint", text(&tokens, "id_token")),
+        ("claims", alice.as_str()),
+    ] {
+        let (browser, query) = (browser(), provider.query(&[asked]));
+        let page = flow::request(server, &browser, &query).await;
+        assert!(page.is_login_page() && !page.body.contains("another of your accounts"));
+        let login = flow::log_in(server, &browser, &query, ("bob", PASSWORD)).await;
+        let page = flow::follow(server, &browser, &login).await;
+        assert!(page.is_login_page() && page.status == 200, "{}", page.status);
+        assert!(page.body.contains("another of your accounts"), "{}", page.body);
+        let login = flow::log_in(server, &browser, &query, (USERNAME, PASSWORD)).await;
+        let answer = flow::follow(server, &browser, &login).await;
+        assert!(answer.parameters().contains_key("code"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hint_of_a_retired_key_is_refused_at_once_on_every_node() {
+    let provider = Provider::start().await;
+    let server = &provider.server;
+    let node = crate::races::Node::beside(server).await;
+    let tokens = provider.tokens(&[]).await;
+    let id_token = text(&tokens, "id_token");
+    let query = provider.query(&[("id_token_hint", id_token), ("prompt", "none")]);
+    let ask = async |base: &str| {
+        let url = format!("{base}/oauth/authorize?{}", flow::encode(&query));
+        let answer = browser().get(url).send().await.unwrap();
+        answer.headers()["location"].to_str().unwrap().to_owned()
+    };
+    for base in [&server.base, &node.base] {
+        assert!(ask(base).await.contains("error=login_required"));
+    }
+    let operations = &server.app.operations;
+    let algorithm = grantlog::domain::client::TokenAlgorithm::RS256;
+    let kid = jsonwebtoken::decode_header(id_token).unwrap().kid.unwrap();
+    let keys = server.app.keys.accepted();
+    let old = keys.iter().find(|key| key.kid == kid).unwrap().id;
+    let context = crate::harness::TestServer::context();
+    operations.rotate_signing_key(&context, algorithm).await.unwrap();
+    operations.retire_signing_key(&context, old).await.unwrap();
+    for base in [&server.base, &node.base] {
+        let location = ask(base).await;
+        assert!(location.contains("error=invalid_request"), "{location}");
+    }
+}
+
+#[tokio::test]
 async fn a_login_hint_is_put_into_the_form_and_is_no_more_than_that() {
     let provider = Provider::start().await;
     let hinted = |hint: &str| {

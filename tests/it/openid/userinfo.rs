@@ -181,3 +181,20 @@ async fn pages_of_the_clients_own_origins_may_read_userinfo() {
         assert_eq!(allowed.map(|value| value.to_str().unwrap()), expected, "{origin}");
     }
 }
+
+#[tokio::test]
+async fn a_token_that_is_in_the_form_twice_is_called_that() {
+    let provider = Provider::start().await;
+    let tokens = provider.tokens(&[]).await;
+    let token = text(&tokens, "access_token");
+    let answer = browser()
+        .post(provider.server.url("/oauth/userinfo"))
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(format!("access_token={token}&access_token={token}"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status(), 400);
+    let body: Value = answer.json().await.unwrap();
+    assert!(text(&body, "message").contains("more than once"), "{body}");
+}

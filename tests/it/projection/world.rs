@@ -232,6 +232,10 @@ impl World {
         (mint, digest)
     }
 
+    fn audience() -> Vec<String> {
+        vec!["https://api.example".to_owned(), "https://b.example".to_owned()]
+    }
+
     async fn circumstances(&self, held: &Held) -> Circumstances {
         let (mut user_may_act, mut password_generation, mut consent_withdrawals) = (true, 0, 0);
         if let Some(subject) = held.subject {
@@ -324,7 +328,7 @@ impl World {
             nonce: None,
             id_token_claims: None,
             scope: ScopeSet::parse("a b").unwrap(),
-            audience: vec!["https://api.example".to_owned(), "https://b.example".to_owned()],
+            audience: Self::audience(),
             digest,
             redirect_uri: "https://c.example/cb".to_owned(),
             redirect_uri_required: false,
@@ -358,6 +362,8 @@ impl World {
             redirect_uri: None,
             verifier: None,
             audience: None,
+            allowed_audience: Self::audience(),
+            redirect_uri_registered: true,
             circumstances: self.circumstances(&held).await,
             mint,
             at: self.ledger.clock().now(),
@@ -378,6 +384,7 @@ impl World {
             client: held.client,
             scope: None,
             audience: None,
+            allowed_audience: Self::audience(),
             grace: 10,
             circumstances: self.circumstances(&held).await,
             mint,

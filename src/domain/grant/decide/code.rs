@@ -62,6 +62,9 @@ impl Grant {
         if !same_redirect_uri {
             return Decision::refuse(GrantRefusal::RedirectUriChanged);
         }
+        if !command.redirect_uri_registered {
+            return Decision::refuse(GrantRefusal::RedirectUriRemoved);
+        }
         if let Err(refusal) = pkce::verify(code.challenge.as_ref(), command.verifier.as_deref()) {
             return Decision::refuse(refusal.into());
         }
@@ -76,8 +79,9 @@ impl Grant {
         let Some(scope) = family.still_allowed(None, &command.circumstances) else {
             return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
         };
-        let Some(audience) = family.narrowed(command.audience.as_ref()) else {
-            return Decision::refuse(GrantRefusal::ResourceExceeded);
+        let audience = match family.narrowed(command.audience.as_ref(), &command.allowed_audience) {
+            Ok(audience) => audience,
+            Err(refusal) => return Decision::refuse(refusal),
         };
         let redeemed = CodeRedeemed {
             client: command.client,

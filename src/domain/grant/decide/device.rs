@@ -89,8 +89,9 @@ impl Grant {
         let Some(scope) = family.still_allowed(None, &command.circumstances) else {
             return Decision::refuse(GrantRefusal::ScopeNoLongerAllowed);
         };
-        let Some(audience) = family.narrowed(command.audience.as_ref()) else {
-            return Decision::refuse(GrantRefusal::ResourceExceeded);
+        let audience = match family.narrowed(command.audience.as_ref(), &command.allowed_audience) {
+            Ok(audience) => audience,
+            Err(refusal) => return Decision::refuse(refusal),
         };
         let redeemed = DeviceCodeRedeemed {
             client: command.client,

@@ -154,12 +154,24 @@ impl Family {
         (asked.is_empty() || !left.is_empty()).then_some(left)
     }
 
-    /// The audience of an access token: what is asked for, or all of the grant's; none where something else is asked for
-    /// (RFC 8707 §2.2).
-    fn narrowed(&self, asked: Option<&Vec<String>>) -> Option<Vec<String>> {
-        let asked = asked.unwrap_or(&self.audience);
-        let granted = asked.iter().all(|one| self.audience.contains(one));
-        granted.then(|| asked.clone())
+    /// The audience of an access token: what is asked for (RFC 8707 §2.2), all of which must be granted and still
+    /// the client's; or what the client may still have of the grant's.
+    fn narrowed(&self, asked: Option<&Vec<String>>, allowed: &[String]) -> Result<Vec<String>, GrantRefusal> {
+        if let Some(asked) = asked {
+            if !asked.iter().all(|one| self.audience.contains(one)) {
+                return Err(GrantRefusal::ResourceExceeded);
+            }
+            if !asked.iter().all(|one| allowed.contains(one)) {
+                return Err(GrantRefusal::ResourceNoLongerAllowed);
+            }
+            return Ok(asked.clone());
+        }
+        let granted = self.audience.iter();
+        let left: Vec<String> = granted.filter(|one| allowed.contains(one)).cloned().collect();
+        if left.is_empty() && !self.audience.is_empty() {
+            return Err(GrantRefusal::ResourceNoLongerAllowed);
+        }
+        Ok(left)
     }
 
     fn mint(&self, tokens: &Mint, generation: u32, at: Timestamp) -> (AccessToken, Option<RefreshToken>) {

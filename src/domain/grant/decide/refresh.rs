@@ -81,8 +81,9 @@ impl Grant {
             Ok(scope) => scope,
             Err(refusal) => return Decision::refuse(refusal),
         };
-        let Some(audience) = family.narrowed(command.audience.as_ref()) else {
-            return Decision::refuse(GrantRefusal::ResourceExceeded);
+        let audience = match family.narrowed(command.audience.as_ref(), &command.allowed_audience) {
+            Ok(audience) => audience,
+            Err(refusal) => return Decision::refuse(refusal),
         };
         // A retry kills the unused successor, so it skips that one's number.
         let number = presented.number + if retried { 2 } else { 1 };

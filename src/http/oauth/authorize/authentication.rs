@@ -14,7 +14,9 @@ use crate::domain::refusal::RefusalReason;
 use crate::domain::session::Login;
 use crate::domain::value::{ScopeSet, is_plain_text};
 use crate::http::error::Rejection;
+use crate::http::oauth::standing;
 use crate::http::oidc::claims_request::ClaimsRequest;
+use crate::ledger::UnitOfWork;
 
 /// The most characters of a `nonce`: it is kept with the grant.
 const MAX_NONCE: usize = 512;
@@ -37,8 +39,9 @@ pub(super) struct AuthenticationRequest {
 }
 
 impl AuthenticationRequest {
-    pub(super) fn read(
+    pub(super) async fn read(
         app: &App,
+        unit: &mut UnitOfWork<'_>,
         parameters: &Parameters,
         (client, scope): (&Registration, &ScopeSet),
     ) -> Result<Self, Rejection<AuthorizeError>> {
@@ -48,7 +51,7 @@ impl AuthenticationRequest {
                 let default = client.metadata.default_max_age?;
                 Some(TimeDelta::seconds(default.into()))
             }),
-            hinted: hinted(app, parameters, &client.client_id)?,
+            hinted: hinted(app, unit, parameters, &client.client_id).await?,
             claims: claims(parameters)?,
             sector: client.pairwise_sector(),
         })
@@ -59,10 +62,15 @@ impl AuthenticationRequest {
         let recent = self
             .max_age
             .is_none_or(|max_age| at - login.authenticated_at <= max_age);
+        recent && !self.asks_for_another(app, login)
+    }
+
+    /// Whether it is another user that will do (`id_token_hint`, or `sub` in `claims`).
+    pub(super) fn asks_for_another(&self, app: &App, login: &Login) -> bool {
         let subject = app.operations.subject_in(self.sector.as_deref(), login.subject);
-        let hinted = self.hinted.as_ref().is_none_or(|hinted| *hinted == subject);
-        let asked = &self.claims.subjects;
-        recent && hinted && asked.as_ref().is_none_or(|asked| asked.contains(&subject))
+        let other = |hinted: &String| *hinted != subject;
+        let asked = self.claims.subjects.as_ref();
+        self.hinted.as_ref().is_some_and(other) || asked.is_some_and(|asked| !asked.contains(&subject))
     }
 
     /// The claims that the grant's ID tokens are to carry, where it has any.
@@ -98,21 +106,26 @@ fn max_age(parameters: &Parameters) -> Result<Option<TimeDelta>, Rejection<Autho
 }
 
 /// The user of an ID token of this client. It may have expired: it is the user that matters.
-fn hinted(
+async fn hinted(
     app: &App,
+    unit: &mut UnitOfWork<'_>,
     parameters: &Parameters,
     client_id: &str,
 ) -> Result<Option<String>, Rejection<AuthorizeError>> {
     let Some(hint) = parameters.get("id_token_hint") else {
         return Ok(None);
     };
-    let hint = app.keys.hinted_subject(hint, &app.settings.issuer, client_id);
-    hint.map(Some).ok_or_else(|| {
-        invalid_request(
-            "The id_token_hint is not an ID token of this client, or its key is no longer published.",
-            RefusalReason::IdTokenHintInvalid,
-        )
-    })
+    let hint = app.keys.hint(hint, &app.settings.issuer);
+    if let Some((hint, key)) = hint.await?
+        && hint.aud.contains(client_id)
+        && standing::is_published(unit, key).await?
+    {
+        return Ok(Some(hint.sub));
+    }
+    Err(invalid_request(
+        "The id_token_hint is not an ID token of this client, or its key is no longer published.",
+        RefusalReason::IdTokenHintInvalid,
+    ))
 }
 
 /// OpenID Connect Core §5.5.

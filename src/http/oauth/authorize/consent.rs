@@ -5,10 +5,12 @@ use axum::response::Response;
 use super::code::{self, Granting};
 use super::error::{AuthorizeError, Failure};
 use super::request::{AuthorizationRequest, Target};
+use super::shown;
 use super::visit::{Typed, Visit};
 use super::{may_use, see_other};
 use crate::domain::consent::Consent;
 use crate::domain::refusal::RefusalReason;
+use crate::domain::value::Digest;
 use crate::http::csrf::{self, Purpose};
 use crate::http::error::Rejection;
 use crate::http::form::Form;
@@ -62,9 +64,14 @@ async fn decide(
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let (target, request) = asked;
     let live = session::find(visit.session.as_ref(), unit).await?;
-    let (Some(choice), true) = (Choice::read(form), is_ours(visit, form)) else {
-        return ask_again(visit, unit, asked, live.as_ref()).await;
+    let (Some(choice), Some(shown)) = (Choice::read(form), ours(visit, form)) else {
+        let notice = (PageError::ForgedForm, RefusalReason::FormTokenWrong);
+        return ask_again(visit, unit, asked, (live.as_ref(), notice)).await;
     };
+    if choice == Choice::Approve && shown != shown::digest(target, request) && live.is_some() {
+        let notice = (PageError::ConsentOutdated, RefusalReason::ConsentOutdated);
+        return ask_again(visit, unit, asked, (live.as_ref(), notice)).await;
+    }
     let Some(live) = live else {
         let reason = session::why_over(visit.session.as_ref(), unit).await?;
         return Err(Rejection::new(AuthorizeError::AccessDenied, reason));
@@ -102,27 +109,30 @@ async fn decide(
     }
 }
 
-/// Whether the form was made for the session that the browser has. A browser that has none any more (logged out
-/// in another window) still shows what it was made for: its answer is that the session is over, which tells a
+/// What the page of the form showed, where it was made for the session that the browser has. A browser that has none any
+/// more (logged out in another window) still shows what it was made for: its answer is that the session is over, which tells a
 /// stranger's page nothing and does nothing.
-fn is_ours(visit: &Visit, form: &Form) -> bool {
+fn ours(visit: &Visit, form: &Form) -> Option<Digest> {
     let made_for = form
         .get("session")
         .and_then(|text| uuid::Uuid::try_parse(text).ok())
-        .map(SessionId);
-    let Some(made_for) = made_for else { return false };
+        .map(SessionId)?;
     let same_session = visit.session.is_none_or(|presented| presented.id == made_for);
-    same_session && Purpose::Consent(made_for).verify(&visit.app, visit.query(), form.get(csrf::FIELD))
+    let (token, shown) = shown::read(form.get(csrf::FIELD))?;
+    let bound = shown::bound(visit.query(), &shown);
+    let is_ours = same_session && Purpose::Consent(made_for).verify(&visit.app, &bound, Some(token));
+    is_ours.then_some(shown)
 }
 
-/// The form is not ours, or no longer: nothing is done, and the page is shown afresh.
+/// The form is not ours, or no longer, or its page no longer says what is asked: nothing is done, and the page is shown
+/// afresh.
 async fn ask_again(
     visit: &Visit,
     unit: &mut UnitOfWork<'_>,
     asked: (&Target, &AuthorizationRequest),
-    live: Option<&LiveSession>,
+    (live, (error, reason)): (Option<&LiveSession>, (PageError, RefusalReason)),
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
-    let notice = Some(PageError::ForgedForm);
+    let notice = Some(error);
     // A consent form for a request that asks for the password first would be a way around it.
     let live = live.filter(|live| !visit.must_log_in(asked.1, live, unit.at()));
     let page = if let Some(live) = live {
@@ -140,7 +150,7 @@ async fn ask_again(
     }
     let refused = Refused {
         error: "invalid_request",
-        reason: RefusalReason::FormTokenWrong,
+        reason,
         client: Some(asked.0.key),
         subject: live.map(|live| live.login.subject),
         grant: None,

@@ -112,6 +112,10 @@ impl WireError for AuthorizeError {
     fn is_ours(&self) -> bool {
         matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
     }
+
+    fn what(&self) -> Option<&'static str> {
+        Some(self.description())
+    }
 }
 
 impl From<GrantRefusal> for Rejection<AuthorizeError> {
@@ -125,6 +129,20 @@ impl From<GrantRefusal> for Rejection<AuthorizeError> {
 #[must_use]
 pub(super) fn invalid_request(what: &'static str, reason: RefusalReason) -> Rejection<AuthorizeError> {
     Rejection::new(AuthorizeError::InvalidRequest(what), reason)
+}
+
+impl Rejection<AuthorizeError> {
+    /// The same for a person: a pushed request has had its one answer (RFC 9126 §4), so nothing more goes to the client.
+    pub(super) fn answered_before(&self) -> Rejection<PageError> {
+        Rejection {
+            error: PageError::RequestUriInvalid,
+            reason: RefusalReason::RequestUriUnknown,
+            client: self.client,
+            subject: self.subject,
+            grant: self.grant,
+            origins: None,
+        }
+    }
 }
 
 /// A refusal, and where it goes.
@@ -146,11 +164,11 @@ impl Failure {
         Self::Redirect(Box::new(back.clone()), rejection.client(client))
     }
 
-    /// Whether the client is told something that will not change.
-    pub(super) fn is_the_answer(&self) -> bool {
+    /// What the client is told, where that will not change.
+    pub(super) fn answer(&self) -> Option<&Rejection<AuthorizeError>> {
         match self {
-            Self::Page(_) => false,
-            Self::Redirect(_, rejection) => !rejection.error.is_ours(),
+            Self::Page(_) => None,
+            Self::Redirect(_, rejection) => Some(rejection).filter(|rejection| !rejection.error.is_ours()),
         }
     }
 

@@ -67,6 +67,10 @@ async fn attempt(visit: &Visit, target: &Target, form: &Form) -> Result<Response
         },
         Err(refusal) => refusal,
     };
+    if let Some(wait) = refusal.wait {
+        let error = PageError::TooMany(wait.retry_after);
+        return notify(visit, target, typed, (error, refusal.reason)).await;
+    }
     if refusal.blocked {
         return Err(blocked(target, &refusal));
     }

@@ -15,6 +15,7 @@ mod parameters;
 mod redirect;
 mod request;
 mod response_mode;
+mod shown;
 mod visit;
 
 pub use error::AuthorizeError;
@@ -25,7 +26,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -38,10 +39,10 @@ use crate::domain::consent::Consent;
 use crate::domain::redirect_uri;
 use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
-use crate::http::error::{Rejection, TokenError};
+use crate::http::error::{ProtocolError, Rejection, TokenError};
 use crate::http::form::{Form, FormError, check_content_type};
 use crate::http::oauth::{par, rounds};
-use crate::http::page::PageError;
+use crate::http::page::{PageError, Problem};
 use crate::http::session::{self, LiveSession};
 use crate::ledger::{Actor, UnitOfWork};
 
@@ -50,7 +51,7 @@ pub(in crate::http) const ENDPOINT: &str = "/oauth/authorize";
 
 /// The authorization endpoint.
 pub fn routes() -> Router<App> {
-    Router::new().route(ENDPOINT, get(show).post(submit))
+    Router::new().route(ENDPOINT, get(show).post(submit).head(no_head))
 }
 
 /// An authorization request.
@@ -69,6 +70,14 @@ async fn show(
         Ok(response) => response,
         Err(failure) => visit.refuse(failure).await,
     }
+}
+
+/// `HEAD` (RFC 9110 §9.3.2) says what `GET` would answer, which cannot be known without issuing the code.
+async fn no_head(Extension(origin): Extension<Origin>) -> Response {
+    let mut response = ProtocolError::MethodNotAllowed.respond(origin.request);
+    let allowed = HeaderValue::from_static("GET, POST");
+    response.headers_mut().insert(header::ALLOW, allowed);
+    response
 }
 
 /// One of our own forms; or, without a query, a request that a client had posted.
@@ -189,6 +198,10 @@ async fn proceed(
     request: &AuthorizationRequest,
 ) -> Result<Option<Response>, Rejection<AuthorizeError>> {
     let live = session::find(visit.session.as_ref(), unit).await?;
+    // Whoever has just logged in as somebody else is told why the page is there again.
+    let other = live
+        .as_ref()
+        .is_some_and(|live| request.openid.asks_for_another(&visit.app, &live.login));
     let Some(live) = live.filter(|live| !visit.must_log_in(request, live, unit.at())) else {
         if request.prompt.none {
             return Err(Rejection::new(
@@ -196,7 +209,11 @@ async fn proceed(
                 RefusalReason::LoginRequired,
             ));
         }
-        let page = visit.login_page(target, Typed::default())?;
+        let typed = Typed {
+            problem: other.then_some(Problem::OtherAccount),
+            ..Typed::default()
+        };
+        let page = visit.login_page(target, typed)?;
         return Ok(unit.confirm().await?.then_some(page));
     };
     may_use(target, &live)?;

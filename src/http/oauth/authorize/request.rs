@@ -158,7 +158,7 @@ pub(super) async fn check(
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
-    let openid = AuthenticationRequest::read(app, parameters, (registration, &scope))?;
+    let openid = AuthenticationRequest::read(app, unit, parameters, (registration, &scope)).await?;
     supported(parameters)?;
     Ok(AuthorizationRequest {
         scope,

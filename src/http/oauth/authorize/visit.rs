@@ -9,6 +9,7 @@ use super::authentication::login_hint;
 use super::error::{AuthorizeError, Failure, invalid_request};
 use super::parameters::Parameters;
 use super::request::{self, AuthorizationRequest, Target};
+use super::shown;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::redirect_uri;
@@ -182,7 +183,8 @@ impl Visit {
         live: &LiveSession,
         notice: Option<PageError>,
     ) -> Result<Response, LedgerError> {
-        let token = Purpose::Consent(live.id).token(&self.app, self.query());
+        let shown = shown::digest(target, request);
+        let token = Purpose::Consent(live.id).token(&self.app, &shown::bound(self.query(), &shown));
         Ok(ConsentPage {
             client: &target.registration.metadata,
             destination: &destination(&target.back.redirect_uri),
@@ -190,6 +192,7 @@ impl Visit {
             account: &live.account(&self.app).await?,
             query: self.query(),
             session: (live.id, token),
+            shown,
             notice,
         }
         .into_response())
@@ -203,11 +206,14 @@ impl Visit {
     /// The answer to a refused request, once it is recorded.
     pub(super) async fn refuse(&self, failure: Failure) -> Response {
         // An error that is sent to the client is an answer; where the trouble is ours, another try may succeed.
-        if failure.is_the_answer()
-            && let Err(error) = self.is_first_answer().await
-        {
-            tracing::warn!(%error, "a pushed request that was answered could not be deleted");
-        }
+        let failure = match failure.answer() {
+            None => failure,
+            Some(rejection) => match self.is_first_answer().await {
+                Ok(true) => failure,
+                Ok(false) => Failure::Page(rejection.answered_before()),
+                Err(error) => error.into(),
+            },
+        };
         refuse(&self.app, &self.context, failure).await
     }
 }

@@ -89,7 +89,7 @@ async fn round(
     (random, kept): (&[u8; 32], &OnceCell<Waiting>),
 ) -> Result<Option<(GrantId, super::UserCode)>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    token::allowed(app, &client, GrantType::DeviceCode)?;
+    token::allowed(app, unit, &client, GrantType::DeviceCode).await?;
     let scope = token::requested_scope(request, unit, &client).await?;
     let audience = token::audience(app, request, &client)?;
     let at = unit.at();

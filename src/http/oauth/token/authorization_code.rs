@@ -1,6 +1,6 @@
 //! `grant_type=authorization_code`, RFC 6749 §4.1.3, with PKCE (RFC 7636 §4.5).
 
-use super::super::{ClientRequest, rounds, standing};
+use super::super::{ClientRequest, resource, rounds, standing};
 use super::{Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -32,7 +32,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(app, &client, GrantType::AuthorizationCode)?;
+    allowed(app, unit, &client, GrantType::AuthorizationCode).await?;
     let audience = parameter_audience(request)?;
     let Some(Presented { address, digest }) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
@@ -46,6 +46,10 @@ async fn round(
     let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
     circumstances.session_over = standing::login_over(unit, grant.family.as_deref()).await?;
+    let metadata = &client.registration.metadata;
+    let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
+    let code = grant.family.as_ref().and_then(|family| family.code.as_ref());
+    let sent_to = code.map(|code| code.redirect_uri.as_str());
     unit.about(subject);
     let command = RedeemCode {
         digest,
@@ -53,6 +57,8 @@ async fn round(
         redirect_uri: request.form.get("redirect_uri").map(str::to_owned),
         verifier: request.form.get("code_verifier").map(str::to_owned),
         audience,
+        allowed_audience,
+        redirect_uri_registered: sent_to.is_none_or(|uri| metadata.registered_redirect_uri(uri).is_some()),
         circumstances,
         mint: randoms.mint(
             &client.registration,

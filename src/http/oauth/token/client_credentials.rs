@@ -29,7 +29,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(app, &client, GrantType::ClientCredentials)?;
+    allowed(app, unit, &client, GrantType::ClientCredentials).await?;
     let scope = requested_scope(request, unit, &client).await?;
     let audience = audience(app, request, &client)?;
     let at = unit.at();

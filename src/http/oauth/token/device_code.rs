@@ -1,7 +1,7 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code`, RFC 8628 §3.4: a device polls until its user has
 //! answered.
 
-use super::super::{ClientRequest, device, rounds, standing};
+use super::super::{ClientRequest, device, resource, rounds, standing};
 use super::{Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -33,7 +33,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(app, &client, GrantType::DeviceCode)?;
+    allowed(app, unit, &client, GrantType::DeviceCode).await?;
     let audience = parameter_audience(request)?;
     let Some(Presented { address, digest }) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
@@ -51,6 +51,7 @@ async fn round(
         digest,
         client: client.key,
         audience,
+        allowed_audience: resource::allowed_now(app, &client.registration, &circumstances.allowed_scope),
         circumstances,
         mint: randoms.mint(
             &client.registration,

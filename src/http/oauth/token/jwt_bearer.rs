@@ -141,7 +141,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(app, &client, GrantType::JwtBearer)?;
+    allowed(app, unit, &client, GrantType::JwtBearer).await?;
     let refused = |reason| Rejection::new(TokenError::InvalidGrant, reason).client(client.key);
     let assertion = assertion.ok_or(refused(RefusalReason::GrantAssertionMalformed))?;
     let trusted_id = TrustedIssuer::id(&assertion.jwt.claims.iss);

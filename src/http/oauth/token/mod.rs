@@ -25,6 +25,7 @@ use crate::credential::{self, Kind};
 use crate::domain::client::{GrantType, Registration, TokenAlgorithm};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Mint, MintRefresh};
+use crate::domain::openid::OPENID;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
@@ -111,9 +112,11 @@ impl Randoms {
     }
 }
 
-/// The client may use this grant type, and have tokens at all (RFC 6749 §5.2 `unauthorized_client`).
-pub(super) fn allowed(
+/// The client may use this grant type, and have tokens at all (RFC 6749 §5.2 `unauthorized_client`): the keys that will
+/// sign them are in use by the time of the append.
+pub(super) async fn allowed(
     app: &App,
+    unit: &mut UnitOfWork<'_>,
     client: &AuthenticatedClient,
     grant_type: GrantType,
 ) -> Result<(), Rejection<TokenError>> {
@@ -125,6 +128,10 @@ pub(super) fn allowed(
     // Before anything is appended: a code is not used up for a token that would not be signed.
     if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !app.settings.allow_hs256_access_tokens {
         return Err(refused(RefusalReason::Hs256NotAllowed));
+    }
+    super::standing::may_sign(app, unit, metadata.access_token_algorithm).await?;
+    if metadata.scope.contains(OPENID) {
+        super::standing::may_sign(app, unit, metadata.id_token_signed_response_alg.key()).await?;
     }
     Ok(())
 }

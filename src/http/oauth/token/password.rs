@@ -36,7 +36,7 @@ async fn permitted(
     unit: &mut UnitOfWork<'_>,
 ) -> Result<Option<()>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(app, &client, GrantType::Password)?;
+    allowed(app, unit, &client, GrantType::Password).await?;
     Ok(Some(()))
 }
 
@@ -55,7 +55,10 @@ async fn verify(
             login::rehash(app, &request.context, verified.subject, rehashed).await;
             Ok(verified)
         }
-        Err(refusal) => Err(Rejection::new(TokenError::InvalidGrant, refusal.reason)),
+        Err(refusal) => Err(match refusal.wait {
+            Some(wait) => wait.into(),
+            None => Rejection::new(TokenError::InvalidGrant, refusal.reason),
+        }),
     }
 }
 
@@ -67,7 +70,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(app, &client, GrantType::Password)?;
+    allowed(app, unit, &client, GrantType::Password).await?;
     let user = unit.load::<User>(verified.subject.0).await?;
     if !user.may_act() || user.password_generation != verified.password_generation {
         return Err(Rejection::new(TokenError::InvalidGrant, RefusalReason::UserChanged).client(client.key));

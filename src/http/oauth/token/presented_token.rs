@@ -78,18 +78,24 @@ impl PresentedToken {
                     confirmation: claims.cnf,
                 }))
             }
-            TokenType::IdToken => Ok(app.keys.verify_id_token(text, issuer).and_then(|(claims, key)| {
-                Some(Self {
-                    address: address(&claims.jti)?,
-                    key,
-                    sub: claims.sub,
-                    scope: None,
-                    exp: claims.exp,
-                    act: None,
-                    may_act: None,
-                    confirmation: None,
-                })
-            })),
+            TokenType::IdToken => {
+                Ok(app
+                    .keys
+                    .verify_id_token(text, issuer)
+                    .await?
+                    .and_then(|(claims, key)| {
+                        Some(Self {
+                            address: address(&claims.jti)?,
+                            key,
+                            sub: claims.sub,
+                            scope: None,
+                            exp: claims.exp,
+                            act: None,
+                            may_act: None,
+                            confirmation: None,
+                        })
+                    }))
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
-use super::super::{ClientRequest, imported, rounds, standing};
+use super::super::{ClientRequest, imported, resource, rounds, standing};
 use super::{Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -39,7 +39,7 @@ async fn round(
     randoms: &Randoms,
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    allowed(app, &client, GrantType::RefreshToken)?;
+    allowed(app, unit, &client, GrantType::RefreshToken).await?;
     let (scope, audience) = (parameter_scope(request)?, parameter_audience(request)?);
     let Some(presented) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
@@ -59,6 +59,7 @@ async fn round(
     let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
     circumstances.session_over = standing::session_over(unit, grant.family.as_deref()).await?;
+    let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
     unit.about(subject);
     let command = Rotate {
         sequence: presented.address.sequence,
@@ -67,6 +68,7 @@ async fn round(
         client: client.key,
         scope,
         audience,
+        allowed_audience,
         grace: client.registration.metadata.grace(is_bound),
         circumstances,
         mint: randoms.mint(&client.registration, flow, request.confirmation(&client)?),

@@ -82,7 +82,7 @@ async fn round(
     (tokens, randoms): (&Tokens, &Randoms),
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
-    permitted(app, &client)?;
+    permitted(app, unit, &client).await?;
     proven(request, &client, tokens)?;
     let (subject, actor) = active(unit, &client, tokens).await?;
     unit.about(subject.subject);
@@ -116,12 +116,16 @@ async fn round(
 }
 
 /// RFC 8693 §5: who acts for others must authenticate.
-fn permitted(app: &App, client: &AuthenticatedClient) -> Result<(), Rejection<TokenError>> {
+async fn permitted(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    client: &AuthenticatedClient,
+) -> Result<(), Rejection<TokenError>> {
     if client.registration.metadata.is_public() {
         let rejection = Rejection::new(TokenError::UnauthorizedClient, RefusalReason::PublicClient);
         return Err(rejection.client(client.key));
     }
-    allowed(app, client, GrantType::TokenExchange)
+    allowed(app, unit, client, GrantType::TokenExchange).await
 }
 
 /// A token that is bound to a key is exchanged by whoever proves to hold it: it would be rid of it otherwise.
