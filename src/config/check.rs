@@ -41,7 +41,11 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
     }
-    for (field, value, range) in ranges(settings).into_iter().chain(device_ranges(settings)) {
+    for (field, value, range) in ranges(settings)
+        .into_iter()
+        .chain(device_ranges(settings))
+        .chain(dpop_ranges(settings))
+    {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();
             found.push((field, format!("it needs {least} to {most}, not {value}")));
@@ -185,18 +189,9 @@ fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64
     ]
 }
 
-/// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 15] {
-    let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+/// Those of `DPoP` (RFC 9449).
+fn dpop_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 2] {
     [
-        // RFC 6749 §4.1.2: ten minutes at most.
-        ("code_lifetime", settings.code_lifetime.into(), 10..=600),
-        // RFC 9126 §2.2: between 5 and 600 seconds.
-        (
-            "pushed_request_lifetime",
-            settings.pushed_request_lifetime.into(),
-            5..=600,
-        ),
         (
             "dpop_nonce_lifetime",
             settings.dpop_nonce_lifetime.into(),
@@ -206,6 +201,21 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 15]
             "dpop_proof_lifetime",
             settings.dpop_proof_lifetime.into(),
             10..=600,
+        ),
+    ]
+}
+
+/// Numbers, and what they may be.
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13] {
+    let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
+    [
+        // RFC 6749 §4.1.2: ten minutes at most.
+        ("code_lifetime", settings.code_lifetime.into(), 10..=600),
+        // RFC 9126 §2.2: between 5 and 600 seconds.
+        (
+            "pushed_request_lifetime",
+            settings.pushed_request_lifetime.into(),
+            5..=600,
         ),
         (
             "grant_lifetime_days",

@@ -93,8 +93,8 @@ impl Publishers {
         let publisher = self.0.iter().find(|(known, _)| known == issuer);
         let (_, jwks) = publisher.ok_or(StatementRefusal::Unapproved)?;
         let (signed, signature) = parts;
-        let signer = jwks.signer(header.kid.as_deref(), algorithm, signed.as_bytes(), &signature);
-        let is_signed = signer.is_some();
+        let key = jwks.signer(header.kid.as_deref(), algorithm, signed.as_bytes(), &signature);
+        let is_signed = key.is_some();
         if !is_signed || !is_current(&claims, at) || !is_for(&claims, audience) {
             return Err(StatementRefusal::Invalid);
         }

@@ -1,5 +1,6 @@
 //! `application/x-www-form-urlencoded`, strictly: UTF-8 only, each parameter at most once (but `resource`, RFC 8707
-//! §2, and `audience`, RFC 8693 §2.1), an empty value counts as absent (RFC 6749 §3.1, §3.2). A flat JSON object of strings may say the same, under the same rules.
+//! §2, and in a token exchange `audience`, RFC 8693 §2.1), an empty value counts as absent (RFC 6749 §3.1, §3.2). A flat
+//! JSON object of strings may say the same, under the same rules.
 
 use std::fmt;
 
@@ -7,10 +8,14 @@ use axum::http::{HeaderMap, header};
 use percent_encoding::percent_decode_str;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 
+use crate::domain::client::GrantType;
+
 /// The most bytes of a form.
 pub const MAX_BYTES: usize = 64 * 1024;
-/// The parameters that may be there more than once (RFC 8707 §2, RFC 8693 §2.1).
-const REPEATABLE: [&str; 2] = ["resource", "audience"];
+/// The parameter that may be there more than once (RFC 8707 §2).
+const REPEATABLE: &str = "resource";
+/// The one that may be in a token exchange alone (RFC 8693 §2.1).
+const AUDIENCE: &str = "audience";
 /// The most parameters of a form.
 const MAX_PARAMETERS: usize = 100;
 
@@ -70,15 +75,24 @@ impl Form {
 
     fn collect(pairs: impl Iterator<Item = Result<(String, String), FormError>>) -> Result<Self, FormError> {
         let mut parameters: Vec<(String, String)> = Vec::new();
+        let mut doubled = false;
         for pair in pairs {
             let (name, value) = pair?;
             if parameters.len() >= MAX_PARAMETERS {
                 return Err(FormError::TooMany);
             }
-            if !REPEATABLE.contains(&name.as_str()) && parameters.iter().any(|(known, _)| *known == name) {
-                return Err(FormError::Duplicate(name));
+            if parameters.iter().any(|(known, _)| *known == name) && name != REPEATABLE {
+                if name != AUDIENCE {
+                    return Err(FormError::Duplicate(name));
+                }
+                doubled = true;
             }
             parameters.push((name, value));
+        }
+        let is_exchange =
+            |(name, value): &(_, _)| name == "grant_type" && value == GrantType::TokenExchange.name();
+        if doubled && !parameters.iter().any(is_exchange) {
+            return Err(FormError::Duplicate(AUDIENCE.to_owned()));
         }
         parameters.retain(|(_, value)| !value.is_empty());
         Ok(Self(parameters))

@@ -75,14 +75,14 @@ type Row = (Uuid, String, String, i16, String, Timestamp);
 /// Folds one window. False: there was nothing to do, or another node is at it.
 async fn catch_up(pool: &PgPool) -> Result<bool, LogoutError> {
     let mut transaction = pool.begin().await?;
-    let held: Option<(i64, i64)> = sqlx::query_as(
+    let cursor: Option<(i64, i64)> = sqlx::query_as(
         "SELECT c.position, h.position FROM grantlog.logout_cursor AS c, grantlog.head AS h \
          WHERE h.lane = $1 AND h.position > c.position FOR UPDATE OF c SKIP LOCKED",
     )
     .bind(LANE)
     .fetch_optional(&mut *transaction)
     .await?;
-    let Some((position, head)) = held else {
+    let Some((position, head)) = cursor else {
         return Ok(false);
     };
     let upto = head.min(position + WINDOW);
@@ -294,8 +294,12 @@ async fn device_request(
     let Some((event_type, version, payload)) = row else {
         return Ok(None);
     };
-    Ok(match Event::decode("grant", &event_type, version, &payload)? {
-        Event::Grant(GrantEvent::DeviceAuthorizationRequested(event)) => Some(event),
-        _ => None,
-    })
+    let event = Event::decode("grant", &event_type, version, &payload)?;
+    Ok(
+        if let Event::Grant(GrantEvent::DeviceAuthorizationRequested(event)) = event {
+            Some(event)
+        } else {
+            None
+        },
+    )
 }

@@ -105,6 +105,7 @@ impl Revocations {
 
     /// What an event that is not a grant's own ends among grants. It lists every event: a new one does not compile
     /// until it is decided whether it ends tokens.
+    #[expect(clippy::too_many_lines, reason = "one line for each event")]
     pub(super) fn outside(&mut self, recorded: &Recorded, known: &Known) {
         match &recorded.event {
             Event::User(UserEvent::PasswordChanged(_)) => {

@@ -54,6 +54,9 @@ async fn everything() -> Provider {
     let server = TestServer::start_with(|settings| {
         settings.registration = RegistrationMode::Open;
         settings.allow_password_grant = true;
+        settings.allow_client_secret_jwt = true;
+        settings.client_certificate_header = Some("client-cert".to_owned());
+        settings.trusted_proxies = vec!["192.0.2.1".parse().unwrap()];
     })
     .await;
     define_scopes(&server).await;
@@ -290,7 +293,10 @@ async fn each_grant_type_works_if_it_is_advertised() {
 fn registers(changes: Value) -> bool {
     let mut metadata = client();
     let members = metadata.as_object_mut().unwrap();
-    members.extend(changes.as_object().unwrap().clone());
+    let Value::Object(changes) = changes else {
+        unreachable!()
+    };
+    members.extend(changes);
     describe::parse(metadata)
         .and_then(|registration| registration.metadata())
         .is_ok()
@@ -319,24 +325,18 @@ async fn each_way_of_client_authentication_can_be_registered_if_it_is_advertised
         let advertised = list(&metadata, &methods);
         for method in &advertised {
             let mut changes = json!({"token_endpoint_auth_method": method});
-            if method == "private_key_jwt" {
+            if ["private_key_jwt", "self_signed_tls_client_auth"].contains(&method.as_str()) {
                 changes["jwks"] = jwks("ES256");
+            }
+            if method == "tls_client_auth" {
+                changes["tls_client_auth_san_dns"] = json!("client.example");
             }
             if method == "none" {
                 changes["grant_types"] = json!(["authorization_code"]);
             }
             assert!(registers(changes), "{method}");
         }
-        for method in [
-            "client_secret_jwt",
-            "tls_client_auth",
-            "self_signed_tls_client_auth",
-            "other",
-        ] {
-            let known = advertised.iter().any(|one| one == method);
-            let changes = json!({"token_endpoint_auth_method": method});
-            assert!(known || !registers(changes), "{method}");
-        }
+        assert!(!registers(json!({"token_endpoint_auth_method": "other"})));
         // A public client has nothing to ask at introspection (RFC 7662 §2.1).
         let public = advertised.iter().any(|method| method == "none");
         assert_eq!(public, endpoint != "introspection");
@@ -384,6 +384,11 @@ async fn each_kind_of_subject_and_id_token_can_be_had_if_it_is_advertised() {
         },
     )
     .await;
+    let signed = list(&metadata, "userinfo_signing_alg_values_supported");
+    assert_eq!(signed, list(&metadata, "id_token_signing_alg_values_supported"));
+    for alg in signed {
+        assert!(registers(json!({"userinfo_signed_response_alg": alg})), "{alg}");
+    }
     assert_eq!(list(&metadata, "claim_types_supported"), ["normal"]);
 }
 
@@ -426,6 +431,15 @@ async fn switches_say_what_the_server_does() {
     let query = request(&provider, &[("prompt", "none")]);
     let answer = flow::request(&provider.server, &browser(), &query).await;
     assert_eq!(answer.parameters()["iss"], provider.server.base);
+    // What these promise is tested with logout, DPoP and certificates.
+    assert_eq!(metadata["backchannel_logout_supported"], true);
+    assert_eq!(metadata["backchannel_logout_session_supported"], true);
+    assert!(registers(
+        json!({"backchannel_logout_uri": "https://app.example/logout"})
+    ));
+    let proofs = list(&metadata, "dpop_signing_alg_values_supported");
+    assert!(proofs.contains(&"ES256".to_owned()) && registers(json!({"dpop_bound_access_tokens": true})));
+    assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], true);
     assert_eq!(metadata["require_pushed_authorization_requests"], false);
     let strict =
         TestServer::start_with(|settings| settings.require_pushed_authorization_requests = true).await;

@@ -267,7 +267,7 @@ async fn a_registration_that_is_not_acceptable_is_refused_with_its_code() {
 #[tokio::test]
 async fn one_address_registers_a_few_clients_a_minute() {
     let server = registering(RegistrationMode::Open, |settings| {
-        settings.registrations_per_minute = 2
+        settings.registrations_per_minute = 2;
     })
     .await;
     let mut statuses = Vec::new();

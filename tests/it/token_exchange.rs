@@ -198,6 +198,9 @@ impl World {
     }
 }
 
+/// What is changed, and what it is refused with.
+type Case<'a> = (&'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[tokio::test]
 async fn an_exchanged_token_is_the_subjects_for_another_service() {
     let world = World::impersonating().await;
@@ -288,7 +291,7 @@ async fn each_bad_exchange_is_refused_with_its_reason() {
     let damaged = format!("{}x", &subject[..subject.len() - 1]);
     let saml = "urn:ietf:params:oauth:token-type:saml2";
     let refresh_type = "urn:ietf:params:oauth:token-type:refresh_token";
-    let cases: [(&[(&str, &str)], &str, &str); 16] = [
+    let cases: [Case<'_>; 16] = [
         (&[("subject_token", "")], "invalid_request", "parameter_missing"),
         (
             &[("subject_token_type", "")],
@@ -825,7 +828,7 @@ async fn of_exchanges_that_race_with_a_revocation_on_two_nodes_none_leaves_a_liv
                 .post("/oauth/revoke", &[("token", text(&tokens, "refresh_token"))])
                 .await
         };
-        let (a, b, c, revoked, d, e, f) = tokio::join!(
+        let (first, second, third, revoked, fourth, fifth, sixth) = tokio::join!(
             exchange(0),
             exchange(1),
             exchange(2),
@@ -835,7 +838,8 @@ async fn of_exchanges_that_race_with_a_revocation_on_two_nodes_none_leaves_a_liv
             exchange(5)
         );
         assert_eq!(revoked.0, 200);
-        for answer in [a, b, c, d, e, f, exchange(0).await, exchange(1).await] {
+        let raced = [first, second, third, fourth, fifth, sixth];
+        for answer in raced.into_iter().chain([exchange(0).await, exchange(1).await]) {
             if answer.0 == 200 {
                 before += 1;
                 for node in &nodes {

@@ -160,9 +160,9 @@ reasons! {
     DeviceCodeReplayed "device_code_replayed" DeviceCode,
     /// The device code's time is over.
     DeviceCodeExpired "device_code_expired" DeviceCode,
-    /// Nobody has approved or denied the device yet. (Told to the device; not recorded.)
+    /// Nobody has approved or denied the device yet. It is told to the device, and not recorded.
     DevicePending "device_pending" DeviceCode,
-    /// The device polls sooner than it was told to. (Told to the device; not recorded.)
+    /// The device polls sooner than it was told to. It is told to the device, and not recorded.
     DevicePollsTooFast "device_polls_too_fast" DeviceCode,
     /// No device waits under the user code that was entered, or its time is over.
     UserCodeUnknown "user_code_unknown" UserCode,

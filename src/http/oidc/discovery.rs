@@ -36,6 +36,7 @@ const TOKEN_CLAIMS: [&str; 12] = [
 
 /// The members that OpenID Connect adds.
 #[derive(Serialize)]
+#[expect(clippy::struct_excessive_bools, reason = "the wire's members")]
 pub struct OpenidMetadata {
     userinfo_endpoint: String,
     scopes_supported: Vec<&'static str>,

@@ -314,6 +314,7 @@ async fn logging_out_asks_first_and_ends_the_session() {
     let token = page.hidden("form_token");
     let submit = async |token: &str| {
         let request = browser.post(server.url("/logout"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
         request.body(format!("form_token={token}")).send().await.unwrap()
     };
     assert_eq!(submit("").await.status(), 403);

@@ -225,7 +225,7 @@ async fn a_client_that_was_down_is_told_after_the_server_was_restarted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_client_holds_up_no_other_and_is_given_up_in_the_end() {
     let desk = Desk::with(json!({}), |settings| {
-        settings.backchannel_logout_retry_seconds = 1
+        settings.backchannel_logout_retry_seconds = 1;
     })
     .await;
     let receiver = Receiver::start().await;

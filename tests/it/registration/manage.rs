@@ -54,7 +54,10 @@ impl Registered {
         for name in SERVERS {
             members.remove(name);
         }
-        members.extend(changes.as_object().unwrap().clone());
+        let Value::Object(changes) = changes else {
+            unreachable!()
+        };
+        members.extend(changes);
         body
     }
 }

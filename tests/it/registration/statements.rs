@@ -53,10 +53,10 @@ fn claims(changes: Value) -> Value {
         "iss": PUBLISHER, "software_id": "4NRB1-0XZABZI9E6-5SM3R", "software_version": "7",
         "client_name": "Signed App", "redirect_uris": [REDIRECT_URI],
     });
-    claims
-        .as_object_mut()
-        .unwrap()
-        .extend(changes.as_object().unwrap().clone());
+    let Value::Object(changes) = changes else {
+        unreachable!()
+    };
+    claims.as_object_mut().unwrap().extend(changes);
     claims
 }
 

@@ -39,16 +39,14 @@ async fn round(
     };
     let grant = unit.load::<Grant>(address.grant.0).await?;
     let subject = grant.family.as_ref().and_then(|family| family.subject);
-    let scope = grant
-        .family
-        .as_ref()
-        .map_or_else(ScopeSet::default, |family| family.scope.clone());
+    let family = grant.family.as_deref();
+    let scope = family.map_or_else(ScopeSet::default, |family| family.scope.clone());
     let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
-    circumstances.session_over = standing::login_over(unit, grant.family.as_deref()).await?;
+    circumstances.session_over = standing::login_over(unit, family).await?;
     let metadata = &client.registration.metadata;
     let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
-    let code = grant.family.as_ref().and_then(|family| family.code.as_ref());
+    let code = family.and_then(|family| family.code.as_ref());
     let sent_to = code.map(|code| code.redirect_uri.as_str());
     unit.about(subject);
     let command = RedeemCode {
