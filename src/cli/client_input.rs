@@ -101,11 +101,9 @@ impl Members {
 }
 
 /// Members of RFC 7591 §2, of OpenID Connect Dynamic Client Registration §2 and of their answers that change nothing here.
-const WITHOUT_EFFECT: [&str; 14] = [
-    "application_type",
+const WITHOUT_EFFECT: [&str; 9] = [
     "client_id_issued_at",
     "client_secret_expires_at",
-    "contacts",
     "default_acr_values",
     "initiate_login_uri",
     "registration_access_token",
@@ -113,9 +111,6 @@ const WITHOUT_EFFECT: [&str; 14] = [
     "request_uris",
     "require_auth_time",
     "response_types",
-    "software_id",
-    "software_version",
-    "tos_uri",
 ];
 
 /// Leaves out what has no effect, and says so. What no specification knows is left for the registration to refuse: it is

@@ -430,7 +430,7 @@ mod tests {
             json!({"token_endpoint_auth_method": "private_key_jwt"}),
             json!({"response_types": ["id_token"]}),
             json!({"response_types": []}),
-            json!({"userinfo_signed_response_alg": "RS256"}),
+            json!({"userinfo_signed_response_alg": "none"}),
             json!({"id_token_signed_response_alg": "none"}),
             json!({"subject_type": "other"}),
             json!({"application_type": "web", "redirect_uris": ["com.example.app:/cb"]}),

@@ -204,7 +204,7 @@ async fn a_registration_that_is_not_acceptable_is_refused_with_its_code() {
             "invalid_client_metadata",
         ),
         (
-            json!({"userinfo_signed_response_alg": "RS256"}),
+            json!({"userinfo_signed_response_alg": "none"}),
             "invalid_client_metadata",
         ),
         (

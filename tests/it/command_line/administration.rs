@@ -256,14 +256,15 @@ async fn standard_members_without_effect_are_ignored_aloud_and_typing_errors_ref
     };
     let mut metadata = json!({
         "client_name": "Stock", "redirect_uris": ["https://app.example/cb"], "scope": "view-user",
-        "response_types": ["code"], "application_type": "web", "contacts": ["ops@app.example"],
+        "response_types": ["code"], "require_auth_time": true, "contacts": ["ops@app.example"],
         "client_name#de": "Lager",
     });
     let created = create(metadata.clone()).await;
     assert!(created.status.success(), "{}", stderr(&created));
     assert_eq!(json(&created)["client_name"], "Stock");
+    assert_eq!(json(&created)["contacts"], json!(["ops@app.example"]));
     let told = stderr(&created);
-    for name in ["response_types", "application_type", "contacts", "client_name#de"] {
+    for name in ["response_types", "require_auth_time", "client_name#de"] {
         assert!(told.contains(name), "{told}");
     }
     assert!(told.contains("ignored: "), "{told}");
