@@ -26,7 +26,7 @@ pub(super) struct Members {
     #[arg(long = "redirect-uri", value_name = "URI")]
     redirect_uris: Vec<String>,
     /// A grant type that it may use: authorization_code, refresh_token, client_credentials, password, or
-    /// urn:ietf:params:oauth:grant-type:token-exchange or …:jwt-bearer (repeat)
+    /// urn:ietf:params:oauth:grant-type:device_code, …:token-exchange or …:jwt-bearer (repeat)
     #[arg(long = "grant-type", value_name = "TYPE")]
     grant_types: Vec<String>,
     /// The scopes that it may ask for, separated by spaces
@@ -36,7 +36,7 @@ pub(super) struct Members {
     #[arg(long, value_name = "SCOPES")]
     default_scopes: Option<String>,
     /// How it authenticates: client_secret_basic, client_secret_post, client_secret_jwt (where the server allows it),
-    /// private_key_jwt and self_signed_tls_client_auth (with jwks in --json), tls_client_auth (with a
+    /// private_key_jwt (with jwks or jwks_uri in --json), self_signed_tls_client_auth (with jwks in --json), tls_client_auth (with a
     /// tls_client_auth_… member in --json), any, none
     #[arg(long, value_name = "METHOD")]
     auth_method: Option<String>,

@@ -18,6 +18,7 @@ use super::jwt::{self, AccessClaims, Audience};
 use super::master::MasterKey;
 use crate::clock::{Randomness, Timestamp};
 use crate::domain::client::{IdTokenAlgorithm, TokenAlgorithm};
+use crate::domain::confirmation::Confirmation;
 use crate::domain::value::Digest;
 use crate::ids::KeyId;
 use crate::ledger::{Ledger, LedgerError};
@@ -104,6 +105,9 @@ pub struct IdTokenAddress {
     pub jti: String,
     /// When it ends, seconds since 1970.
     pub exp: i64,
+    /// The key of the tokens beside it.
+    #[serde(default)]
+    pub cnf: Option<Confirmation>,
 }
 
 /// What an `id_token_hint` says.

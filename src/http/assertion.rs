@@ -103,16 +103,14 @@ pub(super) fn is_id(jti: &str) -> bool {
     !jti.is_empty() && jti.len() <= MAX_JTI
 }
 
-/// The audience is the issuer and nothing else: an assertion that names several servers could be passed on to
-/// another of them, and one that names an endpoint was perhaps made for another server that pointed the client here.
-/// Where `endpoint` says so, it may be the token endpoint
-/// (RFC 7523 §3).
-pub(super) fn is_for_us(audience: &Audience, issuer: &str, endpoint: bool) -> bool {
+/// The audience is the issuer or its token endpoint (RFC 7523 §3) and nothing else: an assertion that names several
+/// servers could be passed on to another of them.
+pub(super) fn is_for_us(audience: &Audience, issuer: &str) -> bool {
     let mut named = audience.iter();
     let (Some(only), None) = (named.next(), named.next()) else {
         return false;
     };
-    only == issuer || (endpoint && only.strip_prefix(issuer) == Some("/oauth/token"))
+    only == issuer || only.strip_prefix(issuer) == Some("/oauth/token")
 }
 
 /// When an assertion ends, where that is to come and not farther off than `longest`, and where it has begun (`nbf` and

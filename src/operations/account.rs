@@ -201,10 +201,11 @@ impl Operations {
         let mut standing = Vec::new();
         for id in families {
             let grant = self.load::<Grant>(id).await?;
-            let family = grant
-                .family
-                .as_deref()
-                .filter(|family| family.revoked.is_none() && family.flow != GrantType::AuthorizationCode);
+            let family = grant.family.as_deref().filter(|family| {
+                let rests_on_consent =
+                    matches!(family.flow, GrantType::AuthorizationCode | GrantType::DeviceCode);
+                family.revoked.is_none() && !rests_on_consent
+            });
             standing.extend(family.map(|family| (GrantId(id), family.scope.clone())));
         }
         Ok(standing)

@@ -302,6 +302,14 @@ fn registers(changes: Value) -> bool {
         .is_ok()
 }
 
+/// The key of RFC 8037 appendix A.2.
+const ED25519: &str = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
+/// A point of the curve: its generator.
+const P256: (&str, &str) = (
+    "axfR8uEsQkf4vOblY6RA8ncDfYEt6zOg9KE5RdiYwpY",
+    "T-NC4v4af5uO5-tKfA-eFivOM1drMV7Oy7ZAaDe_UfU",
+);
+
 fn jwks(alg: &str) -> Value {
     let number = |bytes: usize| {
         use base64::Engine;
@@ -309,9 +317,9 @@ fn jwks(alg: &str) -> Value {
     };
     let key = match alg.get(..2) {
         Some("RS" | "PS") => json!({"kty": "RSA", "n": number(256), "e": "AQAB", "alg": alg}),
-        Some("Ed") => json!({"kty": "OKP", "crv": "Ed25519", "x": number(32), "alg": alg}),
+        Some("Ed") => json!({"kty": "OKP", "crv": "Ed25519", "x": ED25519, "alg": alg}),
         Some("HS") => json!({"kty": "oct", "k": number(32), "alg": alg}),
-        _ => json!({"kty": "EC", "crv": "P-256", "x": number(32), "y": number(32), "alg": alg}),
+        _ => json!({"kty": "EC", "crv": "P-256", "x": P256.0, "y": P256.1, "alg": alg}),
     };
     json!({ "keys": [key] })
 }

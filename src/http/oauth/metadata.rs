@@ -51,6 +51,7 @@ struct MtlsEndpoints {
     revocation_endpoint: String,
     pushed_authorization_request_endpoint: String,
     userinfo_endpoint: String,
+    device_authorization_endpoint: String,
 }
 
 impl MtlsEndpoints {
@@ -62,6 +63,7 @@ impl MtlsEndpoints {
             revocation_endpoint: endpoint("/oauth/revoke"),
             pushed_authorization_request_endpoint: endpoint("/oauth/par"),
             userinfo_endpoint: endpoint(userinfo::PATH),
+            device_authorization_endpoint: endpoint("/oauth/device_authorization"),
         }
     }
 }

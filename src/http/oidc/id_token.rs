@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::claims::UserClaims;
 use crate::app::App;
 use crate::domain::client::{IdTokenAlgorithm, Registration};
+use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Grant, Issued};
 use crate::domain::openid::{self, Authentication, OPENID};
 use crate::domain::user::User;
@@ -39,6 +40,9 @@ struct IdTokenClaims<'a> {
     acr: Option<&'static str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     amr: &'a [String],
+    /// The key of the tokens beside it: whoever exchanges this one (RFC 8693) must prove it, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cnf: Option<Confirmation>,
     #[serde(flatten)]
     user: UserClaims,
 }
@@ -89,6 +93,7 @@ impl IdTokenFor<'_> {
             sid: family.session,
             acr: openid::acr(&authentication.amr),
             amr: &authentication.amr,
+            cnf: self.issued.confirmation,
             user: self.user_claims(app, subject, authentication).await?,
         };
         Ok(Some(app.keys.sign_id_token(algorithm, &claims)?))

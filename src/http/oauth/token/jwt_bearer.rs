@@ -74,7 +74,7 @@ impl Assertion {
         if self.jwt.signer(&trust.jwks, self.algorithm).is_none() {
             return Err(RefusalReason::GrantAssertionSignature);
         }
-        if !assertion::is_for_us(&claims.aud, issuer, true) {
+        if !assertion::is_for_us(&claims.aud, issuer) {
             return Err(RefusalReason::GrantAssertionAudience);
         }
         let ends = assertion::ends(claims.exp, [claims.nbf, claims.iat], (at, LONGEST));

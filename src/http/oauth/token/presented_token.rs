@@ -92,7 +92,7 @@ impl PresentedToken {
                             exp: claims.exp,
                             act: None,
                             may_act: None,
-                            confirmation: None,
+                            confirmation: claims.cnf,
                         })
                     }))
             }

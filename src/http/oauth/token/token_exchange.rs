@@ -90,9 +90,12 @@ async fn round(
         let (grant, user) = (subject.token.grant, subject.subject);
         rejection.client(client.key).grant(grant, user)
     };
-    let command = command(app, request, unit, (&client, subject.clone(), actor), randoms)
+    let mut command = command(app, request, unit, (&client, subject.clone(), actor), randoms)
         .await
         .map_err(about)?;
+    // Proven above: what is bound to a key stays bound to it.
+    let bound = tokens.subject.as_ref().ok().and_then(|token| token.confirmation);
+    command.mint.confirmation = command.mint.confirmation.or(bound);
     let id = GrantId(
         app.ledger
             .random()
