@@ -39,7 +39,7 @@ impl LoginForm<'_> {
         self.page_with("", (None, None))
     }
 
-    fn page_with(
+    pub(super) fn page_with(
         &self,
         username: &str,
         (problem, notice): (Option<Problem>, Option<PageError>),
@@ -99,6 +99,10 @@ impl LoginForm<'_> {
             },
             Err(refusal) => refusal,
         };
+        if let Some(wait) = refusal.wait {
+            let why = (PageError::TooMany(wait.retry_after), refusal.reason);
+            return self.notify(&context, username, why).await;
+        }
         let context = Context {
             subject: refusal.subject,
             ..context

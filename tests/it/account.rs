@@ -438,3 +438,29 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
             .all(|reason| expected.contains(&reason.as_str()))
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_right_password_is_not_called_wrong_at_the_account_while_guesses_wait() {
+    let server = TestServer::start_with(|settings| settings.failures_per_minute = 3).await;
+    server.user(USERNAME, PASSWORD).await;
+    let server = std::sync::Arc::new(server);
+    let mut all = tokio::task::JoinSet::new();
+    for number in 0..24 {
+        let server = std::sync::Arc::clone(&server);
+        // Each from a browser of its own.
+        all.spawn(async move {
+            let password = if number % 2 == 0 {
+                "a wrong password"
+            } else {
+                PASSWORD
+            };
+            let answer = log_in(&server, &browser(), (USERNAME, password)).await;
+            (password == PASSWORD, answer)
+        });
+    }
+    for (right, answer) in all.join_all().await {
+        let status = answer.status.as_u16();
+        assert!(!right || matches!(status, 303 | 429), "{status}: {}", answer.body);
+        assert_eq!(status == 429, answer.headers.contains_key("retry-after"));
+    }
+}

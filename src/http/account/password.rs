@@ -110,6 +110,11 @@ async fn change(visit: &Visit<'_>, form: &Form) -> Result<Response, Rejection<Pa
         return Ok(page(visit, &live, (None, Some(error))).await?);
     }
     if let Err(refusal) = login::recognise(app, &context, &username, current).await? {
+        if let Some(wait) = refusal.wait {
+            let error = PageError::TooMany(wait.retry_after);
+            visit.record(&context, error, refusal.reason).await;
+            return Ok(page(visit, &live, (None, Some(error))).await?);
+        }
         visit.refused(&context, &refusal).await;
         let problem = Some(PasswordProblem::WrongCurrent);
         return Ok(page(visit, &live, (problem, None)).await?);

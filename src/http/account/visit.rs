@@ -6,13 +6,13 @@ use axum::response::{IntoResponse, Response};
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
-use crate::http::csrf::{self, BrowserMark, FORM_COOKIE, Purpose};
 use crate::http::error::{Rejection, WireError};
 use crate::http::form::Form;
-use crate::http::login::{self, Refusal};
+use crate::http::login::Refusal;
+use crate::http::login_form::{LoginForm, Submitted};
 use crate::http::oauth::authorize::see_other;
-use crate::http::page::{self, ErrorPage, Forms, LoginPage, PageError, Problem};
-use crate::http::session::{LiveSession, Presented, Verified};
+use crate::http::page::{self, ErrorPage, PageError, Problem};
+use crate::http::session::{LiveSession, Verified};
 use crate::ledger::{Actor, Context, LedgerError, Refused};
 
 /// What a browser brought to a page.
@@ -74,27 +74,20 @@ impl<'a> Visit<'a> {
     pub(super) fn login_page(
         &self,
         username: &str,
-        (problem, notice): (Option<Problem>, Option<PageError>),
+        why: (Option<Problem>, Option<PageError>),
     ) -> Result<Response, LedgerError> {
-        let known = BrowserMark::read(self.app, self.headers);
-        let mark = match &known {
-            Some(mark) => mark.clone(),
-            None => BrowserMark::fresh(self.app)?,
-        };
-        let mut response = LoginPage {
-            client_name: None,
+        self.login_form().page_with(username, why)
+    }
+
+    /// The login form before the page.
+    fn login_form(&self) -> LoginForm<'_> {
+        LoginForm {
+            app: self.app,
+            origin: self.origin,
+            headers: self.headers,
+            endpoint: self.endpoint,
             query: "",
-            token: Purpose::Login(&mark).token(self.app, self.endpoint),
-            username,
-            problem,
-            notice,
-            forms: Forms::Here,
         }
-        .into_response();
-        if known.is_none() {
-            page::set_cookie(&mut response, FORM_COOKIE.set(&self.app.settings, mark.as_str()));
-        }
-        Ok(response)
     }
 
     pub(super) async fn record(&self, context: &Context, error: PageError, reason: RefusalReason) {
@@ -108,43 +101,16 @@ impl<'a> Visit<'a> {
         self.app.ledger.record_refusal(context, refused).await;
     }
 
-    /// The login form before the page.
+    /// Takes the login form before the page.
     pub(super) async fn log_in(&self, form: &Form) -> Result<Response, Rejection<PageError>> {
-        let (app, context) = (self.app, self.anonymous());
-        let username = form.get("username").unwrap_or_default();
-        let is_ours = BrowserMark::read(app, self.headers)
-            .is_some_and(|mark| Purpose::Login(&mark).verify(app, self.endpoint, form.get(csrf::FIELD)));
-        if !is_ours {
-            self.record(&context, PageError::ForgedForm, RefusalReason::FormTokenWrong)
-                .await;
-            return Ok(self.login_page(username, (None, Some(PageError::ForgedForm)))?);
-        }
-        let Some(password) = form.get("password").filter(|_| !username.is_empty()) else {
-            return Ok(self.login_page(username, (Some(Problem::Incomplete), None))?);
-        };
-        let counted = login::counted(username, &context);
-        if let Err(wait) = app.limits.check_failures(&counted, app.ledger.clock().now()) {
-            let error = PageError::TooMany(wait.retry_after);
-            self.record(&context, error, RefusalReason::TooManyFailures).await;
-            return Ok(self.login_page(username, (None, Some(error)))?);
-        }
-        let refusal = match login::recognise(app, &context, username, password).await? {
-            Ok(recognised) => {
-                let context = self.acting(&recognised.verified);
-                let previous = Presented::read(app, self.headers);
-                match login::start(app, &context, recognised, previous.as_ref()).await? {
-                    Ok(cookie) => {
-                        let mut response = see_other(self.endpoint.rsplit('/').next().unwrap_or_default());
-                        page::set_cookie(&mut response, Some(cookie));
-                        return Ok(response);
-                    }
-                    Err(refusal) => refusal,
-                }
+        match self.login_form().submit(form).await? {
+            Submitted::LoggedIn(cookie) => {
+                let mut response = see_other(self.endpoint.rsplit('/').next().unwrap_or_default());
+                page::set_cookie(&mut response, Some(cookie));
+                Ok(response)
             }
-            Err(refusal) => refusal,
-        };
-        self.refused(&context, &refusal).await;
-        Ok(self.login_page(username, (Some(Problem::Wrong), None))?)
+            Submitted::Again(response) => Ok(response),
+        }
     }
 
     pub(super) fn acting(&self, verified: &Verified) -> Context {
