@@ -5,6 +5,7 @@ mod approvals;
 mod dev;
 mod doctor;
 mod exchange;
+mod profiles;
 mod registration;
 mod serving;
 

@@ -7,8 +7,10 @@ mod event;
 mod exchange;
 mod jwks;
 mod metadata;
+mod profile;
 mod sector;
 mod self_registration;
+mod weakness;
 
 pub use certificate::*;
 pub use decide::*;
@@ -17,8 +19,10 @@ pub use event::*;
 pub use exchange::*;
 pub use jwks::*;
 pub use metadata::*;
+pub use profile::*;
 pub use sector::*;
 pub use self_registration::*;
+pub use weakness::Weakness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
