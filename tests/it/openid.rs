@@ -5,6 +5,7 @@ mod discovery;
 mod id_token;
 mod login;
 mod response_mode;
+mod statements;
 mod userinfo;
 
 use grantlog::ids::SubjectId;

@@ -5,6 +5,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
+use url::Url;
 
 use super::authorize::ResponseMode;
 use super::register;
@@ -14,10 +15,13 @@ use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType};
 use crate::http::client_assertion::SECRET_ALGORITHM;
 use crate::http::context::Origin;
 use crate::http::dpop;
-use crate::http::error::{ErrorAnswer, Rejection, TokenError};
+use crate::http::error::{ErrorAnswer, ProtocolError, Rejection, TokenError};
 use crate::http::oidc::discovery::OpenidMetadata;
 use crate::http::oidc::userinfo;
 use crate::ledger::LedgerError;
+
+/// RFC 8414 §3.
+pub const PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// How clients authenticate here, public ones left out.
 fn confidential_methods(settings: &Settings) -> Vec<&'static str> {
@@ -161,4 +165,19 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         issuer,
     };
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(metadata)).into_response()
+}
+
+/// [`metadata`] of an issuer with a path, which stands after the well-known name (RFC 8414 §3).
+pub async fn metadata_of_path(app: State<App>, origin: Extension<Origin>) -> Response {
+    if is_of_issuer(&app.settings.issuer, (PATH, &origin.path)) {
+        return metadata(app, origin).await;
+    }
+    ProtocolError::NotFound.respond(origin.request)
+}
+
+/// Whether what follows a well-known name is the issuer's own path.
+pub(crate) fn is_of_issuer(issuer: &str, (name, path): (&str, &str)) -> bool {
+    let issuer = Url::parse(issuer).ok();
+    let own = issuer.as_ref().map(|issuer| issuer.path().trim_end_matches('/'));
+    own.filter(|own| !own.is_empty()) == path.strip_prefix(name)
 }

@@ -45,7 +45,11 @@ pub fn routes() -> Router<App> {
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
         .route("/oauth/jwks", get(jwks::jwks))
-        .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
+        .route(metadata::PATH, get(metadata::metadata))
+        .route(
+            &format!("{}/{{*path}}", metadata::PATH),
+            get(metadata::metadata_of_path),
+        )
 }
 
 /// A request of a client, read but not believed.

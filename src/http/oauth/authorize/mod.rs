@@ -16,6 +16,7 @@ mod redirect;
 mod request;
 mod response_mode;
 mod shown;
+mod unvouched;
 mod visit;
 
 pub use error::AuthorizeError;
