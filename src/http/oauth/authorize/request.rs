@@ -165,7 +165,7 @@ pub(super) async fn check(
         scopes,
         audience,
         challenge,
-        confirmation: dpop_jkt::read(parameters)?,
+        confirmation: dpop_jkt::read(parameters, metadata)?,
         prompt,
         openid,
     })
