@@ -18,7 +18,7 @@ async fn the_openidconnect_crate_discovers_logs_in_verifies_the_id_token_and_ref
     define_scopes(&server).await;
     server.user(flow::USERNAME, flow::PASSWORD).await;
     let mut metadata = flow::confidential();
-    metadata["scope"] = json!("openid profile offline_access");
+    metadata["scope"] = json!("openid profile offline_access view-user");
     let registered = server.client(metadata).await;
     let http = http_client();
     let issuer = IssuerUrl::new(server.base.clone()).unwrap();
