@@ -1,6 +1,8 @@
 //! Sender-constrained tokens by DPoP, over HTTP (RFC 9449).
 
+mod aliases;
 mod authorization;
+mod exchange;
 mod keys;
 mod prover;
 mod resource;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::CertificateSubject;
@@ -10,6 +11,9 @@ use super::sector::{ApplicationType, SubjectType};
 use crate::domain::redirect_uri;
 use crate::domain::value::ScopeSet;
 use crate::ids::SubjectId;
+
+/// Seconds for which a login is one of just now.
+const JUST_NOW: u32 = 60;
 
 /// A grant type that a client may use (RFC 7591 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -317,6 +321,14 @@ impl ClientMetadata {
             | AuthMethod::SelfSignedTlsClientAuth
             | AuthMethod::None => false,
         }
+    }
+
+    /// How old a login may be where a request does not say (`default_max_age`). One of the last minute always does:
+    /// whoever has just logged in is not asked again.
+    #[must_use]
+    pub fn default_max_age(&self) -> Option<TimeDelta> {
+        let seconds = self.default_max_age?;
+        Some(TimeDelta::seconds(seconds.max(JUST_NOW).into()))
     }
 
     /// Whether this user may use it: anybody once it is live, before that its owner alone.

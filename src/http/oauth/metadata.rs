@@ -30,10 +30,10 @@ fn confidential_methods(settings: &Settings) -> Vec<&'static str> {
         (AuthMethod::ClientSecretPost, true),
         (AuthMethod::PrivateKeyJwt, true),
         (AuthMethod::ClientSecretJwt, settings.allow_client_secret_jwt),
-        (AuthMethod::TlsClientAuth, settings.trusts_authorities()),
+        (AuthMethod::TlsClientAuth, settings.serves_authorities()),
         (
             AuthMethod::SelfSignedTlsClientAuth,
-            settings.sees_client_certificates(),
+            settings.serves_client_certificates(),
         ),
     ];
     let enabled = methods.into_iter().filter(|(_, enabled)| *enabled);
@@ -156,7 +156,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
         revocation_endpoint_auth_methods_supported: methods,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
-        tls_client_certificate_bound_access_tokens: app.settings.sees_client_certificates(),
+        tls_client_certificate_bound_access_tokens: app.settings.serves_client_certificates(),
         mtls_endpoint_aliases: app.settings.mtls_url.as_deref().map(MtlsEndpoints::at),
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,

@@ -55,6 +55,14 @@ pub fn routes() -> Router<App> {
     Router::new().route(ENDPOINT, get(show).post(submit).head(no_head))
 }
 
+/// What the login form carries on of a query; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn query_in(query: &str) -> Option<String> {
+    let parameters = Parameters::parse(query).ok()?;
+    Some(parameters.after_login())
+}
+
 /// An authorization request.
 async fn show(
     State(app): State<App>,

@@ -176,7 +176,7 @@ pub(super) async fn check(
         scopes,
         audience,
         challenge,
-        confirmation: dpop_jkt::read(parameters)?,
+        confirmation: dpop_jkt::read(parameters, metadata)?,
         prompt,
         openid,
     })
