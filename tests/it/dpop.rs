@@ -2,6 +2,7 @@
 
 mod authorization;
 mod keys;
+mod opaque;
 mod prover;
 mod resource;
 
