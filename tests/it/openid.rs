@@ -62,7 +62,8 @@ impl Provider {
     pub(crate) async fn update_user(&self, claims: Value) {
         let patch = ProfilePatch::read(claims.as_object().unwrap().clone()).unwrap();
         let operations = &self.server.app.operations;
-        let updated = operations.update_user(&TestServer::context(), self.subject, &patch);
+        let context = TestServer::context();
+        let updated = operations.update_user(&context, self.subject, &patch);
         updated.await.unwrap();
     }
 

@@ -119,8 +119,8 @@ async fn an_opaque_token_shows_its_grant_on_the_command_line() {
             "xml",
         ],
         None,
-    );
-    let wrong = wrong.await;
+    )
+    .await;
     assert!(
         stderr(&wrong).contains("access_token_format"),
         "{}",
