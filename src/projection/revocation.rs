@@ -172,6 +172,7 @@ impl Revocations {
             )
             | Event::Trail(
                 TrailEvent::ImportCompleted(_)
+                | TrailEvent::LedgerRead(_)
                 | TrailEvent::LegacyKeyStored(_)
                 | TrailEvent::LegacyKeyForgotten(_),
             )
