@@ -18,26 +18,7 @@ use crate::operations::user::{NewUser, Profile, parse_subject};
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Register a user; the password is typed, or comes from standard input
-    Create {
-        /// The login name
-        username: String,
-        /// The display name
-        #[arg(long)]
-        name: Option<String>,
-        /// The e-mail address
-        #[arg(long)]
-        email: Option<String>,
-        #[command(flatten)]
-        claims: Claims,
-        /// Read the password from the first line of standard input
-        #[arg(long)]
-        password_stdin: bool,
-        /// Register without a password: the user cannot log in until one is set
-        #[arg(long, conflicts_with = "password_stdin")]
-        no_password: bool,
-        #[command(flatten)]
-        output: Json,
-    },
+    Create(Create),
     /// Change a user's name, e-mail address or claims; what is not named stays
     Update(Update),
     /// List users in the order of their registration
@@ -76,6 +57,52 @@ pub(super) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
+}
+
+/// A user to be registered.
+#[derive(Args)]
+pub(super) struct Create {
+    /// The login name
+    username: String,
+    /// The display name
+    #[arg(long)]
+    name: Option<String>,
+    /// The e-mail address
+    #[arg(long)]
+    email: Option<String>,
+    #[command(flatten)]
+    claims: Claims,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Register without a password: the user cannot log in until one is set
+    #[arg(long, conflicts_with = "password_stdin")]
+    no_password: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Create {
+    async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let further = self.claims.patch(None, None)?;
+        let password = if self.no_password {
+            None
+        } else {
+            Some(prompt::password(self.password_stdin)?)
+        };
+        let user = NewUser {
+            username: self.username,
+            name: self.name,
+            email: self.email,
+            password,
+        };
+        let context = session.context("user create")?;
+        let subject = session
+            .operations
+            .create_user_with(&context, user, &further)
+            .await?;
+        show(session, subject, self.output).await
+    }
 }
 
 /// What changes of a user.
@@ -154,31 +181,7 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
 async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
     let operations = &session.operations;
     match command {
-        Command::Create {
-            username,
-            name,
-            email,
-            claims,
-            password_stdin,
-            no_password,
-            output,
-        } => {
-            let further = claims.patch(None, None)?;
-            let password = if no_password {
-                None
-            } else {
-                Some(prompt::password(password_stdin)?)
-            };
-            let user = NewUser {
-                username,
-                name,
-                email,
-                password,
-            };
-            let context = session.context("user create")?;
-            let subject = operations.create_user_with(&context, user, &further).await?;
-            show(session, subject, output).await
-        }
+        Command::Create(create) => create.run(session).await,
         Command::Update(update) => update.run(session).await,
         Command::List { page, output } => list(session, page, output).await,
         Command::Show(shown) => shown.show(session).await,
