@@ -24,23 +24,18 @@ impl UserClaims {
 
 /// What is known of the user.
 fn value(profile: &Profile, claim: Claim) -> Option<Value> {
-    let unverified = |known: bool| known.then_some(Value::Bool(false));
+    // Of no address, nothing is said; of one that nobody vouched for, that.
+    let verified = |known: bool| {
+        let said = || profile.claims.get(&claim).cloned();
+        known.then(|| said().unwrap_or(Value::Bool(false)))
+    };
     match claim {
         Claim::Name => profile.name.clone().map(Value::String),
         Claim::PreferredUsername => Some(Value::String(profile.username.clone())),
         Claim::Email => profile.email.clone().map(Value::String),
         Claim::UpdatedAt => profile.updated_at.map(|at| at.timestamp().into()),
-        // Of no address, nothing is said; of one that nobody vouched for, that.
-        Claim::EmailVerified => {
-            let known = profile.email.is_some();
-            let verified = profile.claims.get(&claim).cloned().filter(|_| known);
-            verified.or_else(|| unverified(known))
-        }
-        Claim::PhoneNumberVerified => {
-            let known = profile.claims.contains_key(&Claim::PhoneNumber);
-            let verified = profile.claims.get(&claim).cloned().filter(|_| known);
-            verified.or_else(|| unverified(known))
-        }
+        Claim::EmailVerified => verified(profile.email.is_some()),
+        Claim::PhoneNumberVerified => verified(profile.claims.contains_key(&Claim::PhoneNumber)),
         Claim::GivenName
         | Claim::FamilyName
         | Claim::MiddleName
