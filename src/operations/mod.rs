@@ -10,6 +10,7 @@ pub mod grant;
 pub mod initial_access_token;
 pub mod key;
 pub mod list;
+pub mod profile;
 pub mod reading;
 pub mod refusal;
 pub mod registration;

@@ -4,6 +4,7 @@ mod aliases;
 mod authorization;
 mod exchange;
 mod keys;
+mod opaque;
 mod prover;
 mod resource;
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::certificate::CertificateSubject;
 use super::jwks::PublicJwks;
 use super::sector::{ApplicationType, SubjectType};
+use super::token_format::TokenFormat;
 use crate::domain::redirect_uri;
 use crate::domain::value::ScopeSet;
 use crate::ids::SubjectId;
@@ -239,14 +240,21 @@ pub struct ClientMetadata {
     /// How answers with its tokens are spelled.
     #[serde(default)]
     pub response_profile: ResponseProfile,
-    /// The algorithm of its access tokens.
+    /// The algorithm of its access tokens, where they are JWTs.
     pub access_token_algorithm: TokenAlgorithm,
+    /// The form of its access tokens.
+    #[serde(default)]
+    pub access_token_format: TokenFormat,
     /// The algorithm of its ID tokens.
     #[serde(default)]
     pub id_token_signed_response_alg: IdTokenAlgorithm,
     /// The algorithm of its `UserInfo` answers; none for plain JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub userinfo_signed_response_alg: Option<IdTokenAlgorithm>,
+    /// As a resource server: the algorithm of introspection answers that it asks for as JWTs (RFC 9701 §6); none means
+    /// RS256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introspection_signed_response_alg: Option<IdTokenAlgorithm>,
     /// Seconds that an access token lives.
     pub access_token_lifetime: u32,
     /// Seconds that an unused refresh token lives.

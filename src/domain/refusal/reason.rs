@@ -362,7 +362,7 @@ reasons! {
     TwoAccessTokens "two_access_tokens" Malformed,
     /// The access token's time is over.
     TokenExpired "token_expired" AccessToken,
-    /// The access token is not a JWT that this server signed.
+    /// The access token is not one that this server issued.
     NotOurToken "not_our_token" AccessToken,
     /// The access token is for another audience than this server's API.
     OtherAudience "other_audience" AccessToken,

@@ -11,7 +11,7 @@ use super::authorize::ResponseMode;
 use super::register;
 use crate::app::App;
 use crate::config::{RegistrationMode, Settings};
-use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType};
+use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType, IdTokenAlgorithm};
 use crate::http::client_assertion::SECRET_ALGORITHM;
 use crate::http::context::Origin;
 use crate::http::dpop;
@@ -92,6 +92,8 @@ struct Metadata {
     token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    /// RFC 9701 §7.
+    introspection_signing_alg_values_supported: Vec<&'static str>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     tls_client_certificate_bound_access_tokens: bool,
@@ -154,6 +156,10 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         // Public clients have nothing to ask there.
         introspection_endpoint_auth_methods_supported: confidential,
         introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+        introspection_signing_alg_values_supported: IdTokenAlgorithm::ALL
+            .into_iter()
+            .map(|algorithm| algorithm.key().name())
+            .collect(),
         revocation_endpoint_auth_methods_supported: methods,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         tls_client_certificate_bound_access_tokens: app.settings.serves_client_certificates(),

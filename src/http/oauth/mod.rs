@@ -1,9 +1,11 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
+pub(crate) mod access_token;
 pub mod authorize;
 pub mod device;
 pub(crate) mod imported;
 pub mod introspect;
+mod introspection_jwt;
 pub mod jwks;
 mod lineage;
 pub mod metadata;
