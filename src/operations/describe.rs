@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::OperationError;
 use super::approval::Approvals;
 use super::client::ClientRegistration;
-use super::profile;
+use super::security_profile;
 use crate::domain::client::{CertificateSubject, ClientMetadata, Registration, SecretVerifier};
 
 /// RFC 7591's names of members that have another name here.
@@ -64,7 +64,7 @@ pub fn client(registration: &Registration, approvals: &Approvals) -> Map<String,
 /// Metadata with a JSON merge patch (RFC 7396) applied: null removes a member, which then has its default.
 pub fn merge(metadata: &ClientMetadata, patch: Map<String, Value>) -> Result<ClientMetadata, OperationError> {
     let mut members = document(metadata);
-    profile::make_room(&mut members, &patch);
+    security_profile::make_room(&mut members, &patch);
     for (name, value) in patch {
         if matches!(name.as_str(), "client_id" | "client_secret") {
             return Err(OperationError::invalid(

@@ -10,11 +10,13 @@ pub mod grant;
 pub mod initial_access_token;
 pub mod key;
 pub mod list;
-mod profile;
+pub mod profile;
+pub mod reading;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
 pub mod sector;
+mod security_profile;
 pub mod self_registration;
 pub mod subject;
 pub mod trust;
@@ -34,6 +36,7 @@ use crate::outbound::Fetcher;
 
 /// What operations work with.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what a setting says")]
 pub struct Operations {
     /// The ledger.
     pub ledger: Ledger,
@@ -45,6 +48,10 @@ pub struct Operations {
     pub sectors: Fetcher,
     /// Whether clients may be registered for `client_secret_jwt`.
     pub allow_client_secret_jwt: bool,
+    /// Whether clients may be registered for certificates (RFC 8705): otherwise none of theirs would ever arrive.
+    pub serves_client_certificates: bool,
+    /// Whether clients may be registered for `tls_client_auth`.
+    pub serves_authorities: bool,
 }
 
 /// Why an operation was not done. Nothing was changed.

@@ -1,110 +1,170 @@
-//! A registration's security profile: what it sets where the registration is silent, and what contradicts it.
+//! A user's name, e-mail address and further claims of OpenID Connect: what they may be, and how they change.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::OperationError;
-use super::registration::ClientRegistration;
-use crate::domain::client::{ClientMetadata, IdTokenAlgorithm, SecurityProfile};
+use super::user::{EMAIL, Profile, place};
+use super::{OperationError, Operations};
+use crate::crypto::CryptoError;
+use crate::crypto::vault::{DataKey, KeyOwner};
+use crate::domain::claim_value::{self, UnfitClaim};
+use crate::domain::openid::Claim;
+use crate::domain::user::{Account, ClaimsUpdated, ProfileUpdated, User, UserCommand, UserRefusal};
+use crate::ids::SubjectId;
+use crate::ledger::{Context, LedgerError, UnitOfWork};
 
-/// The members that a profile sets where they are not stated.
-#[expect(clippy::struct_excessive_bools, reason = "members of the metadata")]
-pub(super) struct Profiled {
-    /// One of FAPI 2.0's; none for `oauth21` and `legacy`, which `legacy` tells apart.
-    pub(super) profile: Option<SecurityProfile>,
-    pub(super) legacy: bool,
-    pub(super) require_pushed_authorization_requests: bool,
-    pub(super) require_signed_request_object: bool,
-    pub(super) dpop_bound_access_tokens: bool,
-    pub(super) id_token_signed_response_alg: IdTokenAlgorithm,
-    pub(super) authorization_signed_response_alg: Option<IdTokenAlgorithm>,
+/// What changes of a user's claims; what is not named stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProfilePatch {
+    /// The display name.
+    pub name: Option<String>,
+    /// The e-mail address.
+    pub email: Option<String>,
+    /// Further claims, as they are stored; none for one that is removed.
+    pub claims: BTreeMap<Claim, Option<String>>,
 }
 
-impl Profiled {
-    /// What the registration comes to.
-    pub(super) fn of(stated: &ClientRegistration) -> Result<Self, OperationError> {
-        if stated.legacy && !matches!(stated.profile, None | Some(SecurityProfile::Legacy)) {
-            return Err(OperationError::invalid(
-                "legacy",
-                "legacy: true and a profile other than legacy contradict each other",
-            ));
+impl ProfilePatch {
+    /// Reads a JSON merge patch (RFC 7396) of claims: null removes one.
+    pub fn read(members: Map<String, Value>) -> Result<Self, OperationError> {
+        let mut patch = Self::default();
+        for (name, value) in members {
+            let Some(claim) = Claim::named(&name) else {
+                let known: Vec<&str> = Claim::ALL.into_iter().map(Claim::name).collect();
+                let problem = format!("{name} is none of {}", known.join(", "));
+                return Err(OperationError::invalid("claims", problem));
+            };
+            let unfit = |unfit: UnfitClaim| OperationError::invalid(claim.name(), unfit.to_string());
+            match (claim, value) {
+                (Claim::Name, value) => patch.name = Some(text(claim, value)?),
+                (Claim::Email, value) => patch.email = Some(text(claim, value)?),
+                (claim, Value::Null) if !matches!(claim, Claim::PreferredUsername | Claim::UpdatedAt) => {
+                    patch.claims.insert(claim, None);
+                }
+                (claim, value) => {
+                    let stored = claim_value::store(claim, &value).map_err(unfit)?;
+                    patch.claims.insert(claim, Some(stored));
+                }
+            }
         }
-        let profile = stated.profile.filter(|profile| profile.is_fapi2());
-        let fapi = profile.is_some();
-        let signs = profile == Some(SecurityProfile::Fapi2MessageSigning);
-        let bound = stated.tls_client_certificate_bound_access_tokens;
-        let algorithm = if fapi {
-            IdTokenAlgorithm::ES256
-        } else {
-            IdTokenAlgorithm::default()
+        Ok(patch)
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn text(claim: Claim, value: Value) -> Result<String, OperationError> {
+    match value {
+        Value::String(text) => Ok(text),
+        Value::Null => Err(OperationError::invalid(claim.name(), "it cannot be removed")),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => Err(
+            OperationError::invalid(claim.name(), UnfitClaim::NotText.to_string()),
+        ),
+    }
+}
+
+pub(super) fn check_email(email: &str) -> Result<(), OperationError> {
+    if email.len() > 254 || !email.contains('@') {
+        return Err(OperationError::invalid("email", "it is not an e-mail address"));
+    }
+    Ok(())
+}
+
+pub(super) fn check_name(name: &str) -> Result<(), OperationError> {
+    if name.len() > 256 || !crate::domain::value::is_plain_text(name) {
+        return Err(OperationError::invalid(
+            "name",
+            "it is longer than 256 bytes, or has a character that controls the text's direction or the terminal",
+        ));
+    }
+    Ok(())
+}
+
+impl Operations {
+    /// Changes name, e-mail address and further claims at once.
+    pub async fn update_user(
+        &self,
+        context: &Context,
+        subject: SubjectId,
+        patch: &ProfilePatch,
+    ) -> Result<(), OperationError> {
+        patch.email.as_deref().map_or(Ok(()), check_email)?;
+        patch.name.as_deref().map_or(Ok(()), check_name)?;
+        // No key is made: an erased or unknown subject gets no new one.
+        let vault = self.ledger.vault();
+        let key = vault.find(&KeyOwner::subject(subject)).await;
+        let key = key.map_err(LedgerError::from)?.ok_or(UserRefusal::Unknown)?;
+        let claims = self.seal_claims((subject, &key), patch)?;
+        let seal = |field: &'static str, value: &Option<String>| -> Result<_, CryptoError> {
+            let value = value.as_deref();
+            value
+                .map(|value| key.seal(vault.random(), &place(subject, field), value))
+                .transpose()
         };
-        let response = stated.authorization_signed_response_alg;
-        Ok(Self {
-            profile,
-            legacy: stated.legacy || stated.profile == Some(SecurityProfile::Legacy),
-            require_pushed_authorization_requests: stated
-                .require_pushed_authorization_requests
-                .unwrap_or(fapi),
-            require_signed_request_object: stated.require_signed_request_object.unwrap_or(signs),
-            dpop_bound_access_tokens: stated.dpop_bound_access_tokens.unwrap_or(fapi && !bound),
-            id_token_signed_response_alg: stated.id_token_signed_response_alg.unwrap_or(algorithm),
-            authorization_signed_response_alg: response.or(signs.then_some(algorithm)),
-        })
-    }
-}
-
-/// Refuses what contradicts the profile, and request objects that nothing could verify.
-pub(super) fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
-    metadata
-        .check_profile()
-        .map_err(|(field, problem)| OperationError::invalid(field, problem))?;
-    let has_keys = metadata.jwks.is_some() || metadata.jwks_uri.is_some();
-    let asked = [
-        (
-            "require_signed_request_object",
-            metadata.require_signed_request_object,
-        ),
-        (
-            "request_object_signing_alg",
-            metadata.request_object_signing_alg.is_some(),
-        ),
-    ];
-    match asked.into_iter().find(|(_, asked)| *asked && !has_keys) {
-        Some((field, _)) => Err(OperationError::invalid(
-            field,
-            "request objects are verified with the client's keys: it needs jwks or jwks_uri",
-        )),
-        None => Ok(()),
-    }
-}
-
-/// Prepares the members that a client has for a patch that changes its profile: what only said the old one's defaults
-/// makes room for the new one's, unless the patch states it too.
-pub(super) fn make_room(members: &mut Map<String, Value>, patch: &Map<String, Value>) {
-    if patch.contains_key("legacy") && !patch.contains_key("profile") {
-        let fapi = [
-            SecurityProfile::Fapi2Security,
-            SecurityProfile::Fapi2MessageSigning,
-        ];
-        let stays = fapi
-            .iter()
-            .any(|known| members.get("profile") == Some(&known.name().into()));
-        if !stays {
-            members.remove("profile");
+        let profile = ProfileUpdated {
+            name: seal("name", &patch.name).map_err(LedgerError::from)?,
+            email: seal("email", &patch.email).map_err(LedgerError::from)?,
+        };
+        let profile = (profile.name.is_some() || profile.email.is_some()).then_some(profile);
+        let command = UserCommand::Amend(profile, claims);
+        let mut unit = self.ledger.unit_of_work(context);
+        loop {
+            let user = unit.load::<User>(subject.0).await?;
+            if let (Some(account), Some(email)) = (&user.account, &patch.email) {
+                self.rename(&mut unit, (subject, account), email).await?;
+            }
+            if let Some(concluded) = unit.conclude(&user, user.decide(&command)).await? {
+                return Ok(concluded.outcome?);
+            }
         }
     }
-    if !patch.contains_key("profile") {
-        return;
-    }
-    members.remove("legacy");
-    for (member, default) in [
-        ("require_pushed_authorization_requests", Value::Bool(false)),
-        ("require_signed_request_object", Value::Bool(false)),
-        ("dpop_bound_access_tokens", Value::Bool(false)),
-        ("id_token_signed_response_alg", "RS256".into()),
-        ("authorization_signed_response_alg", "RS256".into()),
-    ] {
-        if members.get(member) == Some(&default) {
-            members.remove(member);
+
+    /// Gives the old e-mail address up and claims the new one, which must be nobody else's.
+    async fn rename(
+        &self,
+        unit: &mut UnitOfWork<'_>,
+        (subject, account): (SubjectId, &Account),
+        email: &str,
+    ) -> Result<(), LedgerError> {
+        let before = self.profile(subject, account).await?;
+        let before = before
+            .and_then(|Profile { email, .. }| email)
+            .map(|email| email.to_lowercase());
+        let email = email.to_lowercase();
+        if before.as_ref() != Some(&email) {
+            if let Some(before) = before {
+                unit.release::<User>(EMAIL, &before, subject.0);
+            }
+            unit.claim::<User>(EMAIL, &email, subject.0);
         }
+        Ok(())
+    }
+
+    /// The event of the claims that change, each sealed for its own name.
+    pub(super) fn seal_claims(
+        &self,
+        (subject, key): (SubjectId, &Arc<DataKey>),
+        patch: &ProfilePatch,
+    ) -> Result<ClaimsUpdated, LedgerError> {
+        let random = self.ledger.random();
+        let mut claims = BTreeMap::new();
+        let mut removed = Vec::new();
+        for (claim, value) in &patch.claims {
+            match value {
+                None => removed.push(*claim),
+                Some(value) => {
+                    let sealed = key.seal(random, &place(subject, claim.name()), value)?;
+                    claims.insert(*claim, sealed);
+                }
+            }
+        }
+        let at = self.ledger.clock().now();
+        Ok(ClaimsUpdated { claims, removed, at })
     }
 }

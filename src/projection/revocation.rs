@@ -147,6 +147,7 @@ impl Revocations {
                 UserEvent::UserRegistered(_)
                 | UserEvent::PasswordRehashed(_)
                 | UserEvent::ProfileUpdated(_)
+                | UserEvent::ClaimsUpdated(_)
                 | UserEvent::UserEnabled(_)
                 | UserEvent::LegalHoldPlaced(_)
                 | UserEvent::LegalHoldLifted(_),
@@ -171,6 +172,7 @@ impl Revocations {
             )
             | Event::Trail(
                 TrailEvent::ImportCompleted(_)
+                | TrailEvent::LedgerRead(_)
                 | TrailEvent::LegacyKeyStored(_)
                 | TrailEvent::LegacyKeyForgotten(_),
             )

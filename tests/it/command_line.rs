@@ -2,11 +2,13 @@
 
 mod administration;
 mod approvals;
+mod claims;
 mod dev;
 mod doctor;
 mod exchange;
 mod profiles;
 mod registration;
+mod replay;
 mod serving;
 
 use std::io::Write;

@@ -81,8 +81,7 @@ impl Fapi {
     /// Posts a form to a node, authenticated by this assertion, with a proof of the key where `proves`.
     async fn post_to(
         &self,
-        base: &str,
-        path: &str,
+        (base, path): (&str, &str),
         form: &Query,
         assertion: &str,
         proves: bool,
@@ -107,7 +106,7 @@ impl Fapi {
 
     async fn post(&self, path: &str, form: &Query, proves: bool) -> (u16, Value) {
         let assertion = self.assertion("PS256", &json!(self.server.base));
-        self.post_to(&self.server.base, path, form, &assertion, proves)
+        self.post_to((&self.server.base, path), form, &assertion, proves)
             .await
     }
 
@@ -268,7 +267,7 @@ async fn a_fapi_clients_assertion_names_the_issuer_alone_and_is_signed_well() {
     ] {
         let assertion = fapi.assertion(alg, &audience);
         let (status, body) = fapi
-            .post_to(&fapi.server.base, "/oauth/token", &form, &assertion, true)
+            .post_to((&fapi.server.base, "/oauth/token"), &form, &assertion, true)
             .await;
         assert_eq!(status, expected, "{alg} {audience}: {body}");
     }
@@ -356,7 +355,7 @@ async fn a_refresh_token_that_stays_is_used_by_many_at_once_until_it_is_revoked_
         let (fapi, base) = (Arc::clone(&fapi), bases[place % 2].clone());
         uses.spawn(async move {
             let assertion = fapi.assertion("PS256", &json!(fapi.server.base));
-            let answer = fapi.post_to(&base, path, &form, &assertion, place != 12).await;
+            let answer = fapi.post_to((&base, path), &form, &assertion, place != 12).await;
             (place, answer)
         });
     }
@@ -371,7 +370,9 @@ async fn a_refresh_token_that_stays_is_used_by_many_at_once_until_it_is_revoked_
     assert!(!fapi.is_active(refresh).await);
     for base in &bases {
         let assertion = fapi.assertion("PS256", &json!(fapi.server.base));
-        let (status, body) = fapi.post_to(base, "/oauth/token", &form, &assertion, true).await;
+        let (status, body) = fapi
+            .post_to((base, "/oauth/token"), &form, &assertion, true)
+            .await;
         assert_eq!((status, text(&body, "error")), (400, "invalid_grant"));
     }
     crate::ledger::assert_gapless(&fapi.server).await;
@@ -532,7 +533,7 @@ fn weak_settings_are_named_with_the_section_that_advises_against_them() {
             .map(|one| (one.member.to_owned(), one.section.to_owned()))
             .collect()
     };
-    assert_eq!(weaknesses(json!({})), []);
+    assert!(weaknesses(json!({})).is_empty());
     let public = json!({"token_endpoint_auth_method": "none"});
     for (changes, member, section) in [
         (json!({"legacy": true}), "legacy", "RFC 9700 §2.1.1"),
@@ -570,7 +571,7 @@ fn weak_settings_are_named_with_the_section_that_advises_against_them() {
         );
     }
     let bound = json!({"token_endpoint_auth_method": "none", "dpop_bound_access_tokens": true});
-    assert_eq!(weaknesses(bound), []);
+    assert!(weaknesses(bound).is_empty());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod metadata;
 mod profile;
 mod sector;
 mod self_registration;
+mod token_format;
 mod weakness;
 
 pub use certificate::*;
@@ -22,6 +23,7 @@ pub use metadata::*;
 pub use profile::*;
 pub use sector::*;
 pub use self_registration::*;
+pub use token_format::TokenFormat;
 pub use weakness::Weakness;
 
 use std::collections::BTreeMap;

@@ -195,6 +195,10 @@ impl ClientMetadata {
                 "userinfo_signed_response_alg",
                 self.userinfo_signed_response_alg == rs256,
             ),
+            (
+                "introspection_signed_response_alg",
+                self.introspection_signed_response_alg == rs256,
+            ),
             ("authorization_signed_response_alg", signed_responses),
             ("request_object_signing_alg", requests),
         ];

@@ -74,9 +74,11 @@ async fn round(
         }
         Err(reason) => reason,
     };
-    // Where it goes is known of the query alone, and only to an address that is registered.
+    // Where it goes is known of the query alone, and only to an address that is registered and that somebody vouches for
+    // (RFC 9700 §4.11.2).
+    let vouched = registration.registration_access_token.is_none();
     match request::target(app, unit, outer).await {
-        Ok(target) => {
+        Ok(target) if vouched => {
             let error = AuthorizeError::InvalidRequestObject(request_object::what(reason));
             Err(Failure::redirect(
                 &target.back,
@@ -85,7 +87,7 @@ async fn round(
             ))
         }
         Err(rejection) if rejection.reason == RefusalReason::LedgerUnavailable => Err(rejection.into()),
-        Err(_) => Err(Rejection::new(PageError::RequestObjectInvalid, reason)
+        Ok(_) | Err(_) => Err(Rejection::new(PageError::RequestObjectInvalid, reason)
             .client(key)
             .into()),
     }
