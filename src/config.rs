@@ -95,6 +95,9 @@ pub struct Settings {
     /// Whether every authorization request must be pushed (RFC 9126 §5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Whether every authorization request must be a signed request object (RFC 9101 §10.5).
+    #[serde(default)]
+    pub require_signed_request_objects: bool,
     /// Seconds that a pushed request waits for the browser.
     #[serde(default = "default_pushed_request_lifetime")]
     pub pushed_request_lifetime: u32,

@@ -16,6 +16,7 @@ pub mod refusal;
 pub mod registration;
 pub mod scope;
 pub mod sector;
+mod security_profile;
 pub mod self_registration;
 pub mod subject;
 pub mod trust;

@@ -6,6 +6,7 @@ mod claims;
 mod dev;
 mod doctor;
 mod exchange;
+mod profiles;
 mod registration;
 mod replay;
 mod serving;
