@@ -172,7 +172,9 @@ impl Revocations {
             | Event::Trail(
                 TrailEvent::ImportCompleted(_)
                 | TrailEvent::LegacyKeyStored(_)
-                | TrailEvent::LegacyKeyForgotten(_),
+                | TrailEvent::LegacyKeyForgotten(_)
+                | TrailEvent::LogKeyGenerated(_)
+                | TrailEvent::LogKeyRetired(_),
             )
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}
