@@ -46,7 +46,8 @@ async fn both_keys_sign_over_a_rotation_and_old_checkpoints_stay_verifiable() {
     checkpoint::open(&before, &[old]).unwrap();
     let pool = sealed.server.app.ledger.pool();
     let left: i64 = sqlx::query_scalar(
-        "SELECT count(*) FROM grantlog.key_material m JOIN grantlog.ledger_trail t ON t.aggregate_id = m.key_id",
+        "SELECT count(*) FROM grantlog.key_material m JOIN grantlog.ledger_trail t ON t.aggregate_id = m.key_id \
+         AND t.event_type = 'LogKeyGenerated'",
     )
     .fetch_one(pool)
     .await
