@@ -9,7 +9,9 @@ use sqlx::PgPool;
 
 use super::arguments::{Connection, Json};
 use super::output;
-use crate::evidence::export::{self, ExportError};
+use super::session::Session;
+use crate::domain::trail::LedgerRead;
+use crate::evidence::export::{self, ExportError, Exported};
 use crate::evidence::store;
 
 /// Options of `export`.
@@ -44,14 +46,9 @@ pub(super) async fn database(connection: &Connection) -> anyhow::Result<PgPool> 
 }
 
 pub(super) async fn run(connection: &Connection, arguments: Export) -> anyhow::Result<()> {
-    let pool = database(connection).await?;
-    let bar = output::bar(0, "events");
-    let mut progress = |done, of| {
-        bar.set_length(of);
-        bar.set_position(done);
-    };
-    let exported = export::export(&pool, &arguments.directory, arguments.since, &mut progress).await;
-    bar.finish_and_clear();
+    let session = Session::open(connection).await?;
+    let exported = write(&session, &arguments).await;
+    session.close().await;
     let exported = exported?;
     if arguments.output.json {
         return output::json(&json!({
@@ -65,6 +62,40 @@ pub(super) async fn run(connection: &Connection, arguments: Export) -> anyhow::R
         exported.written,
         exported.kept
     ))
+}
+
+/// Entries are events, and who reads those is on the trail before.
+async fn write(session: &Session, arguments: &Export) -> anyhow::Result<Exported> {
+    let pool = session.ledger().pool();
+    let size = store::read(pool).await?.size;
+    if arguments.since < size {
+        record_reading(session, "audit export", (arguments.since, size)).await?;
+    }
+    let bar = output::bar(0, "events");
+    let mut progress = |done, of| {
+        bar.set_length(of);
+        bar.set_position(done);
+    };
+    let exported = export::export(pool, &arguments.directory, arguments.since, &mut progress).await;
+    bar.finish_and_clear();
+    Ok(exported?)
+}
+
+/// Records that events are about to be read, after one position and up to another.
+pub(super) async fn record_reading(
+    session: &Session,
+    command: &'static str,
+    (after, upto): (u64, u64),
+) -> anyhow::Result<()> {
+    let reading = LedgerRead {
+        grant: None,
+        after: i64::try_from(after)?,
+        upto: i64::try_from(upto)?,
+        filters: Vec::new(),
+        revealed: false,
+    };
+    let context = session.context(command)?;
+    Ok(session.operations.record_reading(&context, reading).await?)
 }
 
 pub(super) async fn checkpoint(connection: &Connection, arguments: Checkpoint) -> anyhow::Result<()> {

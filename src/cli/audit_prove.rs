@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::arguments::{Connection, Json};
-use super::audit_export::database;
+use super::audit_export::record_reading;
 use super::output;
+use super::session::Session;
 use crate::evidence::prove;
 
 /// Options of `prove`.
@@ -26,11 +27,22 @@ pub(super) struct Prove {
 }
 
 pub(super) async fn run(connection: &Connection, arguments: Prove) -> anyhow::Result<()> {
-    let pool = database(connection).await?;
-    let positions = positions(&pool, &arguments.event).await?;
-    ensure!(!positions.is_empty(), "the ledger has no such event");
+    let session = Session::open(connection).await?;
+    let proven = write(&session, arguments).await;
+    session.close().await;
+    proven
+}
+
+async fn write(session: &Session, arguments: Prove) -> anyhow::Result<()> {
+    let pool = session.ledger().pool();
+    let positions = positions(pool, &arguments.event).await?;
+    let (Some(first), Some(last)) = (positions.first(), positions.last()) else {
+        bail!("the ledger has no such event");
+    };
+    // A proof holds its event, and who reads events is on the trail before.
+    record_reading(session, "audit prove", (first.saturating_sub(1), *last)).await?;
     if let ([position], None) = (positions.as_slice(), &arguments.out) {
-        let text = proof(&pool, *position).await?;
+        let text = proof(pool, *position).await?;
         return output::line(text.trim_end());
     }
     let default = || PathBuf::from(format!("proofs-{}", arguments.event.replace('/', "-")));
@@ -46,7 +58,7 @@ pub(super) async fn run(connection: &Connection, arguments: Prove) -> anyhow::Re
         if let Some(parent) = file.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let text = proof(&pool, position).await?;
+        let text = proof(pool, position).await?;
         std::fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
         written.push(json!({"position": position, "file": file}));
     }

@@ -2,6 +2,7 @@
 //! `--json`, for machines. `docs/command-line.md` is the manual.
 
 mod arguments;
+mod as_of;
 mod audit;
 mod audit_export;
 mod audit_key;
@@ -16,12 +17,14 @@ mod dev;
 mod dev_files;
 mod doctor;
 mod grant;
+mod grant_diff;
 mod import;
 mod initial_access_token;
 mod key;
 mod output;
 mod projection;
 mod prompt;
+mod replay;
 mod scope;
 mod serve;
 mod session;
@@ -78,6 +81,8 @@ enum Command {
     /// Look at, rebuild and verify the tables that are folded from the ledger
     #[command(subcommand)]
     Projection(projection::Command),
+    /// Fold the tables as they stood at a moment into a schema of their own
+    Replay(replay::Arguments),
     /// Bring another server's clients, users and live refresh tokens here
     #[command(subcommand)]
     Import(import::Command),
@@ -109,6 +114,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Trust(command) => trust::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
+        Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }

@@ -47,6 +47,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0014_trusted_issuers.sql"),
     ),
     (18, "evidence", include_str!("../../migrations/0018_evidence.sql")),
+    (
+        22,
+        "as-of schemas",
+        include_str!("../../migrations/0022_as_of_schemas.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -11,6 +11,7 @@ pub mod initial_access_token;
 pub mod key;
 pub mod list;
 pub mod log_key;
+pub mod reading;
 pub mod refusal;
 pub mod registration;
 pub mod scope;

@@ -171,6 +171,7 @@ impl Revocations {
             )
             | Event::Trail(
                 TrailEvent::ImportCompleted(_)
+                | TrailEvent::LedgerRead(_)
                 | TrailEvent::LegacyKeyStored(_)
                 | TrailEvent::LegacyKeyForgotten(_)
                 | TrailEvent::LogKeyGenerated(_)

@@ -6,6 +6,7 @@ mod dev;
 mod doctor;
 mod exchange;
 mod registration;
+mod replay;
 mod serving;
 
 use std::io::Write;
