@@ -174,7 +174,7 @@ impl Found {
             Kind::Code => "authorization code",
             Kind::Device => "device code",
             Kind::Refresh => "refresh token",
-            Kind::TokenId => "access token",
+            Kind::Access | Kind::TokenId => "access token",
         };
         let authentic = event
             .and_then(|event| digest(*kind, &event))
@@ -192,7 +192,7 @@ impl Found {
                     let current = family.refresh.as_ref().map(|refresh| refresh.current.sequence);
                     family.revoked.is_none() && current == Some(sequence)
                 }),
-                Kind::TokenId => grant.access_at(sequence).is_some(),
+                Kind::Access | Kind::TokenId => grant.access_at(sequence).is_some(),
             };
         Ok(Some(json!({
             "kind": what, "issued_at_sequence": sequence, "authentic": authentic, "usable_unless_expired": live,
@@ -200,9 +200,9 @@ impl Found {
     }
 }
 
-/// A code, a refresh token, or a JWT by its `jti`, whose signature is not asked for: the digest will tell.
+/// A code, a refresh token, an opaque access token, or a JWT by its `jti`, whose signature is not asked for: the digest will tell.
 fn parse_credential(key: &AddressKey, text: &str) -> Option<(Kind, Presented)> {
-    for kind in [Kind::Code, Kind::Device, Kind::Refresh] {
+    for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::Access] {
         if let Some(presented) = credential::parse(kind, key, text) {
             return Some((kind, presented));
         }
@@ -268,7 +268,7 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
     match kind {
         Kind::Code | Kind::Device => code,
         Kind::Refresh => refresh.map(|token| token.digest),
-        Kind::TokenId => access.map(|token| token.digest),
+        Kind::Access | Kind::TokenId => access.map(|token| token.digest),
     }
 }
 

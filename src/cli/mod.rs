@@ -30,6 +30,7 @@ mod serve;
 mod session;
 mod trust;
 mod user;
+mod user_claims;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};

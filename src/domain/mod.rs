@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows HTTP. Personal data arrives sealed, credentials arrive as
 //! digests.
 
+pub mod claim_value;
 pub mod client;
 pub mod confirmation;
 pub mod consent;

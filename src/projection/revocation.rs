@@ -147,6 +147,7 @@ impl Revocations {
                 UserEvent::UserRegistered(_)
                 | UserEvent::PasswordRehashed(_)
                 | UserEvent::ProfileUpdated(_)
+                | UserEvent::ClaimsUpdated(_)
                 | UserEvent::UserEnabled(_)
                 | UserEvent::LegalHoldPlaced(_)
                 | UserEvent::LegalHoldLifted(_),

@@ -92,7 +92,8 @@ impl Users {
                 row.email = None;
                 row.password = None;
             }
-            UserEvent::LegalHoldPlaced(_) | UserEvent::LegalHoldLifted(_) => {}
+            // Further claims are in no table.
+            UserEvent::ClaimsUpdated(_) | UserEvent::LegalHoldPlaced(_) | UserEvent::LegalHoldLifted(_) => {}
         }
     }
 }

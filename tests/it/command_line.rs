@@ -2,6 +2,7 @@
 
 mod administration;
 mod approvals;
+mod claims;
 mod dev;
 mod doctor;
 mod exchange;
