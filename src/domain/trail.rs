@@ -43,6 +43,11 @@ events! {
             /// The key's keyed digest: tells keys apart, and cannot be tried against guesses.
             thumbprint: Digest,
         },
+        /// It was deleted: old refresh tokens under it are refused from now on.
+        LegacyKeyForgotten 1 {
+            /// The key's keyed digest.
+            thumbprint: Digest,
+        },
         /// A key was made that signs the evidence log's checkpoints, beside those that sign already.
         LogKeyGenerated 1 {
             /// The log's name.
@@ -52,11 +57,6 @@ events! {
         },
         /// It signs nothing more. What it signed stays verifiable.
         LogKeyRetired 1 {},
-        /// It was deleted: old refresh tokens under it are refused from now on.
-        LegacyKeyForgotten 1 {
-            /// The key's keyed digest.
-            thumbprint: Digest,
-        },
     }
 }
 
