@@ -4,6 +4,7 @@
 mod append;
 mod cpu;
 mod driver;
+mod evidence;
 mod floor;
 mod generations;
 mod http;
@@ -73,10 +74,12 @@ pub enum What {
     Memory,
     /// Importing another server's users and tokens.
     Import,
+    /// Verifying an export of the evidence log.
+    Evidence,
 }
 
 impl What {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Append,
         Self::Http,
         Self::Introspection,
@@ -84,6 +87,7 @@ impl What {
         Self::Rebuild,
         Self::Memory,
         Self::Import,
+        Self::Evidence,
     ];
 }
 
@@ -187,6 +191,7 @@ impl Bench {
                 What::Generations => generations::measure(self, report).await?,
                 What::Rebuild => rebuild::measure(self, report).await?,
                 What::Import => import::measure(self, report).await?,
+                What::Evidence => evidence::measure(self, report).await?,
                 What::Memory => http::memory(self, report).await?,
             }
         }

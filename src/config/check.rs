@@ -13,6 +13,8 @@ use super::{Settings, key_file};
 use crate::crypto::software_statement::Publishers;
 use crate::domain::client::GrantType;
 use crate::domain::value::is_scope_token;
+use crate::evidence::note::is_key_name;
+use crate::evidence::witness::Witness;
 
 /// Everything that is wrong with settings.
 pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
@@ -37,6 +39,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     found.extend(key_file::problem(settings));
     found.extend(tls(settings));
     found.extend(registration(settings));
+    found.extend(evidence(settings));
     found.extend(client_certificates(settings));
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
@@ -142,6 +145,28 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
         }
         Ok(_) => None,
     }
+}
+
+/// The evidence log: its name, and who cosigns it.
+fn evidence(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if settings
+        .evidence_origin
+        .as_deref()
+        .is_some_and(|name| !is_key_name(name))
+    {
+        let what = "it needs 1 to 255 characters, no space and no plus sign";
+        found.push(("evidence_origin", what.to_owned()));
+    }
+    for text in &settings.evidence_witnesses {
+        if let Err(error) = text.parse::<Witness>() {
+            found.push(("evidence_witnesses", format!("{text}: {error}")));
+        }
+    }
+    if !(5..=86_400).contains(&settings.evidence_witness_seconds) {
+        found.push(("evidence_witness_seconds", "it needs 5 to 86400".to_owned()));
+    }
+    found
 }
 
 /// What is asked of clients' certificates (RFC 8705).

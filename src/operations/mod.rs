@@ -10,6 +10,7 @@ pub mod grant;
 pub mod initial_access_token;
 pub mod key;
 pub mod list;
+pub mod log_key;
 pub mod profile;
 pub mod reading;
 pub mod refusal;
@@ -29,6 +30,7 @@ use crate::domain::grant::GrantRefusal;
 use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::trail::TrailRefusal;
 use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ledger::{Ledger, LedgerError};
@@ -83,6 +85,9 @@ pub enum OperationError {
     /// The initial access token's state does not allow it.
     #[error(transparent)]
     InitialAccessToken(#[from] InitialAccessTokenRefusal),
+    /// The state of a key of the evidence log does not allow it.
+    #[error(transparent)]
+    LogKey(#[from] TrailRefusal),
     /// The trust's state does not allow it.
     #[error(transparent)]
     TrustedIssuer(#[from] TrustedIssuerRefusal),

@@ -8,6 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
 use crate::crypto::client_secret;
+use crate::evidence::{Sealer, witness};
 use crate::http::one_time::OneTime;
 use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
@@ -24,6 +25,7 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
+    sealer: Sealer,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -35,13 +37,16 @@ impl Background {
             task.abort();
         }
         self.logouts.stop().await;
+        self.sealer.stop().await;
         self.projections.stop().await;
     }
 }
 
 /// Starts them all.
 pub(super) fn start(app: &App) -> Background {
+    let witnesses = Duration::from_secs(app.settings.evidence_witness_seconds.into());
     let tasks = vec![
+        every(witnesses, app, |app| async move { witness::ask_all(&app).await }),
         every(KEYS_EVERY, app, |app| async move {
             if let Err(error) = app.keys.refresh().await {
                 tracing::warn!(%error, "the signing keys could not be read again");
@@ -80,6 +85,7 @@ pub(super) fn start(app: &App) -> Background {
     Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
+        sealer: Sealer::start(app),
         tasks,
     }
 }

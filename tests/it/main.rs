@@ -27,6 +27,7 @@ mod documents;
 mod dpop;
 mod embedded_postgres;
 mod errors;
+mod evidence;
 mod exchange_properties;
 mod faults;
 mod flow;

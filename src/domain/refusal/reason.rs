@@ -404,6 +404,8 @@ reasons! {
     NoSuchUser "no_such_user" NotFound,
     /// No refusal with that request id is recorded.
     NoSuchRefusal "no_such_refusal" NotFound,
+    /// The evidence log has no such entries, or not yet.
+    NoSuchEntries "no_such_entries" NotFound,
 
     // Client registration.
     /// No initial access token came where one is needed to register a client.
