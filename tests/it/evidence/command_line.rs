@@ -225,7 +225,7 @@ async fn doctor_compares_the_last_events_with_what_was_sealed() {
     let mut transaction = owner.begin().await.unwrap();
     for sql in [
         "SET LOCAL session_replication_role = replica",
-        "UPDATE grantlog.ledger SET metadata = '{}' WHERE position = 290",
+        "UPDATE grantlog.ledger SET event_version = 9 WHERE position = 290",
     ] {
         sqlx::query(sql).execute(&mut *transaction).await.unwrap();
     }
