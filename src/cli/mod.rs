@@ -1,6 +1,7 @@
 //! The command line. Each command reads its arguments, does one operation, prints what came of it; with
 //! `--json`, for machines. `docs/command-line.md` is the manual.
 
+mod alert;
 mod arguments;
 mod audit;
 mod client;
@@ -16,6 +17,7 @@ mod import;
 mod initial_access_token;
 mod key;
 mod output;
+mod policy;
 mod projection;
 mod prompt;
 mod scope;
@@ -74,6 +76,12 @@ enum Command {
     /// Look at, rebuild and verify the tables that are folded from the ledger
     #[command(subcommand)]
     Projection(projection::Command),
+    /// The rules that watch the ledger: set them, try them, run them over history
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// What the rules found
+    #[command(subcommand)]
+    Alert(alert::Command),
     /// Bring another server's clients, users and live refresh tokens here
     #[command(subcommand)]
     Import(import::Command),
@@ -105,6 +113,8 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Trust(command) => trust::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
+        Command::Policy(command) => policy::run(&connection, command).await,
+        Command::Alert(command) => alert::run(&connection, command).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }

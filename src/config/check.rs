@@ -151,6 +151,9 @@ fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
         let what = "clients can be asked for a certificate only where tls_cert and tls_key are set";
         found.push(("tls_client_certificates", what.to_owned()));
     }
+    if let Some(path) = settings.geoip_database.as_ref().filter(|path| !path.is_file()) {
+        found.push(("geoip_database", format!("there is no file {}", path.display())));
+    }
     if let Some(path) = settings.tls_client_ca.as_ref().filter(|path| !path.is_file()) {
         found.push(("tls_client_ca", format!("there is no file {}", path.display())));
     }

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::Sealed;
 use super::{Decision, aggregate};
+use crate::clock::Timestamp;
 
 events! {
     /// Events of one resource owner.
@@ -45,6 +46,13 @@ events! {
         },
         /// The user may act again; what ended stays ended.
         UserEnabled 1 {},
+        /// Logins of before are good no more: whoever acts logs in again. Grants stay.
+        FreshLoginRequired 1 {
+            /// From when on a login is good.
+            since: Timestamp,
+            /// Why.
+            reason: String,
+        },
         /// The user's data must be kept: erasure is refused.
         LegalHoldPlaced 1 {
             /// Why, in the administrator's words.
@@ -66,6 +74,9 @@ pub struct User {
     pub password_generation: u32,
     /// Whether the account was erased.
     pub erased: bool,
+    /// From when on a login is good.
+    #[serde(default)]
+    pub fresh_login_since: Option<Timestamp>,
 }
 
 /// An account that has not been erased.
@@ -98,6 +109,13 @@ pub enum UserCommand {
     UpdateProfile(ProfileUpdated),
     /// Let the user act no more.
     Disable {
+        /// Why.
+        reason: String,
+    },
+    /// Let no login of before be good.
+    RequireFreshLogin {
+        /// From when on a login is good.
+        since: Timestamp,
         /// Why.
         reason: String,
     },
@@ -148,6 +166,7 @@ impl User {
                 | UserCommand::RehashPassword(_)
                 | UserCommand::UpdateProfile(_)
                 | UserCommand::Disable { .. }
+                | UserCommand::RequireFreshLogin { .. }
                 | UserCommand::Enable
                 | UserCommand::PlaceHold { .. }
                 | UserCommand::LiftHold
@@ -166,6 +185,11 @@ impl User {
             .into(),
             UserCommand::UpdateProfile(event) => event.clone().into(),
             UserCommand::Disable { reason } if !account.disabled => UserDisabled {
+                reason: reason.clone(),
+            }
+            .into(),
+            UserCommand::RequireFreshLogin { since, reason } => FreshLoginRequired {
+                since: *since,
                 reason: reason.clone(),
             }
             .into(),
@@ -203,6 +227,7 @@ impl User {
                     legal_hold: false,
                 });
             }
+            UserEvent::FreshLoginRequired(event) => self.fresh_login_since = Some(event.since),
             UserEvent::SubjectKeyDestroyed(_) => {
                 self.account = None;
                 self.erased = true;
@@ -233,7 +258,9 @@ impl User {
             UserEvent::UserEnabled(_) => account.disabled = false,
             UserEvent::LegalHoldPlaced(_) => account.legal_hold = true,
             UserEvent::LegalHoldLifted(_) => account.legal_hold = false,
-            UserEvent::UserRegistered(_) | UserEvent::SubjectKeyDestroyed(_) => {}
+            UserEvent::UserRegistered(_)
+            | UserEvent::SubjectKeyDestroyed(_)
+            | UserEvent::FreshLoginRequired(_) => {}
         }
     }
 }

@@ -92,7 +92,9 @@ impl Users {
                 row.email = None;
                 row.password = None;
             }
-            UserEvent::LegalHoldPlaced(_) | UserEvent::LegalHoldLifted(_) => {}
+            UserEvent::LegalHoldPlaced(_)
+            | UserEvent::LegalHoldLifted(_)
+            | UserEvent::FreshLoginRequired(_) => {}
         }
     }
 }
@@ -136,7 +138,7 @@ impl Projection for Users {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => {}
+            | Event::TrustedIssuer(_) | Event::Policy(_) | Event::Alert(_) => {}
         }
     }
 

@@ -10,6 +10,7 @@ use crate::clock::{Timestamp, machine_now};
 use crate::http::one_time::OneTime;
 use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
+use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
@@ -22,6 +23,7 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
+    policies: PolicyEngine,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -32,6 +34,7 @@ impl Background {
         for task in self.tasks {
             task.abort();
         }
+        self.policies.stop().await;
         self.logouts.stop().await;
         self.projections.stop().await;
     }
@@ -73,6 +76,7 @@ pub(super) fn start(app: &App) -> Background {
     Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
+        policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
         tasks,
     }
 }

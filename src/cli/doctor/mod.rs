@@ -3,6 +3,7 @@
 mod database;
 mod keys;
 mod ledger;
+mod policies;
 mod request;
 mod settings;
 
@@ -132,6 +133,8 @@ async fn checks(connection: &mut PgConnection, settings: &Settings, findings: &m
     findings.unless_broken("positions", result);
     let result = database::snapshots(settings, connection, findings).await;
     findings.unless_broken("open transactions", result);
+    let result = policies::engine(connection, findings).await;
+    findings.unless_broken("policies", result);
     keys::check(settings, findings).await;
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     Approval, Client, ClientEvent, ClientMetadata, ClientRegistered, ClientReinstated, ClientRevoked,
-    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientUpdated, ExchangeMode, ExchangeRule,
+    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientThrottled, ClientUpdated, ExchangeMode, ExchangeRule,
     Registration, ScopeApprovalRequested, ScopeApprovalWithdrawn, ScopeApproved, ScopeRejected,
     SecretVerifier, Standing,
 };
@@ -37,6 +37,15 @@ pub enum ClientCommand {
     },
     /// Block it.
     Suspend {
+        /// Why.
+        reason: String,
+    },
+    /// Let it have few tokens for a while.
+    Throttle {
+        /// Requests that are answered within a minute.
+        per_minute: u32,
+        /// Until when.
+        until: Timestamp,
         /// Why.
         reason: String,
     },
@@ -151,6 +160,7 @@ impl Client {
                 ClientCommand::Update(_)
                 | ClientCommand::RotateSecret { .. }
                 | ClientCommand::Suspend { .. }
+                | ClientCommand::Throttle { .. }
                 | ClientCommand::Reinstate
                 | ClientCommand::Revoke { .. }
                 | ClientCommand::Approval { .. }
@@ -199,6 +209,18 @@ impl Registration {
                     .into(),
                 ]
             }
+            ClientCommand::Throttle {
+                per_minute,
+                until,
+                reason,
+            } => vec![
+                ClientThrottled {
+                    per_minute: *per_minute,
+                    until: *until,
+                    reason: reason.clone(),
+                }
+                .into(),
+            ],
             ClientCommand::Reinstate if self.standing == Standing::Suspended => {
                 vec![ClientReinstated {}.into()]
             }

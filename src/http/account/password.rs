@@ -199,7 +199,9 @@ async fn seal(
         | OperationError::Key(_)
         | OperationError::Grant(_)
         | OperationError::InitialAccessToken(_)
-        | OperationError::TrustedIssuer(_) => {
+        | OperationError::TrustedIssuer(_)
+        | OperationError::Policy(_)
+        | OperationError::Alert(_) => {
             Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken)
         }
     })

@@ -161,6 +161,8 @@ impl From<OperationError> for Rejection<RegistrationError> {
             | OperationError::Scope(_)
             | OperationError::Key(_)
             | OperationError::TrustedIssuer(_)
+            | OperationError::Policy(_)
+            | OperationError::Alert(_)
             | OperationError::Grant(_) => {
                 Self::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
             }
