@@ -136,7 +136,11 @@ async fn list(
     let rows: Vec<_> = rows
         .into_iter()
         .map(|row| {
-            let state = if row.acknowledged_at.is_some() { "seen" } else { "open" };
+            let state = if row.acknowledged_at.is_some() {
+                "seen"
+            } else {
+                "open"
+            };
             [
                 row.id.to_string(),
                 output::moment(row.raised_at),
@@ -182,7 +186,10 @@ fn print(id: Uuid, alert: &Alert) -> anyhow::Result<()> {
             ("technique", raised.technique.clone()),
             ("title", raised.title.clone()),
             ("found", raised.summary.clone()),
-            ("at", format!("{} (position {})", output::moment(raised.at), raised.position)),
+            (
+                "at",
+                format!("{} (position {})", output::moment(raised.at), raised.position),
+            ),
             ("rests on", format!("{:?}", raised.evidence)),
         ] {
             output::line(&format!("{name:<12} {}", output::visible(&text)))?;
@@ -197,7 +204,11 @@ fn print(id: Uuid, alert: &Alert) -> anyhow::Result<()> {
     }
     for containment in &alert.containments {
         let document: Value = serde_json::to_value(containment)?;
-        output::line(&format!("done         {} {}", containment.action, output::visible(&document.to_string())))?;
+        output::line(&format!(
+            "done         {} {}",
+            containment.action,
+            output::visible(&document.to_string())
+        ))?;
     }
     match &alert.acknowledged {
         None => output::line("nobody has acknowledged it"),
@@ -228,7 +239,9 @@ fn print_dossier(dossier: &Dossier) -> anyhow::Result<()> {
             let network = presenter.network.map(|network| network.to_string());
             network.unwrap_or_default().chars().take(16).collect()
         }),
-        row("agent", dossier, |presenter| presenter.agent.clone().unwrap_or_default()),
+        row("agent", dossier, |presenter| {
+            presenter.agent.clone().unwrap_or_default()
+        }),
         row("client", dossier, |presenter| {
             presenter.authentication.clone().unwrap_or_default()
         }),

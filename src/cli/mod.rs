@@ -8,6 +8,7 @@ mod client;
 mod client_approval;
 mod client_exchange;
 mod client_input;
+mod contain;
 mod demo;
 mod dev;
 mod dev_files;
@@ -79,6 +80,8 @@ enum Command {
     /// The rules that watch the ledger: set them, try them, run them over history
     #[command(subcommand)]
     Policy(policy::Command),
+    /// Revoke grants by client, user, key, address or window of time
+    Contain(contain::Arguments),
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
@@ -114,6 +117,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
         Command::Policy(command) => policy::run(&connection, command).await,
+        Command::Contain(arguments) => contain::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,

@@ -198,13 +198,18 @@ pub(super) fn moment(text: &str) -> Result<When, String> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Ok(When::At(at.to_utc()));
     }
-    let day = text.parse::<NaiveDate>().ok().and_then(|day| day.and_hms_opt(0, 0, 0));
+    let day = text
+        .parse::<NaiveDate>()
+        .ok()
+        .and_then(|day| day.and_hms_opt(0, 0, 0));
     if let Some(day) = day {
         return Ok(When::At(day.and_utc()));
     }
     duration(text)
         .map(|seconds| When::Ago(TimeDelta::seconds(seconds.into())))
-        .map_err(|_| "it is not a moment (2026-11-05T14:02:07Z), a day (2026-11-05) or a time (14d)".to_owned())
+        .map_err(|_| {
+            "it is not a moment (2026-11-05T14:02:07Z), a day (2026-11-05) or a time (14d)".to_owned()
+        })
 }
 
 fn duration(text: &str) -> Result<u32, String> {
@@ -226,7 +231,8 @@ fn read_text(path: &str, most: u64) -> anyhow::Result<String> {
     let read = if path == "-" {
         std::io::stdin().lock().take(most + 1).read_to_string(&mut text)
     } else {
-        let file = std::fs::File::open(Path::new(path)).with_context(|| format!("{path} cannot be opened"))?;
+        let file =
+            std::fs::File::open(Path::new(path)).with_context(|| format!("{path} cannot be opened"))?;
         file.take(most + 1).read_to_string(&mut text)
     };
     let read = read.with_context(|| format!("{path} cannot be read as text"))?;
@@ -255,7 +261,10 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
             confirmation,
             output,
         } => {
-            prompt::confirm(confirmation, &format!("Let {} watch no more?", output::visible(&rule)))?;
+            prompt::confirm(
+                confirmation,
+                &format!("Let {} watch no more?", output::visible(&rule)),
+            )?;
             let context = session.context("policy disable")?;
             let operations = &session.operations;
             operations.disable_policy(&context, &rule, &reason).await?;
@@ -407,7 +416,9 @@ async fn backtest(connection: &Connection, session: &Session, arguments: Backtes
             print(report)?;
         }
     }
-    let positions = reports.first().map_or(0, |report| report.last_position - report.first_position + 1);
+    let positions = reports
+        .first()
+        .map_or(0, |report| report.last_position - report.first_position + 1);
     output::note(&format!("{positions} events in {seconds:.1} s"));
     if arguments.output.json {
         return output::json(&reports);
@@ -428,7 +439,11 @@ fn print(report: &Report) -> anyhow::Result<()> {
     output::line(&format!(
         "fired {} times ({}): {} clients, {} users, {} networks",
         report.fired,
-        if severities.is_empty() { "never".to_owned() } else { severities.join(", ") },
+        if severities.is_empty() {
+            "never".to_owned()
+        } else {
+            severities.join(", ")
+        },
         report.clients.len(),
         report.subjects.len(),
         report.networks

@@ -191,7 +191,11 @@ impl Policy {
                 };
                 Decision::accept(vec![event], ())
             }
-            PolicyCommand::Disable { rule, built_in, reason } => match self.standing {
+            PolicyCommand::Disable {
+                rule,
+                built_in,
+                reason,
+            } => match self.standing {
                 Standing::Unsaid if !built_in => Decision::refuse(PolicyRefusal::Unknown),
                 Standing::Disabled => Decision::accept(Vec::new(), ()),
                 Standing::Unsaid | Standing::Enabled(_) => {
@@ -226,7 +230,11 @@ fn check(rule: &str, settings: &PolicySettings) -> Result<(), PolicyRefusal> {
     if !fits(settings.threshold, 100_000) || !fits(settings.window_seconds, 30 * 86_400) {
         return Err(PolicyRefusal::Measure);
     }
-    if settings.sigma.as_ref().is_some_and(|sigma| sigma.len() > MAX_SIGMA) {
+    if settings
+        .sigma
+        .as_ref()
+        .is_some_and(|sigma| sigma.len() > MAX_SIGMA)
+    {
         return Err(PolicyRefusal::TooLong);
     }
     Ok(())
@@ -271,10 +279,22 @@ mod tests {
             built_in,
             reason: "noise".into(),
         };
-        assert_eq!(policy.decide(&disable(false)).outcome, Err(PolicyRefusal::Unknown));
-        assert_eq!(policy.decide(&enable(Some(0))).outcome, Err(PolicyRefusal::Measure));
+        assert_eq!(
+            policy.decide(&disable(false)).outcome,
+            Err(PolicyRefusal::Unknown)
+        );
+        assert_eq!(
+            policy.decide(&enable(Some(0))).outcome,
+            Err(PolicyRefusal::Measure)
+        );
         let mut names = Vec::new();
-        for command in [enable(None), enable(None), enable(Some(9)), disable(true), disable(true)] {
+        for command in [
+            enable(None),
+            enable(None),
+            enable(Some(9)),
+            disable(true),
+            disable(true),
+        ] {
             for event in policy.decide(&command).events {
                 names.push(cqrs_es::DomainEvent::event_type(&event));
                 policy.apply(event);

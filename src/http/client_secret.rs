@@ -36,9 +36,16 @@ pub(super) struct Tried {
     /// The hashes that they do not match.
     wrong: Mutex<Option<Vec<String>>>,
     counted: Arc<AtomicBool>,
+    /// Whether the request was counted against a throttle.
+    throttled: AtomicBool,
 }
 
 impl Tried {
+    /// Whether the request is to be counted against a throttle: the first time that this is asked.
+    pub(super) fn is_first(&self) -> bool {
+        !self.throttled.swap(true, Ordering::Relaxed)
+    }
+
     /// Says where the request came from.
     pub(super) fn set_address(&mut self, address: Option<IpAddr>) {
         self.address = address.map(counted_address);

@@ -31,8 +31,8 @@ impl Operations {
                 "threshold and window of a Sigma rule are in its text",
             ));
         }
-        let begun =
-            watch::begin(rule, &settings).map_err(|error| OperationError::invalid("sigma", error.to_string()))?;
+        let begun = watch::begin(rule, &settings)
+            .map_err(|error| OperationError::invalid("sigma", error.to_string()))?;
         let Some((definition, _)) = begun else {
             return Err(OperationError::invalid(
                 "rule",
@@ -40,7 +40,11 @@ impl Operations {
             ));
         };
         if !definition.actions.contains(&settings.action) {
-            let names: Vec<&str> = definition.actions.iter().map(|action: &Action| action.name()).collect();
+            let names: Vec<&str> = definition
+                .actions
+                .iter()
+                .map(|action: &Action| action.name())
+                .collect();
             return Err(OperationError::invalid(
                 "action",
                 format!("{rule} can do {}", names.join(", ")),

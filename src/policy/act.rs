@@ -34,7 +34,10 @@ pub(super) async fn raise(
         Actor::Policy,
         ENDPOINT,
     );
-    let why = format!("alert {id}, rule {} version {}", definition.id, definition.version);
+    let why = format!(
+        "alert {id}, rule {} version {}",
+        definition.id, definition.version
+    );
     context.note = Some(why.clone());
     let action = if finding.acts { action } else { Action::Alert };
     let mut alert = alert_of(definition, finding);

@@ -73,7 +73,10 @@ mod tests {
         assert_eq!(AgentFamily::of(chrome), AgentFamily::Chrome);
         assert_eq!(AgentFamily::of(&format!("{chrome} Edg/130.0")), AgentFamily::Edge);
         assert_eq!(AgentFamily::of("curl/8.5.0"), AgentFamily::of("curl/7.1"));
-        assert_eq!(AgentFamily::of("Mozilla/5.0 (SomethingNew)"), AgentFamily::Browser);
+        assert_eq!(
+            AgentFamily::of("Mozilla/5.0 (SomethingNew)"),
+            AgentFamily::Browser
+        );
         assert_eq!(AgentFamily::of(""), AgentFamily::Other);
         for family in [AgentFamily::DotNet, AgentFamily::Curl, AgentFamily::Other] {
             let json = serde_json::to_string(&family).unwrap();

@@ -18,7 +18,7 @@ use crate::domain::alert::{About, Severity};
 use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::Ledger;
+use crate::ledger::{LANE, Ledger};
 
 /// The most alerts that a report lists one by one.
 pub const MAX_LISTED: usize = 1_000;
@@ -131,13 +131,13 @@ impl Report {
         }
     }
 
-    fn add(&mut self, watching: &Watching, finding: &Finding, bar_seconds: i64) {
+    fn add(&mut self, watching: &Watching, (finding, about): (&Finding, About), bar_seconds: i64) {
         let About {
             client,
             subject,
             grant,
             network: _,
-        } = finding.about;
+        } = about;
         let severity = finding.severity.unwrap_or(watching.definition.severity);
         self.fired += 1;
         *self.by_severity.entry(severity.name()).or_default() += 1;
@@ -160,7 +160,7 @@ impl Report {
                 position: finding.position,
                 at: finding.at,
                 severity,
-                about: finding.about,
+                about,
                 count: finding.count,
                 summary: finding.summary.clone(),
             });
@@ -215,7 +215,9 @@ pub async fn run(
     let wants = running.iter().fold(Kinds::default(), |kinds, (_, watching, _)| {
         kinds.with(watching.rule.wants())
     });
-    let wants_places = running.iter().any(|(_, watching, _)| watching.rule.wants_places());
+    let wants_places = running
+        .iter()
+        .any(|(_, watching, _)| watching.rule.wants_places());
     let mut windows = Windows::new(pool.clone(), (after, upto), wants);
     while let Some((end, events)) = windows.next().await? {
         for mut event in events {
@@ -225,7 +227,8 @@ pub async fn run(
             for (report, watching, networks) in &mut running {
                 for finding in watching.observe(&event) {
                     networks.extend(finding.about.network);
-                    report.add(watching, &finding, bar_seconds);
+                    let about = complete(pool, finding.about).await?;
+                    report.add(watching, (&finding, about), bar_seconds);
                 }
             }
         }
@@ -240,6 +243,26 @@ pub async fn run(
             report
         })
         .collect())
+}
+
+/// Whose grant it is, where the event did not say.
+async fn complete(pool: &PgPool, mut about: About) -> Result<About, PolicyError> {
+    let known = about.client.is_some() && about.subject.is_some();
+    let Some(grant) = about.grant.filter(|_| !known) else {
+        return Ok(about);
+    };
+    let (client, subject): (Option<String>, Option<String>) = sqlx::query_as(
+        "SELECT max(payload->>'client'), max(payload->>'subject') FROM grantlog.ledger_grant \
+         WHERE lane = $1 AND aggregate_id = $2",
+    )
+    .bind(LANE)
+    .bind(grant.0)
+    .fetch_one(pool)
+    .await?;
+    let id = |text: Option<String>| text.and_then(|text| Uuid::try_parse(&text).ok());
+    about.client = about.client.or(id(client).map(ClientKey));
+    about.subject = about.subject.or(id(subject).map(SubjectId));
+    Ok(about)
 }
 
 /// How long a bar is, so that there are not too many: an hour, a day, or more.

@@ -45,7 +45,10 @@ fn first_use<'a>(before: &[(&'a StoredEvent, GrantEvent)], replay: &GrantEvent) 
     };
     match replay {
         GrantEvent::RefreshReplayed(event) => after(i64::from(event.sequence), |event| {
-            matches!(event, GrantEvent::RefreshRotated(_) | GrantEvent::RefreshRetried(_))
+            matches!(
+                event,
+                GrantEvent::RefreshRotated(_) | GrantEvent::RefreshRetried(_)
+            )
         }),
         GrantEvent::CodeReplayed(_) => after(0, |event| matches!(event, GrantEvent::CodeRedeemed(_))),
         GrantEvent::DeviceCodeReplayed(_) => {
@@ -103,10 +106,7 @@ fn judge(holder: &Presenter, presenter: &Presenter) -> (Verdict, Vec<String>) {
         Compared::Unknown
     };
     let agent = compare(holder.agent.as_ref(), presenter.agent.as_ref());
-    let authentication = compare(
-        holder.authentication.as_ref(),
-        presenter.authentication.as_ref(),
-    );
+    let authentication = compare(holder.authentication.as_ref(), presenter.authentication.as_ref());
     let seconds = (presenter.at - holder.at).num_seconds();
     let mut reasons = vec![match network {
         Compared::Same => "Both came from one network.".to_owned(),
@@ -119,7 +119,9 @@ fn judge(holder: &Presenter, presenter: &Presenter) -> (Verdict, Vec<String>) {
         Compared::Unknown => "Their user agents cannot be compared.".to_owned(),
     });
     match authentication {
-        Compared::Same => reasons.push("Both authenticated with the same credential of the client.".to_owned()),
+        Compared::Same => {
+            reasons.push("Both authenticated with the same credential of the client.".to_owned())
+        }
         Compared::Other => {
             reasons.push("They authenticated with different credentials of the client.".to_owned());
         }

@@ -127,7 +127,8 @@ impl Worker {
     async fn lead(&mut self) -> Result<(), PolicyError> {
         let options = self.operations.ledger.pool().connect_options();
         let mut connection =
-            PgConnection::connect_with(&options.as_ref().clone().application_name("grantlog policies")).await?;
+            PgConnection::connect_with(&options.as_ref().clone().application_name("grantlog policies"))
+                .await?;
         let leads: bool = sqlx::query_scalar(LOCK).fetch_one(&mut connection).await?;
         if !leads {
             drop(connection);

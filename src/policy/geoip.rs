@@ -27,12 +27,10 @@ const USUAL_RADIUS: f64 = 50.0;
 impl GeoIp {
     /// Reads a database into memory.
     pub fn open(path: &Path) -> Result<Self, GeoIpError> {
-        Reader::open_readfile(path)
-            .map(Self)
-            .map_err(|error| GeoIpError {
-                path: path.display().to_string(),
-                why: error.to_string(),
-            })
+        Reader::open_readfile(path).map(Self).map_err(|error| GeoIpError {
+            path: path.display().to_string(),
+            why: error.to_string(),
+        })
     }
 
     /// Where an address is, as far as the database knows.

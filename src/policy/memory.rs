@@ -229,7 +229,11 @@ mod tests {
 
     #[test]
     fn a_new_month_is_not_a_new_network() {
-        let day = |month, day| format!("2026-{month:02}-{day:02}T00:00:00Z").parse::<Timestamp>().unwrap();
+        let day = |month, day| {
+            format!("2026-{month:02}-{day:02}T00:00:00Z")
+                .parse::<Timestamp>()
+                .unwrap()
+        };
         let memory = TimeDelta::days(14);
         let mut networks = Networks::default();
         let [home, office, elsewhere] = [b"h", b"o", b"e"].map(|name| Digest::of(name));

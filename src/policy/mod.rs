@@ -11,6 +11,7 @@
 mod act;
 pub mod agent;
 pub mod backtest;
+pub mod contain;
 pub mod dossier;
 pub mod engine;
 pub mod geoip;

@@ -82,7 +82,10 @@ pub struct Kinds {
 
 impl Kinds {
     /// Every event.
-    pub const ALL: Self = Self { bits: u32::MAX, all: true };
+    pub const ALL: Self = Self {
+        bits: u32::MAX,
+        all: true,
+    };
 
     /// These.
     #[must_use]
@@ -264,7 +267,9 @@ impl Observed {
             at: columns.at,
             kind,
             aggregate: columns.aggregate,
-            by_policy: metadata.as_ref().is_some_and(|metadata| metadata.actor == "policy"),
+            by_policy: metadata
+                .as_ref()
+                .is_some_and(|metadata| metadata.actor == "policy"),
             network: metadata.as_ref().and_then(|metadata| metadata.network),
             agent: metadata.and_then(|metadata| metadata.agent),
             place: None,

@@ -16,7 +16,11 @@ pub(super) async fn between(
     let query = format!(
         "SELECT position, recorded_at, aggregate_type, aggregate_id, event_type, payload::text, metadata::text \
          FROM grantlog.ledger WHERE lane = $1 AND position > $2 AND position <= $3 {} ORDER BY position",
-        if wants.all { "" } else { "AND event_type = ANY ($4)" }
+        if wants.all {
+            ""
+        } else {
+            "AND event_type = ANY ($4)"
+        }
     );
     let mut asked = sqlx::query(&query).bind(LANE).bind(after).bind(upto);
     if let Some(names) = wants.names() {

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::observed::{Columns, Observed};
 use super::rule::{Definition, Finding};
-use super::watch::Watching;
 use super::sigma;
+use super::watch::Watching;
 use crate::clock::Timestamp;
 use crate::domain::policy::PolicySettings;
 
@@ -54,7 +54,9 @@ pub fn run(rule: &str, settings: &PolicySettings, text: &str) -> Result<Tested, 
     let mut watching =
         Watching::begin(rule, settings)?.ok_or_else(|| ReplayError::UnknownRule(rule.to_owned()))?;
     let (mut events, mut findings) = (0, Vec::new());
-    let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty());
+    let lines = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty());
     for (number, line) in lines {
         let line: Line<'_> = serde_json::from_str(line).map_err(|_| ReplayError::Line(number))?;
         let columns = Columns {

@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use rsigma_eval::event::JsonEvent;
-use rsigma_eval::{CorrelationAction, CorrelationConfig, CorrelationEngine, EvaluationResult, TimestampFallback};
+use rsigma_eval::{
+    CorrelationAction, CorrelationConfig, CorrelationEngine, EvaluationResult, TimestampFallback,
+};
 use rsigma_parser::{Level, SigmaCollection, parse_sigma_yaml};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;

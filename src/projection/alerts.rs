@@ -91,7 +91,10 @@ impl Row {
     }
 
     fn summary(&self) -> String {
-        match (&self.raised, self.contained.as_ref().map(|contained| &contained.cause)) {
+        match (
+            &self.raised,
+            self.contained.as_ref().map(|contained| &contained.cause),
+        ) {
             (Some(raised), _) => raised.summary.clone(),
             (None, Some(Cause::Administrator { reason, .. })) => reason.clone(),
             (None, Some(Cause::Policy { .. }) | None) => String::new(),
@@ -114,9 +117,10 @@ impl Row {
             Cell::Small(i32::try_from(rule_version).unwrap_or(i32::MAX)),
             Cell::Word(raised.map(|raised| raised.severity.name())),
             Cell::Text(raised.map(|raised| raised.technique.clone())),
-            Cell::Text(Some(
-                raised.map_or_else(|| "Access was taken away".to_owned(), |raised| raised.title.clone()),
-            )),
+            Cell::Text(Some(raised.map_or_else(
+                || "Access was taken away".to_owned(),
+                |raised| raised.title.clone(),
+            ))),
             Cell::Text(Some(summary)),
             Cell::Uuid(about.client.map(|client| client.0)),
             Cell::Uuid(about.subject.map(|subject| subject.0)),

@@ -243,7 +243,9 @@ impl Projection for RefreshTokens {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) | Event::Policy(_) | Event::Alert(_) => self.revocations.outside(recorded, known),
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }
 

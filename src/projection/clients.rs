@@ -170,7 +170,9 @@ impl Projection for Clients {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) | Event::Policy(_) | Event::Alert(_) => {}
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => {}
         }
     }
 

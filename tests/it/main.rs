@@ -46,6 +46,7 @@ mod mtls;
 mod openid;
 mod pairwise;
 mod par;
+mod policies;
 mod private_key_jwt;
 mod projection;
 mod races;

@@ -2,8 +2,8 @@
 
 use super::{
     Approval, Client, ClientEvent, ClientMetadata, ClientRegistered, ClientReinstated, ClientRevoked,
-    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientThrottled, ClientUpdated, ExchangeMode, ExchangeRule,
-    Registration, ScopeApprovalRequested, ScopeApprovalWithdrawn, ScopeApproved, ScopeRejected,
+    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientThrottled, ClientUpdated, ExchangeMode,
+    ExchangeRule, Registration, ScopeApprovalRequested, ScopeApprovalWithdrawn, ScopeApproved, ScopeRejected,
     SecretVerifier, Standing,
 };
 use crate::clock::Timestamp;

@@ -201,8 +201,6 @@ async fn seal(
         | OperationError::InitialAccessToken(_)
         | OperationError::TrustedIssuer(_)
         | OperationError::Policy(_)
-        | OperationError::Alert(_) => {
-            Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken)
-        }
+        | OperationError::Alert(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
     })
 }

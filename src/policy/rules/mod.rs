@@ -398,3 +398,11 @@ pub const ALL: &[BuiltIn] = &[
 pub fn named(id: &str) -> Option<&'static BuiltIn> {
     ALL.iter().find(|rule| rule.id == id)
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "tests fail like this"
+)]
+mod tests;
