@@ -17,9 +17,13 @@ test:
 deny:
     cargo deny check
 
-# Stock client libraries against a server of their own.
+# Stock client libraries, and Chromium, against a server of their own.
 clients:
-    tests/clients/run
+    REQUIRE_CHROMIUM=1 tests/clients/run
+
+# Ten minutes of made inputs for each parser, two of them at once; a finding is kept in tests/corpus.
+soak:
+    GRANTLOG_SOAK_SECONDS=600 cargo test --test it parsers:: -- --nocapture --test-threads=2
 
 # The sample requests of the two servers that Grantlog stands in for, as their documents write them.
 samples:

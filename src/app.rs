@@ -159,5 +159,7 @@ pub async fn open_operations(
         allow_hs256: settings.allow_hs256_access_tokens,
         sectors: Fetcher::new(settings.outbound_allow.clone())?.apart("sector_identifier_uri"),
         allow_client_secret_jwt: settings.allow_client_secret_jwt,
+        serves_client_certificates: settings.serves_client_certificates(),
+        serves_authorities: settings.serves_authorities(),
     })
 }

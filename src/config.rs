@@ -202,6 +202,27 @@ pub enum RegistrationMode {
 }
 
 impl Settings {
+    /// The URLs that clients know a path of this server by: below the issuer, and where clients with certificates are
+    /// sent (RFC 8705 §5).
+    pub fn urls_of(&self, path: &str) -> impl Iterator<Item = String> {
+        let bases = [Some(&self.issuer), self.mtls_url.as_ref()].into_iter().flatten();
+        bases.map(move |base| format!("{base}{path}"))
+    }
+
+    /// Whether clients with certificates are served: here, or by the node at `mtls_url`.
+    #[must_use]
+    pub fn serves_client_certificates(&self) -> bool {
+        self.sees_client_certificates() || self.mtls_url.is_some()
+    }
+
+    /// Whether `tls_client_auth` is served: here, or by the node at `mtls_url`, whose settings of whom to trust are
+    /// repeated here.
+    #[must_use]
+    pub fn serves_authorities(&self) -> bool {
+        let says_whom = self.tls_client_ca.is_some() || self.client_certificate_header.is_some();
+        self.trusts_authorities() || (self.mtls_url.is_some() && says_whom)
+    }
+
     /// Whether a certificate of a client can reach this server at all.
     #[must_use]
     pub fn sees_client_certificates(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Credential values: each carries the address of the one event that issued it.
 //!
-//! `glc_` (authorization code), `gld_` (device code), `glr_` (refresh token) and a JWT's `jti` are base64url of
+//! `glc_` (authorization code), `gld_` (device code), `glr_` (refresh token), `gla_` (opaque access token) and a JWT's
+//! `jti` are base64url of
 //!
 //! | bytes | what |
 //! |---|---|
@@ -28,6 +29,8 @@ pub enum Kind {
     Device,
     /// A refresh token, `glr_…`.
     Refresh,
+    /// An opaque access token, `gla_…`.
+    Access,
     /// A JWT's `jti`.
     TokenId,
 }
@@ -40,13 +43,14 @@ impl Kind {
             Self::Code => "glc_",
             Self::Device => "gld_",
             Self::Refresh => "glr_",
+            Self::Access => "gla_",
             Self::TokenId => "",
         }
     }
 
     fn random_len(self) -> usize {
         match self {
-            Self::Code | Self::Device | Self::Refresh => 32,
+            Self::Code | Self::Device | Self::Refresh | Self::Access => 32,
             Self::TokenId => 16,
         }
     }
@@ -133,7 +137,7 @@ mod tests {
         fn a_credential_leads_back_to_its_event(grant: [u8; 16], sequence: u32, random: [u8; 32], other: [u8; 32]) {
             let keys = MasterKey::from_bytes([7; 32]);
             let address = Address { grant: GrantId(Uuid::from_bytes(grant)), sequence };
-            for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::TokenId] {
+            for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::Access, Kind::TokenId] {
                 let text = format(kind, keys.address_key(), address, &random);
                 let presented = parse(kind, keys.address_key(), &text).unwrap();
                 prop_assert_eq!(presented.address, address);
@@ -145,7 +149,7 @@ mod tests {
         #[test]
         fn any_text_is_taken_apart_or_refused(text in "\\PC{0,120}", valid in "glr_[A-Za-z0-9_-]{71}") {
             let keys = MasterKey::from_bytes([7; 32]);
-            for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::TokenId] {
+            for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::Access, Kind::TokenId] {
                 let _ = parse(kind, keys.address_key(), &text);
                 let _ = parse(kind, keys.address_key(), &valid);
             }

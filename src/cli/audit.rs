@@ -13,8 +13,9 @@ use super::grant::event_json;
 use super::output;
 use super::session::Session;
 use crate::crypto::vault::{KeyOwner, Place};
+use crate::domain::trail::LedgerRead;
 use crate::ids::SubjectId;
-use crate::ledger::{Caller, LANE, Ledger, Metadata, Operator, StoredEvent};
+use crate::ledger::{Caller, LANE, Ledger, Metadata, Operator, StoredEvent, head_position};
 
 /// How often the ledger is looked at for more.
 const POLL: Duration = Duration::from_millis(250);
@@ -56,13 +57,32 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
 }
 
 async fn print(session: &Session, tail: &Tail) -> anyhow::Result<()> {
+    let head = head_position(session.ledger().pool()).await?;
     let mut after = match tail.from {
         Some(from) => from.saturating_sub(1),
-        None => head(session.ledger()).await? - tail.lines.max(0),
+        None => head - tail.lines.max(0),
     };
+    let reading = LedgerRead {
+        grant: None,
+        after: after.max(0),
+        upto: head,
+        filters: Vec::new(),
+        revealed: tail.reveal,
+    };
+    let command = if tail.follow {
+        "audit tail --follow"
+    } else {
+        "audit tail"
+    };
+    let context = session.context(command)?;
+    session.operations.record_reading(&context, reading).await?;
     loop {
         let events = session.operations.events_after(after, PAGE).await?;
         for event in &events {
+            // This reading itself is for those who follow.
+            if !tail.follow && event.position > head {
+                return Ok(());
+            }
             print_event(session.ledger(), event, tail).await?;
             after = event.position;
         }
@@ -73,13 +93,6 @@ async fn print(session: &Session, tail: &Tail) -> anyhow::Result<()> {
             tokio::time::sleep(POLL).await;
         }
     }
-}
-
-async fn head(ledger: &Ledger) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-        .bind(LANE)
-        .fetch_one(ledger.pool())
-        .await
 }
 
 async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyhow::Result<()> {

@@ -49,6 +49,9 @@ pub(super) struct Members {
     /// The audience of its access tokens (repeat)
     #[arg(long, value_name = "AUDIENCE")]
     audience: Vec<String>,
+    /// The form of its access tokens: jwt (the default), or opaque, which only this server can explain
+    #[arg(long, value_name = "FORMAT")]
+    access_token_format: Option<String>,
     /// As a resource server: an audience whose tokens it may introspect (repeat)
     #[arg(long, value_name = "AUDIENCE")]
     introspects: Vec<String>,
@@ -92,6 +95,10 @@ impl Members {
         set("token_endpoint_auth_method", method.map(|method| json!(method)));
         set("allowed_origins", list(&self.allowed_origins));
         set("audience", list(&self.audience));
+        set(
+            "access_token_format",
+            self.access_token_format.as_ref().map(|format| json!(format)),
+        );
         set("introspects", list(&self.introspects));
         if members.is_empty() {
             bail!("nothing is said of the client: give --json FILE, or flags such as --name");

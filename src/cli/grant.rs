@@ -3,7 +3,6 @@
 use anyhow::{Context as _, bail};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::DateTime;
 use clap::Subcommand;
 use cqrs_es::Aggregate;
 use serde_json::{Value, json, value::RawValue};
@@ -11,20 +10,21 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::arguments::{Confirmation, Connection, Json};
+use super::as_of::AsOf;
 use super::audit::operator;
 use super::client_approval::who;
 use super::session::Session;
-use super::{output, prompt};
-use crate::clock::Timestamp;
+use super::{grant_diff, output, prompt};
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::master::AddressKey;
 use crate::domain::LedgerEvent;
 use crate::domain::grant::{Basis, DeviceStage, Grant, GrantEvent, Lineage, TokenRef};
+use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
 use crate::import::key;
 use crate::import::token::{self, Content, OldToken};
-use crate::ledger::{Metadata, StoredEvent};
+use crate::ledger::{Metadata, StoredEvent, head_position};
 
 /// What to do.
 #[derive(Subcommand)]
@@ -34,9 +34,22 @@ pub(super) enum Command {
         /// The grant's id, or an authorization code, device code, refresh token or access token of it, or the old refresh token
         /// that it was imported with; - reads it from standard input, where other processes do not see it
         grant: String,
-        /// As it was then (RFC 3339)
-        #[arg(long, value_name = "TIME", value_parser = moment)]
-        at: Option<Timestamp>,
+        /// As it was then: a moment (RFC 3339), or a position
+        #[arg(long, value_name = "TIME|POSITION")]
+        at: Option<AsOf>,
+        #[command(flatten)]
+        output: Json,
+    },
+    /// Show what changed in a grant between two moments, and by which events
+    Diff {
+        /// As for show
+        grant: String,
+        /// The earlier moment (RFC 3339), or a position
+        #[arg(long, value_name = "TIME|POSITION")]
+        from: AsOf,
+        /// The later one [default: now]
+        #[arg(long, value_name = "TIME|POSITION")]
+        to: Option<AsOf>,
         #[command(flatten)]
         output: Json,
     },
@@ -54,16 +67,16 @@ pub(super) enum Command {
     },
 }
 
-fn moment(text: &str) -> Result<Timestamp, String> {
-    DateTime::parse_from_rfc3339(text)
-        .map(|at| at.to_utc())
-        .map_err(|_| "it is not a moment such as 2026-11-05T14:02:07Z".to_owned())
-}
-
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
     match command {
         Command::Show { grant, at, output } => show(&session, grant, at, output).await?,
+        Command::Diff {
+            grant,
+            from,
+            to,
+            output,
+        } => grant_diff::run(&session, grant, (from, to), output).await?,
         Command::Revoke {
             grant,
             reason,
@@ -86,13 +99,13 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
 }
 
 /// The grant that was named, and what was pasted. The text itself is gone.
-struct Found {
-    grant: GrantId,
+pub(super) struct Found {
+    pub(super) grant: GrantId,
     credential: Option<(Kind, Presented)>,
 }
 
 impl Found {
-    async fn find(session: &Session, text: String) -> anyhow::Result<Self> {
+    pub(super) async fn find(session: &Session, text: String) -> anyhow::Result<Self> {
         let text = Zeroizing::new(if text == "-" { prompt::first_line()? } else { text });
         let text = text.trim();
         let named = Uuid::try_parse(text).ok();
@@ -127,6 +140,28 @@ impl Found {
         }
     }
 
+    /// The grant's events up to a position. That they were read is on the trail first.
+    pub(super) async fn read(
+        &self,
+        session: &Session,
+        command: &'static str,
+        upto: i64,
+    ) -> anyhow::Result<Vec<StoredEvent>> {
+        let head = head_position(session.ledger().pool()).await?;
+        let reading = LedgerRead {
+            grant: Some(self.grant),
+            after: 0,
+            upto: upto.min(head),
+            filters: Vec::new(),
+            revealed: false,
+        };
+        let context = session.context(command)?;
+        session.operations.record_reading(&context, reading).await?;
+        let mut events = session.operations.grant_events(self.grant).await?;
+        events.retain(|event| event.position <= upto);
+        Ok(events)
+    }
+
     /// What the pasted credential is, in words.
     fn describe(&self, events: &[StoredEvent], grant: &Grant) -> anyhow::Result<Option<Value>> {
         let Some((kind, presented)) = &self.credential else {
@@ -139,7 +174,7 @@ impl Found {
             Kind::Code => "authorization code",
             Kind::Device => "device code",
             Kind::Refresh => "refresh token",
-            Kind::TokenId => "access token",
+            Kind::Access | Kind::TokenId => "access token",
         };
         let authentic = event
             .and_then(|event| digest(*kind, &event))
@@ -157,7 +192,7 @@ impl Found {
                     let current = family.refresh.as_ref().map(|refresh| refresh.current.sequence);
                     family.revoked.is_none() && current == Some(sequence)
                 }),
-                Kind::TokenId => grant.access_at(sequence).is_some(),
+                Kind::Access | Kind::TokenId => grant.access_at(sequence).is_some(),
             };
         Ok(Some(json!({
             "kind": what, "issued_at_sequence": sequence, "authentic": authentic, "usable_unless_expired": live,
@@ -165,9 +200,9 @@ impl Found {
     }
 }
 
-/// A code, a refresh token, or a JWT by its `jti`, whose signature is not asked for: the digest will tell.
+/// A code, a refresh token, an opaque access token, or a JWT by its `jti`, whose signature is not asked for: the digest will tell.
 fn parse_credential(key: &AddressKey, text: &str) -> Option<(Kind, Presented)> {
-    for kind in [Kind::Code, Kind::Device, Kind::Refresh] {
+    for kind in [Kind::Code, Kind::Device, Kind::Refresh, Kind::Access] {
         if let Some(presented) = credential::parse(kind, key, text) {
             return Some((kind, presented));
         }
@@ -233,16 +268,17 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
     match kind {
         Kind::Code | Kind::Device => code,
         Kind::Refresh => refresh.map(|token| token.digest),
-        Kind::TokenId => access.map(|token| token.digest),
+        Kind::Access | Kind::TokenId => access.map(|token| token.digest),
     }
 }
 
-async fn show(session: &Session, grant: String, at: Option<Timestamp>, output: Json) -> anyhow::Result<()> {
+async fn show(session: &Session, grant: String, at: Option<AsOf>, output: Json) -> anyhow::Result<()> {
     let found = Found::find(session, grant).await?;
-    let mut events = session.operations.grant_events(found.grant).await?;
-    if let Some(at) = at {
-        events.retain(|event| event.recorded_at <= at);
-    }
+    let upto = match at {
+        Some(at) => at.position(session.ledger()).await?,
+        None => i64::MAX,
+    };
+    let events = found.read(session, "grant show", upto).await?;
     if events.is_empty() {
         bail!(
             "there is no grant {}{}",
@@ -250,10 +286,7 @@ async fn show(session: &Session, grant: String, at: Option<Timestamp>, output: J
             if at.is_some() { " at that moment" } else { "" }
         );
     }
-    let mut state = Grant::default();
-    for event in &events {
-        state.apply(decode(event)?);
-    }
+    let state = state(&events)?;
     let credential = found.describe(&events, &state)?;
     if output.json {
         let events: Vec<Value> = events.iter().map(event_json).collect::<anyhow::Result<_>>()?;
@@ -263,11 +296,25 @@ async fn show(session: &Session, grant: String, at: Option<Timestamp>, output: J
     }
     output::line(&format!("grant {}", found.grant))?;
     print_state(&state, credential.as_ref())?;
+    output::line("")?;
+    table(session, &events).await
+}
+
+/// The grant's state after these events.
+pub(super) fn state(events: &[StoredEvent]) -> anyhow::Result<Grant> {
+    let mut state = Grant::default();
+    for event in events {
+        state.apply(decode(event)?);
+    }
+    Ok(state)
+}
+
+/// Prints a grant's events, a line each.
+pub(super) async fn table(session: &Session, events: &[StoredEvent]) -> anyhow::Result<()> {
     let mut rows = Vec::with_capacity(events.len());
-    for event in &events {
+    for event in events {
         rows.push(row(session, event).await?);
     }
-    output::line("")?;
     output::table(
         ["POSITION", "RECORDED", "SEQ", "EVENT", "ACTOR", "REQUEST"],
         &rows,

@@ -3,6 +3,7 @@
 
 mod alert;
 mod arguments;
+mod as_of;
 mod audit;
 mod client;
 mod client_approval;
@@ -14,6 +15,7 @@ mod dev;
 mod dev_files;
 mod doctor;
 mod grant;
+mod grant_diff;
 mod import;
 mod initial_access_token;
 mod key;
@@ -21,11 +23,13 @@ mod output;
 mod policy;
 mod projection;
 mod prompt;
+mod replay;
 mod scope;
 mod serve;
 mod session;
 mod trust;
 mod user;
+mod user_claims;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -85,6 +89,8 @@ enum Command {
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
+    /// Fold the tables as they stood at a moment into a schema of their own
+    Replay(replay::Arguments),
     /// Bring another server's clients, users and live refresh tokens here
     #[command(subcommand)]
     Import(import::Command),
@@ -119,6 +125,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Policy(command) => policy::run(&connection, command).await,
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
+        Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }

@@ -2,10 +2,11 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::arguments::{Confirmation, Connection, Json, Page};
 use super::session::Session;
+use super::user_claims::Claims;
 use super::{client, output, prompt};
 use crate::domain::client::Client;
 use crate::domain::user::User;
@@ -17,24 +18,9 @@ use crate::operations::user::{NewUser, Profile, parse_subject};
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Register a user; the password is typed, or comes from standard input
-    Create {
-        /// The login name
-        username: String,
-        /// The display name
-        #[arg(long)]
-        name: Option<String>,
-        /// The e-mail address
-        #[arg(long)]
-        email: Option<String>,
-        /// Read the password from the first line of standard input
-        #[arg(long)]
-        password_stdin: bool,
-        /// Register without a password: the user cannot log in until one is set
-        #[arg(long, conflicts_with = "password_stdin")]
-        no_password: bool,
-        #[command(flatten)]
-        output: Json,
-    },
+    Create(Create),
+    /// Change a user's name, e-mail address or claims; what is not named stays
+    Update(Update),
     /// List users in the order of their registration
     List {
         #[command(flatten)]
@@ -71,6 +57,85 @@ pub(super) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
+}
+
+/// A user to be registered.
+#[derive(Args)]
+pub(super) struct Create {
+    /// The login name
+    username: String,
+    /// The display name
+    #[arg(long)]
+    name: Option<String>,
+    /// The e-mail address
+    #[arg(long)]
+    email: Option<String>,
+    #[command(flatten)]
+    claims: Claims,
+    /// Read the password from the first line of standard input
+    #[arg(long)]
+    password_stdin: bool,
+    /// Register without a password: the user cannot log in until one is set
+    #[arg(long, conflicts_with = "password_stdin")]
+    no_password: bool,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Create {
+    async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let further = self.claims.patch(None, None)?;
+        let password = if self.no_password {
+            None
+        } else {
+            Some(prompt::password(self.password_stdin)?)
+        };
+        let user = NewUser {
+            username: self.username,
+            name: self.name,
+            email: self.email,
+            password,
+        };
+        let context = session.context("user create")?;
+        let subject = session
+            .operations
+            .create_user_with(&context, user, &further)
+            .await?;
+        show(session, subject, self.output).await
+    }
+}
+
+/// What changes of a user.
+#[derive(Args)]
+pub(super) struct Update {
+    /// The login name or the subject's id
+    user: String,
+    /// The display name
+    #[arg(long)]
+    name: Option<String>,
+    /// The e-mail address; it counts as not verified, unless the same command says otherwise
+    #[arg(long)]
+    email: Option<String>,
+    #[command(flatten)]
+    claims: Claims,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: Option<String>,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Update {
+    async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let patch = self.claims.patch(self.name.as_deref(), self.email.as_deref())?;
+        if patch.is_empty() {
+            bail!("nothing is to be changed: give --name, --email, --claim or --claims");
+        }
+        let subject = find(session, &self.user).await?;
+        let context = session.context_with("user update", self.reason.as_deref())?;
+        session.operations.update_user(&context, subject, &patch).await?;
+        show(session, subject, self.output).await
+    }
 }
 
 /// A user to be shown.
@@ -116,29 +181,8 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
 async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
     let operations = &session.operations;
     match command {
-        Command::Create {
-            username,
-            name,
-            email,
-            password_stdin,
-            no_password,
-            output,
-        } => {
-            let password = if no_password {
-                None
-            } else {
-                Some(prompt::password(password_stdin)?)
-            };
-            let user = NewUser {
-                username,
-                name,
-                email,
-                password,
-            };
-            let context = session.context("user create")?;
-            let subject = operations.create_user(&context, user).await?;
-            show(session, subject, output).await
-        }
+        Command::Create(create) => create.run(session).await,
+        Command::Update(update) => update.run(session).await,
         Command::List { page, output } => list(session, page, output).await,
         Command::Show(shown) => shown.show(session).await,
         Command::SetPassword {
@@ -199,11 +243,24 @@ async fn document(session: &Session, subject: SubjectId) -> anyhow::Result<Value
         username,
         name,
         email,
+        claims,
+        updated_at,
     } = profile;
-    Ok(json!({
+    let claims: Map<String, Value> = claims
+        .into_iter()
+        .map(|(claim, value)| (claim.name().to_owned(), value))
+        .collect();
+    let mut document = json!({
         "sub": subject, "state": state, "username": username, "name": name, "email": email,
         "has_password": account.password.is_some(), "legal_hold": account.legal_hold,
-    }))
+    });
+    if let Some(members) = document.as_object_mut() {
+        members.extend(updated_at.map(|at| ("updated_at".to_owned(), json!(at))));
+        if !claims.is_empty() {
+            members.insert("claims".to_owned(), claims.into());
+        }
+    }
+    Ok(document)
 }
 
 /// A user as one client knows it, found by that client's own `sub` too.

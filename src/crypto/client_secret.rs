@@ -7,7 +7,7 @@ use aws_lc_rs::hmac;
 use quick_cache::sync::Cache;
 
 use crate::ids::KeyId;
-use crate::ledger::{Ledger, LedgerError, retrying};
+use crate::ledger::{LANE, Ledger, LedgerError, retrying};
 
 /// The label under which a secret is wrapped.
 fn label(id: KeyId) -> String {
@@ -26,9 +26,27 @@ pub async fn store(ledger: &Ledger, id: KeyId, secret: &str) -> Result<(), Ledge
     Ok(())
 }
 
-/// Removes a secret that came to no use.
+/// Removes a secret that came to no use: what it was made for was refused.
 pub async fn forget(ledger: &Ledger, id: KeyId) -> Result<(), LedgerError> {
     crate::crypto::signing::forget_private(ledger.pool(), id).await
+}
+
+/// Removes the secrets that are over by now, and those of clients that are revoked for good; returns how many.
+pub async fn prune(ledger: &Ledger) -> Result<u64, LedgerError> {
+    let deleted = sqlx::query(
+        "DELETE FROM grantlog.key_material AS m USING grantlog.ledger_client AS a \
+         WHERE a.lane = $1 AND a.event_type = 'ClientSecretAdded' \
+         AND a.payload->'verifier'->>'key' = m.key_id::text AND EXISTS ( \
+             SELECT FROM grantlog.ledger_client AS e \
+             WHERE e.lane = a.lane AND e.aggregate_type = a.aggregate_type AND e.aggregate_id = a.aggregate_id \
+             AND (e.event_type = 'ClientRevoked' OR (e.event_type = 'ClientSecretRetired' \
+                  AND e.payload->>'number' = a.payload->>'number' AND (e.payload->>'at')::timestamptz <= $2)))",
+    )
+    .bind(LANE)
+    .bind(ledger.clock().now())
+    .execute(ledger.pool())
+    .await?;
+    Ok(deleted.rows_affected())
 }
 
 /// The HMAC keys of secrets that were used on this node.

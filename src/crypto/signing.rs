@@ -29,6 +29,8 @@ const TYP: &str = "at+jwt";
 const ID_TOKEN_TYP: &str = "JWT";
 /// The media type in the header of a `UserInfo` answer: with another, it could be taken for an ID token.
 const USER_INFO_TYP: &str = "userinfo+jwt";
+/// The media type in the header of an introspection answer (RFC 9701 §5).
+const INTROSPECTION_TYP: &str = "token-introspection+jwt";
 /// The media type in the header of a logout token (OpenID Connect Back-Channel Logout §2.4).
 const LOGOUT_TOKEN_TYP: &str = "logout+jwt";
 /// How long a list of keys is used before it is read again.
@@ -134,6 +136,9 @@ pub enum TokenRefusal {
     /// It was one, but its time is over.
     #[error("the token has expired")]
     Expired,
+    /// It is one, but its `jti` is no address of the ledger.
+    #[error("the token does not say where it was issued")]
+    NoAddress,
 }
 
 impl SigningKeys {
@@ -255,6 +260,15 @@ impl SigningKeys {
             return Ok(Err(TokenRefusal::Expired));
         }
         Ok(Ok(VerifiedToken { claims, key: key.id }))
+    }
+
+    /// Signs an introspection answer (RFC 9701 §5) with the newest active key of an algorithm.
+    pub fn sign_introspection<C: Serialize>(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        self.sign_as(INTROSPECTION_TYP, algorithm.key(), claims)
     }
 
     /// Signs a logout token (OpenID Connect Back-Channel Logout §2.4) with the newest active key of an algorithm.

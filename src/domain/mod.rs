@@ -4,6 +4,7 @@
 //! digests.
 
 pub mod alert;
+pub mod claim_value;
 pub mod client;
 pub mod confirmation;
 pub mod consent;

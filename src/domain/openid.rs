@@ -14,8 +14,13 @@ pub const EMAIL: &str = "email";
 /// Asks for access while the user is away (OpenID Connect Core §11).
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
+/// Opens the user's postal address.
+pub const ADDRESS: &str = "address";
+/// Opens the user's telephone number.
+pub const PHONE: &str = "phone";
+
 /// The scopes that OpenID Connect defines and this server gives a meaning.
-pub const SCOPES: [&str; 4] = [OPENID, PROFILE, EMAIL, OFFLINE_ACCESS];
+pub const SCOPES: [&str; 6] = [OPENID, PROFILE, EMAIL, ADDRESS, PHONE, OFFLINE_ACCESS];
 
 /// The authentication context class of a login with a password alone (SAML 2.0 Authentication Context §3.4.6).
 pub const ACR_PASSWORD: &str = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password";
@@ -26,21 +31,66 @@ pub const ACR_PASSWORD: &str = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password"
 pub enum Claim {
     /// The display name.
     Name,
+    /// Given or first names.
+    GivenName,
+    /// Surnames or last names.
+    FamilyName,
+    /// Middle names.
+    MiddleName,
+    /// A casual name.
+    Nickname,
     /// The login name.
     PreferredUsername,
+    /// The URL of a page about the user.
+    Profile,
+    /// The URL of an image of the user.
+    Picture,
+    /// The URL of the user's own site.
+    Website,
+    /// The gender, in any words.
+    Gender,
+    /// The birthday (ISO 8601 `YYYY-MM-DD`), the year of birth, or, with year 0000, the day without it.
+    Birthdate,
+    /// The time zone, by its IANA name.
+    Zoneinfo,
+    /// The language (BCP 47).
+    Locale,
+    /// When the claims were last changed, seconds since 1970.
+    UpdatedAt,
     /// The e-mail address.
     Email,
     /// Whether the user was seen to control that address.
     EmailVerified,
+    /// The postal address (§5.1.1).
+    Address,
+    /// The telephone number (E.164).
+    PhoneNumber,
+    /// Whether the user was seen to control that number.
+    PhoneNumberVerified,
 }
 
 impl Claim {
     /// All of them.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 19] = [
         Self::Name,
+        Self::GivenName,
+        Self::FamilyName,
+        Self::MiddleName,
+        Self::Nickname,
         Self::PreferredUsername,
+        Self::Profile,
+        Self::Picture,
+        Self::Website,
+        Self::Gender,
+        Self::Birthdate,
+        Self::Zoneinfo,
+        Self::Locale,
+        Self::UpdatedAt,
         Self::Email,
         Self::EmailVerified,
+        Self::Address,
+        Self::PhoneNumber,
+        Self::PhoneNumberVerified,
     ];
 
     /// Its name on the wire.
@@ -48,18 +98,54 @@ impl Claim {
     pub fn name(self) -> &'static str {
         match self {
             Self::Name => "name",
+            Self::GivenName => "given_name",
+            Self::FamilyName => "family_name",
+            Self::MiddleName => "middle_name",
+            Self::Nickname => "nickname",
             Self::PreferredUsername => "preferred_username",
+            Self::Profile => "profile",
+            Self::Picture => "picture",
+            Self::Website => "website",
+            Self::Gender => "gender",
+            Self::Birthdate => "birthdate",
+            Self::Zoneinfo => "zoneinfo",
+            Self::Locale => "locale",
+            Self::UpdatedAt => "updated_at",
             Self::Email => "email",
             Self::EmailVerified => "email_verified",
+            Self::Address => "address",
+            Self::PhoneNumber => "phone_number",
+            Self::PhoneNumberVerified => "phone_number_verified",
         }
+    }
+
+    /// The claim of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|claim| claim.name() == name)
     }
 
     /// The scope that opens it (OpenID Connect Core §5.4).
     #[must_use]
     pub fn scope(self) -> &'static str {
         match self {
-            Self::Name | Self::PreferredUsername => PROFILE,
+            Self::Name
+            | Self::GivenName
+            | Self::FamilyName
+            | Self::MiddleName
+            | Self::Nickname
+            | Self::PreferredUsername
+            | Self::Profile
+            | Self::Picture
+            | Self::Website
+            | Self::Gender
+            | Self::Birthdate
+            | Self::Zoneinfo
+            | Self::Locale
+            | Self::UpdatedAt => PROFILE,
             Self::Email | Self::EmailVerified => EMAIL,
+            Self::Address => ADDRESS,
+            Self::PhoneNumber | Self::PhoneNumberVerified => PHONE,
         }
     }
 }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::value::Digest;
 use super::{Decision, aggregate};
+use crate::ids::GrantId;
 
 events! {
     /// Events of one act on the ledger.
@@ -23,6 +24,19 @@ events! {
             grants: u64,
             /// Rows that it left out, of all tables.
             skipped: u64,
+        },
+        /// Somebody read the trail: it is recorded before anything is shown.
+        LedgerRead 1 {
+            /// The grant that was read; none where events of many were.
+            grant: Option<GrantId>,
+            /// What was read comes after this position.
+            after: i64,
+            /// What was read goes up to this position.
+            upto: i64,
+            /// Names of the filters that narrowed it. Their values may be personal data.
+            filters: Vec<String>,
+            /// Whether callers' addresses and agents were decrypted.
+            revealed: bool,
         },
         /// The key was stored that old refresh tokens of an imported server are opened with.
         LegacyKeyStored 1 {
@@ -44,6 +58,8 @@ pub struct Trail {
     pub import: Option<ImportCompleted>,
     /// The key for old refresh tokens that is stored.
     pub legacy_key: Option<Digest>,
+    /// The reading that it was.
+    pub reading: Option<LedgerRead>,
 }
 
 /// Commands on the trail.
@@ -55,6 +71,8 @@ pub enum TrailCommand {
     StoreLegacyKey(Digest),
     /// Record that none is. Where that is recorded, nothing happens.
     ForgetLegacyKey,
+    /// Record that the trail was read.
+    Read(LedgerRead),
 }
 
 /// Why a command on the trail was refused.
@@ -74,6 +92,8 @@ impl Trail {
                 Decision::refuse(TrailRefusal::Exists)
             }
             TrailCommand::CompleteImport(event) => Decision::accept(vec![event.clone().into()], ()),
+            TrailCommand::Read(_) if self.reading.is_some() => Decision::refuse(TrailRefusal::Exists),
+            TrailCommand::Read(event) => Decision::accept(vec![event.clone().into()], ()),
             TrailCommand::StoreLegacyKey(thumbprint) => {
                 let thumbprint = *thumbprint;
                 let stored =
@@ -92,6 +112,7 @@ impl Trail {
     fn evolve(&mut self, event: TrailEvent) {
         match event {
             TrailEvent::ImportCompleted(import) => self.import = Some(import),
+            TrailEvent::LedgerRead(reading) => self.reading = Some(reading),
             TrailEvent::LegacyKeyStored(stored) => self.legacy_key = Some(stored.thumbprint),
             TrailEvent::LegacyKeyForgotten(_) => self.legacy_key = None,
         }

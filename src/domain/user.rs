@@ -1,7 +1,10 @@
 //! The `user` aggregate: a resource owner. Personal data is sealed under the subject's key before it gets here.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::openid::Claim;
 use super::value::Sealed;
 use super::{Decision, aggregate};
 use crate::clock::Timestamp;
@@ -38,6 +41,15 @@ events! {
             name: Option<Sealed>,
             /// The e-mail address (sealed).
             email: Option<Sealed>,
+        },
+        /// Claims of OpenID Connect changed; those that are not named stay.
+        ClaimsUpdated 1 {
+            /// Claims that the user has from now on, by name (sealed).
+            claims: BTreeMap<Claim, Sealed>,
+            /// Claims that the user has no more.
+            removed: Vec<Claim>,
+            /// When.
+            at: Timestamp,
         },
         /// The user may not act any more: sessions, refresh tokens and access tokens end.
         UserDisabled 1 {
@@ -90,10 +102,28 @@ pub struct Account {
     pub email: Option<Sealed>,
     /// The password's hash (sealed).
     pub password: Option<Sealed>,
+    /// Further claims of OpenID Connect (sealed).
+    #[serde(default)]
+    pub claims: BTreeMap<Claim, Sealed>,
+    /// When the claims were last changed, where that was ever done.
+    #[serde(default)]
+    pub updated_at: Option<Timestamp>,
     /// Whether it may not act.
     pub disabled: bool,
     /// Whether it must be kept.
     pub legal_hold: bool,
+}
+
+impl Account {
+    fn update(&mut self, event: ClaimsUpdated) {
+        let ClaimsUpdated { claims, removed, at } = event;
+        if claims.contains_key(&Claim::PhoneNumber) || removed.contains(&Claim::PhoneNumber) {
+            self.claims.remove(&Claim::PhoneNumberVerified);
+        }
+        self.claims.retain(|claim, _| !removed.contains(claim));
+        self.claims.extend(claims);
+        self.updated_at = Some(at);
+    }
 }
 
 /// Commands on a user.
@@ -107,6 +137,8 @@ pub enum UserCommand {
     RehashPassword(Sealed),
     /// Change profile claims.
     UpdateProfile(ProfileUpdated),
+    /// Change name and address, if any, and further claims, at once.
+    Amend(Option<ProfileUpdated>, ClaimsUpdated),
     /// Let the user act no more.
     Disable {
         /// Why.
@@ -165,6 +197,7 @@ impl User {
                 | UserCommand::ChangePassword(_)
                 | UserCommand::RehashPassword(_)
                 | UserCommand::UpdateProfile(_)
+                | UserCommand::Amend(..)
                 | UserCommand::Disable { .. }
                 | UserCommand::RequireFreshLogin { .. }
                 | UserCommand::Enable
@@ -184,6 +217,11 @@ impl User {
             }
             .into(),
             UserCommand::UpdateProfile(event) => event.clone().into(),
+            UserCommand::Amend(profile, claims) => {
+                let profile = profile.clone().map(UserEvent::from);
+                let events = profile.into_iter().chain([claims.clone().into()]);
+                return Decision::accept(events.collect(), ());
+            }
             UserCommand::Disable { reason } if !account.disabled => UserDisabled {
                 reason: reason.clone(),
             }
@@ -223,6 +261,8 @@ impl User {
                     name,
                     email,
                     password,
+                    claims: BTreeMap::new(),
+                    updated_at: None,
                     disabled: false,
                     legal_hold: false,
                 });
@@ -239,6 +279,7 @@ impl User {
             }
             UserEvent::PasswordRehashed(_)
             | UserEvent::ProfileUpdated(_)
+            | UserEvent::ClaimsUpdated(_)
             | UserEvent::UserEnabled(_)
             | UserEvent::LegalHoldPlaced(_)
             | UserEvent::LegalHoldLifted(_) => self.evolve_account(event),
@@ -252,8 +293,13 @@ impl User {
             | UserEvent::PasswordRehashed(PasswordRehashed { password }) => account.password = Some(password),
             UserEvent::ProfileUpdated(ProfileUpdated { name, email }) => {
                 account.name = name.or_else(|| account.name.take());
+                // Whoever controlled the address of before need not control this one.
+                if email.is_some() {
+                    account.claims.remove(&Claim::EmailVerified);
+                }
                 account.email = email.or_else(|| account.email.take());
             }
+            UserEvent::ClaimsUpdated(event) => account.update(event),
             UserEvent::UserDisabled(_) => account.disabled = true,
             UserEvent::UserEnabled(_) => account.disabled = false,
             UserEvent::LegalHoldPlaced(_) => account.legal_hold = true,

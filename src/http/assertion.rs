@@ -9,6 +9,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer};
 
 use crate::clock::Timestamp;
+use crate::config::Settings;
 use crate::crypto::jwt::Audience;
 use crate::domain::client::{AssertionAlgorithm, PublicJwk, PublicJwks};
 
@@ -105,12 +106,12 @@ pub(super) fn is_id(jti: &str) -> bool {
 
 /// The audience is the issuer or its token endpoint (RFC 7523 §3) and nothing else: an assertion that names several
 /// servers could be passed on to another of them.
-pub(super) fn is_for_us(audience: &Audience, issuer: &str) -> bool {
+pub(super) fn is_for_us(audience: &Audience, settings: &Settings) -> bool {
     let mut named = audience.iter();
     let (Some(only), None) = (named.next(), named.next()) else {
         return false;
     };
-    only == issuer || only.strip_prefix(issuer) == Some("/oauth/token")
+    *only == settings.issuer || settings.urls_of("/oauth/token").any(|url| url == *only)
 }
 
 /// When an assertion ends, where that is to come and not farther off than `longest`, and where it has begun (`nbf` and

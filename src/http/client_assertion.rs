@@ -193,6 +193,13 @@ impl Assertion {
     }
 }
 
+/// Whose assertion a text is, where it has the form of one; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn client_named_in(text: &str) -> Option<String> {
+    Some(Assertion::parse(text)?.client_id().to_owned())
+}
+
 /// What an assertion may name as its audience.
 struct Accepted {
     issuer: String,
@@ -205,10 +212,10 @@ struct Accepted {
 impl Accepted {
     fn here(settings: &Settings, endpoint: &str, legacy: bool) -> Self {
         let issuer = settings.issuer.clone();
-        let url = |path: &str| format!("{issuer}{path}");
+        let token = settings.urls_of("/oauth/token");
         let (endpoints, strictly) = match (settings.assertion_audience, legacy) {
-            (AssertionAudience::Endpoints, _) => (vec![url("/oauth/token"), url(endpoint)], false),
-            (AssertionAudience::Issuer, true) => (vec![url("/oauth/token")], false),
+            (AssertionAudience::Endpoints, _) => (token.chain(settings.urls_of(endpoint)).collect(), false),
+            (AssertionAudience::Issuer, true) => (token.collect(), false),
             (AssertionAudience::Issuer, false) => (Vec::new(), true),
         };
         Self {

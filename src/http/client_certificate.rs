@@ -45,7 +45,8 @@ pub(super) fn take(
 }
 
 /// None where there is no header, or more than one, or what it says is no certificate.
-fn in_header(headers: &HeaderMap, name: &str, format: CertificateFormat) -> Option<ClientCertificate> {
+#[must_use]
+pub fn in_header(headers: &HeaderMap, name: &str, format: CertificateFormat) -> Option<ClientCertificate> {
     let mut values = headers.get_all(name).iter();
     let (value, None) = (values.next()?, values.next()) else {
         tracing::warn!("a proxy sent more than one client certificate header");

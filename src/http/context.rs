@@ -144,7 +144,8 @@ fn check_head(request: &Request) -> Result<(), ProtocolError> {
 }
 
 /// The last address of `X-Forwarded-For` that is not a trusted proxy's, where the peer is one.
-fn sender(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
+#[must_use]
+pub fn sender(peer: IpAddr, headers: &HeaderMap, trusted: &[IpAddr]) -> IpAddr {
     let peer = peer.to_canonical();
     if !trusted.contains(&peer) {
         return peer;

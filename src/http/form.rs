@@ -17,7 +17,7 @@ const REPEATABLE: &str = "resource";
 /// The one that may be in a token exchange alone (RFC 8693 §2.1).
 const AUDIENCE: &str = "audience";
 /// The most parameters of a form.
-const MAX_PARAMETERS: usize = 100;
+pub const MAX_PARAMETERS: usize = 100;
 
 /// Why a form was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -154,13 +154,44 @@ impl Files {
     }
 }
 
+/// How many rows of a table a dump has; for the tests of all parsers.
+#[doc(hidden)]
+pub fn rows_of_dump(bytes: &[u8], table: &str) -> Result<u64, ImportError> {
+    let mut dump = Dump::new(bytes, table)?;
+    let mut rows = 0;
+    while dump.next()?.is_some() {
+        rows += 1;
+    }
+    Ok(rows)
+}
+
+/// How many rows a CSV file has; for the tests of all parsers.
+#[doc(hidden)]
+pub fn rows_of_csv(bytes: &[u8]) -> Result<u64, ImportError> {
+    let mut rows = 0;
+    each_of_csv(bytes, Path::new("memory.csv"), ("memory", &[]), |_, _| {
+        rows += 1;
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
 fn read_csv(
+    path: &Path,
+    what: (&str, &[&str]),
+    each: impl FnMut(Row, u64) -> Result<(), ImportError>,
+) -> Result<(), ImportError> {
+    let file = File::open(path).map_err(|error| unreadable(path, error))?;
+    each_of_csv(file, path, what, each)
+}
+
+fn each_of_csv(
+    file: impl std::io::Read,
     path: &Path,
     (table, needed): (&str, &[&str]),
     mut each: impl FnMut(Row, u64) -> Result<(), ImportError>,
 ) -> Result<(), ImportError> {
     let broken = |columns: &[String], error: csv::Error| damaged(path, columns, error);
-    let file = File::open(path).map_err(|error| unreadable(path, error))?;
     let mut reader = csv::ReaderBuilder::new()
         .flexible(true)
         .buffer_capacity(64 * 1024)

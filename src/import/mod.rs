@@ -24,7 +24,7 @@ mod tables;
 pub mod token;
 mod users;
 
-pub use files::Files;
+pub use files::{Files, rows_of_csv, rows_of_dump};
 pub use record::SecretForm;
 pub use report::{Counts, Group, Groups, Remark, Report};
 

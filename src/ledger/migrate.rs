@@ -46,6 +46,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "trusted issuers",
         include_str!("../../migrations/0014_trusted_issuers.sql"),
     ),
+    (
+        22,
+        "as-of schemas",
+        include_str!("../../migrations/0022_as_of_schemas.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

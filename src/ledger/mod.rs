@@ -13,6 +13,7 @@ mod gather;
 mod load;
 mod metadata;
 pub mod migrate;
+mod moment;
 mod refusals;
 mod unit;
 
@@ -21,6 +22,7 @@ pub use command::{Command, Expectation, NameChange, NewEvent};
 pub(crate) use load::retrying;
 pub use load::{Loaded, StoredEvent, recorded_event};
 pub use metadata::{Actor, Caller, ClientAuthentication, Context, Metadata, Operator, network_of};
+pub use moment::{head_position, position_at};
 pub use refusals::{RefusalBudget, Refused};
 pub use unit::{Concluded, LedgerError, UnitOfWork};
 

@@ -45,32 +45,71 @@ impl Operations {
         let metadata = registration.metadata()?;
         self.check_here(&metadata).await?;
         self.check_sector(&metadata, None).await?;
-        let (secret, verifier) = self.first_secret(&registration, &metadata).await?;
         let generated = self.ledger.random().uuid().map_err(LedgerError::from)?;
-        let client_id = registration.client_id.unwrap_or_else(|| generated.to_string());
+        let chosen = registration.client_id.clone();
+        let client_id = chosen.unwrap_or_else(|| generated.to_string());
         check_client_id(&client_id)?;
+        let (secret, verifier) = self.first_secret(&registration, &metadata).await?;
         let key = canonical_uuid(&client_id).unwrap_or(generated);
         let metadata = Box::new(metadata);
+        let stored = verifier.clone();
         let command = ClientCommand::Register {
             client_id: client_id.clone(),
             metadata,
             verifier,
             imported: None,
         };
+        let registered = self.register(context, (key, &client_id), &command).await;
+        self.forget_unused(stored.as_ref(), registered).await?;
+        Ok(CreatedClient {
+            key: ClientKey(key),
+            client_id,
+            client_secret: secret,
+        })
+    }
+
+    async fn register(
+        &self,
+        context: &Context,
+        (key, client_id): (Uuid, &str),
+        command: &ClientCommand,
+    ) -> Result<(), OperationError> {
         let mut unit = self.ledger.unit_of_work(context);
         loop {
             let client = unit.load::<Client>(key).await?;
-            if canonical_uuid(&client_id).is_none() {
-                unit.claim::<Client>(CLIENT_ID, &client_id, key);
+            if canonical_uuid(client_id).is_none() {
+                unit.claim::<Client>(CLIENT_ID, client_id, key);
             }
-            if let Some(concluded) = unit.conclude(&client, client.decide(&command)).await? {
-                concluded.outcome?;
-                return Ok(CreatedClient {
-                    key: ClientKey(key),
-                    client_id,
-                    client_secret: secret,
-                });
+            if let Some(concluded) = unit.conclude(&client, client.decide(command)).await? {
+                return Ok(concluded.outcome?);
             }
+        }
+    }
+
+    /// Removes a secret that was stored for what was then refused. Where nobody knows what the ledger did it stays: it may
+    /// be in use.
+    pub(crate) async fn forget_unused<T>(
+        &self,
+        verifier: Option<&SecretVerifier>,
+        result: Result<T, OperationError>,
+    ) -> Result<T, OperationError> {
+        let is_refused = match &result {
+            Ok(_) => false,
+            Err(OperationError::Ledger(error)) => matches!(error, LedgerError::NameTaken(_)),
+            Err(_) => true,
+        };
+        if is_refused {
+            self.forget_secret(verifier).await;
+        }
+        result
+    }
+
+    /// Removes a secret that is stored and that no event names.
+    pub(crate) async fn forget_secret(&self, verifier: Option<&SecretVerifier>) {
+        if let Some(SecretVerifier::Key(id)) = verifier
+            && let Err(error) = client_secret::forget(&self.ledger, *id).await
+        {
+            tracing::warn!(%error, "a client secret that came to no use could not be deleted");
         }
     }
 
@@ -113,11 +152,12 @@ impl Operations {
         let (secret, verifier) = self.generate_secret(method).await?;
         let at = self.ledger.clock().now();
         let command = ClientCommand::RotateSecret {
-            verifier,
+            verifier: verifier.clone(),
             retire_at: at + TimeDelta::seconds(i64::from(overlap_seconds)),
             at,
         };
-        self.command_client(context, key, &command).await?;
+        let rotated = self.command_client(context, key, &command).await;
+        self.forget_unused(Some(&verifier), rotated).await?;
         Ok(secret)
     }
 
@@ -188,6 +228,7 @@ impl Operations {
                 "client_secret_jwt is off on this server (allow_client_secret_jwt)",
             ));
         }
+        self.check_certificates(metadata)?;
         let context = Context::local(Uuid::nil(), crate::ledger::Actor::System, "check scopes");
         let mut unit = self.ledger.unit_of_work(&context);
         for scope in metadata.scope.iter() {
@@ -197,6 +238,29 @@ impl Operations {
                     format!("the scope {scope} is not defined"),
                 ));
             }
+        }
+        Ok(())
+    }
+
+    /// Nobody is registered for certificates where none can arrive (RFC 8705).
+    fn check_certificates(&self, metadata: &ClientMetadata) -> Result<(), OperationError> {
+        let method = metadata.token_endpoint_auth_method;
+        let by_certificate =
+            [AuthMethod::TlsClientAuth, AuthMethod::SelfSignedTlsClientAuth].contains(&method);
+        let none_arrive = "no certificate can reach this server (tls_client_certificates, or \
+                           client_certificate_header with trusted_proxies; or mtls_url, where another node takes them)";
+        if by_certificate && !self.serves_client_certificates {
+            return Err(OperationError::invalid("token_endpoint_auth_method", none_arrive));
+        }
+        if metadata.tls_client_certificate_bound_access_tokens && !self.serves_client_certificates {
+            let field = "tls_client_certificate_bound_access_tokens";
+            return Err(OperationError::invalid(field, none_arrive));
+        }
+        if method == AuthMethod::TlsClientAuth && !self.serves_authorities {
+            return Err(OperationError::invalid(
+                "token_endpoint_auth_method",
+                "tls_client_auth needs to be told which authorities' certificates are trusted (tls_client_ca)",
+            ));
         }
         Ok(())
     }

@@ -11,6 +11,8 @@ pub mod initial_access_token;
 pub mod key;
 pub mod list;
 pub mod policy;
+pub mod profile;
+pub mod reading;
 pub mod refusal;
 pub mod registration;
 pub mod scope;
@@ -36,6 +38,7 @@ use crate::outbound::Fetcher;
 
 /// What operations work with.
 #[derive(Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is what a setting says")]
 pub struct Operations {
     /// The ledger.
     pub ledger: Ledger,
@@ -47,6 +50,10 @@ pub struct Operations {
     pub sectors: Fetcher,
     /// Whether clients may be registered for `client_secret_jwt`.
     pub allow_client_secret_jwt: bool,
+    /// Whether clients may be registered for certificates (RFC 8705): otherwise none of theirs would ever arrive.
+    pub serves_client_certificates: bool,
+    /// Whether clients may be registered for `tls_client_auth`.
+    pub serves_authorities: bool,
 }
 
 /// Why an operation was not done. Nothing was changed.

@@ -9,7 +9,7 @@ use super::{OperationError, urls};
 use crate::crypto::certificate::{ClientCertificate, Witness};
 use crate::domain::client::{
     ApplicationType, AuthMethod, CertificateSubject, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes,
-    PublicJwk, PublicJwks, ResponseProfile, SubjectType, TokenAlgorithm,
+    PublicJwk, PublicJwks, ResponseProfile, SubjectType, TokenAlgorithm, TokenFormat,
 };
 use crate::domain::redirect_uri;
 use crate::domain::value::{ScopeSet, hides, is_plain_text, is_visible_text};
@@ -77,9 +77,13 @@ pub struct ClientRegistration {
     #[serde(default)]
     pub access_token_algorithm: TokenAlgorithm,
     #[serde(default)]
+    pub access_token_format: TokenFormat,
+    #[serde(default)]
     pub id_token_signed_response_alg: IdTokenAlgorithm,
     #[serde(default)]
     pub userinfo_signed_response_alg: Option<IdTokenAlgorithm>,
+    #[serde(default)]
+    pub introspection_signed_response_alg: Option<IdTokenAlgorithm>,
     #[serde(default = "default_access_lifetime")]
     pub access_token_lifetime: u32,
     #[serde(default = "default_refresh_lifetime")]
@@ -179,8 +183,10 @@ impl ClientRegistration {
             client_credentials_refresh: self.client_credentials_refresh,
             response_profile: self.response_profile,
             access_token_algorithm: self.access_token_algorithm,
+            access_token_format: self.access_token_format,
             id_token_signed_response_alg: self.id_token_signed_response_alg,
             userinfo_signed_response_alg: self.userinfo_signed_response_alg,
+            introspection_signed_response_alg: self.introspection_signed_response_alg,
             access_token_lifetime: self.access_token_lifetime,
             refresh_token_lifetime: self.refresh_token_lifetime,
             lifetimes: self.lifetimes.clone(),

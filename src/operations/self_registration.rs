@@ -34,6 +34,7 @@ pub const OPEN: &[&str] = &[
     "scope",
     "id_token_signed_response_alg",
     "userinfo_signed_response_alg",
+    "introspection_signed_response_alg",
     "post_logout_redirect_uris",
     "backchannel_logout_uri",
     "backchannel_logout_session_required",
@@ -61,11 +62,11 @@ pub const OPEN: &[&str] = &[
 /// Registered members that promise what this server does not do: a client that asks for one would be deceived if it were
 /// ignored.
 const UNSUPPORTED: &[&str] = &[
+    "frontchannel_logout_uri",
     "userinfo_encrypted_response_alg",
     "userinfo_encrypted_response_enc",
     "id_token_encrypted_response_alg",
     "id_token_encrypted_response_enc",
-    "introspection_signed_response_alg",
     "introspection_encrypted_response_alg",
     "introspection_encrypted_response_enc",
     "authorization_signed_response_alg",
@@ -284,6 +285,7 @@ impl Operations {
             (None, None)
         };
         let client_id = key.to_string();
+        let stored = verifier.clone();
         let command = RegisterSelf {
             client_id: client_id.clone(),
             metadata: Box::new(new.metadata),
@@ -291,10 +293,26 @@ impl Operations {
             token: digest,
             statement: new.statement,
         };
+        let registered = self.append_self(context, (key, new.initial), &command).await;
+        self.forget_unused(stored.as_ref(), registered).await?;
+        Ok(SelfRegistered {
+            key,
+            client_id,
+            client_secret: secret,
+            token,
+        })
+    }
+
+    async fn append_self(
+        &self,
+        context: &Context,
+        (key, initial): (ClientKey, Option<PresentedInitialToken>),
+        command: &RegisterSelf,
+    ) -> Result<(), OperationError> {
         let mut unit = self.ledger.unit_of_work(context);
         loop {
             let client = unit.create::<Client>(key.0);
-            if let Some(initial) = new.initial {
+            if let Some(initial) = initial {
                 let loaded = unit.load::<InitialAccessToken>(initial.id).await?;
                 let decision = loaded.decide(&InitialAccessTokenCommand::Use {
                     digest: initial.digest,
@@ -307,14 +325,8 @@ impl Operations {
                     Err(_) => continue,
                 }
             }
-            if let Some(concluded) = unit.conclude(&client, client.register_self(&command)).await? {
-                concluded.outcome?;
-                return Ok(SelfRegistered {
-                    key,
-                    client_id,
-                    client_secret: secret,
-                    token,
-                });
+            if let Some(concluded) = unit.conclude(&client, client.register_self(command)).await? {
+                return Ok(concluded.outcome?);
             }
         }
     }

@@ -1,10 +1,18 @@
 //! Resource owners. Personal data is sealed under the subject's key before it becomes an event.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
 use uuid::Uuid;
 
+use super::profile::{ProfilePatch, check_email, check_name};
 use super::{OperationError, Operations, run};
+use crate::clock::Timestamp;
+use crate::crypto::CryptoError;
 use crate::crypto::password::Verified;
 use crate::crypto::vault::{KeyOwner, Place};
+use crate::domain::claim_value;
+use crate::domain::openid::Claim;
 use crate::domain::user::{Account, ProfileUpdated, User, UserCommand, UserRefusal, UserRegistered};
 use crate::domain::value::{Sealed, is_plain_text, steers};
 use crate::ids::SubjectId;
@@ -68,6 +76,10 @@ pub struct Profile {
     pub name: Option<String>,
     /// The e-mail address.
     pub email: Option<String>,
+    /// Further claims of OpenID Connect.
+    pub claims: BTreeMap<Claim, Value>,
+    /// When the claims were last changed, where that was ever done.
+    pub updated_at: Option<Timestamp>,
 }
 
 /// Where a field of a user is sealed for. Events hand sealed values on, so the event type is not part of it.
@@ -90,6 +102,17 @@ pub fn canonical_username(username: &str) -> String {
 impl Operations {
     /// Registers a user.
     pub async fn create_user(&self, context: &Context, user: NewUser) -> Result<SubjectId, OperationError> {
+        self.create_user_with(context, user, &ProfilePatch::default())
+            .await
+    }
+
+    /// Registers a user with further claims.
+    pub async fn create_user_with(
+        &self,
+        context: &Context,
+        user: NewUser,
+        further: &ProfilePatch,
+    ) -> Result<SubjectId, OperationError> {
         check_username(&user.username)?;
         let NewUser {
             username,
@@ -97,21 +120,9 @@ impl Operations {
             email,
             password,
         } = user;
-        if email
-            .as_deref()
-            .is_some_and(|email| email.len() > 254 || !email.contains('@'))
-        {
-            return Err(OperationError::invalid("email", "it is not an e-mail address"));
-        }
-        if name
-            .as_deref()
-            .is_some_and(|name| name.len() > 256 || !is_plain_text(name))
-        {
-            return Err(OperationError::invalid(
-                "name",
-                "it is longer than 256 bytes, or has a character that controls the text's direction or the terminal",
-            ));
-        }
+        let (name, email) = (further.name.clone().or(name), further.email.clone().or(email));
+        email.as_deref().map_or(Ok(()), check_email)?;
+        name.as_deref().map_or(Ok(()), check_name)?;
         let password = match password {
             Some(password) => {
                 check_password(&password, &username)?;
@@ -127,6 +138,17 @@ impl Operations {
             password: self.seal_some(subject, "password", password.as_deref()).await?,
             imported: None,
         };
+        let claims = if further.claims.is_empty() {
+            None
+        } else {
+            let key = self
+                .ledger
+                .vault()
+                .find_or_create(&KeyOwner::subject(subject))
+                .await;
+            let key = key.map_err(LedgerError::from)?;
+            Some(self.seal_claims((subject, &key), further)?)
+        };
         let mut unit = self.ledger.unit_of_work(context);
         loop {
             let state = unit.load::<User>(subject.0).await?;
@@ -134,7 +156,10 @@ impl Operations {
             if let Some(email) = &email {
                 unit.claim::<User>(EMAIL, &email.to_lowercase(), subject.0);
             }
-            let decision = state.decide(&UserCommand::Register(sealed.clone()));
+            let mut decision = state.decide(&UserCommand::Register(sealed.clone()));
+            if decision.outcome.is_ok() {
+                decision.events.extend(claims.clone().map(Into::into));
+            }
             if let Some(concluded) = unit.conclude(&state, decision).await? {
                 return Ok(concluded.outcome.map(|()| subject)?);
             }
@@ -293,6 +318,16 @@ impl Operations {
                 .as_ref()
                 .map(|email| open("email", email))
                 .transpose()?,
+            claims: account
+                .claims
+                .iter()
+                .map(|(claim, sealed)| Ok((*claim, open(claim.name(), sealed)?)))
+                .filter_map(|opened: Result<(Claim, String), CryptoError>| match opened {
+                    Ok((claim, text)) => Some(Ok((claim, claim_value::restore(claim, &text)?))),
+                    Err(error) => Some(Err(error)),
+                })
+                .collect::<Result<_, _>>()?,
+            updated_at: account.updated_at,
         }))
     }
 

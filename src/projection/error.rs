@@ -38,6 +38,11 @@ pub enum ProjectionError {
     /// A task of a rebuild ended early.
     #[error("a part of the rebuild ended early")]
     Interrupted,
+    /// A schema to replay into that is there and is not to be replaced, or that no replay made.
+    #[error(
+        "there is a schema {0} already; only one that a replay made can be replaced, and only where that is asked for"
+    )]
+    SchemaExists(String),
     /// Something about filling a scratch database.
     #[error("{0}")]
     Bench(String),
@@ -72,6 +77,7 @@ impl ProjectionError {
             | Self::Stopped
             | Self::StandsStill(..)
             | Self::Mismatch
+            | Self::SchemaExists(_)
             | Self::Copy
             | Self::Interrupted
             | Self::Bench(_) => false,

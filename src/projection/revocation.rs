@@ -148,6 +148,7 @@ impl Revocations {
                 UserEvent::UserRegistered(_)
                 | UserEvent::PasswordRehashed(_)
                 | UserEvent::ProfileUpdated(_)
+                | UserEvent::ClaimsUpdated(_)
                 | UserEvent::UserEnabled(_)
                 | UserEvent::FreshLoginRequired(_)
                 | UserEvent::LegalHoldPlaced(_)
@@ -176,6 +177,7 @@ impl Revocations {
             )
             | Event::Trail(
                 TrailEvent::ImportCompleted(_)
+                | TrailEvent::LedgerRead(_)
                 | TrailEvent::LegacyKeyStored(_)
                 | TrailEvent::LegacyKeyForgotten(_),
             )

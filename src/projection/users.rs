@@ -92,7 +92,9 @@ impl Users {
                 row.email = None;
                 row.password = None;
             }
-            UserEvent::LegalHoldPlaced(_)
+            // Further claims are in no table.
+            UserEvent::ClaimsUpdated(_)
+            | UserEvent::LegalHoldPlaced(_)
             | UserEvent::LegalHoldLifted(_)
             | UserEvent::FreshLoginRequired(_) => {}
         }

@@ -7,6 +7,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
+use crate::crypto::client_secret;
 use crate::http::one_time::OneTime;
 use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
@@ -17,6 +18,7 @@ const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
 const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
 const PRUNE_EVERY: Duration = Duration::from_secs(60);
+const SECRETS_EVERY: Duration = Duration::from_secs(3600);
 const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 
 /// The tasks that run.
@@ -63,6 +65,11 @@ pub(super) fn start(app: &App) -> Background {
                 if let Err(error) = values.prune(&app).await {
                     tracing::warn!(%error, table = values.table(), "what is over could not be deleted");
                 }
+            }
+        }),
+        every(SECRETS_EVERY, app, |app| async move {
+            if let Err(error) = client_secret::prune(&app.ledger).await {
+                tracing::warn!(%error, "client secrets that are over could not be deleted");
             }
         }),
         every(PARTITIONS_EVERY, app, |app| async move {

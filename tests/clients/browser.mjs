@@ -43,6 +43,8 @@ export class Browser {
       }
       if (response.status !== 200) return { status: response.status, page: await response.text() };
       const page = await response.text();
+      // Nothing is left to answer.
+      if (!page.includes('<form')) return { status: 200, page };
       const fields = page.includes('name="password"')
         ? { username: this.user.username, password: this.user.password }
         : { decision };

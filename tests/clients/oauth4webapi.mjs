@@ -1,5 +1,5 @@
 // oauth4webapi (npm) against a running Grantlog: discovery, code + PKCE, refresh, introspection, revocation,
-// client credentials, OpenID Connect, DPoP. Usage: node oauth4webapi.mjs DEV_JSON
+// client credentials, OpenID Connect, DPoP, private_key_jwt, device grant. Usage: node oauth4webapi.mjs DEV_JSON
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import * as oauth from 'oauth4webapi';
@@ -143,6 +143,57 @@ async function dpopFlow(registration, authentication) {
   assert.equal(told, 1);
 }
 
+// A client that registered itself with its key: a pushed request, tokens, introspection and revocation, each with an
+// assertion of its own.
+async function signingFlow() {
+  const { privateKey, publicKey } = await oauth.generateKeyPair('ES256', { extractable: true });
+  const jwk = { ...(await crypto.subtle.exportKey('jwk', publicKey)), kid: 'own' };
+  const redirectUri = 'https://app.example/callback';
+  const client = await oauth.processDynamicClientRegistrationResponse(
+    await oauth.dynamicClientRegistrationRequest(server, {
+      redirect_uris: [redirectUri], scope: 'openid', token_endpoint_auth_method: 'private_key_jwt',
+      grant_types: ['authorization_code', 'refresh_token'], jwks: { keys: [jwk] },
+    }, insecure));
+  const authentication = oauth.PrivateKeyJwt({ key: privateKey, kid: 'own' });
+  const verifier = oauth.generateRandomCodeVerifier();
+  const pushed = await oauth.processPushedAuthorizationResponse(
+    server, client,
+    await oauth.pushedAuthorizationRequest(server, client, authentication, {
+      response_type: 'code', redirect_uri: redirectUri, scope: 'openid',
+      code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
+    }, insecure));
+  const request = new URL(server.authorization_endpoint);
+  request.search = new URLSearchParams({ client_id: client.client_id, request_uri: pushed.request_uri }).toString();
+  const callback = await new Browser(dev).approve(request);
+  const parameters = oauth.validateAuthResponse(server, client, callback, oauth.expectNoState);
+  const tokens = await oauth.processAuthorizationCodeResponse(
+    server, client,
+    await oauth.authorizationCodeGrantRequest(
+      server, client, authentication, parameters, redirectUri, verifier, insecure));
+  const active = async () => (await oauth.processIntrospectionResponse(
+    server, client,
+    await oauth.introspectionRequest(server, client, authentication, tokens.access_token, insecure))).active;
+  assert.equal(await active(), true);
+  await oauth.processRevocationResponse(
+    await oauth.revocationRequest(server, client, authentication, tokens.refresh_token, insecure));
+  assert.equal(await active(), false);
+}
+
+async function deviceFlow({ client_id }) {
+  const client = { client_id };
+  const begun = await oauth.processDeviceAuthorizationResponse(
+    server, client,
+    await oauth.deviceAuthorizationRequest(server, client, oauth.None(), { scope: 'view-user' }, insecure));
+  const poll = async () => oauth.processDeviceCodeResponse(
+    server, client, await oauth.deviceCodeGrantRequest(server, client, oauth.None(), begun.device_code, insecure));
+  await assert.rejects(poll, (error) => error.error === 'authorization_pending');
+  await new Browser(dev).visit(new URL(begun.verification_uri_complete));
+  await new Promise((resolve) => setTimeout(resolve, begun.interval * 1000));
+  const tokens = await poll();
+  assert.equal(tokens.scope, 'view-user');
+  await assert.rejects(poll, (error) => error.error === 'invalid_grant');
+}
+
 const { confidential, machine } = dev.clients;
 const authentication = oauth.ClientSecretBasic(confidential.client_secret);
 const { client, tokens } = await codeFlow(confidential, authentication);
@@ -167,6 +218,12 @@ await dpopFlow(confidential, authentication);
 await dpopFlow(dev.clients.public, oauth.None());
 console.log('ok DPoP: nonce, pushed request, code, API, no bearer token, refresh, for both clients');
 
+await signingFlow();
+console.log('ok private_key_jwt: registration, pushed request, code, introspection, revocation');
+
+await deviceFlow(dev.clients.public);
+console.log('ok device grant: pending, approved, once');
+
 const credentials = (secret) =>
   oauth.clientCredentialsGrantRequest(
     server, { client_id: machine.client_id }, oauth.ClientSecretBasic(secret), { scope: machine.scopes[0] }, insecure);
@@ -179,4 +236,4 @@ const granted = await oauth.processClientCredentialsResponse(
   server, { client_id: machine.client_id }, await credentials(machine.client_secret));
 assert.equal(granted.scope, machine.scopes[0]);
 console.log('ok machine client: client credentials, and a wrong secret refused');
-console.log('5 passed, 0 failed');
+console.log('7 passed, 0 failed');

@@ -1,6 +1,8 @@
 //! Clients that authenticate with assertions under their secret (OpenID Connect Core §9, RFC 7523).
 
 use aws_lc_rs::hmac;
+use grantlog::crypto::client_secret;
+use grantlog::domain::client::ClientCommand;
 use serde_json::{Value, json};
 
 use crate::harness::TestServer;
@@ -215,4 +217,82 @@ async fn a_secret_that_is_a_key_is_made_here_wrapped_and_rotated_with_overlap() 
         .create_client(&context, serde_json::from_value(chosen).unwrap())
         .await;
     assert!(refused.unwrap_err().to_string().contains("generated here"));
+}
+
+/// How many keys of clients lie in the database.
+async fn kept(party: &Party) -> i64 {
+    sqlx::query_scalar(
+        "SELECT count(*) FROM grantlog.key_material WHERE key_id NOT IN ( \
+             SELECT aggregate_id FROM grantlog.ledger WHERE event_type = 'KeyGenerated')",
+    )
+    .fetch_one(&party.server.database.owner().await)
+    .await
+    .unwrap()
+}
+
+#[tokio::test]
+async fn a_secret_that_is_over_is_deleted_and_one_that_is_not_stays() {
+    let party = party(true, secret_jwt()).await;
+    let (app, context) = (&party.server.app, TestServer::context());
+    let second = app
+        .operations
+        .rotate_client_secret(&context, party.key, 60)
+        .await
+        .unwrap();
+    client_secret::prune(&app.ledger).await.unwrap();
+    assert_eq!(kept(&party).await, 2);
+    assert_eq!(token(&party, &assertion(&party, &party.secret)).await.0, 200);
+    party.server.clock.advance(std::time::Duration::from_secs(61));
+    assert_eq!(client_secret::prune(&app.ledger).await.unwrap(), 1);
+    assert_eq!(kept(&party).await, 1);
+    assert_eq!(token(&party, &assertion(&party, &second)).await.0, 200);
+    // The one before the last ends at once with the next rotation.
+    for _ in 0..2 {
+        app.operations
+            .rotate_client_secret(&context, party.key, 3600)
+            .await
+            .unwrap();
+    }
+    assert_eq!(client_secret::prune(&app.ledger).await.unwrap(), 1);
+    assert_eq!(kept(&party).await, 2);
+    let revoke = ClientCommand::Revoke {
+        reason: "over".to_owned(),
+    };
+    app.operations
+        .command_client(&context, party.key, &revoke)
+        .await
+        .unwrap();
+    assert_eq!(client_secret::prune(&app.ledger).await.unwrap(), 2);
+    assert_eq!(
+        (
+            kept(&party).await,
+            client_secret::prune(&app.ledger).await.unwrap()
+        ),
+        (0, 0)
+    );
+}
+
+#[tokio::test]
+async fn a_secret_that_came_to_no_use_is_not_kept() {
+    let party = party(true, secret_jwt()).await;
+    let (operations, context) = (&party.server.app.operations, TestServer::context());
+    assert_eq!(kept(&party).await, 1);
+    let metadata = json!({
+        "client_id": party.client_id, "client_name": "again", "grant_types": ["client_credentials"],
+        "token_endpoint_auth_method": "client_secret_jwt",
+    });
+    let refused = operations
+        .create_client(&context, serde_json::from_value(metadata).unwrap())
+        .await;
+    assert!(refused.is_err());
+    let revoke = ClientCommand::Revoke {
+        reason: "over".to_owned(),
+    };
+    operations
+        .command_client(&context, party.key, &revoke)
+        .await
+        .unwrap();
+    let refused = operations.rotate_client_secret(&context, party.key, 60).await;
+    assert!(refused.is_err());
+    assert_eq!(kept(&party).await, 1);
 }

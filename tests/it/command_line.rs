@@ -2,10 +2,12 @@
 
 mod administration;
 mod approvals;
+mod claims;
 mod dev;
 mod doctor;
 mod exchange;
 mod registration;
+mod replay;
 mod serving;
 
 use std::io::Write;

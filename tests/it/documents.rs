@@ -248,21 +248,87 @@ fn rows(document: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
+/// The documents that a cell links to.
+fn links(cell: &str) -> Vec<&str> {
+    let targets = cell.split("](").skip(1);
+    targets.filter_map(|rest| rest.split([')', '#']).next()).collect()
+}
+
 #[test]
 fn every_test_that_the_specifications_table_names_exists() {
     let sources = sources(&["src", "tests/it"], &["rs"]);
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let rows = rows("specs.md");
-    assert!(rows.len() > 40, "{} rows", rows.len());
+    assert!(rows.len() > 400, "{} rows", rows.len());
     for row in rows {
-        let [_, _, file, test] = &row[..] else {
+        let [_, statement, file, shown] = &row[..] else {
             panic!("four cells: {row:?}")
         };
         let file = file.trim_matches('`');
-        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
-        assert!(path.exists(), "no file {file}");
-        let test = test.trim_matches('`');
-        assert!(sources.contains(&format!("fn {test}(")), "no test {test}");
+        assert!(root.join(file).exists(), "no file {file}");
+        for document in links(statement).into_iter().chain(links(shown)) {
+            assert!(
+                root.join("docs").join(document).exists(),
+                "no document {document}"
+            );
+        }
+        if statement.starts_with("a deviation") {
+            assert!(!links(statement).is_empty(), "no decision for {row:?}");
+        }
+        match shown.strip_prefix('`').and_then(|test| test.strip_suffix('`')) {
+            Some(test) => assert!(sources.contains(&format!("fn {test}(")), "no test {test}"),
+            None if shown.starts_with("operator: ") => {
+                assert!(!links(shown).is_empty(), "no document for {row:?}");
+            }
+            None => assert!(
+                shown.strip_prefix("none: ").is_some_and(|why| why.len() > 8),
+                "neither a test nor a word why there is none: {row:?}"
+            ),
+        }
     }
+}
+
+/// The specifications that every statement of has its row.
+const COMPLETE: [&str; 13] = [
+    "RFC 6749",
+    "RFC 7009",
+    "RFC 7636",
+    "RFC 7662",
+    "RFC 8628",
+    "RFC 9126",
+    "RFC 9207",
+    "RFC 9449",
+    "RFC 9700",
+    "OIDC Core",
+    "OIDC Discovery",
+    "OIDC RP-Initiated Logout",
+    "OIDC Back-Channel Logout",
+];
+
+#[test]
+fn every_specification_says_whether_its_rows_are_complete() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/specs.md")).unwrap();
+    let (_, groups) = text.split_once("\n## ").unwrap();
+    let (mut complete, mut seen) = (Vec::new(), std::collections::HashSet::new());
+    for group in groups.split("\n## ") {
+        let (title, rest) = group.split_once('\n').unwrap();
+        let name = title.split(": ").next().unwrap();
+        if rest.starts_with("Complete") {
+            complete.push(name);
+        } else {
+            assert!(rest.starts_with("Main rows."), "{title}");
+        }
+        let rows = rest.lines().filter(|line| line.starts_with("| ")).skip(1);
+        for row in rows {
+            let row = row.trim_matches('|').trim();
+            let of_group = row.starts_with(name) || name == "Other specifications";
+            assert!(of_group, "under {title}: {row}");
+            let mut cells = row.splitn(3, " | ");
+            let statement = (cells.next().unwrap(), cells.next().unwrap());
+            assert!(seen.insert(statement), "twice: {row}");
+        }
+    }
+    assert_eq!(complete, COMPLETE);
 }
 
 #[test]

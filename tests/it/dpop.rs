@@ -1,7 +1,10 @@
 //! Sender-constrained tokens by DPoP, over HTTP (RFC 9449).
 
+mod aliases;
 mod authorization;
+mod exchange;
 mod keys;
+mod opaque;
 mod prover;
 mod resource;
 
@@ -149,6 +152,7 @@ async fn a_proof_without_the_servers_nonce_is_sent_back_with_one() {
         let answer = prover.own_token(Some(&prover.proof(&key, missing))).await;
         assert_eq!(answer.error(), (400, "use_dpop_nonce"));
         assert_eq!(answer.headers["cache-control"], "no-store");
+        assert_eq!(answer.headers.get_all("dpop-nonce").iter().count(), 1);
         let given = answer.nonce().unwrap().to_owned();
         let again = prover
             .own_token(Some(&prover.proof(&key, json!({"nonce": given}))))

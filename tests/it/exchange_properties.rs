@@ -23,7 +23,7 @@ fn token(number: u128) -> TokenRef {
         grant: GrantId(Uuid::from_u128(number)),
         sequence: 3,
         client: ClientKey(Uuid::from_u128(1)),
-        key: KeyId(Uuid::from_u128(2)),
+        key: Some(KeyId(Uuid::from_u128(2))),
     }
 }
 

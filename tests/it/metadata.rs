@@ -73,7 +73,7 @@ fn client() -> Value {
     let mut metadata = flow::confidential();
     metadata.as_object_mut().unwrap().extend(
         json!({
-            "scope": "view-user openid profile email offline_access",
+            "scope": "view-user openid profile email address phone offline_access",
             "grant_types": ["authorization_code", "refresh_token", "client_credentials", "password"],
         })
         .as_object()
@@ -397,6 +397,12 @@ async fn each_kind_of_subject_and_id_token_can_be_had_if_it_is_advertised() {
     for alg in signed {
         assert!(registers(json!({"userinfo_signed_response_alg": alg})), "{alg}");
     }
+    for alg in list(&metadata, "introspection_signing_alg_values_supported") {
+        assert!(
+            registers(json!({"introspection_signed_response_alg": alg})),
+            "{alg}"
+        );
+    }
     assert_eq!(list(&metadata, "claim_types_supported"), ["normal"]);
 }
 
@@ -407,6 +413,9 @@ async fn the_claims_that_are_advertised_are_those_that_can_be_had() {
     let advertised = list(&metadata, "claims_supported");
     assert_eq!(metadata["claims_parameter_supported"], true);
     let scope = SCOPES.map(|(name, _)| name).join(" ");
+    provider
+        .update_user(crate::openid::standard_claims::every_claim())
+        .await;
     let asked = json!({"id_token": {"email": null, "name": null}}).to_string();
     let tokens = provider.tokens(&[("scope", &scope), ("claims", &asked)]).await;
     let id_token = provider.claims(text(&tokens, "id_token"), "RS256").await;

@@ -138,14 +138,20 @@ impl Secured {
             std::fs::write(&path, text).unwrap();
             Some(path)
         };
-        let server = TestServer::start().await;
+        let authorities = write("clients.pem", authority.certificate.pem());
+        // A node beside the one that asks for certificates.
+        let server = TestServer::start_with(|settings| {
+            settings.mtls_url = Some("https://mtls.id.example".to_owned());
+            settings.tls_client_ca.clone_from(&authorities);
+        })
+        .await;
         let listener = grantlog::server::listen("127.0.0.1:0".parse().unwrap()).unwrap();
         let base = format!("https://{}", listener.local_addr().unwrap());
         let mut settings = settings(&server.database.app_url);
         settings.issuer.clone_from(&server.base);
         settings.tls_cert = write("cert.pem", identity.certificate.pem());
         settings.tls_key = write("key.pem", identity.key.serialize_pem());
-        settings.tls_client_ca = write("clients.pem", authority.certificate.pem());
+        settings.tls_client_ca = authorities;
         settings.tls_client_certificates = true;
         change(&mut settings);
         let (stop, stopped) = watch::channel(false);
@@ -370,7 +376,11 @@ async fn a_self_signed_certificate_authenticates_by_its_registered_key_or_certif
 
 #[tokio::test]
 async fn a_client_is_registered_with_one_name_of_a_certificate_and_keys_that_are_its_own() {
-    let server = TestServer::start().await;
+    let server = TestServer::start_with(|settings| {
+        settings.client_certificate_header = Some("client-cert".to_owned());
+        settings.trusted_proxies = vec!["192.0.2.1".parse().unwrap()];
+    })
+    .await;
     let own = Identity::self_signed(|_| {});
     let mut wrong = Identity::self_signed(|_| {}).jwk();
     wrong["x5c"] = json!([base64::Engine::encode(
@@ -453,12 +463,15 @@ async fn the_metadata_names_what_is_enabled_and_where_clients_with_certificates_
     })
     .await;
     let on = document(&secured).await;
-    let off: Value = reqwest::get(secured.server.url(PATH))
-        .await
-        .unwrap()
-        .json()
-        .await
-        .unwrap();
+    let plain = async |server: &TestServer| -> Value {
+        reqwest::get(server.url(PATH))
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
+    };
+    let off = plain(&TestServer::start().await).await;
     for method in [
         "tls_client_auth",
         "self_signed_tls_client_auth",
@@ -479,4 +492,73 @@ async fn the_metadata_names_what_is_enabled_and_where_clients_with_certificates_
     let without = Secured::start_with(|settings| settings.tls_client_ca = None).await;
     let document = document(&without).await;
     assert!(has(&document, "self_signed_tls_client_auth") && !has(&document, "tls_client_auth"));
+}
+
+#[tokio::test]
+async fn a_node_beside_the_one_for_certificates_says_the_same_of_them() {
+    const PATH: &str = "/.well-known/oauth-authorization-server";
+    let secured = Secured::start().await;
+    let document: Value = reqwest::get(secured.server.url(PATH))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let methods = document["token_endpoint_auth_methods_supported"]
+        .as_array()
+        .unwrap();
+    for method in ["tls_client_auth", "self_signed_tls_client_auth"] {
+        assert!(methods.contains(&json!(method)), "{method}: {document}");
+    }
+    assert_eq!(document["tls_client_certificate_bound_access_tokens"], true);
+    let aliases = &document["mtls_endpoint_aliases"];
+    assert_eq!(aliases["token_endpoint"], "https://mtls.id.example/oauth/token");
+    // Without the authorities nobody says whom they would trust.
+    let alone = TestServer::start_with(|settings| {
+        settings.mtls_url = Some("https://mtls.id.example".to_owned());
+    })
+    .await;
+    let document: Value = reqwest::get(alone.url(PATH)).await.unwrap().json().await.unwrap();
+    let methods = document["token_endpoint_auth_methods_supported"]
+        .as_array()
+        .unwrap();
+    assert!(methods.contains(&json!("self_signed_tls_client_auth")));
+    assert!(!methods.contains(&json!("tls_client_auth")));
+}
+
+#[tokio::test]
+async fn nobody_is_registered_for_certificates_where_none_can_arrive() {
+    let server = TestServer::start().await;
+    let identity = Identity::self_signed(|_| {});
+    let jwks = json!({"keys": [identity.jwk()]});
+    for (extra, problem) in [
+        (
+            json!({"token_endpoint_auth_method": "tls_client_auth", "tls_client_auth_san_dns": "a.example"}),
+            "token_endpoint_auth_method: ",
+        ),
+        (
+            json!({"token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks": jwks}),
+            "token_endpoint_auth_method: ",
+        ),
+        (
+            json!({"tls_client_certificate_bound_access_tokens": true}),
+            "tls_client_certificate_bound_access_tokens: ",
+        ),
+    ] {
+        let mut metadata = json!({"client_name": "x", "grant_types": ["client_credentials"]});
+        metadata
+            .as_object_mut()
+            .unwrap()
+            .extend(extra.as_object().unwrap().clone());
+        let refused = server
+            .app
+            .operations
+            .create_client(&TestServer::context(), serde_json::from_value(metadata).unwrap())
+            .await;
+        let error = refused.unwrap_err().to_string();
+        assert!(
+            error.starts_with(problem) && error.contains("certificate"),
+            "{error}"
+        );
+    }
 }

@@ -5,20 +5,25 @@ mod discovery;
 mod id_token;
 mod login;
 mod response_mode;
+pub(crate) mod standard_claims;
+mod statements;
 mod userinfo;
 
 use grantlog::ids::SubjectId;
 use grantlog::operations::client::CreatedClient;
+use grantlog::operations::profile::ProfilePatch;
 use serde_json::{Value, json};
 
 use crate::flow::{self, Query};
 use crate::harness::{TestServer, browser};
 
 /// The scopes of OpenID Connect, with what the consent page says of them.
-pub(crate) const SCOPES: [(&str, &str); 4] = [
+pub(crate) const SCOPES: [(&str, &str); 6] = [
     ("openid", "Know who you are"),
     ("profile", "See your name and user name"),
     ("email", "See your e-mail address"),
+    ("address", "See your postal address"),
+    ("phone", "See your telephone number"),
     ("offline_access", "Keep this access while you are away"),
 ];
 
@@ -43,7 +48,7 @@ impl Provider {
         let members = metadata.as_object_mut().unwrap();
         members.insert(
             "scope".to_owned(),
-            json!("view-user openid profile email offline_access"),
+            json!("view-user openid profile email address phone offline_access"),
         );
         members.extend(extra.as_object().unwrap().clone());
         let client = server.client(metadata).await;
@@ -52,6 +57,15 @@ impl Provider {
             client,
             subject,
         }
+    }
+
+    /// Gives the user claims; null takes one away.
+    pub(crate) async fn update_user(&self, claims: Value) {
+        let patch = ProfilePatch::read(claims.as_object().unwrap().clone()).unwrap();
+        let operations = &self.server.app.operations;
+        let context = TestServer::context();
+        let updated = operations.update_user(&context, self.subject, &patch);
+        updated.await.unwrap();
     }
 
     /// An authentication request with some parameters changed.

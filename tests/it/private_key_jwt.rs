@@ -498,3 +498,26 @@ async fn keys_are_registered_public_and_replaced_with_an_update() {
     let assertion = newer.sign(&json!({"alg": "PS256"}), &client.claims());
     assert_eq!(client.token(&assertion).await.0, 200);
 }
+
+#[tokio::test]
+async fn an_assertion_may_name_the_alias_of_the_endpoint_for_clients_with_certificates() {
+    let server = TestServer::start_with(|settings| {
+        settings.mtls_url = Some("https://mtls.id.example".to_owned());
+    })
+    .await;
+    let client = Signing::on(server, json!({})).await;
+    let sign = |audience: Value| {
+        let claims = client.claims_with(&json!({ "aud": audience }));
+        client.keys.sign(&json!({"alg": "ES256"}), &claims)
+    };
+    for ours in [
+        json!("https://mtls.id.example/oauth/token"),
+        json!([client.server.base, "https://mtls.id.example/oauth/token"]),
+    ] {
+        let (status, body) = client.token(&sign(ours)).await;
+        assert_eq!(status, 200, "{body}");
+    }
+    for other in ["https://mtls.id.example", "https://mtls.id.example/oauth/revoke"] {
+        client.is_refused(&sign(json!(other)), "assertion_audience").await;
+    }
+}

@@ -8,6 +8,7 @@
 )]
 
 mod columns;
+mod replay;
 mod running;
 mod steps;
 mod world;

@@ -467,3 +467,19 @@ async fn tokens_of_registration_are_stored_as_digests() {
     }
     assert!(!rows.iter().any(|row| row.contains(&initial[4..])));
 }
+
+#[tokio::test]
+async fn a_way_of_logout_that_is_not_supported_is_refused_and_not_ignored() {
+    let server = open().await;
+    let mut metadata = minimal();
+    metadata["frontchannel_logout_uri"] = json!("https://app.example/front");
+    let answer = register(&server, None, &metadata).await;
+    assert_eq!(
+        (answer.status, answer.body["error"].as_str()),
+        (400, Some("invalid_client_metadata")),
+        "{}",
+        answer.body
+    );
+    let what = answer.body["error_description"].as_str().unwrap();
+    assert!(what.contains("frontchannel_logout_uri"), "{what}");
+}

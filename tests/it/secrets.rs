@@ -43,9 +43,17 @@ async fn the_database_holds_no_credential_and_the_ledger_no_personal_datum() {
         .await
         .unwrap();
     let mut secrets = vec![chosen.to_owned(), rotated, party.secret.clone()];
-    let mut tasks = Vec::new();
+    let mut tasks: Vec<tokio::task::JoinHandle<Vec<String>>> = Vec::new();
     let party = std::sync::Arc::new(party);
-    for _ in 0..16 {
+    for number in 0..16 {
+        if number == 8 {
+            // Half of the tokens are opaque.
+            let opaque = json!({"access_token_format": "opaque"});
+            for task in tasks.drain(..) {
+                secrets.extend(task.await.unwrap());
+            }
+            party.server.update_client(party.key, opaque).await.unwrap();
+        }
         let party = std::sync::Arc::clone(&party);
         tasks.push(tokio::spawn(async move {
             let mut issued = Vec::new();
@@ -72,6 +80,8 @@ async fn the_database_holds_no_credential_and_the_ledger_no_personal_datum() {
         secrets.extend(task.await.unwrap());
     }
     assert!(secrets.len() > 2500);
+    let opaque = secrets.iter().filter(|secret| secret.starts_with("gla_"));
+    assert!(opaque.count() > 500);
     party.server.settle().await;
     let rows = dump(&party.server).await;
     let all: String = rows.iter().map(|(_, row)| row.as_str()).collect();

@@ -1,4 +1,7 @@
-//! A client library that is not ours, `oauth2` from crates.io, completes what a relying party does.
+//! Client libraries that are not ours complete what a relying party does: `oauth2` from crates.io, and
+//! [`openid`]: `openidconnect`.
+
+mod openid;
 
 use oauth2::basic::BasicClient;
 use oauth2::{

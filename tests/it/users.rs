@@ -174,3 +174,64 @@ async fn a_client_without_the_scope_or_its_approval_sees_nobody() {
         assert_eq!(error(&refused), (403, "unapproved_scope"), "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_client_that_acts_for_itself_asks_for_users_by_the_subjects_that_it_knows() {
+    let server = TestServer::start().await;
+    let operations = &server.app.operations;
+    operations
+        .define_scope(&TestServer::context(), "read-users", "Read users", true)
+        .await
+        .unwrap();
+    let party = Party::on(
+        server,
+        json!({"scope": "view-user detail-user read-users", "subject_type": "pairwise"}),
+    )
+    .await;
+    approve(&party.server, party.key, &["read-users", "detail-user"]).await;
+    let (_, own) = party
+        .api("/api/user", &users_token(&party, "view-user").await)
+        .await;
+    let sub = text(&own, "id").to_owned();
+    assert_ne!(sub, party.subject.to_string());
+    let token = own_token(&party, "read-users detail-user").await;
+    for path in ["", "/details"] {
+        let (status, body) = party.api(&format!("/api/users/{sub}{path}"), &token).await;
+        assert_eq!(status, 200, "{body}");
+        assert_eq!(
+            (text(&body, "id"), text(&body, "username")),
+            (sub.as_str(), "ada")
+        );
+    }
+    // A subject of nobody here, and one of another sector's.
+    let stranger = party
+        .server
+        .client(json!({
+            "client_name": "Other", "grant_types": ["client_credentials"], "scope": "read-users",
+            "redirect_uris": ["https://other.example/cb"], "subject_type": "pairwise",
+        }))
+        .await;
+    let client = party
+        .server
+        .app
+        .operations
+        .load::<grantlog::domain::client::Client>(stranger.key.0)
+        .await
+        .unwrap();
+    let elsewhere = party
+        .server
+        .app
+        .operations
+        .subject_for(client.registration.as_ref().unwrap(), party.subject);
+    for unknown in [elsewhere, "A".repeat(43)] {
+        let refused = party.api(&format!("/api/users/{unknown}"), &token).await;
+        assert_eq!(error(&refused), (404, "resource_not_found"), "{unknown}");
+    }
+    let operations = &party.server.app.operations;
+    operations
+        .erase_user(&TestServer::context(), party.subject)
+        .await
+        .unwrap();
+    let refused = party.api(&format!("/api/users/{sub}"), &token).await;
+    assert_eq!(error(&refused), (404, "resource_not_found"));
+}

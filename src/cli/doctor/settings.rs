@@ -78,11 +78,14 @@ fn client_certificates(settings: &Settings, findings: &mut Findings) {
         );
     }
     if !settings.sees_client_certificates() {
-        if settings.tls_client_ca.is_some() || settings.mtls_url.is_some() {
+        if let Some(url) = &settings.mtls_url {
+            beside(settings, url, findings);
+        } else if settings.tls_client_ca.is_some() {
             findings.warn(
                 subject,
-                "tls_client_ca or mtls_url is set, and no certificate can reach this server",
-                "set tls_client_certificates, or client_certificate_header and trusted_proxies",
+                "tls_client_ca is set, and no certificate can reach this server",
+                "set tls_client_certificates, or client_certificate_header and trusted_proxies; or mtls_url, where \
+                 another node takes them",
             );
         }
         return;
@@ -103,4 +106,18 @@ fn client_certificates(settings: &Settings, findings: &mut Findings) {
         ),
         None => findings.ok(subject, "self-signed ones; tls_client_auth needs tls_client_ca"),
     }
+}
+
+/// Of a node whose clients with certificates go to another one.
+fn beside(settings: &Settings, url: &str, findings: &mut Findings) {
+    let subject = "client certificates";
+    if settings.serves_authorities() {
+        findings.ok(subject, format!("taken by the node at {url}"));
+        return;
+    }
+    findings.warn(
+        subject,
+        format!("taken by the node at {url}; tls_client_auth is not offered"),
+        "where that node trusts authorities, set its tls_client_ca or client_certificate_header here, too",
+    );
 }

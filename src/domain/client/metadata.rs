@@ -2,14 +2,19 @@
 
 use std::collections::BTreeMap;
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::CertificateSubject;
 use super::jwks::PublicJwks;
 use super::sector::{ApplicationType, SubjectType};
+use super::token_format::TokenFormat;
 use crate::domain::redirect_uri;
 use crate::domain::value::ScopeSet;
 use crate::ids::SubjectId;
+
+/// Seconds for which a login is one of just now.
+const JUST_NOW: u32 = 60;
 
 /// A grant type that a client may use (RFC 7591 §2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -235,14 +240,21 @@ pub struct ClientMetadata {
     /// How answers with its tokens are spelled.
     #[serde(default)]
     pub response_profile: ResponseProfile,
-    /// The algorithm of its access tokens.
+    /// The algorithm of its access tokens, where they are JWTs.
     pub access_token_algorithm: TokenAlgorithm,
+    /// The form of its access tokens.
+    #[serde(default)]
+    pub access_token_format: TokenFormat,
     /// The algorithm of its ID tokens.
     #[serde(default)]
     pub id_token_signed_response_alg: IdTokenAlgorithm,
     /// The algorithm of its `UserInfo` answers; none for plain JSON.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub userinfo_signed_response_alg: Option<IdTokenAlgorithm>,
+    /// As a resource server: the algorithm of introspection answers that it asks for as JWTs (RFC 9701 §6); none means
+    /// RS256.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub introspection_signed_response_alg: Option<IdTokenAlgorithm>,
     /// Seconds that an access token lives.
     pub access_token_lifetime: u32,
     /// Seconds that an unused refresh token lives.
@@ -317,6 +329,14 @@ impl ClientMetadata {
             | AuthMethod::SelfSignedTlsClientAuth
             | AuthMethod::None => false,
         }
+    }
+
+    /// How old a login may be where a request does not say (`default_max_age`). One of the last minute always does:
+    /// whoever has just logged in is not asked again.
+    #[must_use]
+    pub fn default_max_age(&self) -> Option<TimeDelta> {
+        let seconds = self.default_max_age?;
+        Some(TimeDelta::seconds(seconds.max(JUST_NOW).into()))
     }
 
     /// Whether this user may use it: anybody once it is live, before that its owner alone.

@@ -9,6 +9,7 @@ mod jwks;
 mod metadata;
 mod sector;
 mod self_registration;
+mod token_format;
 
 pub use certificate::*;
 pub use decide::*;
@@ -19,6 +20,7 @@ pub use jwks::*;
 pub use metadata::*;
 pub use sector::*;
 pub use self_registration::*;
+pub use token_format::TokenFormat;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -26,8 +26,8 @@ pub struct TokenRef {
     pub sequence: u32,
     /// The client that it was issued to.
     pub client: ClientKey,
-    /// The key that signed it.
-    pub key: KeyId,
+    /// The key that signed it; none for an opaque one.
+    pub key: Option<KeyId>,
 }
 
 /// Who acts (RFC 8693 §4.1), as the token says it. The outermost is the current actor.

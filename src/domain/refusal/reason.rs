@@ -294,6 +294,8 @@ reasons! {
     DpopJktMalformed "dpop_jkt_malformed" Malformed,
     /// The `dpop_jkt` of a pushed request is not the key of its DPoP proof.
     DpopJktMismatch "dpop_jkt_mismatch" DpopProof,
+    /// There is a `dpop_jkt`, and the client's tokens are bound to its certificate.
+    DpopJktOfCertificateClient "dpop_jkt_of_certificate_client" Malformed,
 
     // The authorization endpoint and its pages.
     /// `client_id` or `redirect_uri` is there more than once.
@@ -360,7 +362,7 @@ reasons! {
     TwoAccessTokens "two_access_tokens" Malformed,
     /// The access token's time is over.
     TokenExpired "token_expired" AccessToken,
-    /// The access token is not a JWT that this server signed.
+    /// The access token is not one that this server issued.
     NotOurToken "not_our_token" AccessToken,
     /// The access token is for another audience than this server's API.
     OtherAudience "other_audience" AccessToken,

@@ -8,9 +8,8 @@ use super::super::context::Origin;
 use super::super::dpop::{self, PresentedProof};
 use super::super::error::{ApiError, Rejection};
 use crate::app::App;
-use crate::credential::{self, Kind, Presented};
 use crate::crypto::certificate::ClientCertificate;
-use crate::crypto::signing::{TokenRefusal, VerifiedToken};
+use crate::crypto::signing::TokenRefusal;
 use crate::domain::client::{Client, Registration};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::Grant;
@@ -18,14 +17,14 @@ use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::user::{Account, User};
 use crate::domain::value::ScopeSet;
+use crate::http::oauth::access_token::PresentedAccessToken;
 use crate::http::oauth::standing;
 use crate::ids::{ClientKey, GrantId, SubjectId};
 use crate::ledger::{Loaded, UnitOfWork};
 
-/// A token whose form, signature, time and audience are good.
+/// A token that is authentic, and whose time and audience are good.
 pub struct BearerToken {
-    token: VerifiedToken,
-    presented: Presented,
+    token: PresentedAccessToken,
 }
 
 impl BearerToken {
@@ -101,13 +100,13 @@ impl BearerToken {
 
     /// Names the token's grant in a refusal: a token that comes without its key may have been stolen.
     fn of(&self, rejection: Rejection<ApiError>) -> Rejection<ApiError> {
-        rejection.grant(self.presented.address.grant, None)
+        rejection.grant(self.token.presented.address.grant, None)
     }
 
-    /// Checks a token's form, signature, time and audience.
+    /// Checks a token's form, authenticity, time and audience.
     async fn verify(app: &App, token: &str, audience: &[String]) -> Result<Self, Rejection<ApiError>> {
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
-        let token = match app.keys.verify(token, &app.settings.issuer).await? {
+        let token = match PresentedAccessToken::read(app, token).await? {
             Ok(token) => token,
             Err(TokenRefusal::Expired) => {
                 return Err(Rejection::new(
@@ -116,31 +115,30 @@ impl BearerToken {
                 ));
             }
             Err(TokenRefusal::Invalid) => return Err(invalid(RefusalReason::NotOurToken)),
+            Err(TokenRefusal::NoAddress) => return Err(invalid(RefusalReason::NoAddress)),
         };
         if !audience.iter().any(|one| token.claims.aud.contains(one)) {
             return Err(invalid(RefusalReason::OtherAudience));
         }
-        let key = app.ledger.vault().master().address_key();
-        let presented = credential::parse(Kind::TokenId, key, &token.claims.jti)
-            .ok_or(invalid(RefusalReason::NoAddress))?;
         let at = app.ledger.clock().now();
-        app.limits.check_request(presented.digest, at).map_err(|wait| {
+        let within = app.limits.check_request(token.presented.digest, at);
+        within.map_err(|wait| {
             Rejection::new(
                 ApiError::RateLimitExceeded(wait.retry_after),
                 RefusalReason::RateLimitExceeded,
             )
         })?;
-        Ok(Self { token, presented })
+        Ok(Self { token })
     }
 
     /// The token, where it is active at this moment.
     pub async fn active(&self, unit: &mut UnitOfWork<'_>) -> Result<ActiveToken, Rejection<ApiError>> {
         let invalid = |reason| Rejection::new(ApiError::TokenInvalid, reason);
-        if !standing::is_published(unit, self.token.key).await? {
+        if !self.token.signer_stands(unit).await? {
             return Err(invalid(RefusalReason::KeyRetired));
         }
         self.check_certificate(unit.context().certificate.as_deref())?;
-        let address = self.presented.address;
+        let address = self.token.presented.address;
         let grant = unit.load::<Grant>(address.grant.0).await?;
         let family = grant
             .access_at(address.sequence)

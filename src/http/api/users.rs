@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::context::Origin;
 use super::super::error::{ApiError, Rejection};
-use super::bearer::BearerToken;
+use super::bearer::{ActiveToken, BearerToken};
 use super::user::{DETAIL, VIEW, details_body, known_as, user_body};
 use super::uuid_in;
 use crate::app::App;
@@ -18,7 +18,7 @@ use crate::domain::refusal::RefusalReason;
 use crate::domain::user::{Account, User};
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
-use crate::ledger::{Actor, UnitOfWork};
+use crate::ledger::{Actor, LedgerError, UnitOfWork};
 use crate::operations::subject;
 use crate::operations::user::Profile;
 
@@ -79,8 +79,17 @@ impl Asked {
         }
     }
 
-    fn subject(&self) -> Option<SubjectId> {
-        Uuid::try_parse(&self.0).ok().map(SubjectId)
+    /// The user, for a client that acts for itself.
+    async fn subject(&self, app: &App, token: &ActiveToken) -> Result<Option<SubjectId>, LedgerError> {
+        if let Ok(id) = Uuid::try_parse(&self.0) {
+            return Ok(Some(SubjectId(id)));
+        }
+        let client = token.registration();
+        let pairwise = client.filter(|client| client.pairwise_sector().is_some());
+        match pairwise {
+            Some(client) => app.operations.find_subject(&client, &self.0).await,
+            None => Ok(None),
+        }
     }
 }
 
@@ -118,7 +127,8 @@ async fn round(
         for scope in resource.of_a_client {
             active.require_approved(unit, scope).await?;
         }
-        let subject = asked.subject().ok_or_else(|| active.about(no_such_user()))?;
+        let subject = asked.subject(app, &active).await?;
+        let subject = subject.ok_or_else(|| active.about(no_such_user()))?;
         let user = unit.load::<User>(subject.0).await?;
         let account = user.account.clone();
         (subject, account.ok_or_else(|| active.about(no_such_user()))?)

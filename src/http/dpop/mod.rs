@@ -43,6 +43,13 @@ pub struct ProofRefusal {
     needs_nonce: bool,
 }
 
+/// Whether a text has a proof's form; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn is_proof(text: &str) -> bool {
+    Proof::parse(text).is_some()
+}
+
 impl ProofRefusal {
     fn invalid(reason: RefusalReason) -> Self {
         Self {
@@ -100,7 +107,7 @@ impl PresentedProof {
         let expected = Expected {
             method: origin.method.as_str(),
             // Never of the Host header: a proof for another host must not do here.
-            uri: &format!("{}{}", settings.issuer, origin.path),
+            uris: &settings.urls_of(&origin.path).collect::<Vec<_>>(),
             access_token,
             lifetime,
             at,

@@ -71,8 +71,8 @@ struct Claims {
 pub(super) struct Expected<'a> {
     /// Its method.
     pub(super) method: &'a str,
-    /// Its address as clients know it: the issuer and the path.
-    pub(super) uri: &'a str,
+    /// Its addresses as clients may know it.
+    pub(super) uris: &'a [String],
     /// The access token that came with it.
     pub(super) access_token: Option<&'a str>,
     /// How old a proof may be.
@@ -118,7 +118,8 @@ impl Proof {
         if self.claims.htm != expected.method {
             return Err(RefusalReason::DpopMethod);
         }
-        if normalised(expected.uri).as_ref() != Some(&self.uri) {
+        let mut ours = expected.uris.iter();
+        if !ours.any(|uri| normalised(uri).as_ref() == Some(&self.uri)) {
             return Err(RefusalReason::DpopUri);
         }
         let (at, lifetime) = (expected.at, expected.lifetime);
@@ -213,6 +214,7 @@ mod tests {
     use chrono::DateTime;
     use proptest::prelude::*;
     use serde_json::json;
+    use std::sync::LazyLock;
 
     const TOKEN_ENDPOINT: &str = "https://id.example/oauth/token";
     const NOW: i64 = 1_800_000_000;
@@ -260,9 +262,10 @@ mod tests {
     }
 
     fn expected() -> Expected<'static> {
+        static OURS: LazyLock<[String; 1]> = LazyLock::new(|| [TOKEN_ENDPOINT.to_owned()]);
         Expected {
             method: "POST",
-            uri: TOKEN_ENDPOINT,
+            uris: &*OURS,
             access_token: None,
             lifetime: TimeDelta::seconds(300),
             at: DateTime::from_timestamp(NOW, 0).unwrap(),

@@ -52,6 +52,12 @@ struct RegistrationErrorBody {
 }
 
 impl RegistrationError {
+    /// Whether nobody knows if the request was done: the trouble is this server's.
+    #[must_use]
+    pub fn is_ours(&self) -> bool {
+        matches!(self, Self::ServerError | Self::TemporarilyUnavailable)
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::InvalidRedirectUri(_)

@@ -11,11 +11,12 @@ use serde::Serialize;
 
 use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError};
+use super::access_token::PresentedAccessToken;
+use super::introspection_jwt::{self, Form};
 use super::{ClientRequest, answer, imported, rounds, sender, standing};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
-use crate::crypto::signing::VerifiedToken;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Act, Family, Grant};
 use crate::domain::refusal::RefusalReason;
@@ -70,7 +71,7 @@ pub async fn introspect(
 /// A token as it was presented, its form checked.
 enum Token {
     Refresh(Presented),
-    Access(VerifiedToken, Presented),
+    Access(PresentedAccessToken),
     Other,
 }
 
@@ -83,23 +84,30 @@ async fn state(
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let request = ClientRequest::read(app, context, headers, body).await?;
     let text = request.required("token")?;
-    let result = examine(app, &request, text).await;
-    request.end(app, result.map(|state| Json(state).into_response()))
+    let form = Form::wanted(headers);
+    let result = examine(app, &request, (text, form)).await;
+    let result = result.and_then(|state| match (form, request.authenticated.get()) {
+        (Form::Jwt, Some(caller)) => {
+            introspection_jwt::respond(app, caller, &state, app.ledger.clock().now())
+        }
+        (Form::Json | Form::Jwt, _) => Ok(Json(state).into_response()),
+    });
+    request.end(app, result)
 }
 
 async fn examine(
     app: &App,
     request: &ClientRequest,
-    text: &str,
+    (text, form): (&str, Form),
 ) -> Result<Introspection, Rejection<TokenError>> {
     let token = match read(app, text).await? {
         Token::Other => imported::recognise(app, request, text)
             .await?
             .map_or(Token::Other, Token::Refresh),
-        ours @ (Token::Refresh(_) | Token::Access(..)) => ours,
+        ours @ (Token::Refresh(_) | Token::Access(_)) => ours,
     };
     let mut unit = app.ledger.unit_of_work(&request.context);
-    rounds!(unit, round(app, request, &mut unit, &token))
+    rounds!(unit, round(app, request, &mut unit, (&token, form)))
 }
 
 async fn read(app: &App, text: &str) -> Result<Token, Rejection<TokenError>> {
@@ -107,18 +115,15 @@ async fn read(app: &App, text: &str) -> Result<Token, Rejection<TokenError>> {
     if text.starts_with(Kind::Refresh.prefix()) {
         return Ok(credential::parse(Kind::Refresh, key, text).map_or(Token::Other, Token::Refresh));
     }
-    let Ok(token) = app.keys.verify(text, &app.settings.issuer).await? else {
-        return Ok(Token::Other);
-    };
-    let presented = credential::parse(Kind::TokenId, key, &token.claims.jti);
-    Ok(presented.map_or(Token::Other, |presented| Token::Access(token, presented)))
+    let token = PresentedAccessToken::read(app, text).await?;
+    Ok(token.map_or(Token::Other, Token::Access))
 }
 
 async fn round(
     app: &App,
     request: &ClientRequest,
     unit: &mut UnitOfWork<'_>,
-    token: &Token,
+    (token, form): (&Token, Form),
 ) -> Result<Option<Introspection>, Rejection<TokenError>> {
     let caller = request.authenticate(app, unit).await?;
     if caller.registration.metadata.is_public() {
@@ -126,9 +131,15 @@ async fn round(
         let error = TokenError::InvalidClient { challenge: true };
         return Err(Rejection::new(error, RefusalReason::PublicClient).client(caller.key));
     }
+    if form == Form::Jwt {
+        let algorithm = introspection_jwt::algorithm(&caller.registration.metadata);
+        standing::may_sign(app, unit, algorithm.key()).await?;
+    }
     let introspection = match token {
         Token::Other => INACTIVE,
-        Token::Access(token, presented) => access(unit, &caller, token, presented).await?,
+        Token::Access(token) => access(unit, &caller, (token, form)).await?,
+        // No refresh token is for a resource server.
+        Token::Refresh(_) if form == Form::Jwt => INACTIVE,
         Token::Refresh(presented) => refresh(app, unit, &caller, presented).await?,
     };
     Ok(unit.confirm().await?.then_some(introspection))
@@ -137,14 +148,16 @@ async fn round(
 async fn access(
     unit: &mut UnitOfWork<'_>,
     caller: &AuthenticatedClient,
-    token: &VerifiedToken,
-    presented: &Presented,
+    (token, form): (&PresentedAccessToken, Form),
 ) -> Result<Introspection, Rejection<TokenError>> {
-    let claims = &token.claims;
-    if !standing::is_published(unit, token.key).await? {
+    let PresentedAccessToken {
+        claims, presented, ..
+    } = token;
+    if !token.signer_stands(unit).await? {
         return Ok(INACTIVE);
     }
-    let own = caller.registration.client_id == claims.client_id;
+    // RFC 9701 §5: as a JWT, to those that the token is for alone.
+    let own = form == Form::Json && caller.registration.client_id == claims.client_id;
     let of_its_audience = caller
         .registration
         .metadata
@@ -176,7 +189,7 @@ async fn access(
         sub: claims.sub.clone(),
         aud: claims.aud.clone(),
         iss: claims.iss.clone(),
-        jti: Some(claims.jti.clone()),
+        jti: Some(claims.jti.clone()).filter(|jti| !jti.is_empty()),
         cnf: claims.cnf,
         act: claims.act.clone(),
     })))

@@ -62,7 +62,7 @@ pub(super) async fn rests(
 /// What of its grant's scope a token's client may use now, where the token stands. That it has expired is no matter:
 /// what was exchanged for it ends by then.
 async fn stands(unit: &mut UnitOfWork<'_>, token: &TokenRef) -> Result<Option<ScopeSet>, LedgerError> {
-    if !standing::is_published(unit, token.key).await? {
+    if !standing::signer_stands(unit, token.key).await? {
         return Ok(None);
     }
     let grant = unit.load::<Grant>(token.grant.0).await?;

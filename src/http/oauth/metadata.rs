@@ -5,19 +5,23 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
+use url::Url;
 
 use super::authorize::ResponseMode;
 use super::register;
 use crate::app::App;
 use crate::config::{RegistrationMode, Settings};
-use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType};
+use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType, IdTokenAlgorithm};
 use crate::http::client_assertion::SECRET_ALGORITHM;
 use crate::http::context::Origin;
 use crate::http::dpop;
-use crate::http::error::{ErrorAnswer, Rejection, TokenError};
+use crate::http::error::{ErrorAnswer, ProtocolError, Rejection, TokenError};
 use crate::http::oidc::discovery::OpenidMetadata;
 use crate::http::oidc::userinfo;
 use crate::ledger::LedgerError;
+
+/// RFC 8414 §3.
+pub const PATH: &str = "/.well-known/oauth-authorization-server";
 
 /// How clients authenticate here, public ones left out.
 fn confidential_methods(settings: &Settings) -> Vec<&'static str> {
@@ -26,10 +30,10 @@ fn confidential_methods(settings: &Settings) -> Vec<&'static str> {
         (AuthMethod::ClientSecretPost, true),
         (AuthMethod::PrivateKeyJwt, true),
         (AuthMethod::ClientSecretJwt, settings.allow_client_secret_jwt),
-        (AuthMethod::TlsClientAuth, settings.trusts_authorities()),
+        (AuthMethod::TlsClientAuth, settings.serves_authorities()),
         (
             AuthMethod::SelfSignedTlsClientAuth,
-            settings.sees_client_certificates(),
+            settings.serves_client_certificates(),
         ),
     ];
     let enabled = methods.into_iter().filter(|(_, enabled)| *enabled);
@@ -88,6 +92,8 @@ struct Metadata {
     token_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     introspection_endpoint_auth_methods_supported: Vec<&'static str>,
     introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
+    /// RFC 9701 §7.
+    introspection_signing_alg_values_supported: Vec<&'static str>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     tls_client_certificate_bound_access_tokens: bool,
@@ -150,9 +156,13 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         // Public clients have nothing to ask there.
         introspection_endpoint_auth_methods_supported: confidential,
         introspection_endpoint_auth_signing_alg_values_supported: algorithms.clone(),
+        introspection_signing_alg_values_supported: IdTokenAlgorithm::ALL
+            .into_iter()
+            .map(|algorithm| algorithm.key().name())
+            .collect(),
         revocation_endpoint_auth_methods_supported: methods,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
-        tls_client_certificate_bound_access_tokens: app.settings.sees_client_certificates(),
+        tls_client_certificate_bound_access_tokens: app.settings.serves_client_certificates(),
         mtls_endpoint_aliases: app.settings.mtls_url.as_deref().map(MtlsEndpoints::at),
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
@@ -161,4 +171,19 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         issuer,
     };
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(metadata)).into_response()
+}
+
+/// [`metadata`] of an issuer with a path, which stands after the well-known name (RFC 8414 §3).
+pub async fn metadata_of_path(app: State<App>, origin: Extension<Origin>) -> Response {
+    if is_of_issuer(&app.settings.issuer, (PATH, &origin.path)) {
+        return metadata(app, origin).await;
+    }
+    ProtocolError::NotFound.respond(origin.request)
+}
+
+/// Whether what follows a well-known name is the issuer's own path.
+pub(crate) fn is_of_issuer(issuer: &str, (name, path): (&str, &str)) -> bool {
+    let issuer = Url::parse(issuer).ok();
+    let own = issuer.as_ref().map(|issuer| issuer.path().trim_end_matches('/'));
+    own.filter(|own| !own.is_empty()) == path.strip_prefix(name)
 }

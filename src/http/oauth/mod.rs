@@ -1,9 +1,11 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
+pub(crate) mod access_token;
 pub mod authorize;
 pub mod device;
 pub(crate) mod imported;
 pub mod introspect;
+mod introspection_jwt;
 pub mod jwks;
 mod lineage;
 pub mod metadata;
@@ -45,7 +47,11 @@ pub fn routes() -> Router<App> {
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
         .route("/oauth/jwks", get(jwks::jwks))
-        .route("/.well-known/oauth-authorization-server", get(metadata::metadata))
+        .route(metadata::PATH, get(metadata::metadata))
+        .route(
+            &format!("{}/{{*path}}", metadata::PATH),
+            get(metadata::metadata_of_path),
+        )
 }
 
 /// A request of a client, read but not believed.

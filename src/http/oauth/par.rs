@@ -91,7 +91,7 @@ async fn round(
         );
         return Err(Rejection::new(error, RefusalReason::RequestUriPushed).client(client.key));
     }
-    let key = code_key(request).map_err(|reason| {
+    let key = code_key(request, &client).map_err(|reason| {
         let what = "The dpop_jkt is not the thumbprint of a key, or not of the DPoP proof's.";
         Rejection::new(TokenError::Pushed("invalid_request", what), reason).client(client.key)
     })?;
@@ -106,8 +106,16 @@ async fn round(
 }
 
 /// The key of the request's DPoP proof, where it has one: the code is bound to it, as if `dpop_jkt` had named it, and
-/// where that names one too, it is the same (RFC 9449 §10.1).
-fn code_key(request: &ClientRequest) -> Result<Option<Thumbprint>, RefusalReason> {
+/// where that names one too, it is the same (RFC 9449 §10.1). Where the client's tokens are bound to its certificate, that
+/// counts, as in token requests.
+fn code_key(
+    request: &ClientRequest,
+    client: &AuthenticatedClient,
+) -> Result<Option<Thumbprint>, RefusalReason> {
+    let metadata = &client.registration.metadata;
+    if metadata.tls_client_certificate_bound_access_tokens {
+        return Ok(None);
+    }
     let Some(Confirmation::JwkThumbprint(proved)) = request.proof.as_ref().map(PresentedProof::confirmation)
     else {
         return Ok(None);

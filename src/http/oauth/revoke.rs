@@ -10,6 +10,7 @@ use chrono::DateTime;
 
 use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError};
+use super::access_token::PresentedAccessToken;
 use super::token::was_issued;
 use super::{ClientRequest, answer, imported, rounds};
 use crate::app::App;
@@ -73,12 +74,9 @@ async fn read(app: &App, text: &str) -> Result<Option<Ends>, Rejection<TokenErro
             access_expires_at: None,
         }));
     }
-    let Ok(token) = app.keys.verify(text, &app.settings.issuer).await? else {
-        return Ok(None);
-    };
-    let presented = credential::parse(Kind::TokenId, key, &token.claims.jti);
-    Ok(presented.map(|presented| Ends {
-        presented,
+    let token = PresentedAccessToken::read(app, text).await?;
+    Ok(token.ok().map(|token| Ends {
+        presented: token.presented,
         access_expires_at: Some(token.claims.exp),
     }))
 }

@@ -108,6 +108,14 @@ pub async fn is_published(unit: &mut UnitOfWork<'_>, key: KeyId) -> Result<bool,
     Ok(matches!(*key.state, SigningKey::Published { .. }))
 }
 
+/// As [`is_published`], of the key that signed an access token; an opaque one has none.
+pub async fn signer_stands(unit: &mut UnitOfWork<'_>, key: Option<KeyId>) -> Result<bool, LedgerError> {
+    match key {
+        Some(key) => is_published(unit, key).await,
+        None => Ok(true),
+    }
+}
+
 /// Makes it a precondition of the append that the key which signs this algorithm's tokens is not retired. The node
 /// that signs knows no older a set of keys than the one that was compared here.
 pub async fn may_sign(

@@ -1,6 +1,7 @@
 //! The claims about a user (OpenID Connect Core §5.1), as far as the granted scope opens them (§5.4).
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::domain::openid::Claim;
 use crate::domain::value::ScopeSet;
@@ -8,35 +9,46 @@ use crate::operations::user::Profile;
 
 /// Claims about a user; what is not known or not opened is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct UserClaims {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preferred_username: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    email_verified: Option<bool>,
-}
+#[serde(transparent)]
+pub struct UserClaims(Map<String, Value>);
 
 impl UserClaims {
     /// Those of `claims` that `scope` opens and the user has.
     #[must_use]
-    pub fn of(profile: Profile, claims: &[Claim], scope: &ScopeSet) -> Self {
-        let given = |claim: Claim| claims.contains(&claim) && scope.contains(claim.scope());
-        let Profile {
-            username,
-            name,
-            email,
-        } = profile;
-        // Nobody has ever been asked to prove an address here.
-        let email_verified = email.is_some().then_some(false);
-        Self {
-            name: name.filter(|_| given(Claim::Name)),
-            preferred_username: Some(username).filter(|_| given(Claim::PreferredUsername)),
-            email: email.filter(|_| given(Claim::Email)),
-            email_verified: email_verified.filter(|_| given(Claim::EmailVerified)),
-        }
+    pub fn of(profile: &Profile, claims: &[Claim], scope: &ScopeSet) -> Self {
+        let given = claims.iter().filter(|claim| scope.contains(claim.scope()));
+        let given = given.filter_map(|claim| Some((claim.name().to_owned(), value(profile, *claim)?)));
+        Self(given.collect())
+    }
+}
+
+/// What is known of the user.
+fn value(profile: &Profile, claim: Claim) -> Option<Value> {
+    // Of no address, nothing is said; of one that nobody vouched for, that.
+    let verified = |known: bool| {
+        let said = || profile.claims.get(&claim).cloned();
+        known.then(|| said().unwrap_or(Value::Bool(false)))
+    };
+    match claim {
+        Claim::Name => profile.name.clone().map(Value::String),
+        Claim::PreferredUsername => Some(Value::String(profile.username.clone())),
+        Claim::Email => profile.email.clone().map(Value::String),
+        Claim::UpdatedAt => profile.updated_at.map(|at| at.timestamp().into()),
+        Claim::EmailVerified => verified(profile.email.is_some()),
+        Claim::PhoneNumberVerified => verified(profile.claims.contains_key(&Claim::PhoneNumber)),
+        Claim::GivenName
+        | Claim::FamilyName
+        | Claim::MiddleName
+        | Claim::Nickname
+        | Claim::Profile
+        | Claim::Picture
+        | Claim::Website
+        | Claim::Gender
+        | Claim::Birthdate
+        | Claim::Zoneinfo
+        | Claim::Locale
+        | Claim::Address
+        | Claim::PhoneNumber => profile.claims.get(&claim).cloned(),
     }
 }
 
@@ -49,9 +61,11 @@ mod tests {
             username: "ada".to_owned(),
             name: Some("Ada".to_owned()),
             email: email.map(str::to_owned),
+            claims: std::collections::BTreeMap::new(),
+            updated_at: None,
         };
         let scope = ScopeSet::parse(scope).unwrap();
-        serde_json::to_string(&UserClaims::of(profile, claims, &scope)).unwrap()
+        serde_json::to_string(&UserClaims::of(&profile, claims, &scope)).unwrap()
     }
 
     #[test]

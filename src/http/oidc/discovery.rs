@@ -102,3 +102,11 @@ pub async fn configuration(State(app): State<App>, Extension(origin): Extension<
         Err(error) => metadata::unavailable(error, &origin),
     }
 }
+
+/// [`configuration`] of an issuer with a path, where RFC 8414 §3 has it.
+pub async fn configuration_of_path(app: State<App>, origin: Extension<Origin>) -> Response {
+    if metadata::is_of_issuer(&app.settings.issuer, (PATH, &origin.path)) {
+        return configuration(app, origin).await;
+    }
+    ProtocolError::NotFound.respond(origin.request)
+}

@@ -115,7 +115,7 @@ impl IdTokenFor<'_> {
         };
         let profile = app.operations.profile(subject, account).await?;
         Ok(profile.map_or_else(UserClaims::default, |profile| {
-            UserClaims::of(profile, &authentication.claims, &self.issued.scope)
+            UserClaims::of(&profile, &authentication.claims, &self.issued.scope)
         }))
     }
 }

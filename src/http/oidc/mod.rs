@@ -17,5 +17,9 @@ use crate::app::App;
 pub fn routes() -> Router<App> {
     Router::new()
         .route(discovery::PATH, get(discovery::configuration))
+        .route(
+            &format!("{}/{{*path}}", discovery::PATH),
+            get(discovery::configuration_of_path),
+        )
         .route(userinfo::PATH, get(userinfo::get).post(userinfo::post))
 }

@@ -143,7 +143,7 @@ async fn user_info(
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
     let user_info = UserInfo {
         sub: app.operations.subject_for(&known.client, known.subject),
-        claims: UserClaims::of(profile.ok_or(erased)?, &Claim::ALL, &known.scope),
+        claims: UserClaims::of(&profile.ok_or(erased)?, &Claim::ALL, &known.scope),
     };
     let mut response = match known.client.metadata.userinfo_signed_response_alg {
         None => respond(user_info),

@@ -170,9 +170,9 @@ impl PageError {
             Self::ClientMissing => Some("The client_id is missing."),
             Self::ClientUnknown => Some("The client_id is unknown."),
             Self::ClientRevoked => Some("The client is revoked."),
-            Self::RedirectUriMissing => {
-                Some("The redirect_uri is missing, and the client has not exactly one.")
-            }
+            Self::RedirectUriMissing => Some(
+                "The redirect_uri is missing, and the client has not exactly one, or the scope has openid.",
+            ),
             Self::RedirectUriUnknown => {
                 Some("The redirect_uri is not one that is registered for the client.")
             }

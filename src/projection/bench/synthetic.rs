@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::clock::{Randomness, Timestamp, machine_now};
 use crate::domain::client::{
     AuthMethod, ClientEvent, ClientMetadata, ClientRegistered, GrantType, IdTokenAlgorithm, ResponseProfile,
-    SubjectType, TokenAlgorithm,
+    SubjectType, TokenAlgorithm, TokenFormat,
 };
 use crate::domain::event::Event;
 use crate::domain::grant::{
@@ -277,8 +277,10 @@ fn metadata() -> ClientMetadata {
         client_credentials_refresh: false,
         response_profile: ResponseProfile::Standard,
         access_token_algorithm: TokenAlgorithm::ES256,
+        access_token_format: TokenFormat::Jwt,
         id_token_signed_response_alg: IdTokenAlgorithm::RS256,
         userinfo_signed_response_alg: None,
+        introspection_signed_response_alg: None,
         access_token_lifetime: 3600,
         refresh_token_lifetime: 2_592_000,
         lifetimes: BTreeMap::new(),

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
@@ -34,7 +35,7 @@ pub(crate) struct Building {
     options: PgConnectOptions,
     pace: Pace,
     /// Events read by the bulk build.
-    pub(crate) read: Arc<AtomicU64>,
+    read: Arc<AtomicU64>,
 }
 
 /// The types of aggregates that tables are folded from.
@@ -114,6 +115,38 @@ impl Building {
         self.outside(upto).await?;
         self.position = upto;
         Ok(())
+    }
+
+    /// As [`Self::fill`], and tells how many events are read five times a second.
+    pub(crate) async fn fill_telling(
+        &mut self,
+        upto: i64,
+        progress: &(dyn Fn(Progress) + Send + Sync),
+    ) -> Result<(), ProjectionError> {
+        let read = Arc::clone(&self.read);
+        let total = u64::try_from(upto).unwrap_or_default();
+        let tell = async {
+            loop {
+                progress(Progress {
+                    phase: Phase::Reading,
+                    done: read.load(Ordering::Relaxed).min(total),
+                    total,
+                });
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if read.load(Ordering::Relaxed) >= total {
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            filled = self.fill(upto, progress) => filled,
+            () = tell => Ok(()),
+        }
+    }
+
+    /// Events read by the bulk build.
+    pub(crate) fn events(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
     }
 
     /// Grants are read once for all tables that are made of them.

@@ -12,7 +12,6 @@ mod pace;
 mod pages;
 mod swap;
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::PgPool;
@@ -66,25 +65,7 @@ pub async fn rebuild(
     let started = crate::clock::monotonic();
     let mut building = Building::begin(pool, vault, names).await?;
     let start = building.head().await?;
-    let read = std::sync::Arc::clone(&building.read);
-    let total = u64::try_from(start).unwrap_or_default();
-    let tell = async {
-        loop {
-            progress(Progress {
-                phase: Phase::Reading,
-                done: read.load(Ordering::Relaxed).min(total),
-                total,
-            });
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            if read.load(Ordering::Relaxed) >= total {
-                std::future::pending::<()>().await;
-            }
-        }
-    };
-    let filled = tokio::select! {
-        filled = building.fill(start, progress) => filled,
-        () = tell => Ok(()),
-    };
+    let filled = building.fill_telling(start, progress).await;
     if let Err(error) = filled {
         let schemas = building.schemas();
         if let Err(left) = building.discard(&schemas).await {
@@ -95,7 +76,7 @@ pub async fn rebuild(
     swap::swap(&mut building).await?;
     let rebuilt = Rebuilt {
         position: building.position,
-        events: building.read.load(Ordering::Relaxed),
+        events: building.events(),
         took: crate::clock::monotonic().duration_since(started),
     };
     swap::drop_replaced(&mut building).await?;

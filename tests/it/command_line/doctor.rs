@@ -189,7 +189,16 @@ async fn it_warns_of_client_certificates_that_nobody_may_send_or_nobody_vouches_
         (
             &[("GRANTLOG_MTLS_URL", "https://mtls.id.example")],
             "warn",
-            "no certificate can reach",
+            "tls_client_auth is not offered",
+        ),
+        (
+            &[
+                ("GRANTLOG_MTLS_URL", "https://mtls.id.example"),
+                ("GRANTLOG_CLIENT_CERTIFICATE_HEADER", "Client-Cert"),
+                ("GRANTLOG_TRUSTED_PROXIES", "192.0.2.1"),
+            ],
+            "warn",
+            "believes the proxy",
         ),
     ] {
         let mut command = grantlog_on(&server.database);

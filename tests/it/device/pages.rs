@@ -222,3 +222,30 @@ async fn a_consent_that_was_given_is_asked_again_and_recorded_once() {
     assert!(networks.len() == 6 && networks[0].is_some());
     assert!(networks.iter().all(|network| *network == networks[0]));
 }
+
+#[tokio::test]
+async fn a_login_that_is_older_than_the_client_allows_answers_no_device() {
+    let device = Device::with(|_| {}, json!({"default_max_age": 60})).await;
+    let begun = device.begin(&[("scope", "openid view-user")]).await;
+    let user_code = text(&begun, "user_code");
+    let page = device.asked(&begun).await;
+    device.wait(61);
+    // Neither by the page that was shown in time, nor by one that is opened now.
+    let late = device.decide(&begun, &page, "approve").await;
+    assert_eq!(late.status, 303);
+    assert!(device.open(user_code).await.is_login_page());
+    assert_eq!(device.told(&begun).await, "authorization_pending");
+    device.wait(10);
+    device.answer(&begun, "approve").await;
+    let (status, tokens) = device.poll(&begun).await;
+    assert_eq!(status, 200, "{tokens}");
+    let claims = super::claims(text(&tokens, "id_token"));
+    let age = claims["iat"].as_i64().unwrap() - claims["auth_time"].as_i64().unwrap();
+    assert!((0..=60).contains(&age), "{claims}");
+}
+
+#[tokio::test]
+async fn a_client_that_allows_no_time_since_the_login_can_be_answered_all_the_same() {
+    let device = Device::with(|_| {}, json!({"default_max_age": 0})).await;
+    device.approved(&[]).await;
+}

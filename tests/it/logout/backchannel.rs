@@ -319,3 +319,32 @@ async fn a_logout_uri_inside_is_not_called_unless_the_operator_allows_it() {
     assert_eq!(text(&abandoned[0], "error"), "address_refused");
     assert!(receiver.tokens("inside").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_logout_token_that_cannot_be_signed_is_given_up_like_any_other() {
+    let desk = Desk::with(json!({}), |settings| {
+        settings.backchannel_logout_retry_seconds = 1;
+    })
+    .await;
+    let receiver = Receiver::start().await;
+    let unsigned = json!({"id_token_signed_response_alg": "EdDSA"});
+    let client = client(&desk, &receiver, "rp", unsigned).await;
+    desk.tokens(&client, "openid").await;
+    desk.log_out().await;
+    // The private key is lost.
+    sqlx::query(
+        "DELETE FROM grantlog.key_material WHERE key_id IN ( \
+             SELECT aggregate_id FROM grantlog.ledger WHERE event_type = 'KeyGenerated' \
+             AND payload->>'algorithm' = 'EdDSA')",
+    )
+    .execute(&desk.server.database.owner().await)
+    .await
+    .unwrap();
+    desk.server.app.keys.reload().await.unwrap();
+    let follower = LogoutFollower::start(&desk.server.app);
+    let abandoned = desk.wait_for("BackchannelLogoutAbandoned", 1).await;
+    follower.stop().await;
+    assert_eq!(text(&abandoned[0], "error"), "not_signed");
+    assert_eq!(text(&abandoned[0], "client"), client.key.to_string());
+    assert!(receiver.tokens("rp").is_empty());
+}

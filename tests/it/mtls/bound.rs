@@ -182,3 +182,37 @@ async fn a_confidential_client_may_refresh_with_its_next_certificate() {
         (200, 401)
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_of_a_client_that_is_bound_to_its_certificate_is_bound_to_no_other_key() {
+    let bound = Bound::new("client_secret_post").await;
+    let identity = Identity::self_signed(|_| {});
+    let form = [
+        ("response_type", "code"),
+        ("redirect_uri", REDIRECT_URI),
+        ("scope", "view-user"),
+        ("code_challenge", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"),
+        ("code_challenge_method", "S256"),
+    ];
+    let mut with_key = form.to_vec();
+    with_key.push(("dpop_jkt", "ungWv48Bz-pBQUDeXa4iI7ADYaOWF3qctBD_YfIAFa0"));
+    let (status, body) = bound.post("/oauth/par", &with_key, Some(&identity)).await;
+    assert_eq!(
+        (status, body["error"].as_str()),
+        (400, Some("invalid_request")),
+        "{body}"
+    );
+    assert_eq!(bound.last_reason().await, "dpop_jkt_of_certificate_client");
+    let (status, body) = bound.post("/oauth/par", &form, Some(&identity)).await;
+    assert_eq!(status, 201, "{body}");
+
+    let mut query: crate::flow::Query = with_key
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    query.push(("client_id".to_owned(), bound.client_id.clone()));
+    let server = &bound.secured.server;
+    let answer = crate::flow::request(server, &crate::harness::browser(), &query).await;
+    assert_eq!(answer.parameters()["error"], "invalid_request");
+    assert_eq!(bound.last_reason().await, "dpop_jkt_of_certificate_client");
+}

@@ -45,7 +45,8 @@ async fn the_discovery_document_says_what_is_so() {
     }
     // Every claim that is named is given somewhere, and none besides.
     let scope = list(&document, "scopes_supported").join(" ");
-    assert_eq!(scope, "openid profile email offline_access");
+    assert_eq!(scope, "openid profile email address phone offline_access");
+    provider.update_user(super::standard_claims::every_claim()).await;
     let tokens = provider.tokens(&[("scope", &scope)]).await;
     let mut given = provider.claims(super::text(&tokens, "id_token"), "RS256").await;
     let user_info = browser()

@@ -8,7 +8,7 @@ use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
 use grantlog::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
-    SecretVerifier, SubjectType, TokenAlgorithm,
+    SecretVerifier, SubjectType, TokenAlgorithm, TokenFormat,
 };
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{
@@ -188,8 +188,10 @@ impl World {
             client_credentials_refresh: false,
             response_profile: ResponseProfile::Standard,
             access_token_algorithm: TokenAlgorithm::ES256,
+            access_token_format: TokenFormat::Jwt,
             id_token_signed_response_alg: IdTokenAlgorithm::RS256,
             userinfo_signed_response_alg: None,
+            introspection_signed_response_alg: None,
             access_token_lifetime: 600,
             refresh_token_lifetime: 86_400,
             lifetimes: BTreeMap::new(),

@@ -47,10 +47,7 @@ impl AuthenticationRequest {
     ) -> Result<Self, Rejection<AuthorizeError>> {
         Ok(Self {
             nonce: nonce(parameters, scope)?,
-            max_age: max_age(parameters)?.or_else(|| {
-                let default = client.metadata.default_max_age?;
-                Some(TimeDelta::seconds(default.into()))
-            }),
+            max_age: max_age(parameters)?.or_else(|| client.metadata.default_max_age()),
             hinted: hinted(app, unit, parameters, &client.client_id).await?,
             claims: claims(parameters)?,
             sector: client.pairwise_sector(),

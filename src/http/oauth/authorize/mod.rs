@@ -16,6 +16,7 @@ mod redirect;
 mod request;
 mod response_mode;
 mod shown;
+mod unvouched;
 mod visit;
 
 pub use error::AuthorizeError;
@@ -52,6 +53,14 @@ pub(in crate::http) const ENDPOINT: &str = "/oauth/authorize";
 /// The authorization endpoint.
 pub fn routes() -> Router<App> {
     Router::new().route(ENDPOINT, get(show).post(submit).head(no_head))
+}
+
+/// What the login form carries on of a query; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn query_in(query: &str) -> Option<String> {
+    let parameters = Parameters::parse(query).ok()?;
+    Some(parameters.after_login())
 }
 
 /// An authorization request.

@@ -21,6 +21,13 @@ impl Parameters {
     /// Reads a query. A parameter that is there twice is an error that can be sent back, unless it is one of
     /// the two that say where to.
     pub(super) fn parse(query: &str) -> Result<Self, Rejection<PageError>> {
+        // Each name that is there twice is one more reading below.
+        if query.split('&').count() > form::MAX_PARAMETERS {
+            return Err(Rejection::new(
+                PageError::Malformed,
+                RefusalReason::MalformedQuery,
+            ));
+        }
         let (mut text, mut doubled) = (query.to_owned(), false);
         loop {
             match Form::parse(&text) {
@@ -120,6 +127,20 @@ mod tests {
             let parameters = Parameters::parse(before).unwrap();
             assert_eq!(parameters.after_login(), after, "{before}");
         }
+    }
+
+    #[test]
+    fn a_query_of_many_doubled_parameters_is_refused_before_each_is_looked_for() {
+        let doubled = |names: usize| {
+            let pairs: Vec<String> = (0..names).map(|name| format!("x{name}&x{name}")).collect();
+            pairs.join("&")
+        };
+        assert!(Parameters::parse(&doubled(50)).unwrap().doubled);
+        let refused = Parameters::parse(&doubled(51)).unwrap_err();
+        assert_eq!(
+            (refused.error, refused.reason),
+            (PageError::Malformed, RefusalReason::MalformedQuery)
+        );
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::response_mode::ResponseMode;
 use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
 use crate::domain::confirmation::Confirmation;
+use crate::domain::openid::OPENID;
 use crate::domain::pkce::{Challenge, Method};
 use crate::domain::redirect_uri;
 use crate::domain::refusal::RefusalReason;
@@ -90,7 +91,8 @@ pub(super) async fn target(
         return Err(Rejection::new(PageError::ClientRevoked, RefusalReason::ClientRevoked).client(key));
     }
     let requested = parameters.get("redirect_uri");
-    let redirect_uri = redirect_uri(&registration.metadata, requested)
+    let redirect_uri = named_where_it_must_be(parameters)
+        .and_then(|()| redirect_uri(&registration.metadata, requested))
         .map_err(|(error, reason)| Rejection::new(error, reason).client(key))?
         .to_owned();
     let state = parameters.get("state").filter(|state| state.len() <= MAX_STATE);
@@ -106,6 +108,15 @@ pub(super) async fn target(
         },
         redirect_uri_given: requested.is_some(),
     })
+}
+
+/// OpenID Connect Core §3.1.2.1: an authentication request names its redirect URI, even where there is only one.
+fn named_where_it_must_be(parameters: &Parameters) -> Result<(), (PageError, RefusalReason)> {
+    let scope = parameters.get("scope").unwrap_or_default();
+    if scope.split(' ').any(|name| name == OPENID) && parameters.get("redirect_uri").is_none() {
+        return Err((PageError::RedirectUriMissing, RefusalReason::RedirectUriMissing));
+    }
+    Ok(())
 }
 
 /// RFC 6749 §3.1.2.3: the requested one if it is registered; the only one where none is requested. A loopback
@@ -165,7 +176,7 @@ pub(super) async fn check(
         scopes,
         audience,
         challenge,
-        confirmation: dpop_jkt::read(parameters)?,
+        confirmation: dpop_jkt::read(parameters, metadata)?,
         prompt,
         openid,
     })

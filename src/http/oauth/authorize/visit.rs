@@ -214,7 +214,16 @@ impl Visit {
                 Err(error) => error.into(),
             },
         };
-        refuse(&self.app, &self.context, failure).await
+        match (self.asks_before_going(&failure).await, failure) {
+            (Ok(true), Failure::Redirect(back, rejection)) => {
+                if let Some(refused) = rejection.refused() {
+                    self.record(&self.context, refused).await;
+                }
+                self.by_hand(&back, rejection.error)
+            }
+            (Ok(_), failure) => refuse(&self.app, &self.context, failure).await,
+            (Err(error), _) => refuse(&self.app, &self.context, error.into()).await,
+        }
     }
 }
 
@@ -250,7 +259,7 @@ pub(super) async fn refuse(app: &App, context: &Context, failure: Failure) -> Re
 }
 
 /// Where the user returns to, in words: a host, or a program on this device.
-fn destination(uri: &str) -> String {
+pub(super) fn destination(uri: &str) -> String {
     let parsed = Url::parse(uri).ok();
     if redirect_uri::is_native(uri) {
         return "an application on this device".to_owned();

@@ -97,6 +97,10 @@ async fn give(
     let (subject, at) = (live.login.subject, unit.at());
     unit.about(Some(subject));
     let decision = match answer {
+        // The page asks for the password first.
+        Answer::Approve if !asked.accepts(&live, at) => {
+            return Ok(unit.confirm().await?.then(|| back(code)));
+        }
         Answer::Approve => {
             let event = approve(unit, &asked, &live).await?;
             asked.grant.approve_device(&event)

@@ -28,6 +28,7 @@ use self::waiting::Found;
 use super::authorize::{read_form, see_other};
 use super::{rounds, standing};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::domain::client::{Client, GrantType, Registration, Standing};
 use crate::domain::grant::{Grant, GrantRefusal};
 use crate::domain::refusal::RefusalReason;
@@ -121,6 +122,13 @@ fn acting(origin: &Origin, subject: SubjectId) -> Context {
     }
 }
 
+/// A user code as people are shown it, of what somebody typed; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn user_code_in(typed: &str) -> Option<String> {
+    UserCode::parse(typed).map(|code| code.to_string())
+}
+
 /// The page's query with a code.
 fn query(code: &UserCode) -> String {
     format!("user_code={code}")
@@ -142,6 +150,14 @@ struct Asked {
     client: ClientKey,
     registration: Arc<Registration>,
     scopes: Vec<Definition>,
+}
+
+impl Asked {
+    /// Whether the login is recent enough for the client (`default_max_age`).
+    fn accepts(&self, live: &LiveSession, at: Timestamp) -> bool {
+        let most = self.registration.metadata.default_max_age();
+        most.is_none_or(|most| at - live.login.authenticated_at <= most)
+    }
 }
 
 impl<'a> Visit<'a> {
@@ -237,6 +253,10 @@ impl<'a> Visit<'a> {
         };
         let asked = asked(unit, grant, &live).await?;
         let query = query(code);
+        if !asked.accepts(&live, unit.at()) {
+            let page = self.login_form(&query).page()?;
+            return Ok(unit.confirm().await?.then_some(page));
+        }
         let token = Purpose::Device(live.id).token(self.app, &query);
         let page = DeviceAnswerPage {
             client: &asked.registration.metadata,

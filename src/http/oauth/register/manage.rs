@@ -179,8 +179,15 @@ async fn replaced(
     };
     let (secret, verifier) = app.operations.generate_secret(kind).await?;
     let mut unit = app.ledger.unit_of_work(&caller.context);
-    let (registration, needs_secret) =
-        rounds!(unit, replacement.round(app, &caller, &mut unit, verifier.clone()))?;
+    let replaced = rounds!(unit, replacement.round(app, &caller, &mut unit, verifier.clone()));
+    let is_unused = match &replaced {
+        Ok((_, needs_secret)) => !needs_secret,
+        Err(rejection) => !rejection.error.is_ours(),
+    };
+    if is_unused {
+        app.operations.forget_secret(Some(&verifier)).await;
+    }
+    let (registration, needs_secret) = replaced?;
     let secret = needs_secret.then_some(secret.as_str());
     let document = information(app, (caller.key, &registration), &caller.token, secret).await?;
     Ok(respond(StatusCode::OK, document))

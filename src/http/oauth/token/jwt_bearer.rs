@@ -9,6 +9,7 @@ use super::super::{ClientRequest, rounds};
 use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::config::Settings;
 use crate::crypto::jwt::Audience;
 use crate::domain::client::{AssertionAlgorithm, GrantType};
 use crate::domain::grant::{AcceptAssertion, Grant, GrantRefusal, Outcome};
@@ -69,12 +70,12 @@ impl Assertion {
     }
 
     /// All but the single use; when it ends.
-    fn check(&self, trust: &Trust, issuer: &str, at: Timestamp) -> Result<Timestamp, RefusalReason> {
+    fn check(&self, trust: &Trust, settings: &Settings, at: Timestamp) -> Result<Timestamp, RefusalReason> {
         let claims = &self.jwt.claims;
         if self.jwt.signer(&trust.jwks, self.algorithm).is_none() {
             return Err(RefusalReason::GrantAssertionSignature);
         }
-        if !assertion::is_for_us(&claims.aud, issuer) {
+        if !assertion::is_for_us(&claims.aud, settings) {
             return Err(RefusalReason::GrantAssertionAudience);
         }
         let ends = assertion::ends(claims.exp, [claims.nbf, claims.iat], (at, LONGEST));
@@ -150,7 +151,7 @@ async fn round(
         .trust_for(client.key)
         .ok_or(refused(RefusalReason::IssuerNotTrusted))?;
     let ends = assertion
-        .check(trust, &app.settings.issuer, unit.at())
+        .check(trust, &app.settings, unit.at())
         .map_err(refused)?;
     let (subject, password_generation) = subject(app, unit, (&client, trust), assertion).await?;
     unit.about(subject);

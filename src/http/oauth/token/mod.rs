@@ -22,7 +22,7 @@ use super::super::error::{Rejection, TokenError};
 use super::{ClientRequest, answer};
 use crate::app::App;
 use crate::credential::{self, Kind};
-use crate::domain::client::{GrantType, Registration, TokenAlgorithm};
+use crate::domain::client::{GrantType, Registration, TokenAlgorithm, TokenFormat};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Mint, MintRefresh};
 use crate::domain::openid::OPENID;
@@ -104,11 +104,19 @@ impl Randoms {
             bound: metadata.is_public(),
         });
         Mint {
-            access: credential::digest(Kind::TokenId, &self.access),
+            access: credential::digest(access_kind(metadata.access_token_format), &self.access),
             access_lifetime: metadata.access_lifetime(flow),
             confirmation,
             refresh,
         }
+    }
+}
+
+/// What an access token's random part is part of.
+fn access_kind(format: TokenFormat) -> Kind {
+    match format {
+        TokenFormat::Jwt => Kind::TokenId,
+        TokenFormat::Opaque => Kind::Access,
     }
 }
 
@@ -126,10 +134,13 @@ pub(super) async fn allowed(
         return Err(refused(RefusalReason::GrantTypeNotAllowed));
     }
     // Before anything is appended: a code is not used up for a token that would not be signed.
-    if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !app.settings.allow_hs256_access_tokens {
-        return Err(refused(RefusalReason::Hs256NotAllowed));
+    if metadata.access_token_format == TokenFormat::Jwt {
+        if metadata.access_token_algorithm == TokenAlgorithm::HS256 && !app.settings.allow_hs256_access_tokens
+        {
+            return Err(refused(RefusalReason::Hs256NotAllowed));
+        }
+        super::standing::may_sign(app, unit, metadata.access_token_algorithm).await?;
     }
-    super::standing::may_sign(app, unit, metadata.access_token_algorithm).await?;
     if metadata.scope.contains(OPENID) {
         super::standing::may_sign(app, unit, metadata.id_token_signed_response_alg.key()).await?;
     }

@@ -3,6 +3,7 @@
 
 use chrono::DateTime;
 
+use super::super::access_token::PresentedAccessToken;
 use super::super::standing;
 use crate::app::App;
 use crate::credential::{self, Address, Kind};
@@ -43,7 +44,8 @@ impl TokenType {
 /// A token whose form, signature and time are good.
 pub(super) struct PresentedToken {
     address: Address,
-    key: KeyId,
+    /// None: an opaque access token, which nothing signed.
+    key: Option<KeyId>,
     sub: String,
     /// None: an ID token, which opens nothing itself and stands for all of its grant.
     scope: Option<ScopeSet>,
@@ -63,20 +65,10 @@ impl PresentedToken {
             |jti: &str| credential::parse(Kind::TokenId, address_key, jti).map(|presented| presented.address);
         match kind {
             TokenType::AccessToken | TokenType::Jwt => {
-                let Ok(token) = app.keys.verify(text, issuer).await? else {
-                    return Ok(None);
-                };
-                let claims = &token.claims;
-                Ok(address(&claims.jti).map(|address| Self {
-                    address,
-                    key: token.key,
-                    sub: claims.sub.clone(),
-                    scope: Some(ScopeSet::parse(&claims.scope).unwrap_or_default()),
-                    exp: claims.exp,
-                    act: claims.act.clone(),
-                    may_act: claims.may_act.clone(),
-                    confirmation: claims.cnf,
-                }))
+                let token = PresentedAccessToken::read(app, text).await?.ok();
+                // RFC 8693 §3: an opaque token is no JWT.
+                let token = token.filter(|token| kind == TokenType::AccessToken || token.key.is_some());
+                Ok(token.map(|token| Self::of(&token)))
             }
             TokenType::IdToken => {
                 Ok(app
@@ -86,7 +78,7 @@ impl PresentedToken {
                     .and_then(|(claims, key)| {
                         Some(Self {
                             address: address(&claims.jti)?,
-                            key,
+                            key: Some(key),
                             sub: claims.sub,
                             scope: None,
                             exp: claims.exp,
@@ -99,9 +91,23 @@ impl PresentedToken {
         }
     }
 
+    fn of(token: &PresentedAccessToken) -> Self {
+        let claims = &token.claims;
+        Self {
+            address: token.presented.address,
+            key: token.key,
+            sub: claims.sub.clone(),
+            scope: Some(ScopeSet::parse(&claims.scope).unwrap_or_default()),
+            exp: claims.exp,
+            act: claims.act.clone(),
+            may_act: claims.may_act.clone(),
+            confirmation: claims.cnf,
+        }
+    }
+
     /// The token, where it is active at this moment; as the ledger has it, not as it says.
     pub(super) async fn active(&self, unit: &mut UnitOfWork<'_>) -> Result<Option<ActiveToken>, LedgerError> {
-        if !standing::is_published(unit, self.key).await? {
+        if !standing::signer_stands(unit, self.key).await? {
             return Ok(None);
         }
         let grant = unit.load::<Grant>(self.address.grant.0).await?;

@@ -10,8 +10,9 @@ use crate::app::App;
 use crate::credential::{self, Address, Kind};
 use crate::crypto::jwt::AccessClaims;
 use crate::crypto::master::AddressKey;
-use crate::domain::client::{Registration, ResponseProfile};
+use crate::domain::client::{Registration, ResponseProfile, TokenFormat};
 use crate::domain::grant::Issued;
+use crate::domain::value::Digest;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
 use crate::ids::GrantId;
@@ -53,7 +54,7 @@ struct CamelCase<'a> {
 }
 
 impl TokenResponse {
-    /// Signs the access token and spells the refresh token that an append has just made durable.
+    /// Signs or spells the access token, and spells the refresh token, that an append has just made durable.
     pub(super) fn new(
         app: &App,
         client: &Registration,
@@ -67,40 +68,26 @@ impl TokenResponse {
         };
         let key = app.ledger.vault().master().address_key();
         let scope = issued.scope.to_string();
-        let exchanged = issued.exchanged.as_deref();
-        let claims = AccessClaims {
-            iss: app.settings.issuer.clone(),
-            sub: match (issued.subject, exchanged) {
-                (Some(subject), _) => app.operations.subject_for(client, subject),
-                (None, Some(exchanged)) => exchanged.client_subject.clone().unwrap_or_default(),
-                (None, None) => client.client_id.clone(),
-            },
-            aud: issued.audience.clone().into(),
-            client_id: client.client_id.clone(),
-            scope: scope.clone(),
-            iat: issued.issued_at.timestamp(),
-            exp: issued.access_expires_at.timestamp(),
-            jti: credential::format(Kind::TokenId, key, address, &randoms.access),
-            cnf: issued.confirmation,
-            act: exchanged.and_then(|exchanged| exchanged.act.clone()),
-            may_act: None,
+        let access_token = match client.metadata.access_token_format {
+            TokenFormat::Opaque => credential::format(Kind::Access, key, address, &randoms.access),
+            TokenFormat::Jwt => sign(app, client, issued, (address, randoms))?,
         };
-        let access_token = app
-            .keys
-            .sign(client.metadata.access_token_algorithm, &claims)
-            .map_err(LedgerError::from)?;
         let refresh_token = issued
             .refresh
             .then(|| credential::format(Kind::Refresh, key, address, &randoms.refresh));
         Ok(Self {
             profile: client.metadata.response_profile,
             token_type: token_type(issued.confirmation),
-            expires_in: claims.exp - claims.iat,
+            expires_in: issued.access_expires_at.timestamp() - issued.issued_at.timestamp(),
             access_token,
             refresh_token,
             scope,
             id_token: None,
-            id_token_jti: id_token_jti(key, address, &randoms.access),
+            id_token_jti: id_token_jti(
+                key,
+                address,
+                (client.metadata.access_token_format, &randoms.access),
+            ),
             issued_token_type: None,
         })
     }
@@ -142,10 +129,47 @@ impl TokenResponse {
     }
 }
 
-/// The address of an ID token: that of the access token beside it. The random part is the other half, of which nothing
-/// is stored: the signature tells.
-fn id_token_jti(key: &AddressKey, address: Address, random: &[u8; 32]) -> String {
-    let mut random = *random;
-    random.rotate_left(16);
+/// The access token as a JWT (RFC 9068 §2).
+fn sign(
+    app: &App,
+    client: &Registration,
+    issued: &Issued,
+    (address, randoms): (Address, &Randoms),
+) -> Result<String, Rejection<TokenError>> {
+    let key = app.ledger.vault().master().address_key();
+    let exchanged = issued.exchanged.as_deref();
+    let claims = AccessClaims {
+        iss: app.settings.issuer.clone(),
+        sub: match (issued.subject, exchanged) {
+            (Some(subject), _) => app.operations.subject_for(client, subject),
+            (None, Some(exchanged)) => exchanged.client_subject.clone().unwrap_or_default(),
+            (None, None) => client.client_id.clone(),
+        },
+        aud: issued.audience.clone().into(),
+        client_id: client.client_id.clone(),
+        scope: issued.scope.to_string(),
+        iat: issued.issued_at.timestamp(),
+        exp: issued.access_expires_at.timestamp(),
+        jti: credential::format(Kind::TokenId, key, address, &randoms.access),
+        cnf: issued.confirmation,
+        act: exchanged.and_then(|exchanged| exchanged.act.clone()),
+        may_act: None,
+    };
+    let signed = app.keys.sign(client.metadata.access_token_algorithm, &claims);
+    Ok(signed.map_err(LedgerError::from)?)
+}
+
+/// The address of an ID token: that of the access token beside it. Nothing is stored of the random part: the signature
+/// tells. Beside a JWT it is the other half of the random bytes; an opaque token uses all of them up, and an ID token
+/// travels where an access token must not, so there it is what only leads away from them.
+fn id_token_jti(key: &AddressKey, address: Address, (format, random): (TokenFormat, &[u8; 32])) -> String {
+    let random = match format {
+        TokenFormat::Jwt => {
+            let mut random = *random;
+            random.rotate_left(16);
+            random
+        }
+        TokenFormat::Opaque => Digest::of(&[b"ID token".as_slice(), random].concat()).0,
+    };
     credential::format(Kind::TokenId, key, address, &random)
 }

@@ -5,7 +5,7 @@ use super::super::{ClientRequest, resource, rounds, standing};
 use super::presented_token::{PresentedToken, TokenType};
 use super::{Randoms, TokenResponse, allowed, parameter_scope};
 use crate::app::App;
-use crate::domain::client::{ExchangeMode, ExchangeRule, GrantType};
+use crate::domain::client::{ExchangeMode, ExchangeRule, GrantType, TokenFormat};
 use crate::domain::grant::{ActiveToken, Exchange, Grant, Outcome};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::user::User;
@@ -83,6 +83,11 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     permitted(app, unit, &client).await?;
+    if tokens.requested == TokenType::Jwt
+        && client.registration.metadata.access_token_format != TokenFormat::Jwt
+    {
+        return Err(refused(RefusalReason::RequestedTypeUnsupported).client(client.key));
+    }
     proven(request, &client, tokens)?;
     let (subject, actor) = active(unit, &client, tokens).await?;
     unit.about(subject.subject);

@@ -1,0 +1,70 @@
+//! A moment or a position, as commands take it.
+
+use anyhow::{Context as _, ensure};
+use chrono::DateTime;
+
+use crate::clock::Timestamp;
+use crate::ledger::{Ledger, head_position, position_at};
+
+/// Up to where the ledger is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AsOf {
+    /// Everything that was recorded by then.
+    Time(Timestamp),
+    /// Everything up to this position.
+    Position(i64),
+}
+
+impl std::str::FromStr for AsOf {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(position) = text.parse() {
+            return if position > 0 {
+                Ok(Self::Position(position))
+            } else {
+                Err("positions begin with 1")
+            };
+        }
+        DateTime::parse_from_rfc3339(text)
+            .map(|at| Self::Time(at.to_utc()))
+            .map_err(|_| "it is neither a moment such as 2026-11-05T14:02:07Z nor a position")
+    }
+}
+
+impl AsOf {
+    /// The last position that it covers. A position that the ledger has not reached is refused: what comes later
+    /// would not be in it.
+    pub(super) async fn position(self, ledger: &Ledger) -> anyhow::Result<i64> {
+        match self {
+            Self::Time(at) => {
+                ensure!(at <= ledger.clock().now(), "that moment has not come yet");
+                position_at(ledger.pool(), at)
+                    .await
+                    .context("the ledger could not be read")
+            }
+            Self::Position(position) => {
+                let head = head_position(ledger.pool()).await?;
+                ensure!(position <= head, "the ledger ends at position {head}");
+                Ok(position)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_told_from_a_moment() {
+        assert_eq!("17".parse(), Ok(AsOf::Position(17)));
+        let at = DateTime::parse_from_rfc3339("2026-11-05T14:02:07Z")
+            .unwrap()
+            .to_utc();
+        assert_eq!("2026-11-05T15:02:07+01:00".parse(), Ok(AsOf::Time(at)));
+        for bad in ["", "0", "-3", "yesterday", "2026-11-05", "2026-11-05T14:02:07"] {
+            assert!(bad.parse::<AsOf>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! As-of tables: all projections as they stood at a position, in a schema of their own that can be queried beside
+//! the live ones.
+//!
+//! They are built as a rebuild builds them, from the ledger alone, and stay as they are. Personal data shows as long as
+//! the subject's key exists: who was erased since is erased here too.
+
+use sqlx::{Connection, PgConnection, PgPool};
+
+use super::error::ProjectionError;
+use super::rebuild::{Building, Progress};
+use super::schema::Kind;
+use super::{NAMES, install};
+use crate::crypto::vault::Vault;
+
+/// How the comment of a schema begins that a replay made.
+const MARK: &str = "Grantlog as of position ";
+
+/// A schema that a replay may write into: a plain name in lower case, none of Postgres's or Grantlog's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsOfSchema(String);
+
+/// Why a name cannot be that of a schema to replay into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a schema to replay into has 1 to 63 of a-z, 0-9 and _, begins with a letter, and is not public, grantlog, \
+     information_schema or one that begins with pg_"
+)]
+pub struct BadSchemaName;
+
+impl std::str::FromStr for AsOfSchema {
+    type Err = BadSchemaName;
+
+    fn from_str(text: &str) -> Result<Self, BadSchemaName> {
+        let plain = (1..=63).contains(&text.len())
+            && text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text
+                .chars()
+                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let taken = ["public", "grantlog", "information_schema"].contains(&text) || text.starts_with("pg_");
+        if plain && !taken {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(BadSchemaName)
+        }
+    }
+}
+
+impl std::fmt::Display for AsOfSchema {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a replay made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replayed {
+    /// The last position whose event the tables show.
+    pub position: i64,
+    /// Events read.
+    pub events: u64,
+}
+
+/// Folds all projections up to a position into a schema, which is created. One that is there is refused, unless a
+/// replay made it and it is to be replaced.
+pub async fn replay(
+    pool: &PgPool,
+    vault: &Vault,
+    (into, replace): (&AsOfSchema, bool),
+    position: i64,
+    progress: &(dyn Fn(Progress) + Send + Sync),
+) -> Result<Replayed, ProjectionError> {
+    let mut building = Building::begin(pool, vault, &NAMES).await?;
+    let made = async {
+        // Before the work, not only after it.
+        check(&mut building.connection, into, replace).await?;
+        building.fill_telling(position, progress).await?;
+        publish(&mut building, (into, replace), position).await
+    };
+    let made = made.await;
+    let schemas = building.schemas();
+    let events = building.events();
+    building.discard(&schemas).await?;
+    made.map(|()| Replayed { position, events })
+}
+
+/// Whether the schema is free, or may be replaced.
+async fn check(
+    connection: &mut PgConnection,
+    into: &AsOfSchema,
+    replace: bool,
+) -> Result<(), ProjectionError> {
+    let found: Option<Option<String>> = sqlx::query_scalar(
+        "SELECT obj_description(oid, 'pg_namespace') FROM pg_namespace WHERE nspname = $1",
+    )
+    .bind(&into.0)
+    .fetch_optional(connection)
+    .await?;
+    match found {
+        None => Ok(()),
+        Some(Some(comment)) if replace && comment.starts_with(MARK) => Ok(()),
+        Some(_) => Err(ProjectionError::SchemaExists(into.0.clone())),
+    }
+}
+
+/// Moves the finished tables into the schema, under their public names, all at once.
+async fn publish(
+    building: &mut Building,
+    (into, replace): (&AsOfSchema, bool),
+    position: i64,
+) -> Result<(), ProjectionError> {
+    let mut transaction = building.connection.begin().await?;
+    install::execute(&mut transaction, "SET LOCAL synchronous_commit = on").await?;
+    check(&mut transaction, into, replace).await?;
+    sqlx::query("SELECT grantlog.make_as_of_schema($1, $2, $3)")
+        .bind(&into.0)
+        .bind(replace)
+        .bind(position)
+        .execute(&mut *transaction)
+        .await?;
+    // Plain as it is, a name may be a word of SQL.
+    let quoted = format!("\"{into}\"");
+    for target in &building.targets {
+        let (schema, table) = (target.projection.schema(), &target.table);
+        let name = schema.name;
+        for statement in [
+            format!("ALTER TABLE public.{table} SET SCHEMA {quoted}"),
+            format!("ALTER TABLE {quoted}.{table} RENAME TO {name}"),
+        ] {
+            install::execute(&mut transaction, &statement).await?;
+        }
+        let views = schema.statements(Kind::View, table).into_iter();
+        for view in views.filter(|statement| statement.starts_with("CREATE")) {
+            let view = view.replace("public.", &format!("{quoted}."));
+            install::execute(&mut transaction, &view).await?;
+        }
+        // Whoever asks these tables gets good plans.
+        install::execute(&mut transaction, &format!("ANALYZE {quoted}.{name}")).await?;
+    }
+    transaction.commit().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schema_to_replay_into_has_a_plain_name_that_is_not_taken() {
+        for good in ["asof", "incident_2026_11_05", "a"] {
+            assert!(good.parse::<AsOfSchema>().is_ok(), "{good}");
+        }
+        let long = "a".repeat(64);
+        for bad in [
+            "",
+            "Public",
+            "public",
+            "grantlog",
+            "pg_x",
+            "1a",
+            "a-b",
+            "a b",
+            "a;b",
+            "ä",
+            "information_schema",
+            &long,
+        ] {
+            assert_eq!(bad.parse::<AsOfSchema>(), Err(BadSchemaName), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Codes and tokens: how long, for whom, how hard to guess.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::{Value, json};
+
+use super::{Fields, post_as};
+use crate::code::{REDIRECT_URI, VERIFIER};
+use crate::flow;
+use crate::harness::{TestServer, browser};
+use crate::token::{Party, error, text};
+
+/// §4.1.2, §10.5.
+#[tokio::test]
+async fn a_code_is_good_for_its_lifetime_and_no_longer() {
+    let server = TestServer::start_with(|settings| settings.code_lifetime = 30).await;
+    let (client, browser) = (flow::client_and_user(&server).await, browser());
+    let secret = client.client_secret.as_deref().unwrap();
+    for (seconds, status) in [(29, 200), (30, 400)] {
+        let returned = flow::authorize(&server, &browser, &flow::query(&client)).await;
+        server.clock.advance(Duration::from_secs(seconds));
+        let form = [
+            ("grant_type", "authorization_code"),
+            ("code", returned["code"].as_str()),
+            ("redirect_uri", flow::REDIRECT_URI),
+            ("code_verifier", flow::VERIFIER),
+        ];
+        let answer = post_as(
+            (&server, "/oauth/token"),
+            Some((&client.client_id, secret)),
+            &form,
+        )
+        .await;
+        assert_eq!(answer.0, status, "{seconds} seconds: {}", answer.1);
+        assert!(status == 200 || error(&answer) == (400, "invalid_grant"));
+    }
+}
+
+/// §4.1.3, §10.5, §10.6.
+#[tokio::test]
+async fn a_code_is_exchanged_by_its_own_client_with_its_own_redirect_uri() {
+    let party = Party::new().await;
+    let others = json!({"client_name": "Other", "redirect_uris": [REDIRECT_URI], "scope": "view-user"});
+    let other = party.server.client(others.clone()).await;
+    let mut public = others;
+    public["token_endpoint_auth_method"] = json!("none");
+    let public = party.server.client(public).await;
+    let code = party.code("view-user").await;
+    let form = |uri: &'static str| -> Fields<'_> {
+        vec![
+            ("grant_type", "authorization_code"),
+            ("code", code.as_str()),
+            ("redirect_uri", uri),
+            ("code_verifier", VERIFIER),
+        ]
+    };
+    let basic = (other.client_id.as_str(), other.client_secret.as_deref().unwrap());
+    let answer = post_as((&party.server, "/oauth/token"), Some(basic), &form(REDIRECT_URI)).await;
+    assert_eq!(
+        error(&answer),
+        (400, "invalid_grant"),
+        "another confidential client"
+    );
+    let named = [form(REDIRECT_URI), vec![("client_id", public.client_id.as_str())]].concat();
+    let answer = post_as((&party.server, "/oauth/token"), None, &named).await;
+    assert_eq!(error(&answer), (400, "invalid_grant"), "a public client");
+    let named = [form(REDIRECT_URI), vec![("client_id", party.client_id.as_str())]].concat();
+    let answer = post_as((&party.server, "/oauth/token"), None, &named).await;
+    assert_eq!(
+        error(&answer),
+        (401, "invalid_client"),
+        "its client, not authenticated"
+    );
+    for uri in [
+        "https://app.example/callback/",
+        "https://evil.example/callback",
+        "",
+    ] {
+        let answer = party.post("/oauth/token", &form(uri)).await;
+        assert_eq!(error(&answer), (400, "invalid_grant"), "{uri}");
+    }
+    let (status, tokens) = party.post("/oauth/token", &form(REDIRECT_URI)).await;
+    assert_eq!(status, 200, "nobody has used it up: {tokens}");
+}
+
+/// §5.1.
+#[tokio::test]
+async fn answers_with_tokens_are_json_that_nothing_on_the_way_may_keep() {
+    let party = Party::new().await;
+    let code = party.code("view-user").await;
+    let form = [
+        ("grant_type", "authorization_code"),
+        ("code", code.as_str()),
+        ("redirect_uri", REDIRECT_URI),
+        ("code_verifier", VERIFIER),
+    ];
+    let send = async |path: &str, form: &[(&str, &str)]| {
+        let request = party.http.post(party.server.url(path)).form(form);
+        let request = request.basic_auth(&party.client_id, Some(&party.secret));
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        for (name, value) in [
+            ("content-type", "application/json"),
+            ("cache-control", "no-store"),
+            ("pragma", "no-cache"),
+        ] {
+            assert_eq!(response.headers()[name], value, "{path} {name}");
+        }
+        response.json::<Value>().await.unwrap()
+    };
+    let tokens = send("/oauth/token", &form).await;
+    for member in ["access_token", "token_type", "refresh_token", "scope"] {
+        assert!(!text(&tokens, member).is_empty());
+    }
+    assert!(tokens["expires_in"].is_u64());
+    let refresh = text(&tokens, "refresh_token");
+    send(
+        "/oauth/token",
+        &[("grant_type", "refresh_token"), ("refresh_token", refresh)],
+    )
+    .await;
+    send("/oauth/introspect", &[("token", text(&tokens, "access_token"))]).await;
+}
+
+/// §10.10: a guess succeeds with a probability of 2^-128 at most.
+#[tokio::test]
+async fn codes_and_refresh_tokens_end_with_256_bits_that_differ_each_time() {
+    let party = Party::new().await;
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..4 {
+        let code = party.code("view-user").await;
+        let (_, tokens) = party.redeem(&code).await;
+        for credential in [code.as_str(), text(&tokens, "refresh_token")] {
+            let bytes = URL_SAFE_NO_PAD.decode(&credential[4..]).unwrap();
+            assert_eq!(bytes.len(), 21 + 32, "an address, then what is random");
+            assert!(seen.insert(bytes[21..].to_vec()));
+        }
+    }
+    let secret = party.secret.strip_prefix("gls_").unwrap();
+    assert_eq!(URL_SAFE_NO_PAD.decode(secret).unwrap().len(), 32);
+}
+
+/// §7, §10.4: a refresh token that nobody uses ends.
+#[tokio::test]
+async fn a_refresh_token_that_is_not_used_expires() {
+    let party = Party::with(json!({"refresh_token_lifetime": 600})).await;
+    let (_, tokens) = party.redeem(&party.code("view-user").await).await;
+    party.server.clock.advance(Duration::from_secs(599));
+    let (status, next) = party.refresh(text(&tokens, "refresh_token")).await;
+    assert_eq!(status, 200, "{next}");
+    party.server.clock.advance(Duration::from_secs(600));
+    assert!(!party.is_active(text(&next, "refresh_token")).await);
+    let answer = party.refresh(text(&next, "refresh_token")).await;
+    assert_eq!(error(&answer), (400, "invalid_grant"));
+}
