@@ -5,6 +5,7 @@ mod alert;
 mod arguments;
 mod as_of;
 mod audit;
+mod backtest;
 mod client;
 mod client_approval;
 mod client_exchange;

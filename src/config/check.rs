@@ -38,6 +38,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     found.extend(tls(settings));
     found.extend(registration(settings));
     found.extend(client_certificates(settings));
+    found.extend(places(settings));
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
     }
@@ -144,15 +145,18 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
     }
 }
 
+/// Where addresses are.
+fn places(settings: &Settings) -> Option<(&'static str, String)> {
+    let path = settings.geoip_database.as_ref().filter(|path| !path.is_file())?;
+    Some(("geoip_database", format!("there is no file {}", path.display())))
+}
+
 /// What is asked of clients' certificates (RFC 8705).
 fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if settings.tls_client_certificates && settings.tls_cert.is_none() {
         let what = "clients can be asked for a certificate only where tls_cert and tls_key are set";
         found.push(("tls_client_certificates", what.to_owned()));
-    }
-    if let Some(path) = settings.geoip_database.as_ref().filter(|path| !path.is_file()) {
-        found.push(("geoip_database", format!("there is no file {}", path.display())));
     }
     if let Some(path) = settings.tls_client_ca.as_ref().filter(|path| !path.is_file()) {
         found.push(("tls_client_ca", format!("there is no file {}", path.display())));

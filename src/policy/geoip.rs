@@ -1,4 +1,4 @@
-//! Where callers are: a database of places in MaxMind's format that the operator supplies. Addresses are decrypted for
+//! Where callers are: a database of places (MMDB) that the operator supplies. Addresses are decrypted for
 //! it, and forgotten.
 
 use std::path::Path;

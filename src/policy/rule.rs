@@ -195,6 +195,7 @@ pub struct Running<F: Fold> {
 
 impl<F: Fold> Running<F> {
     /// With nothing to remember.
+    #[must_use]
     pub fn new(fold: F) -> Self {
         Self {
             fold,

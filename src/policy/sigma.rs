@@ -11,6 +11,7 @@ use rsigma_eval::{
     CorrelationAction, CorrelationConfig, CorrelationEngine, EvaluationResult, TimestampFallback,
 };
 use rsigma_parser::{Level, SigmaCollection, parse_sigma_yaml};
+use serde::de::Error as _;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -48,8 +49,6 @@ pub enum SigmaError {
 /// Runs rules that somebody else wrote.
 struct Sigma {
     engine: CorrelationEngine,
-    /// Kept apart: the engine gives its state only whole.
-    known: bool,
 }
 
 /// The rules of a text, as one rule of that name.
@@ -71,11 +70,11 @@ pub fn begin(rule: &str, text: &str) -> Result<(Definition, Box<dyn Rule>), Sigm
     engine
         .add_collection(&collection)
         .map_err(|error| malformed(error.to_string()))?;
-    Ok((definition, Box::new(Sigma { engine, known: true })))
+    Ok((definition, Box::new(Sigma { engine })))
 }
 
 fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Definition, SigmaError> {
-    let titles = collection
+    let mut titles = collection
         .correlations
         .iter()
         .map(|rule| (&rule.title, &rule.description, &rule.tags, rule.level))
@@ -85,7 +84,7 @@ fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Defini
                 .iter()
                 .map(|rule| (&rule.title, &rule.description, &rule.tags, rule.level)),
         );
-    let Some((title, description, tags, level)) = titles.into_iter().next() else {
+    let Some((title, description, tags, level)) = titles.next() else {
         return Err(SigmaError::Empty);
     };
     let windows = collection.correlations.iter().map(|rule| rule.timespan.seconds);
@@ -154,7 +153,9 @@ impl Rule for Sigma {
     }
 
     fn load(&mut self, saved: &str) -> Result<(), serde_json::Error> {
-        self.known = self.engine.import_state(serde_json::from_str(saved)?);
+        if !self.engine.import_state(serde_json::from_str(saved)?) {
+            return Err(serde_json::Error::custom("a state of another version"));
+        }
         Ok(())
     }
 }

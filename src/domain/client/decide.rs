@@ -213,14 +213,7 @@ impl Registration {
                 per_minute,
                 until,
                 reason,
-            } => vec![
-                ClientThrottled {
-                    per_minute: *per_minute,
-                    until: *until,
-                    reason: reason.clone(),
-                }
-                .into(),
-            ],
+            } => vec![throttled(*per_minute, *until, reason)],
             ClientCommand::Reinstate if self.standing == Standing::Suspended => {
                 vec![ClientReinstated {}.into()]
             }
@@ -315,6 +308,16 @@ impl Registration {
             (Approval::Withdrawn, _) => return Err(ClientRefusal::NotApproved(scope)),
         }))
     }
+}
+
+fn throttled(per_minute: u32, until: Timestamp, reason: &str) -> ClientEvent {
+    let reason = reason.to_owned();
+    ClientThrottled {
+        per_minute,
+        until,
+        reason,
+    }
+    .into()
 }
 
 #[cfg(test)]

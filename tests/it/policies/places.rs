@@ -4,7 +4,7 @@ use super::{alerts, watch};
 use crate::flow;
 use crate::harness::TestServer;
 
-/// A string, a map's size, a double and so on, as MaxMind's format writes them (version 2.0, "Data Field Format").
+/// A string, a map's size, a double and so on, as an MMDB file writes them (MMDB specification 2.0, "Data Field Format").
 fn text(out: &mut Vec<u8>, text: &str) {
     assert!(text.len() < 29);
     out.push(2 << 5 | u8::try_from(text.len()).unwrap());
