@@ -239,10 +239,10 @@ fn throttle(
     at: Timestamp,
 ) -> Result<(), Rejection<TokenError>> {
     match registration.throttle {
-        Some((until, per_minute)) if at < until && credentials.tried.is_first() => {
+        Some((until, per_minute)) if at < until => {
             let counted = [Counted::Throttled(key)];
-            let checked = app.limits.check_and_count(&counted, per_minute, at);
-            checked.map_err(|wait| {
+            let ask = || app.limits.check_and_count(&counted, per_minute, at);
+            credentials.tried.throttled(ask).map_err(|wait| {
                 let error = TokenError::TooMany(wait.retry_after);
                 Rejection::new(error, RefusalReason::ClientThrottled).client(key)
             })

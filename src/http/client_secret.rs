@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use quick_cache::sync::Cache;
 
@@ -36,14 +36,14 @@ pub(super) struct Tried {
     /// The hashes that they do not match.
     wrong: Mutex<Option<Vec<String>>>,
     counted: Arc<AtomicBool>,
-    /// Whether the request was counted against a throttle.
-    throttled: AtomicBool,
+    /// What a throttle said of the request.
+    throttled: OnceLock<Result<(), TooMany>>,
 }
 
 impl Tried {
-    /// Whether the request is to be counted against a throttle: the first time that this is asked.
-    pub(super) fn is_first(&self) -> bool {
-        !self.throttled.swap(true, Ordering::Relaxed)
+    /// What a throttle says of the request: it is asked once, whatever round of a unit of work asks again.
+    pub(super) fn throttled(&self, ask: impl FnOnce() -> Result<(), TooMany>) -> Result<(), TooMany> {
+        *self.throttled.get_or_init(ask)
     }
 
     /// Says where the request came from.

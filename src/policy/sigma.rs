@@ -4,6 +4,7 @@
 //! `payload` and `metadata` under those names, and `client`, `subject`, `grant`, `network` and `agent` on top, wherever they
 //! come from.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rsigma_eval::event::JsonEvent;
@@ -49,6 +50,8 @@ pub enum SigmaError {
 /// Runs rules that somebody else wrote.
 struct Sigma {
     engine: CorrelationEngine,
+    /// Titles of detections that only correlations rest on.
+    silent: BTreeSet<String>,
 }
 
 /// The rules of a text, as one rule of that name.
@@ -59,6 +62,7 @@ pub fn begin(rule: &str, text: &str) -> Result<(Definition, Box<dyn Rule>), Sigm
         return Err(malformed(error.clone()));
     }
     let definition = define(rule, text, &collection)?;
+    let silent = silent(&collection);
     let mut engine = CorrelationEngine::new(CorrelationConfig {
         timestamp_fallback: TimestampFallback::Skip,
         max_state_entries: MAX_KEYS,
@@ -70,7 +74,7 @@ pub fn begin(rule: &str, text: &str) -> Result<(Definition, Box<dyn Rule>), Sigm
     engine
         .add_collection(&collection)
         .map_err(|error| malformed(error.to_string()))?;
-    Ok((definition, Box::new(Sigma { engine })))
+    Ok((definition, Box::new(Sigma { engine, silent })))
 }
 
 fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Definition, SigmaError> {
@@ -112,6 +116,21 @@ fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Defini
     })
 }
 
+/// Detections that a correlation rests on, unless it says `generate: true`.
+fn silent(collection: &SigmaCollection) -> BTreeSet<String> {
+    let rests_on = |name: Option<&String>| {
+        let quiet = collection.correlations.iter().filter(|rule| !rule.generate);
+        name.is_some_and(|name| quiet.clone().any(|rule| rule.rules.contains(name)))
+    };
+    let rules = collection.rules.iter();
+    rules
+        .filter(|rule| {
+            rests_on(rule.id.as_ref()) || rests_on(rule.name.as_ref()) || rests_on(Some(&rule.title))
+        })
+        .map(|rule| rule.title.clone())
+        .collect()
+}
+
 fn plain(text: &str) -> String {
     text.chars().filter(|c| !steers(*c)).take(MAX_TEXT).collect()
 }
@@ -145,7 +164,10 @@ impl Rule for Sigma {
         let found = self
             .engine
             .process_event_at(&JsonEvent::borrow(&value), event.at.timestamp());
-        found.iter().map(|result| finding(event, result)).collect()
+        let told = found
+            .iter()
+            .filter(|result| result.is_correlation() || !self.silent.contains(&result.header.rule_title));
+        told.map(|result| finding(event, result)).collect()
     }
 
     fn save(&self) -> Result<String, serde_json::Error> {

@@ -50,13 +50,16 @@ fn database(lower: (f64, f64), upper: (f64, f64)) -> Vec<u8> {
     for (name, value) in [
         ("binary_format_major_version", 2),
         ("binary_format_minor_version", 0),
-        ("build_epoch", 1),
         ("ip_version", 4),
-        ("node_count", 1),
         ("record_size", 24),
     ] {
         number(&mut metadata, name, value);
     }
+    // The one is an unsigned integer of 32 bits, the other, of an extended type, one of 64.
+    text(&mut metadata, "node_count");
+    metadata.extend_from_slice(&[6 << 5 | 4, 0, 0, 0, 1]);
+    text(&mut metadata, "build_epoch");
+    metadata.extend_from_slice(&[8, 2, 0, 0, 0, 0, 0, 0, 0, 1]);
     text(&mut metadata, "database_type");
     text(&mut metadata, "Test-City");
     text(&mut metadata, "description");
