@@ -11,6 +11,7 @@ use crate::crypto::password::Hasher;
 use crate::crypto::signing::SigningKeys;
 use crate::crypto::software_statement::Publishers;
 use crate::crypto::vault::Vault;
+use crate::evidence::{EvidenceError, Standing, store};
 use crate::http::client_keys::ClientKeys;
 use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
@@ -29,6 +30,8 @@ pub struct Parts {
     pub settings: Settings,
     /// The ledger.
     pub ledger: Ledger,
+    /// What this node knows of the evidence log.
+    pub evidence: Arc<Standing>,
     /// Administration and look-ups.
     pub operations: Operations,
     /// The signing keys.
@@ -41,6 +44,8 @@ pub struct Parts {
     pub publishers: Publishers,
     /// Requests to URLs that somebody else named.
     pub outbound: Fetcher,
+    /// Requests to the evidence log's witnesses.
+    pub witnesses: Fetcher,
     /// Keys that clients publish.
     pub client_keys: ClientKeys,
     /// Client secrets that are keys.
@@ -72,6 +77,12 @@ pub enum StartError {
     /// The database of places cannot be used.
     #[error(transparent)]
     GeoIp(#[from] GeoIpError),
+    /// The ledger is not the one that was signed, or the evidence log cannot be read.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// The file with the last checkpoint cannot be read.
+    #[error("evidence_checkpoint_file: it cannot be read, or holds no checkpoint: {0}")]
+    CheckpointFile(#[from] std::io::Error),
     /// Encryption does not work.
     #[error(transparent)]
     Crypto(#[from] crate::crypto::CryptoError),
@@ -107,6 +118,10 @@ impl App {
             Publishers::read(&settings.software_statement_issuers).map_err(StartError::Publishers)?;
         let operations = open_operations(&settings, Arc::clone(&master), clock).await?;
         let ledger = operations.ledger.clone();
+        let evidence = Standing::open(settings.evidence_checkpoint_file.as_deref())?;
+        evidence
+            .observe(ledger.pool(), &store::read(ledger.pool()).await?)
+            .await?;
         let context = Context::local(
             ledger.random().uuid().map_err(LedgerError::from)?,
             Actor::System,
@@ -123,7 +138,9 @@ impl App {
             authorities,
             geoip,
             client_keys: ClientKeys::new(&outbound),
+            witnesses: outbound.apart("witness"),
             outbound,
+            evidence: Arc::new(evidence),
             settings,
             ledger,
             operations,

@@ -77,6 +77,21 @@ pub struct Settings {
     /// Seconds that requests under way are given when the server is told to stop.
     #[serde(default = "default_shutdown_seconds")]
     pub shutdown_seconds: u32,
+    /// The name of the evidence log; of the issuer unless set. It is fixed with the log's first key.
+    #[serde(default)]
+    pub evidence_origin: Option<String>,
+    /// Who may read the evidence log's entries.
+    #[serde(default)]
+    pub evidence_entries: EvidenceEntries,
+    /// Witnesses of the evidence log: a verifier key each, with the URL to send checkpoints to where there is one.
+    #[serde(default)]
+    pub evidence_witnesses: Vec<String>,
+    /// Seconds between two checkpoints that witnesses are sent.
+    #[serde(default = "default_evidence_witness_seconds")]
+    pub evidence_witness_seconds: u32,
+    /// A file in which this node keeps the last checkpoint, outside of the database.
+    #[serde(default)]
+    pub evidence_checkpoint_file: Option<PathBuf>,
     /// Addresses of proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<std::net::IpAddr>,
@@ -98,6 +113,9 @@ pub struct Settings {
     /// Whether every authorization request must be pushed (RFC 9126 §5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Whether every authorization request must be a signed request object (RFC 9101 §10.5).
+    #[serde(default)]
+    pub require_signed_request_objects: bool,
     /// Seconds that a pushed request waits for the browser.
     #[serde(default = "default_pushed_request_lifetime")]
     pub pushed_request_lifetime: u32,
@@ -230,12 +248,32 @@ impl Settings {
         self.tls_client_certificates || by_proxy
     }
 
+    /// The name of a new evidence log.
+    #[must_use]
+    pub fn evidence_origin(&self) -> String {
+        let of_issuer = || crate::evidence::origin::of_issuer(&self.issuer);
+        self.evidence_origin.clone().unwrap_or_else(of_issuer)
+    }
+
     /// Whether it can tell which authority issued one: by its own authorities, or by a proxy's word.
     #[must_use]
     pub fn trusts_authorities(&self) -> bool {
         let by_proxy = self.client_certificate_header.is_some() && !self.trusted_proxies.is_empty();
         by_proxy || (self.tls_client_certificates && self.tls_client_ca.is_some())
     }
+}
+
+/// Who may read the evidence log's entries, which are the ledger's rows. Its hashes are for everybody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EvidenceEntries {
+    /// Clients with a token of the scope `admin`.
+    #[default]
+    Admin,
+    /// Everybody.
+    Public,
+    /// Nobody, over HTTP.
+    Off,
 }
 
 /// How a proxy writes a client's certificate in a header.
@@ -326,6 +364,10 @@ fn default_dpop_nonce_lifetime() -> u32 {
 
 fn default_dpop_proof_lifetime() -> u32 {
     300
+}
+
+fn default_evidence_witness_seconds() -> u32 {
+    60
 }
 
 fn default_code_lifetime() -> u32 {

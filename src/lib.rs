@@ -16,6 +16,7 @@ pub mod config;
 pub mod credential;
 pub mod crypto;
 pub mod domain;
+pub mod evidence;
 pub mod http;
 pub mod ids;
 pub mod import;

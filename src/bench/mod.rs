@@ -4,6 +4,7 @@
 mod append;
 mod cpu;
 mod driver;
+mod evidence;
 mod floor;
 mod generations;
 mod http;
@@ -76,6 +77,8 @@ pub enum What {
     Memory,
     /// Importing another server's users and tokens.
     Import,
+    /// Verifying an export of the evidence log.
+    Evidence,
 }
 
 impl What {
@@ -88,6 +91,7 @@ impl What {
         Self::Policy,
         Self::Memory,
         Self::Import,
+        Self::Evidence,
     ];
 }
 
@@ -192,6 +196,7 @@ impl Bench {
                 What::Rebuild => rebuild::measure(self, report).await?,
                 What::Policy => policy::measure(self, report).await?,
                 What::Import => import::measure(self, report).await?,
+                What::Evidence => evidence::measure(self, report).await?,
                 What::Memory => http::memory(self, report).await?,
             }
         }

@@ -1,4 +1,4 @@
-//! `grantlog audit`: the ledger's events, in order.
+//! `grantlog audit`: the ledger's events, in order; and the evidence of them.
 
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use uuid::Uuid;
 use super::arguments::{Connection, Json};
 use super::client_approval::who;
 use super::grant::event_json;
-use super::output;
 use super::session::Session;
+use super::{audit_export, audit_key, audit_prove, audit_verify, output};
 use crate::crypto::vault::{KeyOwner, Place};
 use crate::domain::trail::LedgerRead;
 use crate::ids::SubjectId;
@@ -27,6 +27,17 @@ const PAGE: u32 = 500;
 pub(super) enum Command {
     /// Print events with their circumstances; without --from the last ones
     Tail(Tail),
+    /// Print the evidence log's last signed checkpoint: keep it where nobody can change it
+    Checkpoint(audit_export::Checkpoint),
+    /// Write the evidence log to files that can be verified without this server
+    Export(audit_export::Export),
+    /// Verify an export, the database or a proof against checkpoints, and name the first bad position
+    Verify(audit_verify::Verify),
+    /// Write the proof that an event is in the log
+    Prove(audit_prove::Prove),
+    /// Manage the keys that sign the evidence log
+    #[command(subcommand)]
+    Key(audit_key::Key),
 }
 
 /// Options of `tail`.
@@ -49,7 +60,17 @@ pub(super) struct Tail {
 }
 
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
-    let Command::Tail(tail) = command;
+    match command {
+        Command::Tail(options) => tail(connection, options).await,
+        Command::Checkpoint(options) => audit_export::checkpoint(connection, options).await,
+        Command::Export(options) => audit_export::run(connection, options).await,
+        Command::Verify(options) => audit_verify::run(connection, options).await,
+        Command::Prove(options) => audit_prove::run(connection, options).await,
+        Command::Key(command) => audit_key::run(connection, command).await,
+    }
+}
+
+async fn tail(connection: &Connection, tail: Tail) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
     let printed = print(&session, &tail).await;
     session.close().await;

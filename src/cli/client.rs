@@ -10,7 +10,7 @@ use super::client_exchange::{self, Allow, Disallow};
 use super::client_input::Members;
 use super::session::Session;
 use super::{initial_access_token, output, prompt};
-use crate::domain::client::{Approval, Client, ClientCommand, Registration};
+use crate::domain::client::{Approval, Client, ClientCommand, Registration, Weakness};
 use crate::ids::ClientKey;
 use crate::operations::approval::Approvals;
 use crate::operations::client::CreatedClient;
@@ -249,6 +249,7 @@ pub(super) async fn show(session: &Session, key: ClientKey, as_json: bool) -> an
         return output::json(&document);
     }
     document.remove("approvals");
+    document.remove("warnings");
     for (name, value) in document {
         let text = match value {
             Value::String(text) => text,
@@ -267,6 +268,14 @@ pub(super) async fn show(session: &Session, key: ClientKey, as_json: bool) -> an
     }
     for exchange in &exchanges {
         output::line(&format!("{:<28} {}", "exchange", client_exchange::line(exchange)))?;
+    }
+    for weakness in registration.metadata.weaknesses() {
+        let Weakness {
+            member,
+            problem,
+            section,
+        } = weakness;
+        output::line(&format!("{:<28} {member}: {problem} ({section})", "warning"))?;
     }
     Ok(())
 }

@@ -40,6 +40,9 @@ pub(super) struct Members {
     /// tls_client_auth_… member in --json), any, none
     #[arg(long, value_name = "METHOD")]
     auth_method: Option<String>,
+    /// The rules that it is held to: oauth21, fapi2-security, fapi2-message-signing or legacy
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
     /// It keeps no secret (the same as --auth-method none)
     #[arg(long, conflicts_with = "auth_method")]
     public: bool,
@@ -93,6 +96,7 @@ impl Members {
             self.auth_method.as_deref()
         };
         set("token_endpoint_auth_method", method.map(|method| json!(method)));
+        set("profile", self.profile.as_ref().map(|profile| json!(profile)));
         set("allowed_origins", list(&self.allowed_origins));
         set("audience", list(&self.audience));
         set(

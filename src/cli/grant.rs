@@ -253,6 +253,7 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
         GrantEvent::TokenIssued(event) => (None, Some(event.access), event.refresh),
         GrantEvent::GrantImported(event) => (None, None, Some(event.refresh)),
         GrantEvent::RefreshRotated(event) => (None, Some(event.access), Some(event.refresh)),
+        GrantEvent::AccessTokenRefreshed(event) => (None, Some(event.access), None),
         GrantEvent::RefreshRetried(event) => (None, Some(event.access), Some(event.refresh)),
         GrantEvent::CodeRedeemed(_)
         | GrantEvent::TokenExchanged(_)

@@ -5,6 +5,10 @@ mod alert;
 mod arguments;
 mod as_of;
 mod audit;
+mod audit_export;
+mod audit_key;
+mod audit_prove;
+mod audit_verify;
 mod backtest;
 mod client;
 mod client_approval;
@@ -76,7 +80,7 @@ enum Command {
     /// Trust other servers' assertions
     #[command(subcommand)]
     Trust(trust::Command),
-    /// Read the ledger
+    /// Read the ledger, and prove that nobody has changed it
     #[command(subcommand)]
     Audit(audit::Command),
     /// Look at, rebuild and verify the tables that are folded from the ledger

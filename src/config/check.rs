@@ -13,6 +13,8 @@ use super::{Settings, key_file};
 use crate::crypto::software_statement::Publishers;
 use crate::domain::client::GrantType;
 use crate::domain::value::is_scope_token;
+use crate::evidence::note::is_key_name;
+use crate::evidence::witness::Witness;
 
 /// Everything that is wrong with settings.
 pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> Vec<Problem> {
@@ -37,6 +39,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     found.extend(key_file::problem(settings));
     found.extend(tls(settings));
     found.extend(registration(settings));
+    found.extend(evidence(settings));
     found.extend(client_certificates(settings));
     found.extend(places(settings));
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
@@ -149,6 +152,28 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
 fn places(settings: &Settings) -> Option<(&'static str, String)> {
     let path = settings.geoip_database.as_ref().filter(|path| !path.is_file())?;
     Some(("geoip_database", format!("there is no file {}", path.display())))
+}
+
+/// The evidence log: its name, and who cosigns it.
+fn evidence(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut found = Vec::new();
+    if settings
+        .evidence_origin
+        .as_deref()
+        .is_some_and(|name| !is_key_name(name))
+    {
+        let what = "it needs 1 to 255 characters, no space and no plus sign";
+        found.push(("evidence_origin", what.to_owned()));
+    }
+    for text in &settings.evidence_witnesses {
+        if let Err(error) = text.parse::<Witness>() {
+            found.push(("evidence_witnesses", format!("{text}: {error}")));
+        }
+    }
+    if !(5..=86_400).contains(&settings.evidence_witness_seconds) {
+        found.push(("evidence_witness_seconds", "it needs 5 to 86400".to_owned()));
+    }
+    found
 }
 
 /// What is asked of clients' certificates (RFC 8705).

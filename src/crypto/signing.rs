@@ -211,6 +211,22 @@ impl SigningKeys {
         self.sign_as(USER_INFO_TYP, algorithm.key(), claims)
     }
 
+    /// Signs an authorization response (JARM §2.1) with the newest active key of an algorithm. JARM names no media type;
+    /// without one, and without `sub`, it is no ID token.
+    pub fn sign_authorization_response<C: Serialize>(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        let key = self.signer(algorithm.key()).ok_or(CryptoError)?;
+        let header = Header {
+            typ: None,
+            kid: Some(key.kid.clone()),
+            ..Header::new(jwt::jws_algorithm(algorithm.key()))
+        };
+        jsonwebtoken::encode(&header, claims, &key.encoding).map_err(|_| CryptoError)
+    }
+
     fn sign_as<C: Serialize>(
         &self,
         typ: &str,

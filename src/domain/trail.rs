@@ -1,5 +1,5 @@
 //! The `trail` aggregate: what was done with the ledger as a whole. Each act is an aggregate of its own, but for the
-//! key of an import, whose coming and going is one.
+//! key of an import and the keys of the evidence log, whose coming and going is one.
 
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +48,15 @@ events! {
             /// The key's keyed digest.
             thumbprint: Digest,
         },
+        /// A key was made that signs the evidence log's checkpoints, beside those that sign already.
+        LogKeyGenerated 1 {
+            /// The log's name.
+            name: String,
+            /// The public key as a C2SP verifier key, `<name>+<hash>+<base64>`.
+            verifier_key: String,
+        },
+        /// It signs nothing more. What it signed stays verifiable.
+        LogKeyRetired 1 {},
     }
 }
 
@@ -60,6 +69,21 @@ pub struct Trail {
     pub legacy_key: Option<Digest>,
     /// The reading that it was.
     pub reading: Option<LedgerRead>,
+    /// The key of the evidence log that it is.
+    #[serde(default)]
+    pub log_key: LogKey,
+}
+
+/// A key of the evidence log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LogKey {
+    /// None.
+    #[default]
+    Absent,
+    /// It signs.
+    Active,
+    /// It has signed.
+    Retired,
 }
 
 /// Commands on the trail.
@@ -71,6 +95,10 @@ pub enum TrailCommand {
     StoreLegacyKey(Digest),
     /// Record that none is. Where that is recorded, nothing happens.
     ForgetLegacyKey,
+    /// Let a new key sign the evidence log.
+    GenerateLogKey(LogKeyGenerated),
+    /// Let it sign no more.
+    RetireLogKey,
     /// Record that the trail was read.
     Read(LedgerRead),
 }
@@ -81,6 +109,9 @@ pub enum TrailRefusal {
     /// The id is in use.
     #[error("this is on the trail already")]
     Exists,
+    /// No such key signs.
+    #[error("there is no such key, or it is retired")]
+    UnknownLogKey,
 }
 
 impl Trail {
@@ -106,6 +137,14 @@ impl Trail {
                     .map(|thumbprint| LegacyKeyForgotten { thumbprint }.into());
                 Decision::accept(forgotten.into_iter().collect(), ())
             }
+            TrailCommand::GenerateLogKey(_) if self.log_key != LogKey::Absent => {
+                Decision::refuse(TrailRefusal::Exists)
+            }
+            TrailCommand::GenerateLogKey(event) => Decision::accept(vec![event.clone().into()], ()),
+            TrailCommand::RetireLogKey if self.log_key != LogKey::Active => {
+                Decision::refuse(TrailRefusal::UnknownLogKey)
+            }
+            TrailCommand::RetireLogKey => Decision::accept(vec![LogKeyRetired {}.into()], ()),
         }
     }
 
@@ -115,6 +154,8 @@ impl Trail {
             TrailEvent::LedgerRead(reading) => self.reading = Some(reading),
             TrailEvent::LegacyKeyStored(stored) => self.legacy_key = Some(stored.thumbprint),
             TrailEvent::LegacyKeyForgotten(_) => self.legacy_key = None,
+            TrailEvent::LogKeyGenerated(_) => self.log_key = LogKey::Active,
+            TrailEvent::LogKeyRetired(_) => self.log_key = LogKey::Retired,
         }
     }
 }

@@ -11,7 +11,9 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::{AssertionAudience, Settings};
 use crate::crypto::jwt::Audience;
-use crate::domain::client::{AssertionAlgorithm, AuthMethod, PublicJwk, Registration, SecretVerifier};
+use crate::domain::client::{
+    AssertionAlgorithm, AuthMethod, PublicJwk, Registration, SecretVerifier, SecurityProfile,
+};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
@@ -106,7 +108,7 @@ impl Assertion {
             Ok(how) => how,
             Err(reason) => return Ok(Err(reason)),
         };
-        let accepted = Accepted::here(&app.settings, endpoint, client.metadata.legacy);
+        let accepted = Accepted::here(&app.settings, endpoint, client.metadata.security_profile());
         let ends = match self.check(&accepted, at) {
             Ok(ends) => ends,
             Err(reason) => return Ok(Err(reason)),
@@ -128,6 +130,7 @@ impl Assertion {
     ) -> Result<Result<ClientAuthentication, RefusalReason>, LedgerError> {
         let mut how = ClientAuthentication::of(self.method());
         match self.algorithm {
+            Algorithm::Key(algorithm) if !client.metadata.may_sign_with(algorithm) => {}
             Algorithm::Key(algorithm) => how.kid = self.signing_key(app, (client, algorithm), at).await,
             Algorithm::Secret if !app.settings.allow_client_secret_jwt => {
                 return Ok(Err(RefusalReason::ClientSecretJwtNotAllowed));
@@ -210,10 +213,13 @@ struct Accepted {
 }
 
 impl Accepted {
-    fn here(settings: &Settings, endpoint: &str, legacy: bool) -> Self {
+    fn here(settings: &Settings, endpoint: &str, profile: SecurityProfile) -> Self {
         let issuer = settings.issuer.clone();
         let token = settings.urls_of("/oauth/token");
+        let legacy = profile == SecurityProfile::Legacy;
         let (endpoints, strictly) = match (settings.assertion_audience, legacy) {
+            // FAPI 2.0 Security Profile §5.3.2.1: the issuer, as a string.
+            _ if profile.is_fapi2() => (Vec::new(), true),
             (AssertionAudience::Endpoints, _) => (token.chain(settings.urls_of(endpoint)).collect(), false),
             (AssertionAudience::Issuer, true) => (token.collect(), false),
             (AssertionAudience::Issuer, false) => (Vec::new(), true),

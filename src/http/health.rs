@@ -55,7 +55,10 @@ async fn alive() -> Json<Alive> {
 async fn ready(State(app): State<App>) -> (StatusCode, Json<Readiness>) {
     let checked = tokio::time::timeout(TIMEOUT, check(&app)).await;
     let (reason, projections) = match checked {
-        Ok(Ok((Schema::Current, readers))) => (None, Some(readers)),
+        Ok(Ok((Schema::Current, readers))) => {
+            let fault = app.evidence.fault().map(|_| "ledger_not_the_signed_one");
+            (fault, Some(readers))
+        }
         Ok(Ok((Schema::Behind(_), readers))) => (Some("migrations_missing"), Some(readers)),
         Ok(Ok((Schema::Ahead(_), readers))) => (Some("migrations_newer"), Some(readers)),
         Ok(Err(error)) => {

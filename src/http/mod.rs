@@ -15,6 +15,7 @@ pub mod cors;
 pub mod csrf;
 pub mod dpop;
 pub mod error;
+pub mod evidence;
 pub mod form;
 pub mod health;
 pub mod limits;
@@ -53,12 +54,17 @@ pub fn router(app: App) -> Router {
         .merge(oidc::routes())
         .merge(api::routes())
         .merge(admin::routes())
+        .merge(evidence::routes())
         .merge(health::routes())
         .fallback(nothing_here)
         .method_not_allowed_fallback(other_methods)
         .layer(DefaultBodyLimit::max(form::MAX_BYTES))
         .layer(middleware::from_fn_with_state(app.clone(), dpop::tell))
         .layer(middleware::from_fn_with_state(origins, cors::cross_origin))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            evidence::only_on_the_signed_ledger,
+        ))
         .layer(middleware::from_fn_with_state(app.clone(), context::identify))
         // The outermost, so that it sees the whole time and the request's id.
         .layer(middleware::from_fn(crate::telemetry::observe))

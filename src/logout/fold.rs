@@ -251,6 +251,7 @@ async fn fold_grant(db: &mut PgConnection, id: Uuid, event: GrantEvent) -> Resul
         | GrantEvent::TokenIssued(_)
         | GrantEvent::GrantImported(_)
         | GrantEvent::RefreshRotated(_)
+        | GrantEvent::AccessTokenRefreshed(_)
         | GrantEvent::RefreshRetried(_)
         | GrantEvent::RefreshReplayed(_)
         | GrantEvent::TokenRevoked(_) => {}

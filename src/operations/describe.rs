@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 use super::OperationError;
 use super::approval::Approvals;
 use super::client::ClientRegistration;
+use super::security_profile;
 use crate::domain::client::{CertificateSubject, ClientMetadata, Registration, SecretVerifier};
 
 /// RFC 7591's names of members that have another name here.
@@ -35,6 +36,7 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
     }
     members.retain(|_, value| !value.is_null());
     members.insert("subject_type".to_owned(), json!(metadata.subject_type));
+    members.insert("profile".to_owned(), json!(metadata.security_profile()));
     members
 }
 
@@ -55,12 +57,14 @@ pub fn client(registration: &Registration, approvals: &Approvals) -> Map<String,
         json!({"number": secret.number, "kind": kind, "retired_at": secret.retired_at})
     });
     members.insert("secrets".to_owned(), secrets.collect());
+    members.insert("warnings".to_owned(), json!(registration.metadata.weaknesses()));
     members
 }
 
 /// Metadata with a JSON merge patch (RFC 7396) applied: null removes a member, which then has its default.
 pub fn merge(metadata: &ClientMetadata, patch: Map<String, Value>) -> Result<ClientMetadata, OperationError> {
     let mut members = document(metadata);
+    security_profile::make_room(&mut members, &patch);
     for (name, value) in patch {
         if matches!(name.as_str(), "client_id" | "client_secret") {
             return Err(OperationError::invalid(

@@ -10,6 +10,7 @@ pub mod grant;
 pub mod initial_access_token;
 pub mod key;
 pub mod list;
+pub mod log_key;
 pub mod policy;
 pub mod profile;
 pub mod reading;
@@ -17,6 +18,7 @@ pub mod refusal;
 pub mod registration;
 pub mod scope;
 pub mod sector;
+mod security_profile;
 pub mod self_registration;
 pub mod subject;
 pub mod trust;
@@ -31,6 +33,7 @@ use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::policy::PolicyRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::trail::TrailRefusal;
 use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ledger::{Ledger, LedgerError};
@@ -85,6 +88,9 @@ pub enum OperationError {
     /// The initial access token's state does not allow it.
     #[error(transparent)]
     InitialAccessToken(#[from] InitialAccessTokenRefusal),
+    /// The state of a key of the evidence log does not allow it.
+    #[error(transparent)]
+    LogKey(#[from] TrailRefusal),
     /// The trust's state does not allow it.
     #[error(transparent)]
     TrustedIssuer(#[from] TrustedIssuerRefusal),

@@ -15,6 +15,7 @@ impl Operations {
         let command = TrailCommand::Read(reading);
         match run!(self, context, Trail, id, &command).outcome {
             Ok(()) | Err(TrailRefusal::Exists) => Ok(()),
+            Err(other @ TrailRefusal::UnknownLogKey) => Err(other.into()),
         }
     }
 }

@@ -89,6 +89,7 @@ impl Operations {
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::TokenIssued(_)
             | GrantEvent::RefreshRotated(_)
+            | GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::RefreshRetried(_)
             | GrantEvent::TokenRevoked(_) => return Ok(None),
         };

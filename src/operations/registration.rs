@@ -5,11 +5,13 @@ use std::ops::RangeInclusive;
 
 use serde::Deserialize;
 
+use super::security_profile::{self, Profiled};
 use super::{OperationError, urls};
 use crate::crypto::certificate::{ClientCertificate, Witness};
 use crate::domain::client::{
-    ApplicationType, AuthMethod, CertificateSubject, ClientMetadata, GrantType, IdTokenAlgorithm, Lifetimes,
-    PublicJwk, PublicJwks, ResponseProfile, SubjectType, TokenAlgorithm, TokenFormat,
+    ApplicationType, AssertionAlgorithm, AuthMethod, CertificateSubject, ClientMetadata, GrantType,
+    IdTokenAlgorithm, Lifetimes, PublicJwk, PublicJwks, ResponseProfile, SecurityProfile, SubjectType,
+    TokenAlgorithm, TokenFormat,
 };
 use crate::domain::redirect_uri;
 use crate::domain::value::{ScopeSet, hides, is_plain_text, is_visible_text};
@@ -65,6 +67,8 @@ pub struct ClientRegistration {
     #[serde(default)]
     pub introspects: Vec<String>,
     #[serde(default)]
+    pub profile: Option<SecurityProfile>,
+    #[serde(default)]
     pub legacy: bool,
     #[serde(default)]
     pub json_requests: bool,
@@ -79,7 +83,7 @@ pub struct ClientRegistration {
     #[serde(default)]
     pub access_token_format: TokenFormat,
     #[serde(default)]
-    pub id_token_signed_response_alg: IdTokenAlgorithm,
+    pub id_token_signed_response_alg: Option<IdTokenAlgorithm>,
     #[serde(default)]
     pub userinfo_signed_response_alg: Option<IdTokenAlgorithm>,
     #[serde(default)]
@@ -93,9 +97,15 @@ pub struct ClientRegistration {
     #[serde(default)]
     pub refresh_grace: Option<u32>,
     #[serde(default)]
-    pub require_pushed_authorization_requests: bool,
+    pub require_pushed_authorization_requests: Option<bool>,
     #[serde(default)]
-    pub dpop_bound_access_tokens: bool,
+    pub require_signed_request_object: Option<bool>,
+    #[serde(default)]
+    pub request_object_signing_alg: Option<AssertionAlgorithm>,
+    #[serde(default)]
+    pub authorization_signed_response_alg: Option<IdTokenAlgorithm>,
+    #[serde(default)]
+    pub dpop_bound_access_tokens: Option<bool>,
     #[serde(default)]
     pub allowed_origins: Vec<String>,
     #[serde(default, alias = "client_uri")]
@@ -150,17 +160,8 @@ fn default_refresh_lifetime() -> u32 {
 impl ClientRegistration {
     /// The metadata, checked.
     pub fn metadata(&self) -> Result<ClientMetadata, OperationError> {
-        let scope = parse_scope("scope", &self.scope)?;
-        let default_scopes = match &self.default_scopes {
-            Some(text) => parse_scope("default_scopes", text)?,
-            None => ScopeSet::default(),
-        };
-        if !default_scopes.is_subset(&scope) {
-            return Err(OperationError::invalid(
-                "default_scopes",
-                "they are not all among scope",
-            ));
-        }
+        let (scope, default_scopes) = self.scopes()?;
+        let profiled = Profiled::of(self)?;
         let metadata = ClientMetadata {
             client_name: self.client_name.trim().to_owned(),
             redirect_uris: self.redirect_uris.clone(),
@@ -177,22 +178,26 @@ impl ClientRegistration {
             default_scopes,
             audience: self.audience.clone(),
             introspects: self.introspects.clone(),
-            legacy: self.legacy,
+            profile: profiled.profile,
+            legacy: profiled.legacy,
             json_requests: self.json_requests,
             legacy_full_scope: self.legacy_full_scope,
             client_credentials_refresh: self.client_credentials_refresh,
             response_profile: self.response_profile,
             access_token_algorithm: self.access_token_algorithm,
             access_token_format: self.access_token_format,
-            id_token_signed_response_alg: self.id_token_signed_response_alg,
+            id_token_signed_response_alg: profiled.id_token_signed_response_alg,
             userinfo_signed_response_alg: self.userinfo_signed_response_alg,
             introspection_signed_response_alg: self.introspection_signed_response_alg,
             access_token_lifetime: self.access_token_lifetime,
             refresh_token_lifetime: self.refresh_token_lifetime,
             lifetimes: self.lifetimes.clone(),
             refresh_grace: self.refresh_grace,
-            require_pushed_authorization_requests: self.require_pushed_authorization_requests,
-            dpop_bound_access_tokens: self.dpop_bound_access_tokens,
+            require_pushed_authorization_requests: profiled.require_pushed_authorization_requests,
+            require_signed_request_object: profiled.require_signed_request_object,
+            request_object_signing_alg: self.request_object_signing_alg,
+            authorization_signed_response_alg: profiled.authorization_signed_response_alg,
+            dpop_bound_access_tokens: profiled.dpop_bound_access_tokens,
             allowed_origins: self.allowed_origins.clone(),
             home_page_url: self.home_page_url.clone(),
             logo_url: self.logo_url.clone(),
@@ -210,6 +215,22 @@ impl ClientRegistration {
         };
         check(&metadata)?;
         Ok(metadata)
+    }
+
+    /// The scopes, and the default ones among them.
+    fn scopes(&self) -> Result<(ScopeSet, ScopeSet), OperationError> {
+        let scope = parse_scope("scope", &self.scope)?;
+        let default_scopes = match &self.default_scopes {
+            Some(text) => parse_scope("default_scopes", text)?,
+            None => ScopeSet::default(),
+        };
+        if !default_scopes.is_subset(&scope) {
+            return Err(OperationError::invalid(
+                "default_scopes",
+                "they are not all among scope",
+            ));
+        }
+        Ok((scope, default_scopes))
     }
 
     /// RFC 7591 §2: the keys of a client that signs.
@@ -324,7 +345,8 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     urls::check(metadata)?;
     check_lifetimes(metadata)?;
     check_about(metadata)?;
-    check_legacy(metadata)
+    check_legacy(metadata)?;
+    security_profile::check(metadata)
 }
 
 /// A name that people are shown says what it seems to say.

@@ -11,7 +11,8 @@ use super::initial_access_token::PresentedInitialToken;
 use super::{OperationError, Operations};
 use crate::clock::Timestamp;
 use crate::domain::client::{
-    ApplicationType, AuthMethod, Client, ClientMetadata, GrantType, RegisterSelf, SoftwareStatementAccepted,
+    ApplicationType, AuthMethod, Client, ClientMetadata, GrantType, RegisterSelf, SecurityProfile,
+    SoftwareStatementAccepted,
 };
 use crate::domain::initial_access_token::{InitialAccessToken, InitialAccessTokenCommand};
 use crate::domain::redirect_uri;
@@ -46,6 +47,9 @@ pub const OPEN: &[&str] = &[
     "tls_client_certificate_bound_access_tokens",
     "dpop_bound_access_tokens",
     "require_pushed_authorization_requests",
+    "require_signed_request_object",
+    "request_object_signing_alg",
+    "authorization_signed_response_alg",
     "client_uri",
     "logo_uri",
     "policy_uri",
@@ -69,7 +73,6 @@ const UNSUPPORTED: &[&str] = &[
     "id_token_encrypted_response_enc",
     "introspection_encrypted_response_alg",
     "introspection_encrypted_response_enc",
-    "authorization_signed_response_alg",
     "authorization_encrypted_response_alg",
     "authorization_encrypted_response_enc",
     "request_object_encryption_alg",
@@ -132,6 +135,10 @@ pub fn metadata(
     supported(&members)?;
     let grants_given = members.contains_key("grant_types");
     let mut document = before.map(describe::document).unwrap_or_default();
+    if let Some(stated) = members.remove("profile") {
+        profile_stated(&stated, before)?;
+        document.insert("profile".to_owned(), stated);
+    }
     for name in OPEN {
         document.remove(ours(name));
         if let Some(value) = members.remove(*name) {
@@ -192,6 +199,18 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
 fn ours(name: &'static str) -> &'static str {
     let alias = ALIASES.iter().find(|(alias, _)| *alias == name);
     alias.map_or(name, |(_, ours)| ours)
+}
+
+/// A client may hold itself to a profile when it registers. Afterwards, and to be `legacy`, it needs an administrator.
+fn profile_stated(stated: &Value, before: Option<&ClientMetadata>) -> Result<(), OperationError> {
+    let invalid = |problem| Err(OperationError::invalid("profile", problem));
+    match before {
+        Some(before) if *stated != json!(before.security_profile()) => {
+            invalid("an administrator changes the profile of a client that is registered")
+        }
+        None if *stated == json!(SecurityProfile::Legacy) => invalid("legacy is for administrators to give"),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// What is not done here is refused, not left out unnoticed.

@@ -130,6 +130,15 @@ impl<'a> Outgoing<'a> {
         request
     }
 
+    /// `POST` of plain text.
+    #[must_use]
+    pub fn post_text(url: &'a str, text: String) -> Self {
+        let mut request = Self::post_form(url, text);
+        let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
+        request.headers.insert(header::CONTENT_TYPE, media_type);
+        request
+    }
+
     /// The media types that are asked for.
     #[must_use]
     pub fn accept(mut self, media_types: &'static str) -> Self {

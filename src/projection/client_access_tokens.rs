@@ -60,7 +60,7 @@ struct Row {
     revoked: Option<Mark>,
 }
 
-/// What the three issuing events have in common.
+/// What the issuing events have in common.
 struct Issued<'a> {
     client: ClientKey,
     subject: Option<SubjectId>,
@@ -70,6 +70,22 @@ struct Issued<'a> {
     access: &'a AccessToken,
     with_refresh: bool,
     at: Timestamp,
+}
+
+/// Of the events of a refresh.
+macro_rules! refreshed {
+    ($event:expr, $with_refresh:literal) => {
+        Issued {
+            client: $event.client,
+            subject: $event.subject,
+            grant_type: "refresh_token",
+            scope: &$event.scope,
+            audience: &$event.audience,
+            access: &$event.access,
+            with_refresh: $with_refresh,
+            at: $event.issued_at,
+        }
+    };
 }
 
 impl AccessTokens {
@@ -119,32 +135,9 @@ impl AccessTokens {
                 };
                 self.issue(recorded, known, &issued);
             }
-            GrantEvent::RefreshRotated(event) => {
-                let issued = Issued {
-                    client: event.client,
-                    subject: event.subject,
-                    grant_type: "refresh_token",
-                    scope: &event.scope,
-                    audience: &event.audience,
-                    access: &event.access,
-                    with_refresh: true,
-                    at: event.issued_at,
-                };
-                self.issue(recorded, known, &issued);
-            }
-            GrantEvent::RefreshRetried(event) => {
-                let issued = Issued {
-                    client: event.client,
-                    subject: event.subject,
-                    grant_type: "refresh_token",
-                    scope: &event.scope,
-                    audience: &event.audience,
-                    access: &event.access,
-                    with_refresh: true,
-                    at: event.issued_at,
-                };
-                self.issue(recorded, known, &issued);
-            }
+            GrantEvent::RefreshRotated(event) => self.issue(recorded, known, &refreshed!(event, true)),
+            GrantEvent::AccessTokenRefreshed(event) => self.issue(recorded, known, &refreshed!(event, false)),
+            GrantEvent::RefreshRetried(event) => self.issue(recorded, known, &refreshed!(event, true)),
             GrantEvent::TokenRevoked(event) => self.revoke(recorded, event),
             GrantEvent::CodeIssued(_)
             | GrantEvent::TokenExchanged(_)

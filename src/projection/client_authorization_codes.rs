@@ -123,6 +123,7 @@ impl Codes {
             | GrantEvent::AssertionAccepted(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshRotated(_)
+            | GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::RefreshRetried(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }

@@ -184,6 +184,7 @@ impl RefreshTokens {
             }
             GrantEvent::TokenRevoked(event) => self.revoke(recorded, event),
             GrantEvent::CodeIssued(_)
+            | GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::TokenExchanged(_)
             | GrantEvent::AssertionAccepted(_)
             | GrantEvent::CodeRedeemed(_)

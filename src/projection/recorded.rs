@@ -51,6 +51,7 @@ impl Recorded {
                 GrantEvent::TokenIssued(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::GrantImported(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::RefreshRotated(event) => Parties::Client(event.client, event.subject),
+                GrantEvent::AccessTokenRefreshed(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::RefreshRetried(event) => Parties::Client(event.client, event.subject),
                 GrantEvent::CodeRedeemed(_)
                 | GrantEvent::TokenExchanged(_)

@@ -179,7 +179,9 @@ impl Revocations {
                 TrailEvent::ImportCompleted(_)
                 | TrailEvent::LedgerRead(_)
                 | TrailEvent::LegacyKeyStored(_)
-                | TrailEvent::LegacyKeyForgotten(_),
+                | TrailEvent::LegacyKeyForgotten(_)
+                | TrailEvent::LogKeyGenerated(_)
+                | TrailEvent::LogKeyRetired(_),
             )
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}

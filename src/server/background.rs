@@ -8,6 +8,7 @@ use tokio::time::MissedTickBehavior;
 use crate::app::App;
 use crate::clock::{Timestamp, machine_now};
 use crate::crypto::client_secret;
+use crate::evidence::{Sealer, witness};
 use crate::http::one_time::OneTime;
 use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
@@ -26,6 +27,7 @@ pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
     policies: PolicyEngine,
+    sealer: Sealer,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -38,13 +40,16 @@ impl Background {
         }
         self.policies.stop().await;
         self.logouts.stop().await;
+        self.sealer.stop().await;
         self.projections.stop().await;
     }
 }
 
 /// Starts them all.
 pub(super) fn start(app: &App) -> Background {
+    let witnesses = Duration::from_secs(app.settings.evidence_witness_seconds.into());
     let tasks = vec![
+        every(witnesses, app, |app| async move { witness::ask_all(&app).await }),
         every(KEYS_EVERY, app, |app| async move {
             if let Err(error) = app.keys.refresh().await {
                 tracing::warn!(%error, "the signing keys could not be read again");
@@ -84,6 +89,7 @@ pub(super) fn start(app: &App) -> Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
         policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
+        sealer: Sealer::start(app),
         tasks,
     }
 }

@@ -6,6 +6,7 @@ mod claims;
 mod dev;
 mod doctor;
 mod exchange;
+mod profiles;
 mod registration;
 mod replay;
 mod serving;
@@ -24,7 +25,7 @@ use crate::harness::TestDatabase;
 const MASTER_KEY: &str = "2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a2a";
 
 /// The program without the variables of whoever runs the tests.
-fn grantlog() -> Command {
+pub(crate) fn grantlog() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grantlog"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("GRANTLOG_")) {
         command.env_remove(name);

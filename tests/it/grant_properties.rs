@@ -29,6 +29,8 @@ enum Step {
         forged: bool,
         /// Whether the client may refresh such grants now.
         refreshable: bool,
+        /// Whether its refresh tokens change at each use now.
+        rotates: bool,
     },
     RevokeFamily {
         by_owner: bool,
@@ -45,8 +47,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         2 => (prop::bool::weighted(0.9), prop::bool::weighted(0.9))
             .prop_map(|(by_owner, right_digest)| Step::Redeem { by_owner, right_digest }),
-        6 => (prop::bool::weighted(0.9), prop_oneof![5 => Just(0), 2 => Just(1), 1 => 0_usize..6], prop::option::of(0_u8..16), prop::bool::weighted(0.1), prop::bool::weighted(0.9))
-            .prop_map(|(by_owner, back, scope, forged, refreshable)| Step::Rotate { by_owner, back, scope, forged, refreshable }),
+        6 => (prop::bool::weighted(0.9), prop_oneof![5 => Just(0), 2 => Just(1), 1 => 0_usize..6], prop::option::of(0_u8..16), prop::bool::weighted(0.1), prop::bool::weighted(0.9), prop::bool::weighted(0.8))
+            .prop_map(|(by_owner, back, scope, forged, refreshable, rotates)| Step::Rotate { by_owner, back, scope, forged, refreshable, rotates }),
         1 => any::<bool>().prop_map(|by_owner| Step::RevokeFamily { by_owner }),
         1 => (0_usize..4).prop_map(|back| Step::RevokeAccess { back }),
         3 => prop_oneof![4 => 0_u16..6, 2 => 8_u16..15, 1 => 100_u16..2000].prop_map(|seconds| Step::Wait { seconds }),
@@ -260,8 +262,9 @@ impl History {
                 scope: asked,
                 forged,
                 refreshable,
+                rotates,
             } => {
-                self.rotate((by_owner, refreshable), back, asked.map(scope), forged);
+                self.rotate((by_owner, refreshable, rotates), back, asked.map(scope), forged);
             }
             Step::RevokeFamily { by_owner } => {
                 let client = Some(if by_owner { OWNER } else { STRANGER });
@@ -338,7 +341,7 @@ impl History {
 
     fn rotate(
         &mut self,
-        (by_owner, refreshable): (bool, bool),
+        (by_owner, refreshable, rotates): (bool, bool, bool),
         back: usize,
         asked: Option<ScopeSet>,
         forged: bool,
@@ -361,6 +364,7 @@ impl History {
             audience: self.resources(),
             allowed_audience: still_allowed(),
             grace: GRACE,
+            rotates,
             circumstances: Self::circumstances(),
             mint,
             at: self.now,
@@ -384,6 +388,8 @@ impl History {
                         "another server's token was used twice"
                     );
                 }
+                let foreign = self.imported && generation == 1;
+                assert_eq!(issued.refresh, rotates || !is_last || foreign);
                 self.given(&issued, &mint);
                 no_lost_audience(&issued);
             }
@@ -415,13 +421,22 @@ impl History {
         let current = &family.refresh.as_ref().unwrap().current;
         assert!(current.expires_at <= end, "a refresh token outlives its grant");
         let generation = current.number;
+        self.access.push(issued.sequence);
+        if !issued.refresh {
+            let last = self.refresh.last().map(|(_, digest, number)| (*digest, *number));
+            assert_eq!(
+                last,
+                Some((current.digest, generation)),
+                "a token that stays has changed"
+            );
+            return;
+        }
         assert!(
             self.refresh.iter().all(|(_, _, before)| *before < generation),
             "generations are not in order"
         );
         self.refresh
             .push((issued.sequence, mint.refresh.unwrap().digest, generation));
-        self.access.push(issued.sequence);
     }
 
     fn check(&self) {

@@ -216,7 +216,7 @@ async fn each_value_of_an_authorization_request_works_if_it_is_advertised() {
         walk(
             &metadata,
             "response_modes_supported",
-            &["query.jwt", "jwt", "web_message", "Query"],
+            &["query.JWT", "form_post_jwt", "web_message", "Query"],
             |value| async move { error_of("response_mode", value).await.is_none() },
         )
         .await;
@@ -248,18 +248,10 @@ async fn each_value_of_an_authorization_request_works_if_it_is_advertised() {
             |value| async move { error_of("scope", value).await.is_none() },
         )
         .await;
-        for (member, parameter, error) in [
-            ("request_parameter_supported", "request", "request_not_supported"),
-            (
-                "request_uri_parameter_supported",
-                "request_uri",
-                "request_uri_not_supported",
-            ),
-        ] {
-            assert_eq!(metadata[member], false, "{member}");
-            let came = error_of(parameter, "https://app.example/x".to_owned()).await;
-            assert_eq!(came.as_deref(), Some(error));
-        }
+        assert_eq!(metadata["request_parameter_supported"], true);
+        assert_eq!(metadata["request_uri_parameter_supported"], false);
+        let came = error_of("request_uri", "https://app.example/x".to_owned()).await;
+        assert_eq!(came.as_deref(), Some("request_uri_not_supported"));
     }
 }
 
@@ -438,6 +430,31 @@ async fn the_claims_that_are_advertised_are_those_that_can_be_had() {
     }
     let acr = id_token["acr"].as_str().unwrap().to_owned();
     assert!(list(&metadata, "acr_values_supported").contains(&acr));
+}
+
+#[tokio::test]
+async fn each_algorithm_of_signed_requests_and_responses_can_be_registered_if_it_is_advertised() {
+    let provider = everything().await;
+    let metadata = document(&provider.server, OAUTH).await.unwrap();
+    for (member, registered) in [
+        (
+            "request_object_signing_alg_values_supported",
+            "request_object_signing_alg",
+        ),
+        (
+            "authorization_signing_alg_values_supported",
+            "authorization_signed_response_alg",
+        ),
+    ] {
+        walk(
+            &metadata,
+            member,
+            &["none", "HS256", "ES384", "RS512"],
+            |alg| async move { registers(json!({registered: alg, "jwks": jwks("ES256")})) },
+        )
+        .await;
+    }
+    assert_eq!(metadata["require_signed_request_object"], false);
 }
 
 #[tokio::test]

@@ -201,9 +201,9 @@ async fn a_pushed_request_is_checked_when_it_is_pushed() {
         ("pkce_missing", 400, "invalid_request", &[("code_challenge", "")]),
         ("prompt_unknown", 400, "invalid_request", &[("prompt", "dance")]),
         (
-            "request_object",
+            "request_object_malformed",
             400,
-            "invalid_request",
+            "invalid_request_object",
             &[("request", "e30.e30.")],
         ),
         (

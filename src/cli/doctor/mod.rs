@@ -1,6 +1,7 @@
 //! `grantlog doctor`: what is wrong with an installation, and what to do about it.
 
 mod database;
+mod evidence;
 mod keys;
 mod ledger;
 mod policies;
@@ -131,6 +132,7 @@ async fn checks(connection: &mut PgConnection, settings: &Settings, findings: &m
     findings.unless_broken("partitions", result);
     let result = ledger::positions(connection, findings).await;
     findings.unless_broken("positions", result);
+    evidence::check(connection, findings).await;
     let result = database::snapshots(settings, connection, findings).await;
     findings.unless_broken("open transactions", result);
     let result = policies::engine(connection, findings).await;

@@ -78,8 +78,8 @@ pub enum KeyType {
     Okp,
 }
 
-/// What a client may sign its assertions with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a client may sign its assertions and request objects with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AssertionAlgorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,

@@ -6,7 +6,8 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::CertificateSubject;
-use super::jwks::PublicJwks;
+use super::jwks::{AssertionAlgorithm, PublicJwks};
+use super::profile::SecurityProfile;
 use super::sector::{ApplicationType, SubjectType};
 use super::token_format::TokenFormat;
 use crate::domain::redirect_uri;
@@ -226,6 +227,9 @@ pub struct ClientMetadata {
     pub audience: Vec<String>,
     /// As a resource server: the audiences whose tokens it may introspect.
     pub introspects: Vec<String>,
+    /// The security profile, where it is one of FAPI 2.0's ([`Self::security_profile`] says which it is held to).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<SecurityProfile>,
     /// Marked legacy: PKCE may be left out or be `plain`, and what follows may be loosened.
     pub legacy: bool,
     /// Legacy: its requests may have JSON bodies.
@@ -268,6 +272,15 @@ pub struct ClientMetadata {
     /// Whether its authorization requests must be pushed (RFC 9126 §6).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Whether its authorization requests must be signed request objects (RFC 9101 §10.5).
+    #[serde(default)]
+    pub require_signed_request_object: bool,
+    /// The one algorithm of its request objects (OpenID Connect Dynamic Client Registration §2); none for any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_object_signing_alg: Option<AssertionAlgorithm>,
+    /// The algorithm of its signed authorization responses (JARM §5.1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_signed_response_alg: Option<IdTokenAlgorithm>,
     /// Whether its token requests must carry a DPoP proof (RFC 9449 §5.2).
     #[serde(default)]
     pub dpop_bound_access_tokens: bool,

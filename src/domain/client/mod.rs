@@ -7,9 +7,11 @@ mod event;
 mod exchange;
 mod jwks;
 mod metadata;
+mod profile;
 mod sector;
 mod self_registration;
 mod token_format;
+mod weakness;
 
 pub use certificate::*;
 pub use decide::*;
@@ -18,9 +20,11 @@ pub use event::*;
 pub use exchange::*;
 pub use jwks::*;
 pub use metadata::*;
+pub use profile::*;
 pub use sector::*;
 pub use self_registration::*;
 pub use token_format::TokenFormat;
+pub use weakness::Weakness;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -109,6 +109,8 @@ pub struct Rotate {
     pub allowed_audience: Vec<String>,
     /// The grace period in seconds.
     pub grace: u32,
+    /// Whether the token changes at each use.
+    pub rotates: bool,
     /// What holds of user, consent and client now.
     pub circumstances: Circumstances,
     /// The tokens to issue.

@@ -249,6 +249,23 @@ events! {
             /// When.
             issued_at: Timestamp,
         },
+        /// A refresh token that does not rotate was used: a new access token was issued, and the refresh token stays.
+        AccessTokenRefreshed 1 {
+            /// To whom.
+            client: ClientKey,
+            /// On whose behalf.
+            subject: Option<SubjectId>,
+            /// The scope of the access token.
+            scope: ScopeSet,
+            /// Its audience.
+            audience: Vec<String>,
+            /// The access token.
+            access: AccessToken,
+            /// The number of the refresh token in the grant.
+            generation: u32,
+            /// When.
+            issued_at: Timestamp,
+        },
         /// The immediate predecessor was presented once more within the grace period: its unused successor is
         /// dead, another generation and access token were issued.
         RefreshRetried 1 {

@@ -204,11 +204,7 @@ impl Grant {
                 };
                 self.family = Some(Box::new(Family::from_import(event, refresh)));
             }
-            GrantEvent::CodeRedeemed(_) => {
-                if let Some(code) = self.family.as_mut().and_then(|family| family.code.as_mut()) {
-                    code.redeemed = true;
-                }
-            }
+            GrantEvent::CodeRedeemed(_) => self.code_is_redeemed(),
             GrantEvent::RefreshRotated(event) => {
                 self.rotate((event.access, event.refresh), event.issued_at, true);
             }
@@ -230,9 +226,16 @@ impl Grant {
                     family.revoke(&event);
                 }
             }
-            GrantEvent::CodeReplayed(_)
+            GrantEvent::AccessTokenRefreshed(_)
+            | GrantEvent::CodeReplayed(_)
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::RefreshReplayed(_) => {}
+        }
+    }
+
+    fn code_is_redeemed(&mut self) {
+        if let Some(code) = self.family.as_mut().and_then(|family| family.code.as_mut()) {
+            code.redeemed = true;
         }
     }
 

@@ -53,6 +53,8 @@ pub enum Guide {
     Unsupported,
     /// A pushed authorization request is not good.
     PushedRequest,
+    /// A signed request object is not good, or missing.
+    RequestObject,
     /// A page would have had to be shown.
     Silent,
     /// Access was denied.
@@ -438,6 +440,23 @@ advice! {
             "Switch the feature off in the application's OAuth library.",
         ],
         prevention: ["Configure the library from the metadata document instead of by hand."],
+    }
+    RequestObject High {
+        causes: [
+            "The application signs with a key or an algorithm that is not registered for it.",
+            "The object's iss or client_id is not the client's id, or its aud is not the issuer.",
+            "The object was kept too long before the user was sent here, or the application's clock is wrong.",
+            "The application sends plain parameters although it must sign them.",
+        ],
+        resolution: [
+            "Compare the object's kid and alg with jwks and request_object_signing_alg in `grantlog client show`.",
+            "Put every parameter into the object: what stands beside it counts for nothing.",
+            "Let aud be the issuer as the metadata document spells it, nbf now, exp some minutes ahead, and typ oauth-authz-req+jwt.",
+        ],
+        prevention: [
+            "Sign a request object for each login, when it begins.",
+            "When keys change, register the new one beside the old one first.",
+        ],
     }
     PushedRequest Medium {
         causes: [

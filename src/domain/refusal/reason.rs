@@ -306,14 +306,30 @@ reasons! {
     RedirectUriMissing "redirect_uri_missing" RedirectUri,
     /// The `response_type` is not `code`.
     ResponseTypeUnsupported "response_type_unsupported" Unsupported,
-    /// The `response_mode` is not `query`, `fragment` or `form_post`.
+    /// The `response_mode` is not `query`, `fragment` or `form_post`, nor one of their signed kin.
     ResponseModeUnsupported "response_mode_unsupported" Unsupported,
     /// The `prompt` has a value that is not known here.
     PromptUnknown "prompt_unknown" Unsupported,
     /// The `prompt` has `none` together with another value.
     PromptNoneWithOthers "prompt_none_with_others" Unsupported,
-    /// The request is a request object (RFC 9101), which is not supported.
-    RequestObject "request_object" Unsupported,
+    /// The request object is not a signed JWT of the right type whose claims are parameters.
+    RequestObjectMalformed "request_object_malformed" RequestObject,
+    /// The request object is not signed with an algorithm that the client may use.
+    RequestObjectAlgorithm "request_object_algorithm" RequestObject,
+    /// The request object is signed with no key of the client.
+    RequestObjectSignature "request_object_signature" RequestObject,
+    /// The request object's `iss` or `client_id` is not the client, or a parameter beside it says otherwise.
+    RequestObjectClient "request_object_client" RequestObject,
+    /// The request object's `aud` is not the issuer.
+    RequestObjectAudience "request_object_audience" RequestObject,
+    /// The request object is over, has not begun, or lives longer than the client's profile lets it.
+    RequestObjectTime "request_object_time" RequestObject,
+    /// The request object has a `request` or `request_uri` itself.
+    RequestObjectNested "request_object_nested" RequestObject,
+    /// The request is not a signed request object, and the client or the server requires that.
+    RequestNotSigned "request_not_signed" RequestObject,
+    /// The client's profile requires signed responses, and the `response_mode` asks for others.
+    ResponseNotSigned "response_not_signed" Unsupported,
     /// The request is named by a `request_uri`, which is not supported.
     RequestUri "request_uri" Unsupported,
     /// The `request_uri` is not one of this server's, or its time is over, or it was answered.
@@ -388,6 +404,8 @@ reasons! {
     NoSuchUser "no_such_user" NotFound,
     /// No refusal with that request id is recorded.
     NoSuchRefusal "no_such_refusal" NotFound,
+    /// The evidence log has no such entries, or not yet.
+    NoSuchEntries "no_such_entries" NotFound,
 
     // Client registration.
     /// No initial access token came where one is needed to register a client.

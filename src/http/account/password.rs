@@ -197,6 +197,7 @@ async fn seal(
         | OperationError::Client(_)
         | OperationError::Scope(_)
         | OperationError::Key(_)
+        | OperationError::LogKey(_)
         | OperationError::Grant(_)
         | OperationError::InitialAccessToken(_)
         | OperationError::TrustedIssuer(_)

@@ -5,7 +5,12 @@ pub mod refusals;
 use axum::Router;
 use axum::routing::get;
 
+use super::api::bearer::BearerToken;
+use super::error::{ApiError, Rejection};
+
 use crate::app::App;
+use crate::domain::refusal::RefusalReason;
+use crate::ledger::UnitOfWork;
 
 /// The scope that opens it, to clients that are approved for it.
 pub const SCOPE: &str = "admin";
@@ -13,4 +18,18 @@ pub const SCOPE: &str = "admin";
 /// The administration endpoints.
 pub fn routes() -> Router<App> {
     Router::new().route("/admin/refusals/{request_id}", get(refusals::refusal))
+}
+
+/// The token is a client's own, and opens the administration API at this moment.
+pub(super) async fn require(
+    unit: &mut UnitOfWork<'_>,
+    token: &BearerToken,
+) -> Result<(), Rejection<ApiError>> {
+    let active = token.active(unit).await?;
+    active.require_approved(unit, SCOPE).await?;
+    if active.subject.is_some() {
+        let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoClientToken);
+        return Err(active.about(refused));
+    }
+    Ok(())
 }

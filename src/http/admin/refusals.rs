@@ -53,11 +53,6 @@ async fn explained(
 
 /// Nobody but an administrator learns whether a request id is one.
 async fn round(unit: &mut UnitOfWork<'_>, token: &BearerToken) -> Result<Option<()>, Rejection<ApiError>> {
-    let active = token.active(unit).await?;
-    active.require_approved(unit, super::SCOPE).await?;
-    if active.subject.is_some() {
-        let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoClientToken);
-        return Err(active.about(refused));
-    }
+    super::require(unit, token).await?;
     Ok(unit.confirm().await?.then_some(()))
 }

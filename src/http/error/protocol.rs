@@ -22,6 +22,8 @@ pub enum ProtocolError {
     Timeout,
     /// The head is larger than the server accepts, or has too many fields.
     HeadTooLarge,
+    /// The ledger is not the one that the evidence log has signed.
+    LedgerNotWhole,
 }
 
 #[derive(Serialize)]
@@ -55,6 +57,11 @@ impl ProtocolError {
                 StatusCode::REQUEST_TIMEOUT,
                 "request_timeout",
                 "The request was not complete in time.",
+            ),
+            Self::LedgerNotWhole => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "temporarily_unavailable",
+                "The server's ledger is not the one that was signed; its operator must look into it.",
             ),
             Self::HeadTooLarge => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,

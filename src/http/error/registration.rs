@@ -166,6 +166,7 @@ impl From<OperationError> for Rejection<RegistrationError> {
             OperationError::User(_)
             | OperationError::Scope(_)
             | OperationError::Key(_)
+            | OperationError::LogKey(_)
             | OperationError::TrustedIssuer(_)
             | OperationError::Policy(_)
             | OperationError::Alert(_)

@@ -120,6 +120,15 @@ impl Issued {
                 at: event.issued_at,
                 exchanged: false,
             }),
+            GrantEvent::AccessTokenRefreshed(event) => Some(Self {
+                client: event.client,
+                subject: event.subject,
+                scope: event.scope,
+                audience: event.audience,
+                access: event.access,
+                at: event.issued_at,
+                exchanged: false,
+            }),
             GrantEvent::RefreshRetried(event) => Some(Self {
                 client: event.client,
                 subject: event.subject,

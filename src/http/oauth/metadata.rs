@@ -7,7 +7,7 @@ use axum::{Extension, Json};
 use serde::Serialize;
 use url::Url;
 
-use super::authorize::ResponseMode;
+use super::authorize::{AuthorizationMetadata, ResponseMode};
 use super::register;
 use crate::app::App;
 use crate::config::{RegistrationMode, Settings};
@@ -103,6 +103,8 @@ struct Metadata {
     authorization_response_iss_parameter_supported: bool,
     dpop_signing_alg_values_supported: &'static [&'static str],
     #[serde(flatten)]
+    authorization: AuthorizationMetadata,
+    #[serde(flatten)]
     openid: Option<OpenidMetadata>,
 }
 
@@ -167,6 +169,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
         dpop_signing_alg_values_supported: &dpop::ALGORITHMS,
+        authorization: AuthorizationMetadata::of(&app.settings),
         openid,
         issuer,
     };

@@ -14,12 +14,14 @@ use url::form_urlencoded;
 
 use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError, WireError};
+use super::authorize::request_object;
 use super::{ClientRequest, answer, authorize, rounds};
 use crate::app::App;
 use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::refusal::RefusalReason;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::http::dpop::PresentedProof;
+use crate::http::form::Form;
 use crate::ledger::{Actor, UnitOfWork};
 
 pub(crate) use request_uri::{PushedRequest, is_ours, open};
@@ -91,11 +93,12 @@ async fn round(
         );
         return Err(Rejection::new(error, RefusalReason::RequestUriPushed).client(client.key));
     }
-    let key = code_key(request, &client).map_err(|reason| {
+    let own = own(app, unit, request, &client).await?;
+    let key = code_key(request, &own, &client).map_err(|reason| {
         let what = "The dpop_jkt is not the thumbprint of a key, or not of the DPoP proof's.";
         Rejection::new(TokenError::Pushed("invalid_request", what), reason).client(client.key)
     })?;
-    let parameters = parameters(request, &client.registration.client_id, key);
+    let parameters = parameters(&own, &client.registration.client_id, key);
     if parameters.len() > MAX_BYTES {
         return Err(Rejection::new(TokenError::TooLarge, RefusalReason::BodyTooLarge).client(client.key));
     }
@@ -105,11 +108,38 @@ async fn round(
     Ok(unit.confirm().await?.then_some((client, parameters)))
 }
 
+/// The request's own parameters: those of its signed request object alone, where it has one (RFC 9126 §3).
+async fn own(
+    app: &App,
+    unit: &UnitOfWork<'_>,
+    request: &ClientRequest,
+    client: &AuthenticatedClient,
+) -> Result<Form, Rejection<TokenError>> {
+    let registration = &client.registration;
+    let invalid = |reason| {
+        let error = TokenError::Pushed("invalid_request_object", request_object::what(reason));
+        Rejection::new(error, reason).client(client.key)
+    };
+    let Some(object) = request.form.get(request_object::PARAMETER) else {
+        if request_object::is_required(&app.settings, registration) {
+            let what = "The request must be a signed request object (RFC 9101).";
+            let error = TokenError::Pushed("invalid_request", what);
+            return Err(Rejection::new(error, RefusalReason::RequestNotSigned).client(client.key));
+        }
+        return Ok(request.form.clone());
+    };
+    let beside = |name: &str| request.form.get(name);
+    let signed = request_object::parameters(app, registration, object, unit.at(), beside).await;
+    let signed = signed.map_err(invalid)?;
+    Form::parse(&signed).map_err(|_| invalid(RefusalReason::RequestObjectMalformed))
+}
+
 /// The key of the request's DPoP proof, where it has one: the code is bound to it, as if `dpop_jkt` had named it, and
 /// where that names one too, it is the same (RFC 9449 §10.1). Where the client's tokens are bound to its certificate, that
 /// counts, as in token requests.
 fn code_key(
     request: &ClientRequest,
+    own: &Form,
     client: &AuthenticatedClient,
 ) -> Result<Option<Thumbprint>, RefusalReason> {
     let metadata = &client.registration.metadata;
@@ -120,7 +150,7 @@ fn code_key(
     else {
         return Ok(None);
     };
-    let named = request.form.get("dpop_jkt");
+    let named = own.get("dpop_jkt");
     if named.is_some_and(|named| Thumbprint::parse(named) != Some(proved)) {
         return Err(RefusalReason::DpopJktMismatch);
     }
@@ -128,9 +158,8 @@ fn code_key(
 }
 
 /// The request's own parameters, whose it is, and the key that it proved to hold.
-fn parameters(request: &ClientRequest, client_id: &str, key: Option<Thumbprint>) -> String {
-    let own = request
-        .form
+fn parameters(own: &Form, client_id: &str, key: Option<Thumbprint>) -> String {
+    let own = own
         .iter()
         .filter(|(name, _)| *name != "client_id" && !CREDENTIALS.contains(name))
         .filter(|(name, _)| key.is_none() || *name != "dpop_jkt");

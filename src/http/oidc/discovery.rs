@@ -36,7 +36,6 @@ const TOKEN_CLAIMS: [&str; 12] = [
 
 /// The members that OpenID Connect adds.
 #[derive(Serialize)]
-#[expect(clippy::struct_excessive_bools, reason = "the wire's members")]
 pub struct OpenidMetadata {
     userinfo_endpoint: String,
     scopes_supported: Vec<&'static str>,
@@ -51,8 +50,6 @@ pub struct OpenidMetadata {
     end_session_endpoint: String,
     backchannel_logout_supported: bool,
     backchannel_logout_session_supported: bool,
-    request_parameter_supported: bool,
-    request_uri_parameter_supported: bool,
 }
 
 impl OpenidMetadata {
@@ -88,8 +85,6 @@ impl OpenidMetadata {
             end_session_endpoint: format!("{}{}", app.settings.issuer, end_session::PATH),
             backchannel_logout_supported: true,
             backchannel_logout_session_supported: true,
-            request_parameter_supported: false,
-            request_uri_parameter_supported: false,
         }))
     }
 }

@@ -28,6 +28,8 @@ pub struct ConsentPage<'a> {
     pub destination: &'a str,
     /// What it asks for.
     pub scopes: &'a [Definition],
+    /// The resource servers that it names (RFC 8707).
+    pub resources: &'a [String],
     /// Who is asked.
     pub account: &'a Account,
     /// The authorization request's query, which the form carries on.
@@ -64,6 +66,7 @@ impl IntoResponse for ConsentPage<'_> {
                         li { span { bdi { (scope.description) } } " " code { (scope.name) } }
                     }
                 }
+                (resources(self.resources))
                 p.note { "You then return to " strong { bdi { (self.destination) } } "." }
                 div.actions {
                     button.primary type="submit" name="decision" value="approve" { "Approve" }
@@ -84,6 +87,20 @@ impl IntoResponse for ConsentPage<'_> {
             error.mark(&mut response);
         }
         response
+    }
+}
+
+/// Where the access is good, in the request's own words: none where the request names nothing.
+fn resources(resources: &[String]) -> Markup {
+    html! {
+        @if !resources.is_empty() {
+            h2 #resources { "This access is for:" }
+            ul.scopes role="list" aria-labelledby="resources" {
+                @for resource in resources {
+                    li { code { bdi { (resource) } } }
+                }
+            }
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub enum PageError {
     RedirectUriUnknown,
     /// The `request_uri` is not one that may be used (any more).
     RequestUriInvalid,
+    /// The request object is not good, and there is no one address to say so to.
+    RequestObjectInvalid,
     /// No device waits under the user code.
     UserCodeUnknown,
     /// What the device asks for may not be had (any more).
@@ -69,6 +71,7 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid
+            | Self::RequestObjectInvalid
             | Self::UserCodeUnknown
             | Self::DeviceRefused
             | Self::LogoutHintInvalid
@@ -93,7 +96,8 @@ impl PageError {
             | Self::ClientRevoked
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
-            | Self::RequestUriInvalid => "This login link does not work",
+            | Self::RequestUriInvalid
+            | Self::RequestObjectInvalid => "This login link does not work",
             Self::UserCodeUnknown => "This code does not work",
             Self::DeviceRefused => "This device cannot be connected",
             Self::LogoutHintInvalid | Self::LogoutClientUnknown | Self::PostLogoutRedirectUriUnknown => {
@@ -126,6 +130,9 @@ impl PageError {
             }
             Self::RequestUriInvalid => {
                 "This login is over: it was finished before, or took too long. Nothing was done."
+            }
+            Self::RequestObjectInvalid => {
+                "The application sent a signed request that is not good: it is too old, or not signed as it is registered. Nothing was done."
             }
             Self::UserCodeUnknown => {
                 "No device is waiting under this code. Check it against the one that the device shows; it may also have run out, or been used already. Then let the device show a new one."
@@ -177,6 +184,7 @@ impl PageError {
                 Some("The redirect_uri is not one that is registered for the client.")
             }
             Self::RequestUriInvalid => Some("The request_uri is unknown, is over, or was answered."),
+            Self::RequestObjectInvalid => Some("The request object is not good for this client."),
             Self::LogoutHintInvalid => {
                 Some("The id_token_hint is not an ID token of this server for this client.")
             }
@@ -216,6 +224,7 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid
+            | Self::RequestObjectInvalid
             | Self::UserCodeUnknown
             | Self::DeviceRefused
             | Self::LogoutHintInvalid
@@ -257,6 +266,7 @@ impl WireError for PageError {
             | Self::TooLarge
             | Self::NotAForm => "invalid_request",
             Self::RequestUriInvalid => "invalid_request_uri",
+            Self::RequestObjectInvalid => "invalid_request_object",
             Self::ClientUnknown | Self::LogoutClientUnknown => "invalid_client",
             Self::ClientRevoked | Self::DeviceRefused | Self::TooMany(_) => "access_denied",
             Self::ServerError => "server_error",

@@ -150,7 +150,11 @@ const SENT_BACK: &[Case] = &[
         "prompt_none_with_others",
         &[("prompt", "none login")],
     ),
-    ("request_not_supported", "request_object", &[("request", "x")]),
+    (
+        "invalid_request_object",
+        "request_object_malformed",
+        &[("request", "x")],
+    ),
     (
         "request_uri_not_supported",
         "request_uri",

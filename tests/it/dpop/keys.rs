@@ -105,6 +105,7 @@ impl History {
             audience: None,
             allowed_audience: vec!["urn:api".to_owned()],
             grace: 10,
+            rotates: true,
             circumstances: Circumstances {
                 session_over: false,
                 user_may_act: true,

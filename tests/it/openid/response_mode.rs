@@ -65,7 +65,7 @@ async fn an_answer_may_come_in_the_fragment() {
 #[tokio::test]
 async fn an_unknown_response_mode_is_refused_in_the_query() {
     let provider = Provider::start().await;
-    for mode in ["query.jwt", "web_message", "Query"] {
+    for mode in ["query.JWT", "web_message", "Query"] {
         let query = provider.query(&[("response_mode", mode)]);
         let answer = flow::request(&provider.server, &browser(), &query).await;
         assert_eq!(answer.parameters()["error"], "invalid_request", "{mode}");

@@ -197,6 +197,10 @@ impl World {
             lifetimes: BTreeMap::new(),
             refresh_grace: Some(10),
             require_pushed_authorization_requests: false,
+            require_signed_request_object: false,
+            request_object_signing_alg: None,
+            authorization_signed_response_alg: None,
+            profile: None,
             dpop_bound_access_tokens: false,
             allowed_origins: Vec::new(),
             home_page_url: None,
@@ -379,6 +383,7 @@ impl World {
             return;
         };
         let (mint, refresh) = self.mint(true);
+        let rotates = self.dice.below(4) != 0;
         let command = GrantCommand::Rotate(Rotate {
             sequence,
             digest,
@@ -388,6 +393,7 @@ impl World {
             audience: None,
             allowed_audience: Self::audience(),
             grace: 10,
+            rotates,
             circumstances: self.circumstances(&held).await,
             mint,
             at: self.ledger.clock().now(),

@@ -4,8 +4,8 @@ use chrono::TimeDelta;
 
 use super::{Decision, holds};
 use crate::domain::grant::{
-    Family, Generation, Grant, GrantRefusal, Issued, Outcome, Reason, RefreshReplayed, RefreshRetried,
-    RefreshRotated, Rotate,
+    AccessTokenRefreshed, Family, Generation, Grant, GrantRefusal, Issued, Outcome, Reason, RefreshReplayed,
+    RefreshRetried, RefreshRotated, Rotate,
 };
 use crate::domain::value::ScopeSet;
 
@@ -77,14 +77,15 @@ impl Grant {
         if let Err(refusal) = family.stands(&command.circumstances, command.at) {
             return Decision::refuse(refusal);
         }
-        let scope = match family.refreshed_scope(command) {
-            Ok(scope) => scope,
+        let (scope, audience) = match family.refreshed(command) {
+            Ok(refreshed) => refreshed,
             Err(refusal) => return Decision::refuse(refusal),
         };
-        let audience = match family.narrowed(command.audience.as_ref(), &command.allowed_audience) {
-            Ok(audience) => audience,
-            Err(refusal) => return Decision::refuse(refusal),
-        };
+        // Another server's token is exchanged for one of ours, whatever its client's do.
+        let foreign = family.imported && presented.number == 1;
+        if !command.rotates && !retried && !foreign {
+            return self.keep_generation(family, presented, (scope, audience), command);
+        }
         // A retry kills the unused successor, so it skips that one's number.
         let number = presented.number + if retried { 2 } else { 1 };
         let (access, Some(refresh)) = family.mint(&command.mint, number, command.at) else {
@@ -127,9 +128,50 @@ impl Grant {
         };
         Decision::accept(vec![event], Outcome::Tokens(Box::new(issued)))
     }
+
+    /// A new access token under a refresh token that stays (FAPI 2.0 Security Profile §5.3.2.1).
+    fn keep_generation(
+        &self,
+        family: &Family,
+        presented: &Generation,
+        (scope, audience): (ScopeSet, Vec<String>),
+        command: &Rotate,
+    ) -> Decision {
+        let (access, Some(_)) = family.mint(&command.mint, presented.number, command.at) else {
+            return Decision::refuse(GrantRefusal::NotRefreshable);
+        };
+        let event = AccessTokenRefreshed {
+            client: family.client,
+            subject: family.subject,
+            scope: scope.clone(),
+            audience: audience.clone(),
+            access,
+            generation: presented.number,
+            issued_at: command.at,
+        };
+        let issued = Issued {
+            sequence: self.sequence + 1,
+            subject: family.subject,
+            scope,
+            audience,
+            issued_at: command.at,
+            access_expires_at: access.expires_at,
+            confirmation: access.confirmation,
+            refresh: false,
+            exchanged: None,
+        };
+        Decision::accept(vec![event.into()], Outcome::Tokens(Box::new(issued)))
+    }
 }
 
 impl Family {
+    /// Scope and audience of the new access token.
+    fn refreshed(&self, command: &Rotate) -> Result<(ScopeSet, Vec<String>), GrantRefusal> {
+        let scope = self.refreshed_scope(command)?;
+        let audience = self.narrowed(command.audience.as_ref(), &command.allowed_audience)?;
+        Ok((scope, audience))
+    }
+
     /// The scope of the new access token (RFC 6749 §6). What is named is had or refused; what is not named follows what
     /// may be had at this moment.
     fn refreshed_scope(&self, command: &Rotate) -> Result<ScopeSet, GrantRefusal> {

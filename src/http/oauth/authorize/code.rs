@@ -14,6 +14,7 @@ use crate::domain::grant::{CodeIssued, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::http::error::Rejection;
+use crate::http::oauth::standing;
 use crate::http::oidc::userinfo;
 use crate::http::session::LiveSession;
 use crate::ids::GrantId;
@@ -45,6 +46,9 @@ pub(super) async fn issue(
     }
     let grant = unit.create::<Grant>(id);
     let event = granting.code_issued(visit, credential::digest(Kind::Code, &random), at);
+    if granting.target.back.mode.is_signed() {
+        standing::may_sign(app, unit, granting.target.back.algorithm.key()).await?;
+    }
     // As late as can be, and before the code is durable: of several answers at once one has a code.
     if !visit.is_first_answer().await? {
         return Err(Rejection::new(
@@ -62,7 +66,7 @@ pub(super) async fn issue(
     };
     let key = app.ledger.vault().master().address_key();
     let code = credential::format(Kind::Code, key, address, &random);
-    Ok(Some(granting.target.back.code(&code)))
+    Ok(Some(granting.target.back.code(app, &code)))
 }
 
 /// Writes the consent where it adds something, or where the client had the user asked again.
@@ -96,6 +100,7 @@ impl Granting<'_> {
             ..
         } = *self;
         let settings = &visit.app.settings;
+        let code_lifetime = target.registration.metadata.code_lifetime(settings.code_lifetime);
         // After the narrowing to the resources that were asked for: `openid` opens UserInfo whatever they are.
         let audience = userinfo::audience(settings, &request.scope, request.audience.clone());
         CodeIssued {
@@ -116,7 +121,7 @@ impl Granting<'_> {
             password_generation: live.user.password_generation,
             consent_withdrawals: consent.withdrawals,
             issued_at: at,
-            expires_at: at + TimeDelta::seconds(i64::from(settings.code_lifetime)),
+            expires_at: at + TimeDelta::seconds(i64::from(code_lifetime)),
             grant_expires_at: at + TimeDelta::days(i64::from(settings.grant_lifetime_days)),
         }
     }

@@ -28,9 +28,10 @@ pub enum AuthorizeError {
     InvalidScope,
     /// A `resource` is malformed, or not one of the client's (RFC 8707 §2).
     InvalidTarget,
-    /// The `request` parameter (RFC 9101) is not supported.
-    RequestNotSupported,
-    /// The `request_uri` parameter (RFC 9101) is not supported.
+    /// The `request` parameter is not a request object that is good for this client (RFC 9101 §6). Says why, in fixed
+    /// words.
+    InvalidRequestObject(&'static str),
+    /// A `request_uri` that is no pushed request's is not fetched (RFC 9101 §5.2).
     RequestUriNotSupported,
     /// The pushed request was answered before (RFC 9126 §4).
     InvalidRequestUri,
@@ -54,7 +55,7 @@ impl AuthorizeError {
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
-            Self::InvalidRequest(what) => what,
+            Self::InvalidRequest(what) | Self::InvalidRequestObject(what) => what,
             Self::UnauthorizedClient => "The client may not use the authorization code grant.",
             Self::AccessDenied => "The resource owner or the authorization server denied the request.",
             Self::ClientNotLive => "The client is in development: it works for the user who owns it only.",
@@ -63,8 +64,9 @@ impl AuthorizeError {
                 "The scope is malformed or unknown, the client may not ask for it, or it needs an approval that the client does not have."
             }
             Self::InvalidTarget => "A resource is malformed, or not one that the client may have tokens for.",
-            Self::RequestNotSupported => "The request parameter is not supported.",
-            Self::RequestUriNotSupported => "The request_uri parameter is not supported.",
+            Self::RequestUriNotSupported => {
+                "The only request_uri that is supported is one of the pushed authorization request endpoint."
+            }
             Self::InvalidRequestUri => "The pushed request was answered before; push another.",
             Self::RegistrationNotSupported => "The registration parameter is not supported.",
             Self::LoginRequired => {
@@ -89,7 +91,7 @@ impl WireError for AuthorizeError {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
-            Self::RequestNotSupported => "request_not_supported",
+            Self::InvalidRequestObject(_) => "invalid_request_object",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",

@@ -5,20 +5,26 @@
 //! to the same address, whose query carries the request through: nothing is kept between the steps, and each
 //! step checks all of it again. A client may post its request too; the browser is then sent to the same by `GET`.
 
+mod advertised;
 mod authentication;
+mod claims;
 mod code;
 mod consent;
 mod dpop_jkt;
 mod error;
+mod jarm;
 mod login;
 mod parameters;
 mod redirect;
 mod request;
+pub(super) mod request_object;
 mod response_mode;
 mod shown;
+mod signed;
 mod unvouched;
 mod visit;
 
+pub(super) use advertised::AuthorizationMetadata;
 pub use error::AuthorizeError;
 pub use redirect::{ReturnAddress, see_other, with_query};
 pub use response_mode::ResponseMode;
@@ -72,7 +78,7 @@ async fn show(
 ) -> Response {
     let visit = match Visit::begin(&app, &origin, &headers, &query.unwrap_or_default()).await {
         Ok(visit) => visit,
-        Err(rejection) => return refuse_page(&app, &origin, rejection).await,
+        Err(failure) => return refuse_begun(&app, &origin, failure).await,
     };
     let mut unit = app.ledger.unit_of_work(&visit.context);
     match rounds!(unit, answer(&visit, &mut unit)) {
@@ -108,7 +114,7 @@ async fn submit(
     };
     let visit = match Visit::begin(&app, &origin, &headers, &query.unwrap_or_default()).await {
         Ok(visit) => visit,
-        Err(rejection) => return refuse_page(&app, &origin, rejection).await,
+        Err(failure) => return refuse_begun(&app, &origin, failure).await,
     };
     match form.get("step") {
         Some("consent") => consent::submit(&visit, &form).await,
@@ -171,8 +177,13 @@ fn read_body(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Rejection<Pag
 }
 
 async fn refuse_page(app: &App, origin: &Origin, rejection: Rejection<PageError>) -> Response {
+    refuse_begun(app, origin, rejection.into()).await
+}
+
+/// Refuses what did not come to a visit.
+async fn refuse_begun(app: &App, origin: &Origin, failure: Failure) -> Response {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
-    refuse(app, &context, Failure::Page(rejection)).await
+    refuse(app, &context, failure).await
 }
 
 /// Checks a request that is pushed as if a browser had brought it (RFC 9126 §2.1).

@@ -71,6 +71,21 @@ impl Parameters {
         })
     }
 
+    /// The parameters of a signed request object, in place of what the query says (RFC 9101 §6.3).
+    pub(super) fn signed(self, text: &str, query: String) -> Result<Self, Rejection<PageError>> {
+        let signed = Self::parse(text)?;
+        Ok(Self {
+            form: signed.form,
+            doubled: signed.doubled || self.doubled,
+            query,
+        })
+    }
+
+    /// The query without the parameters of that name.
+    pub(super) fn without(&self, name: &str) -> String {
+        without(&self.query, name)
+    }
+
     /// A parameter's value; none where it is absent or empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         self.form.get(name)

@@ -6,7 +6,10 @@ use axum::response::{IntoResponse, Response};
 use url::form_urlencoded;
 
 use super::error::AuthorizeError;
-use super::response_mode::ResponseMode;
+use super::jarm;
+use super::response_mode::{Carrier, ResponseMode};
+use crate::app::App;
+use crate::domain::client::IdTokenAlgorithm;
 use crate::http::error::WireError;
 use crate::http::page::{self, FormPostPage};
 
@@ -21,47 +24,67 @@ pub struct ReturnAddress {
     pub issuer: String,
     /// How the answer gets there.
     pub mode: ResponseMode,
+    /// The client: the audience of a signed answer.
+    pub client_id: String,
+    /// What a signed answer is signed with.
+    pub algorithm: IdTokenAlgorithm,
 }
 
 impl ReturnAddress {
     /// The successful answer (RFC 6749 §4.1.2).
     #[must_use]
-    pub fn code(&self, code: &str) -> Response {
-        self.answer(&[("code", code)])
+    pub fn code(&self, app: &App, code: &str) -> Response {
+        self.answer(app, &[("code", code)])
     }
 
     /// The refusal (RFC 6749 §4.1.2.1).
     #[must_use]
-    pub fn error(&self, error: AuthorizeError) -> Response {
+    pub fn error(&self, app: &App, error: AuthorizeError) -> Response {
         let parameters = [
             ("error", error.code()),
             ("error_description", error.description()),
         ];
-        self.answer(&parameters)
+        self.answer(app, &parameters)
     }
 
-    fn answer(&self, parameters: &[(&str, &str)]) -> Response {
+    fn answer(&self, app: &App, parameters: &[(&str, &str)]) -> Response {
+        let all = self.with_state(parameters);
+        if !self.mode.is_signed() {
+            return self.carry(&all);
+        }
+        match jarm::sign(app, self, &all) {
+            Ok(signed) => self.carry(&[(jarm::PARAMETER, &signed)]),
+            // Nothing that could be sent would be what the client asked for.
+            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        }
+    }
+
+    fn with_state<'a>(&'a self, parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
         let state = self.state.as_deref().map(|state| ("state", state));
         let mut all = parameters.to_vec();
         all.extend(state);
         all.push(("iss", &self.issuer));
-        match self.mode {
-            ResponseMode::FormPost => FormPostPage {
+        all
+    }
+
+    fn carry(&self, parameters: &[(&str, &str)]) -> Response {
+        match self.mode.carrier() {
+            Carrier::Form => FormPostPage {
                 redirect_uri: &self.redirect_uri,
-                parameters: &all,
+                parameters,
             }
             .into_response(),
-            ResponseMode::Query | ResponseMode::Fragment => see_other(&self.location(&all)),
+            Carrier::Query | Carrier::Fragment => see_other(&self.location(parameters)),
         }
     }
 
     /// Appends to the text, so that nothing of the registered URI is normalised and a query that it has is kept
     /// (RFC 6749 §3.1.2).
     fn location(&self, parameters: &[(&str, &str)]) -> String {
-        match self.mode {
+        match self.mode.carrier() {
             // No registered redirect URI has a fragment.
-            ResponseMode::Fragment => format!("{}#{}", self.redirect_uri, encoded(parameters)),
-            ResponseMode::FormPost | ResponseMode::Query => with_query(&self.redirect_uri, parameters),
+            Carrier::Fragment => format!("{}#{}", self.redirect_uri, encoded(parameters)),
+            Carrier::Form | Carrier::Query => with_query(&self.redirect_uri, parameters),
         }
     }
 }
@@ -100,14 +123,15 @@ mod tests {
     use super::*;
 
     fn location(redirect_uri: &str, state: Option<&str>) -> String {
-        ReturnAddress {
+        let back = ReturnAddress {
             redirect_uri: redirect_uri.to_owned(),
             state: state.map(str::to_owned),
             issuer: "https://id.example".to_owned(),
             mode: ResponseMode::Query,
-        }
-        .code("c")
-        .headers()[header::LOCATION]
+            client_id: "c".to_owned(),
+            algorithm: IdTokenAlgorithm::default(),
+        };
+        back.carry(&back.with_state(&[("code", "c")])).headers()[header::LOCATION]
             .to_str()
             .unwrap()
             .to_owned()

@@ -42,6 +42,8 @@ pub(super) struct AuthorizationRequest {
     pub(super) scopes: Vec<Definition>,
     /// The audience of the grant's tokens.
     pub(super) audience: Vec<String>,
+    /// The resources that the request names, for the user to see.
+    pub(super) resources: Vec<String>,
     pub(super) challenge: Option<Challenge>,
     /// The key that the code is to be bound to.
     pub(super) confirmation: Option<Confirmation>,
@@ -67,13 +69,12 @@ pub(super) struct Prompt {
     pub(super) select_account: bool,
 }
 
-/// Finds the client and its redirect URI. Whoever asks, nothing is sent to an address that is not registered
-/// (RFC 6749 §4.1.2.1, RFC 9700 §4.11).
-pub(super) async fn target(
+/// Finds the client.
+pub(super) async fn client(
     app: &App,
     unit: &mut UnitOfWork<'_>,
     parameters: &Parameters,
-) -> Result<Target, Rejection<PageError>> {
+) -> Result<(ClientKey, Arc<Registration>), Rejection<PageError>> {
     let client_id = parameters.get("client_id").ok_or(Rejection::new(
         PageError::ClientMissing,
         RefusalReason::ClientIdMissing,
@@ -90,6 +91,17 @@ pub(super) async fn target(
     if registration.standing == Standing::Revoked {
         return Err(Rejection::new(PageError::ClientRevoked, RefusalReason::ClientRevoked).client(key));
     }
+    Ok((key, registration))
+}
+
+/// Finds the client and its redirect URI. Whoever asks, nothing is sent to an address that is not registered
+/// (RFC 6749 §4.1.2.1, RFC 9700 §4.11).
+pub(super) async fn target(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    parameters: &Parameters,
+) -> Result<Target, Rejection<PageError>> {
+    let (key, registration) = client(app, unit, parameters).await?;
     let requested = parameters.get("redirect_uri");
     let redirect_uri = named_where_it_must_be(parameters)
         .and_then(|()| redirect_uri(&registration.metadata, requested))
@@ -98,14 +110,17 @@ pub(super) async fn target(
     let state = parameters.get("state").filter(|state| state.len() <= MAX_STATE);
     Ok(Target {
         key,
-        registration,
         back: ReturnAddress {
             redirect_uri,
             state: state.map(str::to_owned),
             issuer: app.settings.issuer.clone(),
-            // An unknown one is refused later, by the default one.
-            mode: response_mode(parameters).unwrap_or_default(),
+            // One that is not good is refused later, by the default one.
+            mode: response_mode(parameters, &registration.metadata)
+                .unwrap_or_else(|_| ResponseMode::default_of(&registration.metadata)),
+            client_id: registration.client_id.clone(),
+            algorithm: registration.metadata.response_algorithm(),
         },
+        registration,
         redirect_uri_given: requested.is_some(),
     })
 }
@@ -152,6 +167,7 @@ pub(super) async fn check(
         ));
     }
     well_formed(parameters)?;
+    redirect_uri_named(target)?;
     response_type(parameters.get("response_type"))?;
     if !metadata.allows(GrantType::AuthorizationCode) {
         return Err(Rejection::new(
@@ -171,10 +187,15 @@ pub(super) async fn check(
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
     let openid = AuthenticationRequest::read(app, unit, parameters, (registration, &scope)).await?;
     supported(parameters)?;
+    response_mode(parameters, metadata)?;
     Ok(AuthorizationRequest {
         scope,
         scopes,
         audience,
+        resources: resource::requested(&parameters.form)
+            .ok()
+            .flatten()
+            .unwrap_or_default(),
         challenge,
         confirmation: dpop_jkt::read(parameters, metadata)?,
         prompt,
@@ -313,11 +334,6 @@ impl Prompt {
 fn supported(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
     for (name, error, reason) in [
         (
-            "request",
-            AuthorizeError::RequestNotSupported,
-            RefusalReason::RequestObject,
-        ),
-        (
             "request_uri",
             AuthorizeError::RequestUriNotSupported,
             RefusalReason::RequestUri,
@@ -332,21 +348,38 @@ fn supported(parameters: &Parameters) -> Result<(), Rejection<AuthorizeError>> {
             return Err(Rejection::new(error, reason));
         }
     }
-    if response_mode(parameters).is_none() {
-        return Err(invalid_request(
-            "The response_mode is not query, fragment or form_post.",
-            RefusalReason::ResponseModeUnsupported,
-        ));
-    }
     Ok(())
 }
 
-/// The mode that is asked for, or the default; none where it is not known.
-fn response_mode(parameters: &Parameters) -> Option<ResponseMode> {
-    match parameters.get("response_mode") {
-        Some(name) => ResponseMode::named(name),
-        None => Some(ResponseMode::default()),
+/// The mode that is asked for, or the client's default.
+fn response_mode(
+    parameters: &Parameters,
+    metadata: &ClientMetadata,
+) -> Result<ResponseMode, Rejection<AuthorizeError>> {
+    let Some(name) = parameters.get("response_mode") else {
+        return Ok(ResponseMode::default_of(metadata));
+    };
+    let mode = ResponseMode::named(name).ok_or_else(|| {
+        invalid_request(
+            "The response_mode is not query, fragment, form_post, jwt, query.jwt, fragment.jwt or form_post.jwt.",
+            RefusalReason::ResponseModeUnsupported,
+        )
+    })?;
+    if metadata.requires_signed_responses() && !mode.is_signed() {
+        let what =
+            "The client's profile needs signed responses: a response_mode of jwt, or one that ends in .jwt.";
+        return Err(invalid_request(what, RefusalReason::ResponseNotSigned));
     }
+    Ok(mode)
+}
+
+/// A FAPI client names its redirect URI (FAPI 2.0 Security Profile §5.3.2.2).
+fn redirect_uri_named(target: &Target) -> Result<(), Rejection<AuthorizeError>> {
+    if target.redirect_uri_given || !target.registration.metadata.is_fapi2() {
+        return Ok(());
+    }
+    let what = "The redirect_uri is missing, which the client's profile needs.";
+    Err(invalid_request(what, RefusalReason::RedirectUriMissing))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub(super) fn digest(target: &Target, request: &AuthorizationRequest) -> Digest 
         target.registration.metadata.client_name,
         target.back.redirect_uri,
         request.audience,
+        request.resources,
         scopes,
     ]);
     Digest::of(shown.to_string().as_bytes())

@@ -9,7 +9,9 @@ use super::authentication::login_hint;
 use super::error::{AuthorizeError, Failure, invalid_request};
 use super::parameters::Parameters;
 use super::request::{self, AuthorizationRequest, Target};
+use super::request_object;
 use super::shown;
+use super::signed::Signed;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::redirect_uri;
@@ -32,6 +34,8 @@ pub(super) struct Visit {
     pub(super) parameters: Parameters,
     /// Where the parameters were pushed (RFC 9126).
     pub(super) pushed: Option<PushedRequest>,
+    /// Where they are of a signed request object (RFC 9101): when a browser first brought it.
+    signed_at: Option<Timestamp>,
     pub(super) session: Option<Presented>,
     pub(super) mark: Option<BrowserMark>,
 }
@@ -42,15 +46,20 @@ impl Visit {
         origin: &Origin,
         headers: &HeaderMap,
         query: &str,
-    ) -> Result<Self, Rejection<PageError>> {
+    ) -> Result<Self, Failure> {
         let mut context = origin.context(ENDPOINT, Actor::Anonymous);
         let mut parameters = Parameters::parse(query)?;
         let pushed = match parameters.get("request_uri").filter(|uri| par::is_ours(uri)) {
             None => None,
             Some(uri) => Some(par::open(app, parameters.get("client_id"), uri).await?),
         };
+        let mut signed_at = None;
         if let Some(pushed) = &pushed {
             parameters = parameters.pushed(&pushed.parameters)?;
+        } else if let Some(signed) = Signed::open(app, &context, &parameters).await? {
+            signed_at = Some(signed.opened_at);
+            let query = signed.marked(app, &parameters);
+            parameters = parameters.signed(&signed.parameters, query)?;
         }
         let session = Presented::read(app, headers);
         if let Some(presented) = &session
@@ -64,6 +73,7 @@ impl Visit {
             context,
             parameters,
             pushed,
+            signed_at,
             session,
             mark: BrowserMark::read(app, headers),
         })
@@ -73,10 +83,18 @@ impl Visit {
         &self.parameters.query
     }
 
-    /// The query for after the login: `prompt=login` is done. Of a pushed request that is seen by the time of the
-    /// login ([`Self::must_log_in`]).
+    /// When a browser first brought the request, where its parameters cannot change from then on.
+    fn opened_at(&self) -> Option<Timestamp> {
+        self.pushed
+            .as_ref()
+            .map(|pushed| pushed.opened_at)
+            .or(self.signed_at)
+    }
+
+    /// The query for after the login: `prompt=login` is done. Of a pushed or signed request that is seen by the time of
+    /// the login ([`Self::must_log_in`]).
     pub(super) fn query_after_login(&self) -> String {
-        match self.pushed {
+        match self.opened_at() {
             Some(_) => self.query().to_owned(),
             None => self.parameters.after_login(),
         }
@@ -104,11 +122,10 @@ impl Visit {
         request.openid.accepts(&self.app, &live.login, at)
     }
 
-    /// Whether this login was made after a pushed request had been opened.
+    /// Whether this login was made after a pushed or signed request had been opened.
     fn has_logged_in(&self, live: &LiveSession) -> bool {
-        self.pushed
-            .as_ref()
-            .is_some_and(|pushed| pushed.opened_at <= live.login.authenticated_at)
+        self.opened_at()
+            .is_some_and(|opened_at| opened_at <= live.login.authenticated_at)
     }
 
     /// Whether this is the one answer to the request: a pushed one has no other (RFC 9126 §4).
@@ -125,7 +142,10 @@ impl Visit {
         unit: &mut UnitOfWork<'_>,
     ) -> Result<(Target, AuthorizationRequest), Failure> {
         let target = request::target(&self.app, unit, &self.parameters).await?;
-        let checked = match self.check_pushed(&target) {
+        let checked = match self
+            .check_pushed(&target)
+            .and_then(|()| self.check_signed(&target))
+        {
             Ok(()) => request::check(&self.app, unit, &self.parameters, &target).await,
             Err(rejection) => Err(rejection),
         };
@@ -148,6 +168,17 @@ impl Visit {
         }
         let what = "The request must be pushed (RFC 9126).";
         Err(invalid_request(what, RefusalReason::NotPushed))
+    }
+
+    /// Where server or client require it, a request is a signed object (RFC 9101 §10.5). What was pushed was checked
+    /// when it was.
+    fn check_signed(&self, target: &Target) -> Result<(), Rejection<AuthorizeError>> {
+        let required = request_object::is_required(&self.app.settings, &target.registration);
+        if !required || self.pushed.is_some() || self.signed_at.is_some() {
+            return Ok(());
+        }
+        let what = "The request must be a signed request object (RFC 9101).";
+        Err(invalid_request(what, RefusalReason::RequestNotSigned))
     }
 
     /// The login page. A browser that has no mark yet gets one, to which the form is bound.
@@ -189,6 +220,7 @@ impl Visit {
             client: &target.registration.metadata,
             destination: &destination(&target.back.redirect_uri),
             scopes: &request.scopes,
+            resources: &request.resources,
             account: &live.account(&self.app).await?,
             query: self.query(),
             session: (live.id, token),
@@ -254,7 +286,7 @@ pub(super) async fn refuse(app: &App, context: &Context, failure: Failure) -> Re
             request: context.request,
         }
         .into_response(),
-        Failure::Redirect(back, rejection) => back.error(rejection.error),
+        Failure::Redirect(back, rejection) => back.error(app, rejection.error),
     }
 }
 

@@ -48,14 +48,7 @@ async fn round(
     let grant = unit.load::<Grant>(grant_id.0).await?;
     let was_issued = was_issued(&app.ledger, &grant, &presented).await?;
     let subject = grant.family.as_ref().and_then(|family| family.subject);
-    // Without a family the decision refuses, whatever would be minted.
-    let (flow, granted) = grant
-        .family
-        .as_ref()
-        .map_or((GrantType::RefreshToken, ScopeSet::default()), |family| {
-            (family.flow, family.scope.clone())
-        });
-    let is_bound = grant.refresh_confirmation().is_some();
+    let (flow, granted) = began(&grant);
     let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
     circumstances.session_over = standing::session_over(unit, grant.family.as_deref()).await?;
@@ -69,7 +62,11 @@ async fn round(
         scope,
         audience,
         allowed_audience,
-        grace: client.registration.metadata.grace(is_bound),
+        grace: client
+            .registration
+            .metadata
+            .grace(grant.refresh_confirmation().is_some()),
+        rotates: client.registration.metadata.rotates_refresh_tokens(),
         circumstances,
         mint: randoms.mint(&client.registration, flow, request.confirmation(&client)?),
         at: unit.at(),
@@ -99,6 +96,14 @@ async fn round(
     }
 }
 
+/// How the grant began, and with what scope. Without a family the decision refuses, whatever would be minted.
+fn began(grant: &Grant) -> (GrantType, ScopeSet) {
+    let family = grant.family.as_deref();
+    family.map_or((GrantType::RefreshToken, ScopeSet::default()), |family| {
+        (family.flow, family.scope.clone())
+    })
+}
+
 /// Whether the ledger ever issued this refresh token. The state knows the two generations that can still mean
 /// something; an older one is one row, read only when it is presented.
 pub(crate) async fn was_issued(
@@ -121,6 +126,7 @@ pub(crate) async fn was_issued(
         Some(GrantEvent::RefreshRetried(event)) => Some(event.refresh),
         Some(
             GrantEvent::CodeIssued(_)
+            | GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::TokenExchanged(_)
             | GrantEvent::AssertionAccepted(_)
             | GrantEvent::CodeRedeemed(_)

@@ -1,0 +1,290 @@
+//! `grantlog audit verify`: an export, the live database or a proof file, against checkpoints and keys.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail, ensure};
+use clap::Args;
+use serde_json::json;
+use sqlx::PgPool;
+
+use super::arguments::{Connection, Json};
+use super::audit_export::database;
+use super::output;
+use crate::evidence::checkpoint::{self, CheckpointError};
+use crate::evidence::export;
+use crate::evidence::note::{NoteAlgorithm, SignedNote, VerifierKey};
+use crate::evidence::proof::InclusionProof;
+use crate::evidence::store;
+use crate::evidence::verify::{Anchor, Place, Report, verify};
+
+/// Options of `verify`.
+#[derive(Args)]
+pub(super) struct Verify {
+    /// An export; needs neither database nor configuration
+    #[arg(required_unless_present_any = ["database", "proof"], conflicts_with_all = ["database", "proof"])]
+    directory: Option<PathBuf>,
+    #[expect(clippy::option_option, reason = "an option whose value may be left out")]
+    /// The ledger itself: of this URL, or of the configuration
+    #[arg(long, value_name = "URL", num_args = 0..=1, conflicts_with = "proof")]
+    database: Option<Option<String>>,
+    /// A proof file of `audit prove`
+    #[arg(long, value_name = "FILE")]
+    proof: Option<PathBuf>,
+    /// A verifier key of the log that you had before, or a file of such; with --database by default those on the ledger
+    #[arg(long, value_name = "VKEY|FILE")]
+    key: Vec<String>,
+    /// A checkpoint that was taken before, or an older export, whose hashes also show which event is bad
+    #[arg(long, value_name = "FILE|DIR")]
+    checkpoint: Vec<PathBuf>,
+    /// A witness whose cosignature the checkpoint must have
+    #[arg(long, value_name = "VKEY")]
+    witness: Vec<VerifierKey>,
+    #[command(flatten)]
+    output: Json,
+}
+
+pub(super) async fn run(connection: &Connection, arguments: Verify) -> anyhow::Result<()> {
+    let mut keys = Vec::new();
+    for key in &arguments.key {
+        keys.extend(verifier_keys(key)?);
+    }
+    if let Some(file) = &arguments.proof {
+        return proof(file, &keys, &arguments);
+    }
+    let (place, mut notes) = match (&arguments.directory, &arguments.database) {
+        (Some(directory), _) => directory_of(directory)?,
+        (None, Some(url)) => live(connection, url.as_deref(), &mut keys, &arguments).await?,
+        (None, None) => bail!("give a directory, --database or --proof"),
+    };
+    require_key(&keys)?;
+    let own = notes.len();
+    let mut others = Vec::new();
+    for path in &arguments.checkpoint {
+        let file = if path.is_dir() {
+            others.push(Place::Directory(path.clone()));
+            path.join(export::CHECKPOINT)
+        } else {
+            path.clone()
+        };
+        notes.push((file.display().to_string(), read(&file)?));
+    }
+    let (anchors, unsigned) = anchors(notes, own, &keys, &arguments.witness)?;
+    let size = anchors
+        .iter()
+        .map(|anchor| anchor.checkpoint.size)
+        .max()
+        .unwrap_or_default();
+    let bar = output::bar(size, "events");
+    let report = verify(&place, anchors, &others, &mut |done| bar.set_position(done)).await;
+    bar.finish_and_clear();
+    print(&report?, arguments.output)?;
+    match unsigned.into_iter().next() {
+        Some(error) => Err(error),
+        None => Ok(()),
+    }
+}
+
+/// The checkpoints' texts, each with where it came from.
+type Notes = Vec<(String, String)>;
+
+fn directory_of(directory: &Path) -> anyhow::Result<(Place, Notes)> {
+    let file = directory.join(export::CHECKPOINT);
+    let notes = vec![(file.display().to_string(), read(&file)?)];
+    Ok((Place::Directory(directory.to_owned()), notes))
+}
+
+async fn live(
+    connection: &Connection,
+    url: Option<&str>,
+    keys: &mut Vec<VerifierKey>,
+    arguments: &Verify,
+) -> anyhow::Result<(Place, Notes)> {
+    let pool = match url {
+        Some(url) => PgPool::connect(url)
+            .await
+            .context("the database cannot be reached")?,
+        None => database(connection).await?,
+    };
+    if keys.is_empty() {
+        *keys = store::verifier_keys(&pool).await?;
+        output::note("the key is the ledger's own word: give --key with one that you were given before");
+    }
+    let log = store::read(&pool).await?;
+    let mut notes: Notes = store::kept_checkpoints(&pool)
+        .await?
+        .into_iter()
+        .map(|note| ("the database (kept)".to_owned(), note))
+        .collect();
+    match store::published(&pool, &log).await? {
+        Some(note) => notes.push(("the database".to_owned(), note.to_string())),
+        None => ensure!(
+            !arguments.checkpoint.is_empty(),
+            "the database has no checkpoint: give --checkpoint with one that was taken before"
+        ),
+    }
+    Ok((Place::Database(pool), notes))
+}
+
+/// Opens each checkpoint. Of those that lie in the place itself, one that does not open says so in the end: the others
+/// may show more.
+fn anchors(
+    notes: Notes,
+    own: usize,
+    keys: &[VerifierKey],
+    witnesses: &[VerifierKey],
+) -> anyhow::Result<(Vec<Anchor>, Vec<anyhow::Error>)> {
+    let (mut anchors, mut unsigned) = (Vec::new(), Vec::new());
+    let mut cosigned = Vec::new();
+    for (place, (from, text)) in notes.into_iter().enumerate() {
+        let (checkpoint, note) = match checkpoint::open(&text, keys) {
+            Ok(opened) => opened,
+            Err(error) if place < own => {
+                unsigned.push(explain(&from, &error));
+                continue;
+            }
+            Err(error) => return Err(explain(&from, &error)),
+        };
+        cosigned.extend(
+            witnesses
+                .iter()
+                .filter(|witness| witness.verify(&note).is_some())
+                .cloned(),
+        );
+        let from = if place < own {
+            from
+        } else {
+            format!("{from} (taken before)")
+        };
+        anchors.push(Anchor { from, checkpoint });
+    }
+    let missing = witnesses.iter().find(|witness| !cosigned.contains(witness));
+    if let Some(witness) = missing {
+        bail!("no checkpoint has a valid cosignature of {}", witness.name);
+    }
+    if let (Some(first), Some(other)) = (
+        anchors.first(),
+        anchors
+            .iter()
+            .find(|anchor| Some(&anchor.checkpoint.origin) != anchors.first().map(|a| &a.checkpoint.origin)),
+    ) {
+        bail!(
+            "{} is of {}, {} of {}",
+            first.from,
+            first.checkpoint.origin,
+            other.from,
+            other.checkpoint.origin
+        );
+    }
+    match (anchors.is_empty(), unsigned.pop()) {
+        (true, Some(error)) => Err(error),
+        (_, last) => {
+            unsigned.extend(last);
+            Ok((anchors, unsigned))
+        }
+    }
+}
+
+fn explain(from: &str, error: &CheckpointError) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{from}: {error}; whoever gave it to you did not take it from this log, or it was changed"
+    )
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+}
+
+/// A key, or the keys of a file.
+fn verifier_keys(text: &str) -> anyhow::Result<Vec<VerifierKey>> {
+    if let Ok(key) = text.parse() {
+        return Ok(vec![key]);
+    }
+    let lines = read(Path::new(text))
+        .with_context(|| format!("{text} is neither a verifier key nor a file of them"))?;
+    let keys = lines
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .map(str::parse);
+    keys.collect::<Result<_, _>>().with_context(|| text.to_owned())
+}
+
+fn require_key(keys: &[VerifierKey]) -> anyhow::Result<()> {
+    let signs = |key: &VerifierKey| key.algorithm == NoteAlgorithm::Ed25519;
+    ensure!(
+        keys.iter().any(signs),
+        "give --key with the log's verifier key, from a source that you trust (`grantlog audit key list`, /evidence/keys)"
+    );
+    Ok(())
+}
+
+fn proof(file: &Path, keys: &[VerifierKey], arguments: &Verify) -> anyhow::Result<()> {
+    require_key(keys)?;
+    let proof: InclusionProof = read(file)?.parse()?;
+    let proven = proof.verify(keys)?;
+    let note: SignedNote = proof.checkpoint;
+    for witness in &arguments.witness {
+        ensure!(
+            witness.verify(&note).is_some(),
+            "the checkpoint has no valid cosignature of {}",
+            witness.name
+        );
+    }
+    let event: serde_json::Value = serde_json::from_slice(&proven.leaf)?;
+    if arguments.output.json {
+        return output::json(&json!({
+            "verified": true, "position": proven.position, "size": proven.checkpoint.size,
+            "origin": proven.checkpoint.origin, "event": event,
+        }));
+    }
+    output::line(&format!(
+        "verified: position {} of {}, in the checkpoint of {} events",
+        proven.position, proven.checkpoint.origin, proven.checkpoint.size
+    ))?;
+    output::json(&event)
+}
+
+fn print(report: &Report, json: Json) -> anyhow::Result<()> {
+    if json.json {
+        let agreed: Vec<_> = report
+            .agreed
+            .iter()
+            .map(|(from, size)| json!({"from": from, "size": size}))
+            .collect();
+        output::json(&json!({
+            "verified": report.finding.is_none(), "events": report.events, "hashes_only": report.hashes_only,
+            "agreed": agreed, "finding": report.finding,
+        }))?;
+    } else {
+        for (from, size) in &report.agreed {
+            output::line(&format!(
+                "ok    {size} events agree with the checkpoint in {from}"
+            ))?;
+        }
+        if report.hashes_only > 0 {
+            output::line(&format!(
+                "note  of {} events only the hashes are here: their text was not verified",
+                report.hashes_only
+            ))?;
+        }
+    }
+    let Some(finding) = &report.finding else {
+        return if json.json {
+            Ok(())
+        } else {
+            output::line(&format!("verified: {} events", report.events))
+        };
+    };
+    if finding.first_bad_position == finding.not_after {
+        bail!(
+            "first bad position {}: {}",
+            finding.first_bad_position,
+            finding.detail
+        );
+    }
+    bail!(
+        "first bad position between {} and {}: {}",
+        finding.first_bad_position,
+        finding.not_after,
+        finding.detail
+    );
+}
