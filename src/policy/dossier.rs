@@ -64,6 +64,7 @@ fn first_use<'a>(before: &[(&'a StoredEvent, GrantEvent)], replay: &GrantEvent) 
         | GrantEvent::GrantImported(_)
         | GrantEvent::TokenExchanged(_)
         | GrantEvent::AssertionAccepted(_)
+        | GrantEvent::AccessTokenRefreshed(_)
         | GrantEvent::RefreshRotated(_)
         | GrantEvent::RefreshRetried(_)
         | GrantEvent::TokenRevoked(_) => None,
@@ -159,6 +160,7 @@ impl Ended {
                 GrantEvent::TokenIssued(event) => (Some(event.access), event.refresh),
                 GrantEvent::RefreshRotated(event) => (Some(event.access), Some(event.refresh)),
                 GrantEvent::RefreshRetried(event) => (Some(event.access), Some(event.refresh)),
+                GrantEvent::AccessTokenRefreshed(event) => (Some(event.access), None),
                 GrantEvent::TokenRevoked(event) => {
                     ended.revoked(event.target, at);
                     continue;

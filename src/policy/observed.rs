@@ -54,6 +54,7 @@ kinds! {
     TokenIssued,
     RefreshRotated,
     RefreshRetried,
+    AccessTokenRefreshed,
     RefreshReplayed,
     DeviceAuthorizationRequested,
     DeviceAuthorizationApproved,
@@ -295,6 +296,7 @@ impl Observed {
             | Kind::TokenIssued
             | Kind::RefreshRotated
             | Kind::RefreshRetried
+            | Kind::AccessTokenRefreshed
             | Kind::RefreshReplayed
             | Kind::DeviceAuthorizationRequested
             | Kind::DeviceAuthorizationApproved
@@ -321,7 +323,7 @@ impl Observed {
     pub fn issues(&self) -> bool {
         matches!(
             self.kind,
-            Kind::TokenIssued | Kind::RefreshRotated | Kind::RefreshRetried
+            Kind::TokenIssued | Kind::RefreshRotated | Kind::RefreshRetried | Kind::AccessTokenRefreshed
         )
     }
 }

@@ -29,7 +29,12 @@ pub(super) struct Known {
 impl Fold for UsedElsewhere {
     type State = Recent<ClientKey, Known>;
 
-    const WANTS: Kinds = Kinds::of(&[Kind::TokenIssued, Kind::RefreshRotated, Kind::RefreshRetried]);
+    const WANTS: Kinds = Kinds::of(&[
+        Kind::TokenIssued,
+        Kind::RefreshRotated,
+        Kind::RefreshRetried,
+        Kind::AccessTokenRefreshed,
+    ]);
     const ALWAYS: Kinds = Kinds::of(&[
         Kind::ClientRegistered,
         Kind::ClientUpdated,

@@ -45,7 +45,12 @@ impl<T: PartialEq + Copy> Used<T> {
     }
 }
 
-const USES: Kinds = Kinds::of(&[Kind::TokenIssued, Kind::RefreshRotated, Kind::RefreshRetried]);
+const USES: Kinds = Kinds::of(&[
+    Kind::TokenIssued,
+    Kind::RefreshRotated,
+    Kind::RefreshRetried,
+    Kind::AccessTokenRefreshed,
+]);
 
 /// From several new networks.
 pub(super) struct NewNetworks {

@@ -11,7 +11,12 @@ use crate::policy::memory::{Networks, Recent};
 use crate::policy::observed::{Kind, Kinds, Observed};
 use crate::policy::rule::{Finding, Fold};
 
-const ISSUES: Kinds = Kinds::of(&[Kind::TokenIssued, Kind::RefreshRotated, Kind::RefreshRetried]);
+const ISSUES: Kinds = Kinds::of(&[
+    Kind::TokenIssued,
+    Kind::RefreshRotated,
+    Kind::RefreshRetried,
+    Kind::AccessTokenRefreshed,
+]);
 
 /// Client credentials from a network that the client was not seen at.
 pub(super) struct MachineNewNetwork {

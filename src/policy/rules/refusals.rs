@@ -112,7 +112,12 @@ pub(super) struct Failures {
 impl Fold for SecretBruteForce {
     type State = Recent<(ClientKey, Option<Digest>), Failures>;
 
-    const WANTS: Kinds = Kinds::of(&[Kind::RequestRefused, Kind::TokenIssued, Kind::RefreshRotated]);
+    const WANTS: Kinds = Kinds::of(&[
+        Kind::RequestRefused,
+        Kind::TokenIssued,
+        Kind::RefreshRotated,
+        Kind::AccessTokenRefreshed,
+    ]);
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
         let Some(client) = event.facts.client else {
