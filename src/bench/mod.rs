@@ -82,7 +82,7 @@ pub enum What {
 }
 
 impl What {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Append,
         Self::Http,
         Self::Introspection,
