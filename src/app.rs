@@ -18,6 +18,7 @@ use crate::http::limits::Limits;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
 use crate::outbound::Fetcher;
+use crate::policy::geoip::{GeoIp, GeoIpError};
 
 /// The server's state. Cheap to clone.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub struct Parts {
     pub secret_keys: SecretKeys,
     /// Whose certificates are trusted for `tls_client_auth`; none where no file says so.
     pub authorities: Option<Authorities>,
+    /// Where addresses are; none where no database says so.
+    pub geoip: Option<Arc<GeoIp>>,
 }
 
 /// Why the server did not start.
@@ -71,6 +74,9 @@ pub enum StartError {
     /// The authorities of client certificates cannot be used.
     #[error(transparent)]
     Authorities(#[from] AuthoritiesError),
+    /// The database of places cannot be used.
+    #[error(transparent)]
+    GeoIp(#[from] GeoIpError),
     /// The ledger is not the one that was signed, or the evidence log cannot be read.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
@@ -101,6 +107,12 @@ impl App {
             .as_deref()
             .map(Authorities::load)
             .transpose()?;
+        let geoip = settings
+            .geoip_database
+            .as_deref()
+            .map(GeoIp::open)
+            .transpose()?
+            .map(Arc::new);
         let master = Arc::new(master);
         let publishers =
             Publishers::read(&settings.software_statement_issuers).map_err(StartError::Publishers)?;
@@ -124,6 +136,7 @@ impl App {
             publishers,
             secret_keys: SecretKeys::default(),
             authorities,
+            geoip,
             client_keys: ClientKeys::new(&outbound),
             witnesses: outbound.apart("witness"),
             outbound,

@@ -62,6 +62,9 @@ pub struct Settings {
     /// A PEM file with the certificates of the authorities that are trusted for `tls_client_auth`.
     #[serde(default)]
     pub tls_client_ca: Option<PathBuf>,
+    /// A database of cities (MMDB), for the policy `impossible-travel`.
+    #[serde(default)]
+    pub geoip_database: Option<PathBuf>,
     /// The header in which trusted proxies hand on their clients' certificates.
     #[serde(default)]
     pub client_certificate_header: Option<String>,

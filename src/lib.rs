@@ -24,6 +24,7 @@ pub mod ledger;
 pub mod logout;
 pub mod operations;
 pub mod outbound;
+pub mod policy;
 pub mod postgres;
 pub mod projection;
 pub mod server;

@@ -10,6 +10,7 @@ mod generations;
 mod http;
 mod import;
 mod ledger_rows;
+mod policy;
 mod rebuild;
 mod server;
 
@@ -70,6 +71,8 @@ pub enum What {
     Generations,
     /// Rebuilding every projection from a ledger of many events.
     Rebuild,
+    /// Running policies' rules over a ledger of many events.
+    Policy,
     /// The server's memory after many tokens.
     Memory,
     /// Importing another server's users and tokens.
@@ -79,12 +82,13 @@ pub enum What {
 }
 
 impl What {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Append,
         Self::Http,
         Self::Introspection,
         Self::Generations,
         Self::Rebuild,
+        Self::Policy,
         Self::Memory,
         Self::Import,
         Self::Evidence,
@@ -190,6 +194,7 @@ impl Bench {
                 What::Introspection => http::introspection(self, report).await?,
                 What::Generations => generations::measure(self, report).await?,
                 What::Rebuild => rebuild::measure(self, report).await?,
+                What::Policy => policy::measure(self, report).await?,
                 What::Import => import::measure(self, report).await?,
                 What::Evidence => evidence::measure(self, report).await?,
                 What::Memory => http::memory(self, report).await?,

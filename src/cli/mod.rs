@@ -1,6 +1,7 @@
 //! The command line. Each command reads its arguments, does one operation, prints what came of it; with
 //! `--json`, for machines. `docs/command-line.md` is the manual.
 
+mod alert;
 mod arguments;
 mod as_of;
 mod audit;
@@ -8,10 +9,12 @@ mod audit_export;
 mod audit_key;
 mod audit_prove;
 mod audit_verify;
+mod backtest;
 mod client;
 mod client_approval;
 mod client_exchange;
 mod client_input;
+mod contain;
 mod demo;
 mod dev;
 mod dev_files;
@@ -22,6 +25,7 @@ mod import;
 mod initial_access_token;
 mod key;
 mod output;
+mod policy;
 mod projection;
 mod prompt;
 mod replay;
@@ -82,6 +86,14 @@ enum Command {
     /// Look at, rebuild and verify the tables that are folded from the ledger
     #[command(subcommand)]
     Projection(projection::Command),
+    /// The rules that watch the ledger: set them, try them, run them over history
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Revoke grants by client, user, key, address or window of time
+    Contain(contain::Arguments),
+    /// What the rules found
+    #[command(subcommand)]
+    Alert(alert::Command),
     /// Fold the tables as they stood at a moment into a schema of their own
     Replay(replay::Arguments),
     /// Bring another server's clients, users and live refresh tokens here
@@ -115,6 +127,9 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Trust(command) => trust::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
+        Command::Policy(command) => policy::run(&connection, command).await,
+        Command::Contain(arguments) => contain::run(&connection, arguments).await,
+        Command::Alert(command) => alert::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,

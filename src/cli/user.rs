@@ -218,7 +218,7 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
     }
 }
 
-async fn find(session: &Session, user: &str) -> anyhow::Result<SubjectId> {
+pub(super) async fn find(session: &Session, user: &str) -> anyhow::Result<SubjectId> {
     if let Some(subject) = session.operations.find_user(user).await? {
         return Ok(subject);
     }

@@ -41,6 +41,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     found.extend(registration(settings));
     found.extend(evidence(settings));
     found.extend(client_certificates(settings));
+    found.extend(places(settings));
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
     }
@@ -145,6 +146,12 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
         }
         Ok(_) => None,
     }
+}
+
+/// Where addresses are.
+fn places(settings: &Settings) -> Option<(&'static str, String)> {
+    let path = settings.geoip_database.as_ref().filter(|path| !path.is_file())?;
+    Some(("geoip_database", format!("there is no file {}", path.display())))
 }
 
 /// The evidence log: its name, and who cosigns it.

@@ -1,10 +1,12 @@
 //! What every event type offers: its columns, its coding and its catalogue entry.
 
 use crate::canonical::CanonicalError;
+use crate::domain::alert::AlertEvent;
 use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::grant::GrantEvent;
 use crate::domain::initial_access_token::InitialAccessTokenEvent;
+use crate::domain::policy::PolicyEvent;
 use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
@@ -95,6 +97,8 @@ pub enum Event {
     Trail(TrailEvent),
     InitialAccessToken(InitialAccessTokenEvent),
     TrustedIssuer(TrustedIssuerEvent),
+    Policy(PolicyEvent),
+    Alert(AlertEvent),
 }
 
 impl Event {
@@ -122,6 +126,8 @@ impl Event {
             "trusted_issuer" => {
                 Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?)
             }
+            "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
+            "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -141,6 +147,8 @@ impl Event {
             TrailEvent::SCHEMAS,
             InitialAccessTokenEvent::SCHEMAS,
             TrustedIssuerEvent::SCHEMAS,
+            PolicyEvent::SCHEMAS,
+            AlertEvent::SCHEMAS,
         ]
         .concat()
     }

@@ -3,6 +3,7 @@
 //! Nothing here does I/O, reads a clock or knows HTTP. Personal data arrives sealed, credentials arrive as
 //! digests.
 
+pub mod alert;
 pub mod claim_value;
 pub mod client;
 pub mod confirmation;
@@ -12,6 +13,7 @@ pub mod grant;
 pub mod initial_access_token;
 pub mod openid;
 pub mod pkce;
+pub mod policy;
 pub mod redirect_uri;
 pub mod refusal;
 pub mod scope;
@@ -94,11 +96,15 @@ pub enum AggregateType {
     InitialAccessToken,
     /// The trust in an issuer of assertions.
     TrustedIssuer,
+    /// How a rule that watches the ledger is set.
+    Policy,
+    /// Something that somebody should look at.
+    Alert,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -110,6 +116,8 @@ impl AggregateType {
         Self::Trail,
         Self::InitialAccessToken,
         Self::TrustedIssuer,
+        Self::Policy,
+        Self::Alert,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -127,6 +135,8 @@ impl AggregateType {
             Self::Trail => "trail",
             Self::InitialAccessToken => "initial_access_token",
             Self::TrustedIssuer => "trusted_issuer",
+            Self::Policy => "policy",
+            Self::Alert => "alert",
         }
     }
 

@@ -159,6 +159,9 @@ impl Session {
                 && at < login.expires_at
                 && user.may_act()
                 && user.password_generation == login.password_generation
+                && user
+                    .fresh_login_since
+                    .is_none_or(|since| login.authenticated_at >= since)
         })
     }
 

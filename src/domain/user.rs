@@ -58,6 +58,13 @@ events! {
         },
         /// The user may act again; what ended stays ended.
         UserEnabled 1 {},
+        /// Logins of before are good no more: whoever acts logs in again. Grants stay.
+        FreshLoginRequired 1 {
+            /// From when on a login is good.
+            since: Timestamp,
+            /// Why.
+            reason: String,
+        },
         /// The user's data must be kept: erasure is refused.
         LegalHoldPlaced 1 {
             /// Why, in the administrator's words.
@@ -79,6 +86,9 @@ pub struct User {
     pub password_generation: u32,
     /// Whether the account was erased.
     pub erased: bool,
+    /// From when on a login is good.
+    #[serde(default)]
+    pub fresh_login_since: Option<Timestamp>,
 }
 
 /// An account that has not been erased.
@@ -134,6 +144,13 @@ pub enum UserCommand {
         /// Why.
         reason: String,
     },
+    /// Let no login of before be good.
+    RequireFreshLogin {
+        /// From when on a login is good.
+        since: Timestamp,
+        /// Why.
+        reason: String,
+    },
     /// Let the user act again.
     Enable,
     /// Keep the data whatever is asked.
@@ -182,6 +199,7 @@ impl User {
                 | UserCommand::UpdateProfile(_)
                 | UserCommand::Amend(..)
                 | UserCommand::Disable { .. }
+                | UserCommand::RequireFreshLogin { .. }
                 | UserCommand::Enable
                 | UserCommand::PlaceHold { .. }
                 | UserCommand::LiftHold
@@ -205,6 +223,11 @@ impl User {
                 return Decision::accept(events.collect(), ());
             }
             UserCommand::Disable { reason } if !account.disabled => UserDisabled {
+                reason: reason.clone(),
+            }
+            .into(),
+            UserCommand::RequireFreshLogin { since, reason } => FreshLoginRequired {
+                since: *since,
                 reason: reason.clone(),
             }
             .into(),
@@ -244,6 +267,7 @@ impl User {
                     legal_hold: false,
                 });
             }
+            UserEvent::FreshLoginRequired(event) => self.fresh_login_since = Some(event.since),
             UserEvent::SubjectKeyDestroyed(_) => {
                 self.account = None;
                 self.erased = true;
@@ -280,7 +304,9 @@ impl User {
             UserEvent::UserEnabled(_) => account.disabled = false,
             UserEvent::LegalHoldPlaced(_) => account.legal_hold = true,
             UserEvent::LegalHoldLifted(_) => account.legal_hold = false,
-            UserEvent::UserRegistered(_) | UserEvent::SubjectKeyDestroyed(_) => {}
+            UserEvent::UserRegistered(_)
+            | UserEvent::SubjectKeyDestroyed(_)
+            | UserEvent::FreshLoginRequired(_) => {}
         }
     }
 }

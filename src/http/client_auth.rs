@@ -14,10 +14,14 @@ use super::error::{Rejection, TokenError};
 use super::form::{self, Form};
 use super::limits::{Counted, counted_address};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::domain::client::{AuthMethod, Client, Registration, Standing};
 use crate::domain::refusal::RefusalReason;
 use crate::ids::ClientKey;
 use crate::ledger::{ClientAuthentication, Context, Loaded, UnitOfWork};
+
+/// Where tokens are issued.
+const TOKEN_ENDPOINT: &str = "/oauth/token";
 
 /// What a request says of its client. Proves nothing yet.
 pub struct Credentials {
@@ -212,13 +216,38 @@ pub async fn authenticate(
     // A later round says the same: the credentials are those of the request.
     let _ = unit.context().authentication.set(how.map_err(failed)?);
     match registration.standing {
-        Standing::Active => Ok(AuthenticatedClient {
-            key,
-            loaded,
-            registration,
-        }),
+        Standing::Active => {
+            if unit.endpoint() == TOKEN_ENDPOINT {
+                throttle(app, key, (&registration, credentials), at)?;
+            }
+            Ok(AuthenticatedClient {
+                key,
+                loaded,
+                registration,
+            })
+        }
         Standing::Suspended => Err(failed(RefusalReason::ClientSuspended)),
         Standing::Revoked => Err(failed(RefusalReason::ClientRevoked)),
+    }
+}
+
+/// A client that a policy throttled is answered a few requests for tokens a minute, on each node.
+fn throttle(
+    app: &App,
+    key: ClientKey,
+    (registration, credentials): (&Registration, &Credentials),
+    at: Timestamp,
+) -> Result<(), Rejection<TokenError>> {
+    match registration.throttle {
+        Some((until, per_minute)) if at < until => {
+            let counted = [Counted::Throttled(key)];
+            let ask = || app.limits.check_and_count(&counted, per_minute, at);
+            credentials.tried.throttled(ask).map_err(|wait| {
+                let error = TokenError::TooMany(wait.retry_after);
+                Rejection::new(error, RefusalReason::ClientThrottled).client(key)
+            })
+        }
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use quick_cache::sync::Cache;
 
@@ -36,9 +36,16 @@ pub(super) struct Tried {
     /// The hashes that they do not match.
     wrong: Mutex<Option<Vec<String>>>,
     counted: Arc<AtomicBool>,
+    /// What a throttle said of the request.
+    throttled: OnceLock<Result<(), TooMany>>,
 }
 
 impl Tried {
+    /// What a throttle says of the request: it is asked once, whatever round of a unit of work asks again.
+    pub(super) fn throttled(&self, ask: impl FnOnce() -> Result<(), TooMany>) -> Result<(), TooMany> {
+        *self.throttled.get_or_init(ask)
+    }
+
     /// Says where the request came from.
     pub(super) fn set_address(&mut self, address: Option<IpAddr>) {
         self.address = address.map(counted_address);

@@ -7,7 +7,7 @@ use quick_cache::sync::Cache;
 
 use crate::clock::Timestamp;
 use crate::domain::value::Digest;
-use crate::ids::SubjectId;
+use crate::ids::{ClientKey, SubjectId};
 
 /// How many clients' failures one address may make.
 const CLIENTS_PER_ADDRESS: u32 = 10;
@@ -34,6 +34,8 @@ pub enum Counted {
     UserCodesFrom(IpAddr),
     /// Wrong user codes, of one user.
     UserCodesOf(SubjectId),
+    /// Requests for tokens of a client that a policy throttled.
+    Throttled(ClientKey),
     /// Requests with an access token, by the digest of its `jti`.
     Token(Digest),
 }
@@ -87,6 +89,7 @@ impl Limits {
             | Counted::DeviceRequests(_)
             | Counted::UserCodesFrom(_)
             | Counted::UserCodesOf(_)
+            | Counted::Throttled(_)
             | Counted::Token(_) => self.failures_per_minute,
         }
     }

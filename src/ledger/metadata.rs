@@ -17,6 +17,7 @@ use crate::domain::client::AuthMethod;
 use crate::domain::confirmation::Thumbprint;
 use crate::domain::value::{Digest, Sealed};
 use crate::ids::{ClientKey, RequestId, SubjectId};
+use crate::policy::agent::AgentFamily;
 
 /// The member of the metadata that a caller's address and agent are sealed for.
 const CALLER: &str = "metadata.caller";
@@ -36,6 +37,8 @@ pub enum Actor {
     CommandLine,
     /// Grantlog itself.
     System,
+    /// A policy whose rule fired.
+    Policy,
 }
 
 impl std::fmt::Display for Actor {
@@ -46,6 +49,7 @@ impl std::fmt::Display for Actor {
             Self::User(subject) => write!(f, "user:{subject}"),
             Self::CommandLine => f.write_str("command_line"),
             Self::System => f.write_str("system"),
+            Self::Policy => f.write_str("policy"),
         }
     }
 }
@@ -159,6 +163,7 @@ impl Context {
             .address
             .map(|address| vault.master().network_digest(&month(at), &network_of(address)));
         Ok(canonical::to_string(&Metadata {
+            agent: self.agent.as_deref().map(AgentFamily::of),
             actor: self.actor.to_string(),
             authentication: self.authentication.get().cloned(),
             caller,
@@ -175,8 +180,11 @@ impl Context {
 /// What stands in the ledger's `metadata` column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metadata {
-    /// Who acted: `client:…`, `user:…`, `command_line`, `system`, `anonymous`.
+    /// Who acted: `client:…`, `user:…`, `command_line`, `system`, `policy`, `anonymous`.
     pub actor: String,
+    /// The family of the caller's user agent: so coarse that it says nothing of a person.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentFamily>,
     /// How the client that acted, or for which a user acted, had authenticated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub authentication: Option<ClientAuthentication>,

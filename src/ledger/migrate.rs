@@ -47,6 +47,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0014_trusted_issuers.sql"),
     ),
     (18, "evidence", include_str!("../../migrations/0018_evidence.sql")),
+    (20, "policies", include_str!("../../migrations/0020_policies.sql")),
     (
         22,
         "as-of schemas",

@@ -130,7 +130,9 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::SigningKey(_)
         | Event::Trail(_)
         | Event::InitialAccessToken(_)
-        | Event::TrustedIssuer(_) => Ok(()),
+        | Event::TrustedIssuer(_)
+        | Event::Policy(_)
+        | Event::Alert(_) => Ok(()),
     }
 }
 

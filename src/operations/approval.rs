@@ -127,6 +127,7 @@ fn step(event: ClientEvent) -> Option<(String, Approval, String)> {
         | ClientEvent::ClientSecretRetired(_)
         | ClientEvent::ClientSuspended(_)
         | ClientEvent::ClientReinstated(_)
+        | ClientEvent::ClientThrottled(_)
         | ClientEvent::ClientRevoked(_)
         | ClientEvent::RegistrationAccessTokenIssued(_)
         | ClientEvent::SoftwareStatementAccepted(_)

@@ -11,6 +11,7 @@ pub mod initial_access_token;
 pub mod key;
 pub mod list;
 pub mod log_key;
+pub mod policy;
 pub mod profile;
 pub mod reading;
 pub mod refusal;
@@ -25,9 +26,11 @@ mod urls;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};
+use crate::domain::alert::AlertRefusal;
 use crate::domain::client::ClientRefusal;
 use crate::domain::grant::GrantRefusal;
 use crate::domain::initial_access_token::InitialAccessTokenRefusal;
+use crate::domain::policy::PolicyRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
 use crate::domain::trail::TrailRefusal;
@@ -91,6 +94,12 @@ pub enum OperationError {
     /// The trust's state does not allow it.
     #[error(transparent)]
     TrustedIssuer(#[from] TrustedIssuerRefusal),
+    /// The policy's state does not allow it.
+    #[error(transparent)]
+    Policy(#[from] PolicyRefusal),
+    /// The alert's state does not allow it.
+    #[error(transparent)]
+    Alert(#[from] AlertRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

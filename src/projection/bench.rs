@@ -157,7 +157,9 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::SigningKey(_)
         | Event::Trail(_)
         | Event::InitialAccessToken(_)
-        | Event::TrustedIssuer(_) => {
+        | Event::TrustedIssuer(_)
+        | Event::Policy(_)
+        | Event::Alert(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };

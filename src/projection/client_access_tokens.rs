@@ -176,7 +176,9 @@ impl Projection for AccessTokens {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -182,7 +182,9 @@ impl Projection for Codes {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }
 

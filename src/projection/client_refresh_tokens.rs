@@ -244,7 +244,9 @@ impl Projection for RefreshTokens {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => self.revocations.outside(recorded, known),
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }
 

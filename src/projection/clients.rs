@@ -111,6 +111,7 @@ impl Row {
             }
             ClientEvent::ClientRegistered(_)
             | ClientEvent::ClientSecretRetired(_)
+            | ClientEvent::ClientThrottled(_)
             | ClientEvent::RegistrationAccessTokenIssued(_)
             | ClientEvent::SoftwareStatementAccepted(_)
             | ClientEvent::ExchangeAllowed(_)
@@ -169,7 +170,9 @@ impl Projection for Clients {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => {}
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => {}
         }
     }
 

@@ -103,7 +103,9 @@ impl Projection for Consents {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => {}
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => {}
         }
     }
 

@@ -6,6 +6,7 @@
 //! (in bulk, aggregate by aggregate). Changes carry the position of the event that made them and are applied
 //! only where that event comes first, so both ways come to the same rows.
 
+mod alerts;
 pub mod bench;
 pub mod cell;
 mod client_access_tokens;
@@ -65,7 +66,8 @@ pub trait Projection: Send {
 }
 
 /// The names of all projections, in alphabetical order.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: [&str; 8] = [
+    alerts::SCHEMA.name,
     client_access_tokens::SCHEMA.name,
     client_authorization_codes::SCHEMA.name,
     client_refresh_tokens::SCHEMA.name,
@@ -79,6 +81,7 @@ pub const NAMES: [&str; 7] = [
 #[must_use]
 pub fn all() -> Vec<Box<dyn Projection>> {
     vec![
+        Box::<alerts::Alerts>::default(),
         Box::<client_access_tokens::AccessTokens>::default(),
         Box::<client_authorization_codes::Codes>::default(),
         Box::<client_refresh_tokens::RefreshTokens>::default(),

@@ -81,7 +81,9 @@ impl Recorded {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => Parties::Nobody,
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => Parties::Nobody,
         }
     }
 }

@@ -131,6 +131,7 @@ impl Revocations {
                 | ClientEvent::ClientSecretRetired(_)
                 | ClientEvent::ClientSuspended(_)
                 | ClientEvent::ClientReinstated(_)
+                | ClientEvent::ClientThrottled(_)
                 | ClientEvent::ScopeApprovalRequested(_)
                 | ClientEvent::ScopeApproved(_)
                 | ClientEvent::ScopeRejected(_)
@@ -149,6 +150,7 @@ impl Revocations {
                 | UserEvent::ProfileUpdated(_)
                 | UserEvent::ClaimsUpdated(_)
                 | UserEvent::UserEnabled(_)
+                | UserEvent::FreshLoginRequired(_)
                 | UserEvent::LegalHoldPlaced(_)
                 | UserEvent::LegalHoldLifted(_),
             )
@@ -167,6 +169,9 @@ impl Revocations {
                 | SigningKeyEvent::KeyRetired(_),
             )
             | Event::InitialAccessToken(_)
+            // A containment writes on the grants that it ends.
+            | Event::Policy(_)
+            | Event::Alert(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),
             )

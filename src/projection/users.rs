@@ -93,7 +93,10 @@ impl Users {
                 row.password = None;
             }
             // Further claims are in no table.
-            UserEvent::ClaimsUpdated(_) | UserEvent::LegalHoldPlaced(_) | UserEvent::LegalHoldLifted(_) => {}
+            UserEvent::ClaimsUpdated(_)
+            | UserEvent::LegalHoldPlaced(_)
+            | UserEvent::LegalHoldLifted(_)
+            | UserEvent::FreshLoginRequired(_) => {}
         }
     }
 }
@@ -137,7 +140,9 @@ impl Projection for Users {
             | Event::SigningKey(_)
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
-            | Event::TrustedIssuer(_) => {}
+            | Event::TrustedIssuer(_)
+            | Event::Policy(_)
+            | Event::Alert(_) => {}
         }
     }
 

@@ -12,6 +12,7 @@ use crate::evidence::{Sealer, witness};
 use crate::http::one_time::OneTime;
 use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
+use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
@@ -25,6 +26,7 @@ const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
 pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
+    policies: PolicyEngine,
     sealer: Sealer,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -36,6 +38,7 @@ impl Background {
         for task in self.tasks {
             task.abort();
         }
+        self.policies.stop().await;
         self.logouts.stop().await;
         self.sealer.stop().await;
         self.projections.stop().await;
@@ -85,6 +88,7 @@ pub(super) fn start(app: &App) -> Background {
     Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
+        policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
         sealer: Sealer::start(app),
         tasks,
     }

@@ -66,6 +66,7 @@ async fn ask(app: &App) -> Result<(), ProjectionError> {
             .set(number(status.lag));
     }
     crate::logout::measure(pool).await?;
+    crate::policy::measure(pool).await?;
     Ok(())
 }
 

@@ -159,6 +159,9 @@ async fn every_command_explains_itself() {
         "trust",
         "audit",
         "projection",
+        "policy",
+        "alert",
+        "contain",
     ] {
         let mut help = grantlog();
         help.args([command, "--help"]);

@@ -51,6 +51,7 @@ mod openid;
 mod pairwise;
 mod par;
 mod parsers;
+mod policies;
 mod private_key_jwt;
 mod profiles;
 mod projection;

@@ -4,6 +4,7 @@ mod database;
 mod evidence;
 mod keys;
 mod ledger;
+mod policies;
 mod request;
 mod settings;
 
@@ -134,6 +135,8 @@ async fn checks(connection: &mut PgConnection, settings: &Settings, findings: &m
     evidence::check(connection, findings).await;
     let result = database::snapshots(settings, connection, findings).await;
     findings.unless_broken("open transactions", result);
+    let result = policies::engine(connection, findings).await;
+    findings.unless_broken("policies", result);
     keys::check(settings, findings).await;
 }
 

@@ -2,8 +2,8 @@
 
 use super::{
     Approval, Client, ClientEvent, ClientMetadata, ClientRegistered, ClientReinstated, ClientRevoked,
-    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientUpdated, ExchangeMode, ExchangeRule,
-    Registration, ScopeApprovalRequested, ScopeApprovalWithdrawn, ScopeApproved, ScopeRejected,
+    ClientSecretAdded, ClientSecretRetired, ClientSuspended, ClientThrottled, ClientUpdated, ExchangeMode,
+    ExchangeRule, Registration, ScopeApprovalRequested, ScopeApprovalWithdrawn, ScopeApproved, ScopeRejected,
     SecretVerifier, Standing,
 };
 use crate::clock::Timestamp;
@@ -37,6 +37,15 @@ pub enum ClientCommand {
     },
     /// Block it.
     Suspend {
+        /// Why.
+        reason: String,
+    },
+    /// Let it have few tokens for a while.
+    Throttle {
+        /// Requests that are answered within a minute.
+        per_minute: u32,
+        /// Until when.
+        until: Timestamp,
         /// Why.
         reason: String,
     },
@@ -151,6 +160,7 @@ impl Client {
                 ClientCommand::Update(_)
                 | ClientCommand::RotateSecret { .. }
                 | ClientCommand::Suspend { .. }
+                | ClientCommand::Throttle { .. }
                 | ClientCommand::Reinstate
                 | ClientCommand::Revoke { .. }
                 | ClientCommand::Approval { .. }
@@ -199,6 +209,11 @@ impl Registration {
                     .into(),
                 ]
             }
+            ClientCommand::Throttle {
+                per_minute,
+                until,
+                reason,
+            } => vec![throttled(*per_minute, *until, reason)],
             ClientCommand::Reinstate if self.standing == Standing::Suspended => {
                 vec![ClientReinstated {}.into()]
             }
@@ -293,6 +308,16 @@ impl Registration {
             (Approval::Withdrawn, _) => return Err(ClientRefusal::NotApproved(scope)),
         }))
     }
+}
+
+fn throttled(per_minute: u32, until: Timestamp, reason: &str) -> ClientEvent {
+    let reason = reason.to_owned();
+    ClientThrottled {
+        per_minute,
+        until,
+        reason,
+    }
+    .into()
 }
 
 #[cfg(test)]

@@ -44,6 +44,15 @@ events! {
             /// Why, in the administrator's words.
             reason: String,
         },
+        /// It gets few tokens a minute for a while.
+        ClientThrottled 1 {
+            /// How many requests for tokens a node answers it within a minute.
+            per_minute: u32,
+            /// Until when.
+            until: Timestamp,
+            /// Why.
+            reason: String,
+        },
         /// It is no longer blocked.
         ClientReinstated 1 {},
         /// It is blocked for good.

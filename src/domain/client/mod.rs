@@ -66,6 +66,9 @@ pub struct Registration {
     /// Whose tokens it may exchange (RFC 8693), by client and mode.
     #[serde(default)]
     pub exchanges: Vec<ExchangeRule>,
+    /// Until when it gets few tokens, and how many requests are answered within a minute.
+    #[serde(default)]
+    pub throttle: Option<(Timestamp, u32)>,
 }
 
 /// Whether a client may act.
@@ -134,6 +137,7 @@ impl Client {
                     registration_access_token: None,
                     statement_issuer: None,
                     exchanges: Vec::new(),
+                    throttle: None,
                 }));
             }
             (event, Some(registration)) => Arc::make_mut(registration).evolve(event),
@@ -177,6 +181,7 @@ impl Registration {
                 }
             }
             ClientEvent::ClientSuspended(_) => self.standing = Standing::Suspended,
+            ClientEvent::ClientThrottled(event) => self.throttle = Some((event.until, event.per_minute)),
             ClientEvent::ClientReinstated(_) => self.standing = Standing::Active,
             ClientEvent::ClientRevoked(_) => self.standing = Standing::Revoked,
             ClientEvent::ScopeApprovalRequested(event) => self.step(event.scope, Approval::Requested),

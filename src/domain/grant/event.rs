@@ -374,6 +374,8 @@ pub enum Reason {
     SessionEnded,
     /// The user did, at the account's pages.
     User,
+    /// A policy did; the event's note names the alert.
+    Policy,
 }
 
 impl Reason {
@@ -387,6 +389,7 @@ impl Reason {
             Self::Administrator => "administrator",
             Self::SessionEnded => "session_ended",
             Self::User => "user",
+            Self::Policy => "policy",
         }
     }
 }

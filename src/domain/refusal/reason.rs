@@ -438,6 +438,8 @@ reasons! {
     // Limits, and the server's own trouble.
     /// Too many failed attempts came from this source, or for this account, within a minute.
     TooManyFailures "too_many_failures" RateLimit,
+    /// A policy throttled the client, and it asked for more tokens within a minute than it gets.
+    ClientThrottled "client_throttled" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
     /// Public clients at one address began more device authorizations within a minute than the server allows.

@@ -200,8 +200,8 @@ async fn seal(
         | OperationError::LogKey(_)
         | OperationError::Grant(_)
         | OperationError::InitialAccessToken(_)
-        | OperationError::TrustedIssuer(_) => {
-            Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken)
-        }
+        | OperationError::TrustedIssuer(_)
+        | OperationError::Policy(_)
+        | OperationError::Alert(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
     })
 }

@@ -168,6 +168,8 @@ impl From<OperationError> for Rejection<RegistrationError> {
             | OperationError::Key(_)
             | OperationError::LogKey(_)
             | OperationError::TrustedIssuer(_)
+            | OperationError::Policy(_)
+            | OperationError::Alert(_)
             | OperationError::Grant(_) => {
                 Self::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
             }

@@ -39,11 +39,12 @@ pub(crate) struct Building {
 }
 
 /// The types of aggregates that tables are folded from.
-const KINDS: [AggregateType; 5] = [
+const KINDS: [AggregateType; 6] = [
     AggregateType::Client,
     AggregateType::User,
     AggregateType::Consent,
     AggregateType::Session,
+    AggregateType::Alert,
     AggregateType::Grant,
 ];
 

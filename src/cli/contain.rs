@@ -1,0 +1,129 @@
+//! `grantlog contain`: take access away by what an incident is known by.
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::arguments::{Confirmation, Connection, Json};
+use super::policy::{When, moment};
+use super::session::Session;
+use super::{client, output, prompt, user};
+use crate::policy::contain::{By, Containment};
+
+/// By what grants are chosen.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ByName {
+    /// Those of a client: its id
+    Client,
+    /// Those of a user: the login name or id
+    User,
+    /// Those whose tokens are bound to a key, or whose client authenticated with one: its thumbprint or kid
+    Key,
+    /// Those that were begun or used from the network (/24 or /48) of an address
+    Address,
+    /// All that were issued or used within --since and --until
+    Window,
+}
+
+/// Revoke grants by client, user, key, address or window of time
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// By what
+    #[arg(long, value_enum)]
+    by: ByName,
+    /// Which client, user, key or address
+    value: Option<String>,
+    /// What was issued or used from then on: a moment (RFC 3339), a day, or so long ago (2h)
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    since: Option<When>,
+    /// Until when
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    until: Option<When>,
+    /// With --by client: suspend the client, too; with --by user: let no login of before be good, too
+    #[arg(long)]
+    whole: bool,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: String,
+    /// Only count
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    #[command(flatten)]
+    output: Json,
+}
+
+pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow::Result<()> {
+    let session = Session::open(connection).await?;
+    let contained = contain(&session, arguments).await;
+    session.close().await;
+    contained
+}
+
+async fn choose(session: &Session, arguments: &Arguments) -> anyhow::Result<By> {
+    let value = || arguments.value.as_deref().context("say which one");
+    if arguments.whole && !matches!(arguments.by, ByName::Client | ByName::User) {
+        bail!("--whole goes with --by client or --by user");
+    }
+    Ok(match arguments.by {
+        ByName::Client => By::Client(client::find(session, value()?).await?),
+        ByName::User => By::User(user::find(session, value()?).await?),
+        ByName::Key => By::Key(value()?.to_owned()),
+        ByName::Address => By::Address(value()?.parse().context("this is not an IP address")?),
+        ByName::Window if arguments.value.is_some() => {
+            bail!("a window has --since and --until, and no value")
+        }
+        ByName::Window if arguments.since.is_none() => bail!("a window needs --since"),
+        ByName::Window => By::Window,
+    })
+}
+
+async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> {
+    if arguments.reason.trim().is_empty() {
+        bail!("--reason: say why");
+    }
+    let now = session.ledger().clock().now();
+    let containment = Containment {
+        by: choose(session, &arguments).await?,
+        since: arguments.since.map(|since| since.at(now)),
+        until: arguments.until.map(|until| until.at(now)),
+        whole: arguments.whole,
+        reason: arguments.reason,
+    };
+    let spinner = output::spinner("looking for grants");
+    let found = containment.find(&session.operations).await?;
+    spinner.finish_and_clear();
+    let counts = format!(
+        "{} live grants, {} clients to suspend, {} users to log in again",
+        found.grants.len(),
+        usize::from(found.client.is_some()),
+        usize::from(found.subject.is_some())
+    );
+    let done = if arguments.dry_run {
+        found
+    } else {
+        prompt::confirm(arguments.confirmation, &format!("{counts}: take this away?"))?;
+        let context = session.context("contain")?;
+        let spinner = output::spinner("revoking");
+        let done = containment.apply(&session.operations, (&context, found)).await?;
+        spinner.finish_and_clear();
+        done
+    };
+    if arguments.output.json {
+        return output::json(&json!({
+            "dry_run": arguments.dry_run, "grants": done.grants, "client": done.client, "subject": done.subject,
+            "records": done.records,
+        }));
+    }
+    let what = if arguments.dry_run {
+        "would be contained"
+    } else {
+        "contained"
+    };
+    output::line(&format!("{what}: {counts}"))?;
+    for record in &done.records {
+        output::line(&format!("recorded as alert {record}"))?;
+    }
+    Ok(())
+}

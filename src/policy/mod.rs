@@ -1,0 +1,66 @@
+//! Policies: rules that watch the ledger, raise alerts and act.
+//!
+//! - A [`rule::Fold`] is pure: events in, findings out, in the ledger's time, with bounded memory. [`rules`] has those that
+//!   Grantlog brings along, [`sigma`] runs those that others wrote.
+//! - The [`engine`] follows the ledger, on one node at a time, and acts on findings ([`act`]).
+//! - A [`backtest`] runs the very same rules over history, and acts on nothing.
+//!
+//! Revoking on reuse is not here: a grant does that itself, in the append that found it ([`crate::domain::grant`]).
+//! `docs/policies.md` is the manual.
+
+mod act;
+pub mod agent;
+pub mod backtest;
+pub mod contain;
+pub mod dossier;
+pub mod engine;
+pub mod geoip;
+pub mod memory;
+pub mod observed;
+mod read;
+pub mod replay;
+pub mod rule;
+pub mod rules;
+pub mod sigma;
+mod state;
+pub mod watch;
+
+pub use act::THROTTLED_PER_MINUTE;
+pub use engine::PolicyEngine;
+pub use state::{EngineStatus, measure, status};
+
+use crate::crypto::CryptoError;
+use crate::domain::UnknownEvent;
+use crate::ledger::LedgerError;
+
+/// Why policies, or a back-test, came to a stop. What was acted upon stays, and is not done again.
+#[derive(Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[from] sqlx::Error),
+    /// The ledger did not take an alert.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// What a policy says cannot be read by this build.
+    #[error(transparent)]
+    UnknownEvent(#[from] UnknownEvent),
+    /// A state could not be sealed.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// A state could not be written down.
+    #[error("the state of a rule could not be written down")]
+    State(#[from] serde_json::Error),
+    /// A rule that was brought along cannot be run.
+    #[error(transparent)]
+    Sigma(#[from] sigma::SigmaError),
+    /// Another node moved the cursor.
+    #[error("another node has taken over")]
+    Overtaken,
+    /// Nobody knows the rule.
+    #[error("there is no rule {0}")]
+    UnknownRule(String),
+    /// A reader ended before its time.
+    #[error("a reader of the ledger ended before its time")]
+    Reader,
+}

@@ -1,0 +1,99 @@
+//! Rules over events of a file, as `grantlog audit tail --json` prints them: a rule is tried before it watches.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::observed::{Columns, Observed};
+use super::rule::{Definition, Finding};
+use super::sigma;
+use super::watch::Watching;
+use crate::clock::Timestamp;
+use crate::domain::policy::PolicySettings;
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Tested {
+    /// The rule.
+    pub definition: Definition,
+    /// How many events there were.
+    pub events: usize,
+    /// What the rule found.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a rule could not be tried.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    /// A line is not an event.
+    #[error("line {0} is not an event as `grantlog audit tail --json` prints it")]
+    Line(usize),
+    /// The rule cannot be run.
+    #[error(transparent)]
+    Sigma(#[from] sigma::SigmaError),
+    /// Nobody knows the rule.
+    #[error("there is no rule {0}")]
+    UnknownRule(String),
+}
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    position: i64,
+    recorded_at: Timestamp,
+    aggregate_type: String,
+    aggregate_id: Uuid,
+    event_type: String,
+    #[serde(borrow)]
+    payload: &'a RawValue,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
+/// Shows a rule the events of a text, one on each line.
+pub fn run(rule: &str, settings: &PolicySettings, text: &str) -> Result<Tested, ReplayError> {
+    let mut watching =
+        Watching::begin(rule, settings)?.ok_or_else(|| ReplayError::UnknownRule(rule.to_owned()))?;
+    let (mut events, mut findings) = (0, Vec::new());
+    let lines = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty());
+    for (number, line) in lines {
+        let line: Line<'_> = serde_json::from_str(line).map_err(|_| ReplayError::Line(number))?;
+        let columns = Columns {
+            position: line.position,
+            at: line.recorded_at,
+            aggregate_type: &line.aggregate_type,
+            aggregate: line.aggregate_id,
+            event_type: &line.event_type,
+            payload: line.payload.get(),
+            metadata: line.metadata.get(),
+        };
+        events += 1;
+        findings.extend(watching.observe(&Observed::read(&columns, true)));
+    }
+    Ok(Tested {
+        definition: watching.definition,
+        events,
+        findings,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_a_file_holds_it_is_refused_or_read(text in ".*", rule in "[a-z-]{1,20}") {
+            let settings = PolicySettings::default();
+            let _ = run(&rule, &settings, &text);
+            let _ = run("refresh-replay", &settings, &text);
+        }
+
+        #[test]
+        fn whatever_a_sigma_file_holds_it_is_refused_or_taken(text in "(title|detection|condition|logsource|: |\n|  |- |[a-z]){0,60}") {
+            let settings = PolicySettings { sigma: Some(text), ..PolicySettings::default() };
+            let _ = run("theirs", &settings, "");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Grants that are used by others than before.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::value::Digest;
+use crate::ids::GrantId;
+use crate::policy::agent::AgentFamily;
+use crate::policy::memory::{Burst, Measure, Recent};
+use crate::policy::observed::{Kind, Kinds, Observed};
+use crate::policy::rule::{Finding, Fold};
+
+/// The most networks that are kept of one grant.
+const MAX_KNOWN: usize = 32;
+
+/// What a grant was used by, and what came new.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Used<T> {
+    /// The calendar month: digests of networks are keyed per month.
+    month: Option<String>,
+    known: Vec<T>,
+    new: Burst<T>,
+}
+
+impl<T> Default for Used<T> {
+    fn default() -> Self {
+        Self {
+            month: None,
+            known: Vec::new(),
+            new: Burst::default(),
+        }
+    }
+}
+
+impl<T: PartialEq + Copy> Used<T> {
+    /// Whether the value was not known. The first one is what the grant began with.
+    fn meets(&mut self, value: T) -> bool {
+        if self.known.contains(&value) {
+            return false;
+        }
+        if self.known.len() >= MAX_KNOWN {
+            self.known.remove(0);
+        }
+        self.known.push(value);
+        self.known.len() > 1
+    }
+}
+
+const USES: Kinds = Kinds::of(&[
+    Kind::TokenIssued,
+    Kind::RefreshRotated,
+    Kind::RefreshRetried,
+    Kind::AccessTokenRefreshed,
+]);
+
+/// From several new networks.
+pub(super) struct NewNetworks {
+    pub(super) measure: Measure,
+}
+
+impl Fold for NewNetworks {
+    type State = Recent<GrantId, Used<Digest>>;
+
+    const WANTS: Kinds = USES;
+
+    fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
+        let (true, Some(grant), Some(network)) = (event.issues(), event.grant(), event.network) else {
+            return Vec::new();
+        };
+        let used = state.touch(grant, event.at);
+        let month = event.at.format("%Y-%m").to_string();
+        if used.month.as_ref() != Some(&month) {
+            *used = Used {
+                month: Some(month),
+                ..Used::default()
+            };
+        }
+        if !used.meets(network) {
+            return Vec::new();
+        }
+        let fired = used.new.add(network, (event.at, event.position), self.measure);
+        found(event, fired, "The grant was used from {} new networks.")
+    }
+}
+
+/// By several kinds of programs.
+pub(super) struct NewAgents {
+    pub(super) measure: Measure,
+}
+
+impl Fold for NewAgents {
+    type State = Recent<GrantId, Burst<AgentFamily>>;
+
+    const WANTS: Kinds = USES;
+
+    fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
+        let (true, Some(grant), Some(agent)) = (event.issues(), event.grant(), event.agent) else {
+            return Vec::new();
+        };
+        let used = state.touch(grant, event.at);
+        let fired = used.add(agent, (event.at, event.position), self.measure);
+        found(event, fired, "The grant was used by {} families of user agents.")
+    }
+}
+
+fn found(event: &Observed, fired: Option<Vec<i64>>, summary: &str) -> Vec<Finding> {
+    let finding = fired.map(|evidence| {
+        let count = evidence.len();
+        Finding::at(event, summary.replace("{}", &count.to_string())).resting_on(evidence, count)
+    });
+    finding.into_iter().collect()
+}

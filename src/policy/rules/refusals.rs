@@ -1,0 +1,163 @@
+//! Refused requests of clients, counted.
+
+use chrono::TimeDelta;
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::domain::alert::Severity;
+use crate::domain::refusal::RefusalReason;
+use crate::domain::value::Digest;
+use crate::ids::ClientKey;
+use crate::policy::memory::{Measure, Recent, Tally};
+use crate::policy::observed::{Kind, Kinds, Observed};
+use crate::policy::rule::{Finding, Fold};
+
+/// The refusal's reason, where this build knows it.
+pub(super) fn reason(event: &Observed) -> Option<RefusalReason> {
+    let text = event.facts.reason.as_deref()?;
+    (event.kind == Kind::RequestRefused)
+        .then(|| RefusalReason::named(text))
+        .flatten()
+}
+
+/// Counts a refusal of a client, where it is one of those that are looked for.
+fn count_client(
+    tallies: &mut Recent<ClientKey, Tally>,
+    event: &Observed,
+    measure: Measure,
+    summary: impl FnOnce(usize) -> String,
+) -> Vec<Finding> {
+    let Some(client) = event.facts.client else {
+        return Vec::new();
+    };
+    let tally = tallies.touch(client, event.at);
+    let fired = tally.add(event.position, (event.at, event.position), measure);
+    let finding = fired.map(|evidence| {
+        let count = evidence.len();
+        let mut finding = Finding::at(event, summary(count)).resting_on(evidence, count);
+        // It is about the client, whichever grant and user the last one named.
+        finding.about.grant = None;
+        finding.about.subject = None;
+        finding
+    });
+    finding.into_iter().collect()
+}
+
+/// Authentic codes that do not fit the request.
+pub(super) struct CodeMismatch {
+    pub(super) measure: Measure,
+}
+
+impl Fold for CodeMismatch {
+    type State = Recent<ClientKey, Tally>;
+
+    const WANTS: Kinds = Kinds::of(&[Kind::RequestRefused]);
+
+    fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
+        let mismatch = matches!(
+            reason(event),
+            Some(
+                RefusalReason::PkceMismatch
+                    | RefusalReason::PkceVerifierMissing
+                    | RefusalReason::PkceVerifierUnexpected
+                    | RefusalReason::RedirectUriChanged
+                    | RefusalReason::OtherClient
+            )
+        );
+        // A grant is named only where the code was authentic.
+        if !mismatch || event.facts.grant.is_none() {
+            return Vec::new();
+        }
+        count_client(state, event, self.measure, |count| {
+            format!("{count} authentic codes did not fit the requests that brought them.")
+        })
+    }
+}
+
+/// Scopes that the client may not have.
+pub(super) struct ScopeProbing {
+    pub(super) measure: Measure,
+}
+
+impl Fold for ScopeProbing {
+    type State = Recent<ClientKey, Tally>;
+
+    const WANTS: Kinds = Kinds::of(&[Kind::RequestRefused]);
+
+    fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
+        if event.kind != Kind::RequestRefused || event.facts.error.as_deref() != Some("invalid_scope") {
+            return Vec::new();
+        }
+        count_client(state, event, self.measure, |count| {
+            format!("{count} requests were refused with invalid_scope.")
+        })
+    }
+}
+
+/// Client secrets that are guessed, and the guess that was right.
+pub(super) struct SecretBruteForce {
+    pub(super) measure: Measure,
+}
+
+/// For how long a success after the guesses is one of theirs.
+const AFTERMATH: TimeDelta = TimeDelta::hours(1);
+
+/// Failures of one client from one network.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Failures {
+    tally: Tally,
+    fired: Option<Timestamp>,
+}
+
+impl Fold for SecretBruteForce {
+    type State = Recent<(ClientKey, Option<Digest>), Failures>;
+
+    const WANTS: Kinds = Kinds::of(&[
+        Kind::RequestRefused,
+        Kind::TokenIssued,
+        Kind::RefreshRotated,
+        Kind::AccessTokenRefreshed,
+    ]);
+
+    fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
+        let Some(client) = event.facts.client else {
+            return Vec::new();
+        };
+        let key = (client, event.network);
+        if event.issues() {
+            let broken = state
+                .get(&key)
+                .and_then(|failures| failures.fired.take())
+                .filter(|fired| event.at - *fired < AFTERMATH);
+            if broken.is_none() {
+                return Vec::new();
+            }
+            let mut finding = Finding::at(
+                event,
+                "The network that had guessed at the client's secret got a token of the client.",
+            );
+            finding.about.network = event.network;
+            finding.severity = Some(Severity::Critical);
+            return vec![finding];
+        }
+        let failed = matches!(
+            reason(event),
+            Some(RefusalReason::WrongClientSecret | RefusalReason::AssertionSignature)
+        );
+        if !failed {
+            return Vec::new();
+        }
+        let failures = state.touch(key, event.at);
+        let fired = failures
+            .tally
+            .add(event.position, (event.at, event.position), self.measure);
+        let Some(evidence) = fired else { return Vec::new() };
+        failures.fired = Some(event.at);
+        let count = evidence.len();
+        let mut finding = Finding::at(event, format!("{count} authentications of the client failed."))
+            .resting_on(evidence, count)
+            .told();
+        finding.about.network = event.network;
+        vec![finding]
+    }
+}
