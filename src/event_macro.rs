@@ -32,6 +32,7 @@ macro_rules! events {
         $(#[doc = $enum_doc])*
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[expect(missing_docs, reason = "each variant's struct is documented")]
+        #[allow(clippy::large_enum_variant, reason = "events are held a few at a time")]
         pub enum $Enum {
             $( $Variant($Variant), )*
         }

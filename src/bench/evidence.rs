@@ -59,7 +59,7 @@ fn make(directory: &Path, count: u64) -> Result<(Checkpoint, u64)> {
         for leaf in &leaves {
             bytes += leaf.len() as u64;
             edge.push(leaf_hash(leaf), &mut |tile, hashes| {
-                full.push((tile, hashes.to_vec()))
+                full.push((tile, hashes.to_vec()));
             });
         }
         write(directory, path, &tile::bundle(&leaves).unwrap_or_default())?;

@@ -128,11 +128,11 @@ mod tests {
         let checkpoint = Checkpoint::new("id.example/evidence", 300, [7; 32]);
         let note = checkpoint.sign([&old, &new]).to_string();
         for key in [&old, &new] {
-            let (read, _) = open(&note, &[key.verifier.clone()]).unwrap();
+            let (read, _) = open(&note, std::slice::from_ref(&key.verifier)).unwrap();
             assert_eq!(read, checkpoint);
         }
-        assert!(open(&note, &[other.verifier.clone()]).is_err());
-        assert!(open(&note.replace("300", "301"), &[old.verifier.clone()]).is_err());
+        assert!(open(&note, std::slice::from_ref(&other.verifier)).is_err());
+        assert!(open(&note.replace("300", "301"), std::slice::from_ref(&old.verifier)).is_err());
         // A key of another name vouches for no log but its own.
         let stranger = signer("other.example/log");
         let note = checkpoint.sign([&stranger]).to_string();

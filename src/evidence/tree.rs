@@ -94,7 +94,7 @@ pub type LeafRange = (u64, u64);
 
 /// The largest power of two below `n`, which is at least 2.
 fn split(n: u64) -> u64 {
-    1 << (63 - (n - 1).leading_zeros())
+    1 << (n - 1).ilog2()
 }
 
 /// The ranges whose roots prove that a leaf is in the tree of `size`, in the order of the proof (RFC 6962 §2.1.1); none
@@ -164,7 +164,7 @@ pub struct Subtree {
 pub fn subtrees((mut start, end): LeafRange) -> Vec<Subtree> {
     let mut found = Vec::new();
     while start < end {
-        let fits = 63 - (end - start).leading_zeros();
+        let fits = (end - start).ilog2();
         let level = fits.min(start.trailing_zeros());
         found.push(Subtree {
             level,

@@ -110,7 +110,10 @@ async fn witnessed(State(app): State<App>, Extension(origin): Extension<Origin>)
 /// The verifier keys of the log, oldest first.
 async fn keys(State(app): State<App>, Extension(origin): Extension<Origin>) -> Response {
     let keys = store::verifier_keys(app.ledger.pool()).await.map_err(database);
-    let lines = keys.map(|keys| text(keys.iter().map(|key| format!("{key}\n")).collect()));
+    let lines = keys.map(|keys| {
+        let lines: Vec<String> = keys.iter().map(ToString::to_string).collect();
+        text(lines.join("\n") + "\n")
+    });
     respond(&origin, lines)
 }
 

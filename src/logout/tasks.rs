@@ -26,7 +26,7 @@ const PER_CLIENT: usize = 4;
 /// For how long a node has a task to itself: longer than a call and the note of it may take.
 const LEASE_SECONDS: f64 = 60.0;
 /// The longest pause between two attempts.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(3600);
+const LONGEST_BACKOFF: Duration = Duration::from_hours(1);
 
 /// A task that this node has taken.
 #[derive(Clone, Debug)]

@@ -121,7 +121,7 @@ fn judge(holder: &Presenter, presenter: &Presenter) -> (Verdict, Vec<String>) {
     });
     match authentication {
         Compared::Same => {
-            reasons.push("Both authenticated with the same credential of the client.".to_owned())
+            reasons.push("Both authenticated with the same credential of the client.".to_owned());
         }
         Compared::Other => {
             reasons.push("They authenticated with different credentials of the client.".to_owned());

@@ -75,7 +75,7 @@ impl<K: Hash + Eq + Ord + Clone, V: Default> Recent<K, V> {
 impl<K: Serialize + Ord, V: Serialize> Serialize for Recent<K, V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut entries: Vec<(&K, &(Timestamp, V))> = self.0.iter().collect();
-        entries.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        entries.sort_unstable_by_key(|(one, _)| *one);
         serializer.collect_seq(entries)
     }
 }

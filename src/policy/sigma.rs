@@ -27,7 +27,7 @@ use crate::ids::{ClientKey, GrantId, SubjectId};
 /// The most documents of one file.
 const MAX_RULES: usize = 50;
 /// The longest window of a correlation.
-const MAX_WINDOW: Duration = Duration::from_secs(30 * 86_400);
+const MAX_WINDOW: Duration = Duration::from_hours(720);
 /// The most that a group of a correlation remembers.
 const MAX_GROUP: usize = 10_000;
 /// The most characters of a title and description that are kept.

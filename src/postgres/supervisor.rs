@@ -17,7 +17,7 @@ use super::settings::PORT;
 use super::{Options, Progress};
 
 /// For how long another process may be busy with the data directory (it may be downloading).
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// The server as it is now.
 #[derive(Debug, Clone, Copy, Default)]

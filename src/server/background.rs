@@ -17,10 +17,10 @@ use crate::projection::ProjectionRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
-const SUPPRESSED_EVERY: Duration = Duration::from_secs(60);
-const PRUNE_EVERY: Duration = Duration::from_secs(60);
-const SECRETS_EVERY: Duration = Duration::from_secs(3600);
-const PARTITIONS_EVERY: Duration = Duration::from_secs(24 * 3600);
+const SUPPRESSED_EVERY: Duration = Duration::from_mins(1);
+const PRUNE_EVERY: Duration = Duration::from_mins(1);
+const SECRETS_EVERY: Duration = Duration::from_hours(1);
+const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 
 /// The tasks that run.
 pub(super) struct Background {

@@ -212,7 +212,7 @@ async fn a_session_that_ends_before_the_answer_denies_access() {
     let query = flow::query(&client);
     flow::log_in(&server, &browser, &query, (flow::USERNAME, flow::PASSWORD)).await;
     let page = flow::request(&server, &browser, &query).await;
-    server.clock.advance(std::time::Duration::from_secs(13 * 3600));
+    server.clock.advance(std::time::Duration::from_hours(13));
     let answer = flow::decide(&server, &browser, &query, (&page, "approve"))
         .await
         .parameters();

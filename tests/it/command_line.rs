@@ -86,7 +86,7 @@ fn terminate(pid: u32) {
 
 /// Polls until there is something.
 async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(found) = ask().await {
             return found;

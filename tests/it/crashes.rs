@@ -71,10 +71,7 @@ impl Load {
 
     /// Waits until more were acknowledged: the service works (again).
     async fn wait_for_more(&self) {
-        let (before, deadline) = (
-            self.count(),
-            tokio::time::Instant::now() + Duration::from_secs(60),
-        );
+        let (before, deadline) = (self.count(), tokio::time::Instant::now() + Duration::from_mins(1));
         while self.count() < before + 30 {
             assert!(
                 tokio::time::Instant::now() < deadline,

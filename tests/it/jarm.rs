@@ -55,13 +55,12 @@ async fn a_signed_answer_is_a_jwt_for_the_client_in_each_mode() {
     ] {
         let query = provider.query(&[("response_mode", mode)]);
         let answer = flow::request(server, &browser, &query).await;
-        let jwt = match separator {
-            Some(separator) => response(&answer, separator),
-            None => {
-                assert_eq!((answer.status.as_u16(), answer.location()), (200, None));
-                assert!(!answer.body.contains("name=\"code\""), "{}", answer.body);
-                answer.hidden("response")
-            }
+        let jwt = if let Some(separator) = separator {
+            response(&answer, separator)
+        } else {
+            assert_eq!((answer.status.as_u16(), answer.location()), (200, None));
+            assert!(!answer.body.contains("name=\"code\""), "{}", answer.body);
+            answer.hidden("response")
         };
         let (alg, claims) = verified(server, &jwt).await;
         assert_eq!(alg, "RS256", "JARM's default");

@@ -184,7 +184,7 @@ async fn keys_outlive_an_outage_of_the_clients_server_for_some_hours() {
             .advance(Duration::from_secs(3600 * hours - 1800));
         assert_eq!(client.token("1", &first).await, 200, "{hours}");
     }
-    client.server.clock.advance(Duration::from_secs(3 * 3600));
+    client.server.clock.advance(Duration::from_hours(3));
     assert_eq!(client.token("1", &first).await, 401);
     // Neither a redirect nor a page is a set of keys.
     client.published.set(200, &[("1", &first)]);

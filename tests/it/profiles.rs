@@ -207,13 +207,13 @@ async fn a_fapi_client_pushes_proves_and_keeps_its_refresh_token() {
         assert_eq!(status, 200, "{body}");
         assert!(body.get("refresh_token").is_none(), "it does not rotate: {body}");
         assert!(fapi.is_active(text(&body, "access_token")).await);
-        fapi.server.clock.advance(Duration::from_secs(60));
+        fapi.server.clock.advance(Duration::from_mins(1));
     }
     let narrow = flow::with(&form, &[("scope", "server-operations")]);
     let (status, body) = fapi.post("/oauth/token", &narrow, true).await;
     assert_eq!((status, text(&body, "error")), (400, "invalid_scope"));
     // It ends when it would have ended unused.
-    fapi.server.clock.advance(Duration::from_secs(30 * 86_400));
+    fapi.server.clock.advance(Duration::from_hours(720));
     let (status, body) = fapi.post("/oauth/token", &form, true).await;
     assert_eq!((status, text(&body, "error")), (400, "invalid_grant"));
 }
@@ -278,7 +278,7 @@ async fn a_fapi_clients_code_lives_a_minute_whatever_the_server_gives_others() {
     let fapi = Fapi::new("fapi2-security").await;
     let query = fapi.pushed(&fapi.query()).await;
     let parameters = flow::authorize(&fapi.server, &fapi.browser, &query).await;
-    fapi.server.clock.advance(Duration::from_secs(60));
+    fapi.server.clock.advance(Duration::from_mins(1));
     let form = form_of(&[
         ("grant_type", "authorization_code"),
         ("code", &parameters["code"]),

@@ -443,7 +443,7 @@ async fn a_default_max_age_counts_where_a_request_names_none() {
     let provider = Provider::with(json!({"default_max_age": 60})).await;
     let http = browser();
     flow::authorize(&provider.server, &http, &provider.query(&[])).await;
-    provider.server.clock.advance(std::time::Duration::from_secs(120));
+    provider.server.clock.advance(std::time::Duration::from_mins(2));
     for (max_age, error) in [("", Some("login_required")), ("100000", None)] {
         let query = provider.query(&[("prompt", "none"), ("max_age", max_age)]);
         let answer = flow::request(&provider.server, &http, &query).await;

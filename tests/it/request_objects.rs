@@ -321,7 +321,7 @@ async fn a_user_has_time_to_answer_a_request_object_that_is_over_meanwhile() {
     let page = jar.request(&query).await;
     assert!(page.is_login_page());
     let marked = form_query(&page);
-    jar.server.clock.advance(Duration::from_secs(600));
+    jar.server.clock.advance(Duration::from_mins(10));
     // Who comes with the object alone is too late; who was shown a page is not, and logs in once.
     assert_eq!(
         jar.request(&query).await.parameters()["error"],

@@ -33,7 +33,11 @@ impl Restricted {
 
     /// Which of the scopes that a consent is to are restricted.
     fn of(&self, event: &Observed) -> Vec<String> {
-        let scopes = event.facts.scope.iter().flat_map(|scope| scope.iter());
+        let scopes = event
+            .facts
+            .scope
+            .iter()
+            .flat_map(crate::domain::value::ScopeSet::iter);
         let restricted = |name: &&str| self.0.contains(&Scope::id(name));
         scopes.filter(restricted).map(str::to_owned).collect()
     }

@@ -83,7 +83,7 @@ async fn an_ended_session_denies_access_when_the_form_is_sent_and_asks_for_a_log
     let (client, browser) = (flow::client_and_user(&server).await, browser());
     let query = flow::query(&client);
     let page = asked(&server, &browser, &query).await;
-    server.clock.advance(std::time::Duration::from_secs(13 * 3600));
+    server.clock.advance(std::time::Duration::from_hours(13));
     assert!(flow::request(&server, &browser, &query).await.is_login_page());
     for decision in ["approve", "deny"] {
         let answer = flow::decide(&server, &browser, &query, (&page, decision)).await;

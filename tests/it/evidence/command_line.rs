@@ -72,7 +72,7 @@ async fn an_export_verifies_offline_with_the_key_alone_and_a_changed_byte_is_nam
     std::fs::write(&bundle, bytes).unwrap();
     let (code, text) = alone(&["verify", directory, "--key", &key, "--json"]).await;
     assert_eq!(code, 1);
-    let report: Value = serde_json::from_str(&text[..text.rfind('}').unwrap() + 1]).unwrap();
+    let report: Value = serde_json::from_str(&text[..=text.rfind('}').unwrap()]).unwrap();
     assert_eq!(report["verified"], false);
     assert_eq!(report["finding"]["first_bad_position"], 257);
     assert_eq!(report["finding"]["problem"], "edited");

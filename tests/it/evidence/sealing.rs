@@ -52,7 +52,7 @@ async fn two_nodes_and_a_killed_sealer_sign_one_tree() {
     let server = TestServer::start().await;
     server.database.owner().await.execute(WITNESS_ALL).await.unwrap();
     let sealer = Sealer::start(&server.app);
-    let mut nodes = vec![Node::beside(&server).await, Node::beside(&server).await];
+    let mut nodes = [Node::beside(&server).await, Node::beside(&server).await];
     for round in 0..6 {
         append(&server, 700).await;
         nodes[round % 2].kill().await;
@@ -161,7 +161,7 @@ async fn a_database_restored_to_an_older_state_is_noticed_by_the_file_outside_of
     let file = directory.path().join("checkpoint");
     let kept = file.clone();
     let sealed = Sealed::start(300, move |settings| {
-        settings.evidence_checkpoint_file = Some(kept)
+        settings.evidence_checkpoint_file = Some(kept);
     })
     .await;
     let size = sealed.checkpoint().await.size;

@@ -44,7 +44,7 @@ async fn served(sealed: &Sealed) -> (Checkpoint, Vec<VerifierKey>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_served_tiles_make_up_the_tree_of_the_served_checkpoint() {
     let sealed = Sealed::start(700, |settings| {
-        settings.evidence_entries = EvidenceEntries::Public
+        settings.evidence_entries = EvidenceEntries::Public;
     })
     .await;
     let (checkpoint, _) = served(&sealed).await;

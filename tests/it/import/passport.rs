@@ -208,7 +208,7 @@ async fn a_passport_token_is_for_its_client_its_key_and_its_time() {
     let (status, _) = refresh(&server, (CLIENT, "wrong"), &old_token(CLIENT, "r1", &KEY)).await;
     assert_eq!(status, 401);
     let old = old_token(CLIENT, "r3", &KEY);
-    server.clock.advance(std::time::Duration::from_secs(2 * 3600));
+    server.clock.advance(std::time::Duration::from_hours(2));
     assert_eq!(refresh(&server, (CLIENT, SECRET), &old).await.0, 400);
     assert_eq!(refusals(&server).await[0], "refresh_expired");
 }

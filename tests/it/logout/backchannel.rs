@@ -211,7 +211,7 @@ async fn a_client_that_was_down_is_told_after_the_server_was_restarted() {
     assert!(desk.events("BackchannelLogoutDelivered").await.is_empty());
     receiver.answer("rp", 204);
     // Whatever the stopped node had taken is free again after its time.
-    desk.server.clock.advance(Duration::from_secs(120));
+    desk.server.clock.advance(Duration::from_mins(2));
     let restarted = second_node(&desk).await;
     let before = receiver.tokens("rp").len();
     let follower = LogoutFollower::start(&restarted);

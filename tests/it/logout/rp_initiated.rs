@@ -11,9 +11,7 @@ async fn a_hint_of_the_browsers_login_ends_it_and_goes_back_with_state() {
     let desk = Desk::new().await;
     let tokens = desk.tokens(&desk.client, "openid").await;
     // Expired: it still says which login is meant (§2).
-    desk.server
-        .clock
-        .advance(std::time::Duration::from_secs(2 * 3600));
+    desk.server.clock.advance(std::time::Duration::from_hours(2));
     let parameters = [
         ("id_token_hint", text(&tokens, "id_token")),
         ("client_id", &desk.client.client_id),

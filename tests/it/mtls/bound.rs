@@ -153,7 +153,7 @@ async fn a_public_clients_refresh_token_is_bound_to_its_certificate() {
         .secured
         .server
         .clock
-        .advance(std::time::Duration::from_secs(60));
+        .advance(std::time::Duration::from_mins(1));
     assert_eq!(bound.refresh(refresh, Some(&other)).await.0, 400);
     assert_eq!(bound.last_reason().await, "other_key");
     let (status, third) = bound.refresh(text(&second, "refresh_token"), Some(&own)).await;

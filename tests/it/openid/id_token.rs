@@ -105,7 +105,7 @@ async fn a_refreshed_id_token_is_of_the_same_login_and_has_no_nonce() {
     let provider = Provider::start().await;
     let tokens = provider.tokens(&[("scope", "openid view-user")]).await;
     let first = provider.claims(text(&tokens, "id_token"), "RS256").await;
-    provider.server.clock.advance(Duration::from_secs(60));
+    provider.server.clock.advance(Duration::from_mins(1));
     let refresh = |token: String, scope: &'static str| {
         let provider = &provider;
         async move {

@@ -57,7 +57,7 @@ async fn an_id_token_hint_is_the_only_user_that_will_do() {
     server.user("bob", PASSWORD).await;
     let tokens = provider.tokens(&[]).await;
     // An hour later it has expired, and still says who it was.
-    server.clock.advance(Duration::from_secs(7200));
+    server.clock.advance(Duration::from_hours(2));
     let hint = ("id_token_hint", text(&tokens, "id_token"));
     let (alices, bobs) = (browser(), browser());
     flow::authorize(server, &alices, &provider.query(&[])).await;

@@ -343,8 +343,8 @@ impl World {
             password_generation: circumstances.password_generation,
             consent_withdrawals: circumstances.consent_withdrawals,
             issued_at: at,
-            expires_at: at + Duration::from_secs(60),
-            grant_expires_at: at + Duration::from_secs(86_400 * 30),
+            expires_at: at + Duration::from_mins(1),
+            grant_expires_at: at + Duration::from_hours(720),
         };
         let command = GrantCommand::IssueCode(event);
         if self
@@ -421,7 +421,7 @@ impl World {
             scope: ScopeSet::parse("a").unwrap(),
             audience: Vec::new(),
             password_generation: 0,
-            grant_expires_at: at + Duration::from_secs(600),
+            grant_expires_at: at + Duration::from_mins(10),
             mint,
             at,
         });
@@ -446,7 +446,7 @@ impl World {
         let target = match access {
             Some(sequence) => Target::Access {
                 sequence,
-                expires_at: at + Duration::from_secs(600),
+                expires_at: at + Duration::from_mins(10),
             },
             None => Target::Family,
         };
