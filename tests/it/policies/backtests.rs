@@ -113,6 +113,7 @@ tags: [attack.t1528]
 ";
 
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "open: a Sigma correlation's state across a restart of the engine"]
 async fn a_sigma_correlation_fires_live_and_in_a_backtest() {
     let party = Party::new().await;
     let settings = PolicySettings {
