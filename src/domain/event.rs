@@ -81,10 +81,6 @@ impl UnknownEvent {
 /// Any event of the ledger.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each variant's type is documented")]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a client's metadata is large; few of them are held at a time"
-)]
 pub enum Event {
     Client(ClientEvent),
     Scope(ScopeEvent),

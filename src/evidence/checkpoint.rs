@@ -136,7 +136,7 @@ mod tests {
         // A key of another name vouches for no log but its own.
         let stranger = signer("other.example/log");
         let note = checkpoint.sign([&stranger]).to_string();
-        assert!(open(&note, &[stranger.verifier.clone()]).is_err());
+        assert!(open(&note, std::slice::from_ref(&stranger.verifier)).is_err());
     }
 
     proptest! {

@@ -262,13 +262,17 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn half(leaves: &[Hash]) -> usize {
+        usize::try_from(split(leaves.len() as u64)).unwrap()
+    }
+
     /// RFC 6962 §2.1, as it is written.
     fn naive_root(leaves: &[Hash]) -> Hash {
         match leaves {
             [] => empty_root(),
             [one] => *one,
             more => {
-                let k = split(more.len() as u64) as usize;
+                let k = half(more);
                 node_hash(&naive_root(&more[..k]), &naive_root(&more[k..]))
             }
         }
@@ -278,7 +282,7 @@ mod tests {
         if leaves.len() == 1 {
             return Vec::new();
         }
-        let k = split(leaves.len() as u64) as usize;
+        let k = half(leaves);
         if m < k {
             [naive_path(m, &leaves[..k]), vec![naive_root(&leaves[k..])]].concat()
         } else {
@@ -294,7 +298,7 @@ mod tests {
                 vec![naive_root(leaves)]
             };
         }
-        let k = split(leaves.len() as u64) as usize;
+        let k = half(leaves);
         if m <= k {
             [
                 naive_subproof(m, &leaves[..k], whole),
@@ -319,7 +323,7 @@ mod tests {
             let hashes: Vec<Hash> = subtrees((start, end))
                 .iter()
                 .map(|tree| {
-                    let first = (tree.index << tree.level) as usize;
+                    let first = usize::try_from(tree.index << tree.level).unwrap();
                     naive_root(&leaves[first..first + (1 << tree.level)])
                 })
                 .collect();

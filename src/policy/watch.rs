@@ -91,11 +91,11 @@ impl Watching {
     }
 }
 
+/// A rule that has begun to watch, and its definition.
+pub type Begun = (Definition, Box<dyn Rule>);
+
 /// A rule and its definition, set so; none where nobody knows it.
-pub fn begin(
-    rule: &str,
-    settings: &PolicySettings,
-) -> Result<Option<(Definition, Box<dyn Rule>)>, sigma::SigmaError> {
+pub fn begin(rule: &str, settings: &PolicySettings) -> Result<Option<Begun>, sigma::SigmaError> {
     if let Some(text) = &settings.sigma {
         let (definition, running) = sigma::begin(rule, text)?;
         return Ok(Some((definition, running)));

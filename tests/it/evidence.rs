@@ -36,9 +36,9 @@ impl Sealed {
         let server = TestServer::start_with(change).await;
         append(&server, count).await;
         let sealer = Sealer::start(&server.app);
-        let sealed = Self { server, sealer };
-        sealed.settle().await;
-        sealed
+        let this = Self { server, sealer };
+        this.settle().await;
+        this
     }
 
     /// Waits until everything is sealed.

@@ -127,7 +127,7 @@ impl Fapi {
         ])
     }
 
-    fn object(&self, header: &Value, changes: Value) -> Query {
+    fn object(&self, header: &Value, changes: &Value) -> Query {
         let now = self.now();
         let mut claims = json!({
             "iss": self.client.client_id, "aud": self.server.base, "nbf": now, "exp": now + 60,
@@ -308,7 +308,7 @@ async fn a_message_signing_client_signs_its_requests_and_gets_signed_answers() {
         (good.clone(), json!({"nbf": null})),
         (good.clone(), json!({"iss": null})),
     ] {
-        let form = fapi.object(&header, changes.clone());
+        let form = fapi.object(&header, &changes);
         let (status, body) = fapi.post("/oauth/par", &form, false).await;
         assert_eq!(
             (status, text(&body, "error")),
@@ -316,11 +316,11 @@ async fn a_message_signing_client_signs_its_requests_and_gets_signed_answers() {
             "{header} {changes}"
         );
     }
-    let form = fapi.object(&good, json!({"response_mode": "query"}));
+    let form = fapi.object(&good, &json!({"response_mode": "query"}));
     let (status, body) = fapi.post("/oauth/par", &form, false).await;
     assert_eq!((status, text(&body, "error")), (400, "invalid_request"), "{body}");
     for changes in [json!({}), json!({"response_mode": "jwt"})] {
-        let query = fapi.pushed(&fapi.object(&good, changes)).await;
+        let query = fapi.pushed(&fapi.object(&good, &changes)).await;
         let answer = request_objects::authorize(&fapi.server, &fapi.browser, &query).await;
         let (alg, claims) = jarm::verified(&fapi.server, &jarm::response(&answer, '?')).await;
         assert_eq!(alg, "ES256");

@@ -18,10 +18,13 @@ pub(super) struct ImpossibleTravel {
 /// Nearer than this is no journey.
 const LEAST_KILOMETRES: f64 = 200.0;
 
+/// Position, when, latitude, longitude, radius.
+type LastLogin = (i64, Timestamp, f64, f64, f64);
+
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Logins {
-    /// The last login of each user: position, when, latitude, longitude, radius.
-    last: Recent<SubjectId, Option<(i64, Timestamp, f64, f64, f64)>>,
+    /// The last login of each user.
+    last: Recent<SubjectId, Option<LastLogin>>,
     /// Whose session it is: only its first event says.
     users: Recent<Uuid, Option<SubjectId>>,
 }

@@ -238,8 +238,11 @@ async fn a_rewritten_tree_is_found_and_an_older_export_names_the_position() {
     export::export(&pool, before.path(), u64::MAX, &mut |_, _| {})
         .await
         .unwrap();
-    let Sealed { server, sealer } = sealed;
-    sealer.stop().await;
+    let Sealed {
+        server,
+        sealer: running,
+    } = sealed;
+    running.stop().await;
     attacker(&server)
         .await
         .execute(
@@ -251,9 +254,9 @@ async fn a_rewritten_tree_is_found_and_an_older_export_names_the_position() {
         .unwrap();
     // A server that remembers nothing seals what it finds, with the log's own key.
     let fresh = super::reopen(&server, None).await.unwrap();
-    let sealer = Sealer::start(&fresh);
-    assert!(sealer.wait_for(store::read(&pool).await.unwrap().head).await);
-    sealer.stop().await;
+    let again = Sealer::start(&fresh);
+    assert!(again.wait_for(store::read(&pool).await.unwrap().head).await);
+    again.stop().await;
     let place = Place::Database(server.database.owner().await);
     // By itself the forgery is whole …
     let log = store::read(&pool).await.unwrap();

@@ -54,7 +54,9 @@ async fn the_served_tiles_make_up_the_tree_of_the_served_checkpoint() {
     for path in paths(TileKind::Hashes(0)) {
         let hashes = tile::hashes(&get(&sealed, &path).await).unwrap();
         upper.extend((hashes.len() == 256).then(|| root_of(&hashes)));
-        hashes.into_iter().for_each(|hash| from_tiles.push(hash));
+        for hash in hashes {
+            from_tiles.push(hash);
+        }
     }
     for path in paths(TileKind::Hashes(1)) {
         assert_eq!(tile::hashes(&get(&sealed, &path).await).unwrap(), upper);
