@@ -57,12 +57,13 @@ struct Sigma {
 /// The rules of a text, as one rule of that name.
 pub fn begin(rule: &str, text: &str) -> Result<(Definition, Box<dyn Rule>), SigmaError> {
     let malformed = |error: String| SigmaError::Malformed(plain(&error));
-    let collection = parse_sigma_yaml(text).map_err(|error| malformed(error.to_string()))?;
+    let mut collection = parse_sigma_yaml(text).map_err(|error| malformed(error.to_string()))?;
     if let Some(error) = collection.errors.first() {
         return Err(malformed(error.clone()));
     }
     let definition = define(rule, text, &collection)?;
     let silent = silent(&collection);
+    identify(&mut collection);
     let mut engine = CorrelationEngine::new(CorrelationConfig {
         timestamp_fallback: TimestampFallback::Skip,
         max_state_entries: MAX_KEYS,
@@ -114,6 +115,15 @@ fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Defini
         actions: Action::ALL.to_vec(),
         sigma: Some(text.to_owned()),
     })
+}
+
+/// Correlations find the detections that they name by id alone, which Sigma does not ask for: one without is known by
+/// its name, or its place.
+fn identify(collection: &mut SigmaCollection) {
+    for (place, rule) in collection.rules.iter_mut().enumerate() {
+        let name = || rule.name.clone().unwrap_or_else(|| format!("rule {place}"));
+        rule.id = rule.id.take().or_else(|| Some(name()));
+    }
 }
 
 /// Detections that a correlation rests on, unless it says `generate: true`.

@@ -379,6 +379,7 @@ async fn a_refresh_token_that_stays_is_used_by_many_at_once_until_it_is_revoked_
 }
 
 /// What a registration with these members comes to.
+#[expect(clippy::needless_pass_by_value, reason = "the calls are easier to read")]
 fn registered(profile: &str, changes: Value) -> Result<Value, String> {
     let mut stated = metadata(&Keys::generate(), profile);
     let members = stated.as_object_mut().unwrap();

@@ -113,7 +113,6 @@ tags: [attack.t1528]
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open: a Sigma correlation's state across a restart of the engine"]
 async fn a_sigma_correlation_fires_live_and_in_a_backtest() {
     let party = Party::new().await;
     let settings = PolicySettings {
@@ -153,6 +152,31 @@ async fn a_sigma_correlation_fires_live_and_in_a_backtest() {
     assert_eq!(reports[0].fired, 1);
     assert_eq!(reports[0].alerts[0].alert, raised[0].0);
     assert_eq!(reports[0].would.suspend_clients.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sigma_detection_raises_an_alert_for_each_event_that_matches() {
+    let party = Party::new().await;
+    let settings = PolicySettings {
+        sigma: SIGMA.split("---").next().map(str::to_owned),
+        ..PolicySettings::default()
+    };
+    set(&party.server, "machine-token", settings).await;
+    for (grant_type, scope) in [
+        ("client_credentials", "server-operations"),
+        ("client_credentials", "server-operations"),
+        ("client_credentials", "no-such-scope"),
+    ] {
+        let form = [("grant_type", grant_type), ("scope", scope)];
+        party.post("/oauth/token", &form).await;
+    }
+    watch(&party.server).await;
+    let raised = alerts(&party.server, "machine-token").await;
+    assert_eq!(raised.len(), 2);
+    for (_, alert) in raised {
+        assert_eq!(alert["about"]["client"], party.key.to_string());
+        assert_eq!(alert["severity"], "medium");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
