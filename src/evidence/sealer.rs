@@ -19,7 +19,7 @@ use super::note::NoteSigner;
 use super::store::{self, Log, unsigned};
 use super::tile::{Edge, MAX_ENTRY, TileId, WIDTH};
 use super::tree::{Hash, leaf_hash};
-use super::{EvidenceError, Standing};
+use super::{EvidenceError, Fault, Standing};
 use crate::app::App;
 use crate::clock::monotonic;
 use crate::ledger::{Actor, Context, Ledger};
@@ -120,6 +120,9 @@ impl Worker {
                 // Not at every append: whoever seals will have done so by then.
                 Ok(Step::Busy) => 2 * POLL,
                 Err(error) => {
+                    if let EvidenceError::Changed(position) | EvidenceError::Gap(position) = error {
+                        self.standing.set_fault(&Fault::Changed(position));
+                    }
                     metrics::counter!("grantlog_evidence_failures_total").increment(1);
                     tracing::error!(%error, "the ledger cannot be sealed, trying again");
                     self.edge = None;

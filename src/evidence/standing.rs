@@ -27,6 +27,9 @@ pub enum Fault {
     /// It has another tree than the one that was signed.
     #[error("the ledger is another: its first {0} events are not those that were signed")]
     OtherTree(u64),
+    /// An event that was signed is gone, or is another.
+    #[error("the event at position {0} is not the one that was signed")]
+    Changed(u64),
 }
 
 /// The last tree that this node has seen, and what is wrong where one does not follow from it.

@@ -26,6 +26,8 @@ use crate::ids::{ClientKey, GrantId, SubjectId};
 
 /// The most documents of one file.
 const MAX_RULES: usize = 50;
+/// The most operators of all conditions: each is a step down the stack of whoever reads or runs it.
+const MAX_OPERATORS: usize = 300;
 /// The longest window of a correlation.
 const MAX_WINDOW: Duration = Duration::from_hours(720);
 /// The most that a group of a correlation remembers.
@@ -43,7 +45,10 @@ pub enum SigmaError {
     #[error("there is no rule in it")]
     Empty,
     /// It would be too much to remember, or to run.
-    #[error("a file has at most 50 rules, and a correlation a timespan of at most 30 days")]
+    #[error(
+        "a file has at most 50 rules, 300 parentheses and words such as and, or, not in it, and a correlation a \
+         timespan of at most 30 days"
+    )]
     TooMuch,
 }
 
@@ -57,6 +62,9 @@ struct Sigma {
 /// The rules of a text, as one rule of that name.
 pub fn begin(rule: &str, text: &str) -> Result<(Definition, Box<dyn Rule>), SigmaError> {
     let malformed = |error: String| SigmaError::Malformed(plain(&error));
+    if operators(text) > MAX_OPERATORS {
+        return Err(SigmaError::TooMuch);
+    }
     let mut collection = parse_sigma_yaml(text).map_err(|error| malformed(error.to_string()))?;
     if let Some(error) = collection.errors.first() {
         return Err(malformed(error.clone()));
@@ -115,6 +123,17 @@ fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Defini
         actions: Action::ALL.to_vec(),
         sigma: Some(text.to_owned()),
     })
+}
+
+/// How often a text says what a condition's operators are called, wherever.
+fn operators(text: &str) -> usize {
+    let words = text.split(|c: char| !c.is_ascii_alphabetic());
+    let named = words.filter(|word| {
+        ["and", "or", "not"]
+            .iter()
+            .any(|operator| word.eq_ignore_ascii_case(operator))
+    });
+    named.count() + text.matches('(').count()
 }
 
 /// Correlations find the detections that they name by id alone, which Sigma does not ask for: one without is known by

@@ -155,7 +155,9 @@ async fn rebuilt_tables_equal_live_ones() {
         }
         caught_up(&runner, &database).await;
         let live = database.dump().await;
-        assert!(live.iter().all(|(_, rows)| rows.len() > 5), "seed {seed}");
+        for (name, rows) in &live {
+            assert!(rows.len() > 5, "seed {seed}: {name} has {} rows", rows.len());
+        }
         let reasons: Vec<String> = sqlx::query_scalar(
             "SELECT DISTINCT revoked_reason FROM client_refresh_tokens WHERE revoked_reason IS NOT NULL",
         )

@@ -377,6 +377,38 @@ async fn nobody_is_sent_unasked_to_a_client_that_registered_itself() {
         "{policy}"
     );
     assert_eq!(page.hidden("error"), "invalid_scope");
+    // A link to a logout leads nobody there either (it wants a login or an ID token).
+    let metadata = json!({
+        "redirect_uris": ["https://phish.example/cb"], "scope": "openid",
+        "post_logout_redirect_uris": ["https://phish.example/bye"],
+    });
+    let answer = crate::registration::register(&server, None, &metadata).await;
+    let leaving = [
+        ("client_id".to_owned(), text(&answer.body, "client_id").to_owned()),
+        (
+            "post_logout_redirect_uri".to_owned(),
+            "https://phish.example/bye".to_owned(),
+        ),
+    ];
+    let path = format!("/oauth/logout?{}", flow::encode(&leaving.into()));
+    let page = flow::get(&server, &stranger, &path).await;
+    assert_eq!((page.status.as_u16(), page.location()), (200, None));
+    assert!(
+        page.body.contains("<a href=\"https://phish.example/bye\""),
+        "{}",
+        page.body
+    );
+    let key = grantlog::ids::ClientKey(text(&answer.body, "client_id").parse().unwrap());
+    let head = stranger.head(server.url(&path)).send().await.unwrap();
+    assert_eq!(head.status(), 405);
+    let operations = &server.app.operations;
+    let context = TestServer::context();
+    let suspend = grantlog::domain::client::ClientCommand::Suspend {
+        reason: "phishing".to_owned(),
+    };
+    operations.command_client(&context, key, &suspend).await.unwrap();
+    let page = flow::get(&server, &stranger, &path).await;
+    assert!(!page.body.contains("phish.example"), "{}", page.body);
     // Silence is answered in silence, and whoever has logged in goes where the application says.
     let silent = flow::request(&server, &stranger, &with(&good, &[("prompt", "none")])).await;
     assert_eq!(silent.parameters()["error"], "login_required");

@@ -365,6 +365,8 @@ async fn nobody_but_the_owner_reads_passwords_and_secrets() {
 async fn ids_are_the_same_after_every_rebuild() {
     let server = TestServer::start().await;
     facts(&server).await;
+    // The replayed code raises an alert.
+    crate::policies::watch(&server).await;
     server.settle().await;
     let owner = server.database.owner().await;
     let ids = async || {

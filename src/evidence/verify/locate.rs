@@ -74,7 +74,7 @@ async fn compare(
     for index in known_good / WIDTH..size.div_ceil(WIDTH) {
         let width = WIDTH.min(size - index * WIDTH);
         let signed = hashes.hashes(index).await?;
-        let Page::Events(events) = place.page(index, width).await? else {
+        let (Page::Events(events) | Page::Surplus(events, _)) = place.page(index, width).await? else {
             continue;
         };
         for (position, hash) in (index * WIDTH + 1..=index * WIDTH + width).zip(&signed) {
@@ -141,7 +141,7 @@ async fn classify(
 }
 
 async fn missing(place: &Place, position: u64) -> Result<(Damage, String), EvidenceError> {
-    if let Page::Events(events) = place.page((position - 1) / WIDTH, WIDTH).await?
+    if let Page::Events(events) | Page::Surplus(events, _) = place.page((position - 1) / WIDTH, WIDTH).await?
         && events.iter().filter(|event| event.position == position).count() > 1
     {
         return Ok((
@@ -174,7 +174,7 @@ impl Near {
         let (mut rows, mut signed) = (Vec::new(), HashMap::new());
         let first = (position - 1) / WIDTH;
         for index in first..first + NEAR {
-            if let Page::Events(events) = place.page(index, WIDTH).await? {
+            if let Page::Events(events) | Page::Surplus(events, _) = place.page(index, WIDTH).await? {
                 let parsed = events
                     .iter()
                     .filter_map(|event| Some((event.position, Row::parse(&event.leaf)?)));

@@ -8,7 +8,7 @@
 mod locate;
 mod place;
 
-pub use place::{Page, Place};
+pub use place::{Found, Page, Place};
 
 use serde::Serialize;
 
@@ -175,28 +175,53 @@ impl Run<'_> {
         let mut hashes = Vec::new();
         match self.place.page(index, width).await? {
             Page::Absent => {
+                if self.report.events > 0 {
+                    let position = index * WIDTH + 1;
+                    self.disorder.get_or_insert(Finding {
+                        first_bad_position: position,
+                        not_after: position,
+                        problem: Damage::Removed,
+                        detail: "the bundle of this event is gone, and those of earlier ones are there"
+                            .to_owned(),
+                    });
+                }
                 let stored = self.place.hashes(index).await?;
                 hashes.extend(stored.into_iter().take(usize::try_from(width).unwrap_or(0)));
                 self.report.hashes_only += hashes.len() as u64;
             }
-            Page::Events(events) => {
-                for (offset, event) in (1..=width).zip(&events) {
-                    let position = index * WIDTH + offset;
-                    let doubled = usize::try_from(offset).is_ok_and(|next| {
-                        events
-                            .get(next)
-                            .is_some_and(|next| next.position == event.position)
-                    });
-                    if event.position != position || doubled {
-                        break;
-                    }
-                    self.check_order(position, &event.leaf);
-                    hashes.push(leaf_hash(&event.leaf));
-                }
-                self.report.events += hashes.len() as u64;
+            Page::Events(events) => hashes = self.events(index, width, &events),
+            Page::Surplus(events, position) => {
+                hashes = self.events(index, width, &events);
+                self.disorder.get_or_insert(Finding {
+                    first_bad_position: position,
+                    not_after: position,
+                    problem: Damage::Inserted,
+                    detail: "behind the events of its bundle there is something that was not signed"
+                        .to_owned(),
+                });
             }
         }
         Ok(hashes)
+    }
+
+    /// Hashes the events of one tile, up to the first that is missing or there twice.
+    fn events(&mut self, index: u64, width: u64, events: &[Found]) -> Vec<Hash> {
+        let mut hashes = Vec::new();
+        for (offset, event) in (1..=width).zip(events) {
+            let position = index * WIDTH + offset;
+            let doubled = usize::try_from(offset).is_ok_and(|next| {
+                events
+                    .get(next)
+                    .is_some_and(|next| next.position == event.position)
+            });
+            if event.position != position || doubled {
+                break;
+            }
+            self.check_order(position, &event.leaf);
+            hashes.push(leaf_hash(&event.leaf));
+        }
+        self.report.events += hashes.len() as u64;
+        hashes
     }
 
     /// What the log itself should not have signed.

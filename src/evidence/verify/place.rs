@@ -39,6 +39,9 @@ pub enum Page {
     Absent,
     /// In order of their positions.
     Events(Vec<Found>),
+    /// As [`Page::Events`], and behind them is what no tree of this width has: the events that should be there, then the
+    /// position of the first that should not.
+    Surplus(Vec<Found>, u64),
 }
 
 impl Place {
@@ -55,15 +58,21 @@ impl Place {
                 Ok(Page::Events(events.collect()))
             }
             Self::Directory(directory) => {
-                let Some(bytes) = read_tile(directory, TileKind::Entries, index)? else {
+                let Some((wide, bytes)) = read_tile(directory, TileKind::Entries, index)? else {
                     return Ok(Page::Absent);
                 };
-                let leaves = entries(&bytes);
+                let (leaves, rest) = entries(&bytes, wide);
                 let events = (after + 1..).zip(leaves).map(|(position, leaf)| Found {
                     position,
                     leaf: leaf.to_vec(),
                 });
-                Ok(Page::Events(events.collect()))
+                let events: Vec<Found> = events.collect();
+                let is_whole = events.len() as u64 == wide;
+                Ok(if rest && is_whole {
+                    Page::Surplus(events, after + wide + 1)
+                } else {
+                    Page::Events(events)
+                })
             }
         }
     }
@@ -77,7 +86,9 @@ impl Place {
     pub async fn tile(&self, tile: TileId) -> Result<Vec<Hash>, EvidenceError> {
         let bytes = match self {
             Self::Database(pool) => store::tile(pool, tile).await?,
-            Self::Directory(directory) => read_tile(directory, TileKind::Hashes(tile.0), tile.1)?,
+            Self::Directory(directory) => {
+                read_tile(directory, TileKind::Hashes(tile.0), tile.1)?.map(|(_, bytes)| bytes)
+            }
         };
         Ok(bytes.and_then(|bytes| tile::hashes(&bytes)).unwrap_or_default())
     }
@@ -94,7 +105,8 @@ impl Place {
             .await?),
             Self::Directory(directory) => {
                 let next = position / WIDTH;
-                if let Page::Events(events) = Box::pin(self.page(next, WIDTH)).await?
+                if let Page::Events(events) | Page::Surplus(events, _) =
+                    Box::pin(self.page(next, WIDTH)).await?
                     && events.iter().any(|event| event.position > position)
                 {
                     return Ok(true);
@@ -125,27 +137,28 @@ impl Place {
     }
 }
 
-/// The leaves of a bundle, as far as it is whole.
-fn entries(mut bytes: &[u8]) -> Vec<&[u8]> {
+/// The leaves of a bundle that may have so many, as far as it is whole, and whether anything comes after them.
+fn entries(mut bytes: &[u8], wide: u64) -> (Vec<&[u8]>, bool) {
     let mut found = Vec::new();
-    while let Some((length, rest)) = bytes.split_first_chunk::<2>()
+    while (found.len() as u64) < wide
+        && let Some((length, rest)) = bytes.split_first_chunk::<2>()
         && let Some((leaf, rest)) = rest.split_at_checked(u16::from_be_bytes(*length).into())
     {
         found.push(leaf);
         bytes = rest;
     }
-    found
+    (found, !bytes.is_empty())
 }
 
-/// A tile's bytes: the full one, else the widest partial one. None where there is neither.
-fn read_tile(directory: &Path, kind: TileKind, index: u64) -> Result<Option<Vec<u8>>, EvidenceError> {
+/// A tile's width and bytes: the full one, else the widest partial one. None where there is neither.
+fn read_tile(directory: &Path, kind: TileKind, index: u64) -> Result<Option<(u64, Vec<u8>)>, EvidenceError> {
     let full = TilePath {
         kind,
         index,
         width: WIDTH,
     };
     match std::fs::read(directory.join(full.to_string())) {
-        Ok(bytes) => return Ok(Some(bytes)),
+        Ok(bytes) => return Ok(Some((WIDTH, bytes))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(sqlx::Error::Io(error).into()),
     }
@@ -157,7 +170,10 @@ fn read_tile(directory: &Path, kind: TileKind, index: u64) -> Result<Option<Vec<
     let widest = widths.max();
     widest
         .map(|width| {
-            std::fs::read(partial.join(width.to_string())).map_err(|error| sqlx::Error::Io(error).into())
+            let bytes = std::fs::read(partial.join(width.to_string()));
+            bytes
+                .map(|bytes| (width, bytes))
+                .map_err(|error| sqlx::Error::Io(error).into())
         })
         .transpose()
 }

@@ -61,6 +61,10 @@ struct Claims {
     htu: String,
     iat: f64,
     #[serde(default)]
+    exp: Option<f64>,
+    #[serde(default)]
+    nbf: Option<f64>,
+    #[serde(default)]
     ath: Option<String>,
     #[serde(default)]
     nonce: Option<String>,
@@ -124,6 +128,15 @@ impl Proof {
         }
         let (at, lifetime) = (expected.at, expected.lifetime);
         if self.issued_at > at + AHEAD || at >= self.issued_at + lifetime {
+            return Err(RefusalReason::DpopTime);
+        }
+        // Not asked for; where they are there they count (RFC 7519 §4.1.4, §4.1.5).
+        let is_over = self
+            .claims
+            .exp
+            .is_some_and(|end| moment(end).is_none_or(|end| at >= end));
+        let begins = |start: f64| moment(start).is_some_and(|start| start <= at + AHEAD);
+        if is_over || self.claims.nbf.is_some_and(|start| !begins(start)) {
             return Err(RefusalReason::DpopTime);
         }
         match expected.access_token {
@@ -320,6 +333,10 @@ mod tests {
             ),
             (signer.proof(json!({"iat": NOW - 300})), RefusalReason::DpopTime),
             (signer.proof(json!({"iat": NOW + 61})), RefusalReason::DpopTime),
+            (signer.proof(json!({"exp": NOW})), RefusalReason::DpopTime),
+            (signer.proof(json!({"exp": 1e300})), RefusalReason::DpopTime),
+            (signer.proof(json!({"nbf": NOW + 61})), RefusalReason::DpopTime),
+            (signer.proof(json!({"nbf": -1})), RefusalReason::DpopTime),
         ] {
             assert_eq!(check(&proof, &expected()), Err(reason), "{proof}");
         }

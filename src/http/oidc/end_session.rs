@@ -12,8 +12,8 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
 use crate::app::App;
@@ -26,8 +26,8 @@ use crate::http::csrf;
 use crate::http::error::Rejection;
 use crate::http::form::Form;
 use crate::http::logout::{self, Asked};
-use crate::http::oauth::authorize::{posted_request, read_form, see_other, with_query};
-use crate::http::page::{self, PageError};
+use crate::http::oauth::authorize::{destination, posted_request, read_form, see_other, with_query};
+use crate::http::page::{self, GoBackPage, PageError};
 use crate::http::session::{self, LiveSession, SESSION_COOKIE};
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context};
@@ -37,7 +37,7 @@ pub const PATH: &str = "/oauth/logout";
 
 /// The endpoint.
 pub fn routes() -> Router<App> {
-    Router::new().route(PATH, get(show).post(submit))
+    Router::new().route(PATH, get(show).post(submit).head(no_head))
 }
 
 /// A logout request whose every parameter is good.
@@ -53,6 +53,11 @@ struct LogoutRequest {
 struct RelyingParty {
     key: ClientKey,
     registration: Arc<Registration>,
+}
+
+/// What `GET` ends, a link's checker must not (RFC 9110 §9.2.1).
+async fn no_head() -> StatusCode {
+    StatusCode::METHOD_NOT_ALLOWED
 }
 
 async fn show(
@@ -128,7 +133,7 @@ async fn answer(
 ) -> Result<Response, Rejection<PageError>> {
     let request = LogoutRequest::read(app, query).await?;
     let Some(live) = session::live(app, context, headers).await? else {
-        return Ok(request.done(app));
+        return Ok(request.without_login(app, context));
     };
     let asked = Asked {
         query: &request.query,
@@ -174,6 +179,25 @@ impl LogoutRequest {
             .operations
             .subject_for(&client.registration, live.login.subject);
         hint.sid.as_deref() == Some(live.id.to_string().as_str()) && hint.sub == subject
+    }
+
+    /// The answer where nobody was logged in. Nobody is sent unasked to where a client wants that nobody has vouched for
+    /// (RFC 9700 §4.11.2), unless it shows an ID token of ours.
+    fn without_login(&self, app: &App, context: &Context) -> Response {
+        let unvouched = |client: &RelyingParty| client.registration.registration_access_token.is_some();
+        match &self.back {
+            Some(location) if self.hint.is_none() && self.client.as_ref().is_some_and(unvouched) => {
+                let destination = destination(location);
+                GoBackPage {
+                    location,
+                    destination: &destination,
+                    error: None,
+                    request: context.request,
+                }
+                .into_response()
+            }
+            Some(_) | None => self.done(app),
+        }
     }
 
     /// The answer where nobody is logged in (any more).
@@ -250,6 +274,10 @@ fn back(parameters: &Form, client: Option<&RelyingParty>) -> Result<Option<Strin
     let Some(client) = client else {
         return Err(Rejection::new(PageError::LogoutClientUnknown, reason));
     };
+    // Its logout counts, and its links lead nowhere.
+    if client.registration.standing == Standing::Suspended {
+        return Ok(None);
+    }
     let registered = &client.registration.metadata.post_logout_redirect_uris;
     if !registered.iter().any(|registered| registered == uri) {
         return Err(Rejection::new(PageError::PostLogoutRedirectUriUnknown, reason).client(client.key));

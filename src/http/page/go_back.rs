@@ -13,29 +13,41 @@ pub struct GoBackPage<'a> {
     pub location: &'a str,
     /// The same in words.
     pub destination: &'a str,
-    /// The error's code and description.
-    pub error: (&'a str, &'a str),
+    /// The error's code and description; none where somebody who is not logged in asked to be logged out.
+    pub error: Option<(&'a str, &'a str)>,
     /// Which request.
     pub request: RequestId,
 }
 
 impl IntoResponse for GoBackPage<'_> {
     fn into_response(self) -> Response {
-        let (code, description) = self.error;
-        let title = "This login link does not work";
+        let (status, title, why) = match self.error {
+            Some(_) => (
+                StatusCode::BAD_REQUEST,
+                "This login link does not work",
+                "The application that sent you here asked for something that it cannot have.",
+            ),
+            None => (
+                StatusCode::OK,
+                "You are logged out",
+                "You are not logged in here.",
+            ),
+        };
         let body = html! {
             h1 { (title) }
-            p { "The application that sent you here asked for something that it cannot have. It registered itself: nobody at this server has checked what it is." }
+            p { (why) " The application that sent you here registered itself: nobody at this server has checked what it is." }
             p { "It wants you to go to " strong { bdi { (self.destination) } } ". Do so only if you know it." }
             p { a href=(self.location) rel="noreferrer noopener" { "Go to " bdi { (self.destination) } } }
             dl {
-                dt { "Error" } dd { code { (code) } }
-                dt { "Description" } dd { (description) }
+                @if let Some((code, description)) = self.error {
+                    dt { "Error" } dd { code { (code) } }
+                    dt { "Description" } dd { (description) }
+                }
                 dt { "Request" } dd { code { (self.request) } }
             }
         };
         Page {
-            status: StatusCode::BAD_REQUEST,
+            status,
             title: title.to_owned(),
             body,
             forms: Forms::None,

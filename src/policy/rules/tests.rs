@@ -215,6 +215,11 @@ fn scope_probing_fires_at_the_fifth_refusal() {
         .map(|payload| story.refused(60, payload, "a"))
         .collect();
     assert_eq!(fired, [0, 0, 0, 0, 0, 0, 1]);
+    // Links that anybody can write count for nothing, until somebody has logged in.
+    let mut link = probe.clone();
+    link["endpoint"] = json!("/oauth/authorize");
+    let mut links = Story::of("scope-probing");
+    assert!((0..20).all(|_| links.refused(1, &link, "a") == 0));
     let mut slow = Story::of("scope-probing");
     assert!((0..20).all(|_| slow.refused(3 * MINUTE, &probe, "a") == 0));
 }

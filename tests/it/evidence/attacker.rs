@@ -329,6 +329,20 @@ async fn every_changed_file_of_an_export_is_found() {
     std::fs::write(last.path(), &whole[..whole.len() - 1]).unwrap();
     let size = anchor.checkpoint.size;
     assert_eq!(check(made.path()).await, Some((size, Damage::RolledBack)));
+    // What was never signed, behind what was: an event, and bytes that are none.
+    let event = whole[..2 + usize::from(u16::from_be_bytes([whole[0], whole[1]]))].to_vec();
+    for more in [&event[..], b"\0\0", b"\0\x05hello", b"x"] {
+        std::fs::write(last.path(), [&whole[..], more].concat()).unwrap();
+        assert_eq!(check(made.path()).await, Some((size + 1, Damage::Inserted)));
+    }
     std::fs::write(last.path(), &whole).unwrap();
+    let full = made.path().join("tile/entries/001");
+    let signed = std::fs::read(&full).unwrap();
+    std::fs::write(&full, [&signed[..], &event[..]].concat()).unwrap();
+    assert_eq!(check(made.path()).await, Some((513, Damage::Inserted)));
+    // A bundle that is gone, where those before it are there.
+    std::fs::remove_file(&full).unwrap();
+    assert_eq!(check(made.path()).await, Some((257, Damage::Removed)));
+    std::fs::write(&full, &signed).unwrap();
     assert_eq!(check(made.path()).await, None);
 }

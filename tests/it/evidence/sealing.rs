@@ -104,6 +104,44 @@ async fn the_application_cannot_make_the_tree_another() {
     }
 }
 
+/// The rows are gone, and the counter says that they are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_served_once_a_signed_event_is_found_missing() {
+    let sealed = Sealed::with_events(300).await;
+    let size = sealed.checkpoint().await.size;
+    sealed
+        .server
+        .database
+        .owner()
+        .await
+        .execute(
+            format!(
+                "SET session_replication_role = replica; DELETE FROM grantlog.ledger WHERE position > {}; \
+                 UPDATE grantlog.head SET position = {}",
+                size - 2,
+                size + 5
+            )
+            .as_str(),
+        )
+        .await
+        .unwrap();
+    let noticed = async {
+        while sealed.server.app.evidence.fault().is_none() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), noticed)
+        .await
+        .unwrap();
+    let fault = sealed.server.app.evidence.fault();
+    assert!(
+        matches!(fault, Some(Fault::Changed(position)) if position > size - 2),
+        "{fault:?}"
+    );
+    let answer = reqwest::get(sealed.server.url("/oauth/jwks")).await.unwrap();
+    assert_eq!(answer.status(), 503);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_served_on_a_ledger_that_is_shorter_than_what_was_signed() {
     let sealed = Sealed::with_events(300).await;

@@ -196,6 +196,20 @@ async fn what_is_not_sigma_or_cannot_be_done_is_refused() {
         ("theirs", sigma("not: sigma")),
         ("theirs", sigma("")),
         ("theirs", sigma("title: [")),
+        (
+            "theirs",
+            sigma(&SIGMA.replace(
+                "condition: issued",
+                &format!("condition: {}issued", "not ".repeat(301)),
+            )),
+        ),
+        (
+            "theirs",
+            sigma(&SIGMA.replace(
+                "condition: issued",
+                &format!("condition: {}issued{}", "(".repeat(301), ")".repeat(301)),
+            )),
+        ),
         ("refresh-replay", sigma(SIGMA)),
         ("Their Rule", sigma(SIGMA)),
         ("no-such-rule", PolicySettings::default()),

@@ -1,6 +1,8 @@
 //! Random steps of a world.
 
+use grantlog::domain::alert::{About, Alert, AlertCommand, AlertRaised, Cause, ContainmentApplied, Severity};
 use grantlog::domain::client::{Approval, AuthMethod, ClientCommand, SecretVerifier};
+use grantlog::domain::policy::Action;
 use grantlog::domain::user::{ProfileUpdated, UserCommand};
 use grantlog::ids::{ClientKey, SubjectId};
 
@@ -33,7 +35,8 @@ impl World {
                     self.withdraw_consent(subject, client).await;
                 }
             }
-            31..50 => _ = self.issue_code(user, client).await,
+            31..47 => _ = self.issue_code(user, client).await,
+            47..50 => self.alert_step(client).await,
             50..54 => _ = self.issue_alone(client).await,
             54..56 => self.session_step(user).await,
             _ if self.grants.is_empty() => {}
@@ -54,6 +57,58 @@ impl World {
             }
             _ => self.revoke(grant, None).await,
         }
+    }
+
+    /// An alert is raised, with or without what was done about it, or one is acknowledged.
+    async fn alert_step(&mut self, client: ClientKey) {
+        let last = self.alerts.last().copied();
+        if let Some(alert) = last.filter(|_| self.dice.below(4) == 0) {
+            let command = AlertCommand::Acknowledge {
+                note: (self.dice.below(2) == 0).then(|| "seen".to_owned()),
+            };
+            let _ = self
+                .act::<Alert, _, _>(alert, |state| state.decide(&command))
+                .await;
+            return;
+        }
+        let at = self.ledger.clock().now();
+        let cause = Cause::Policy {
+            rule: "scope-probing".to_owned(),
+            rule_version: 1,
+            position: 1,
+        };
+        let containment = ContainmentApplied {
+            action: Action::SuspendClient,
+            cause,
+            grants: Vec::new(),
+            clients: vec![client],
+            subjects: Vec::new(),
+        };
+        let alert = AlertRaised {
+            rule: "scope-probing".to_owned(),
+            rule_version: 1,
+            rule_hash: self.digest(),
+            title: "Scopes are probed".to_owned(),
+            severity: Severity::ALL[self.dice.below(Severity::ALL.len())],
+            technique: "T1528".to_owned(),
+            about: About {
+                client: Some(client),
+                ..About::default()
+            },
+            position: 1,
+            at,
+            evidence: vec![1],
+            count: 5,
+            summary: "five \"scopes\"".to_owned(),
+            dossier: None,
+        };
+        let command = AlertCommand::Raise {
+            alert: Box::new(alert),
+            containment: (self.dice.below(2) == 0).then_some(containment),
+        };
+        let id = self.ledger.random().uuid().unwrap();
+        let _ = self.act::<Alert, _, _>(id, |state| state.decide(&command)).await;
+        self.alerts.push(id);
     }
 
     async fn user_step(&mut self, user: SubjectId) {

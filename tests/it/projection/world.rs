@@ -60,6 +60,8 @@ pub(crate) struct World {
     pub(crate) grants: Vec<Held>,
     /// Browser logins and whose they are, the last first.
     pub(crate) sessions: Vec<(Uuid, SubjectId)>,
+    /// Alerts that were raised.
+    pub(crate) alerts: Vec<Uuid>,
 }
 
 impl World {
@@ -71,6 +73,7 @@ impl World {
             clients: Vec::new(),
             grants: Vec::new(),
             sessions: Vec::new(),
+            alerts: Vec::new(),
         }
     }
 

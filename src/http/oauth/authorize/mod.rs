@@ -28,6 +28,7 @@ pub(super) use advertised::AuthorizationMetadata;
 pub use error::AuthorizeError;
 pub use redirect::{ReturnAddress, see_other, with_query};
 pub use response_mode::ResponseMode;
+pub(in crate::http) use visit::destination;
 
 use axum::Router;
 use axum::body::Bytes;

@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use super::error::{AuthorizeError, Failure};
 use super::redirect::ReturnAddress;
 use super::visit::{Visit, destination};
-use crate::domain::client::Client;
+use crate::domain::client::{Client, Standing};
 use crate::http::error::WireError;
 use crate::http::page::{self, GoBackPage};
 use crate::ledger::LedgerError;
@@ -22,12 +22,16 @@ impl Visit {
         let prompt = self.parameters.get("prompt").unwrap_or_default();
         let is_silent = prompt.split(' ').any(|value| value == "none");
         let is_somebody = self.context.subject.is_some() || rejection.subject.is_some();
-        let Some(client) = rejection.client.filter(|_| !is_silent && !is_somebody) else {
+        let Some(client) = rejection.client.filter(|_| !is_somebody) else {
             return Ok(false);
         };
         let client = self.app.operations.load::<Client>(client.0).await?;
         let registration = client.registration.as_deref();
-        Ok(registration.is_some_and(|known| known.registration_access_token.is_some()))
+        // A client that is suspended gets nobody, asked for silently or not.
+        Ok(registration.is_some_and(|known| {
+            let silent = is_silent && known.standing != Standing::Suspended;
+            known.registration_access_token.is_some() && !silent
+        }))
     }
 
     /// The answer that would have been a redirect.
@@ -38,7 +42,7 @@ impl Visit {
             return GoBackPage {
                 location,
                 destination: &destination(&back.redirect_uri),
-                error: (error.code(), error.description()),
+                error: Some((error.code(), error.description())),
                 request: self.context.request,
             }
             .into_response();

@@ -291,7 +291,7 @@ pub(super) async fn refuse(app: &App, context: &Context, failure: Failure) -> Re
 }
 
 /// Where the user returns to, in words: a host, or a program on this device.
-pub(super) fn destination(uri: &str) -> String {
+pub(in crate::http) fn destination(uri: &str) -> String {
     let parsed = Url::parse(uri).ok();
     if redirect_uri::is_native(uri) {
         return "an application on this device".to_owned();
