@@ -1,6 +1,7 @@
 //! Races between two server processes on one database.
 
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::json;
@@ -24,10 +25,7 @@ impl Node {
 
     /// Starts one and waits until it is ready.
     pub(crate) async fn start(database_url: &str, issuer: &str) -> Self {
-        // A port that was free a moment ago.
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
+        let address = address();
         let mut node = Self {
             child: Self::spawn(database_url, issuer, &address.to_string()),
             base: format!("http://{address}"),
@@ -72,6 +70,19 @@ impl Node {
     /// SIGKILL.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();
+    }
+}
+
+/// An address that nobody listens at. The system gives these ports to nobody, so none is taken between now and then.
+fn address() -> std::net::SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Test processes that run side by side begin elsewhere.
+    let first = u16::try_from(std::process::id() % 100).unwrap() * 100;
+    loop {
+        let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
+        if let Ok(listener) = std::net::TcpListener::bind(("127.0.0.1", port)) {
+            return listener.local_addr().unwrap();
+        }
     }
 }
 
