@@ -16,7 +16,7 @@ use crate::domain::session::{Login, Session, SessionCommand, SessionEndRevokes};
 use crate::domain::user::User;
 use crate::domain::value::ScopeSet;
 use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
-use crate::ledger::{Caller, Context, LANE, LedgerError, Loaded, Metadata, retrying};
+use crate::ledger::{Caller, Context, LANE, LedgerError, Loaded, Metadata, head_position, retrying};
 
 /// How often it is looked whether tables have caught up, and how many times.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -329,10 +329,7 @@ impl Operations {
     /// Waits until these tables show all that the ledger holds at this moment. False: they do not within a few seconds.
     async fn caught_up(&self, tables: &[&str]) -> Result<bool, LedgerError> {
         let pool = self.ledger.pool();
-        let head: i64 = sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-            .bind(LANE)
-            .fetch_one(pool)
-            .await?;
+        let head = head_position(pool).await?;
         for _ in 0..LOOKS {
             let there: i64 = sqlx::query_scalar(
                 "SELECT count(*) FROM grantlog.cursors WHERE reader = ANY ($1) AND position >= $2",

@@ -5,7 +5,7 @@ use sqlx::{PgConnection, Row as _};
 use super::PolicyError;
 use super::observed::{Columns, Kinds, Observed};
 use crate::clock::Timestamp;
-use crate::ledger::LANE;
+use crate::ledger::{LANE, head_position};
 
 /// The events of these kinds after a position, up to another, in order.
 pub(super) async fn between(
@@ -45,12 +45,7 @@ pub(super) async fn between(
 
 /// Where the ledger ends.
 pub(super) async fn head(connection: &mut PgConnection) -> Result<i64, PolicyError> {
-    Ok(
-        sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-            .bind(LANE)
-            .fetch_one(connection)
-            .await?,
-    )
+    Ok(head_position(connection).await?)
 }
 
 /// When the event at a position was recorded; none where there is no such event.

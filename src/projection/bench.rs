@@ -15,7 +15,7 @@ use crate::crypto::master::MasterKey;
 use crate::crypto::vault::Vault;
 use crate::domain::LedgerEvent;
 use crate::domain::event::Event;
-use crate::ledger::{LANE, migrate};
+use crate::ledger::{LANE, head_position, migrate};
 use synthetic::Source;
 
 /// What was measured.
@@ -101,10 +101,7 @@ fn peak_rss_kib() -> Option<u64> {
 
 /// Writes synthetic events straight into the ledger, as its owner, and returns how many.
 pub async fn fill(connection: &mut PgConnection, events: u64) -> Result<i64, ProjectionError> {
-    let head: i64 = sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-        .bind(LANE)
-        .fetch_one(&mut *connection)
-        .await?;
+    let head = head_position(&mut *connection).await?;
     let mut source = Source::new(head, events)?;
     let mut left = events;
     let mut chunk = source.births();

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::ServeError;
 use crate::app::App;
-use crate::ledger::LANE;
+use crate::ledger::head_position;
 use crate::projection::{self, ProjectionError};
 
 /// How long the database may take over what is asked of it at a scrape.
@@ -54,10 +54,7 @@ async fn render(State(scraped): State<Scraped>) -> String {
 /// What stands in the database rather than in this process.
 async fn ask(app: &App) -> Result<(), ProjectionError> {
     let pool = app.ledger.pool();
-    let head: i64 = sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-        .bind(LANE)
-        .fetch_one(pool)
-        .await?;
+    let head = head_position(pool).await?;
     metrics::gauge!("grantlog_ledger_head_position").set(number(head));
     for status in projection::status(pool).await? {
         let stuck = f64::from(u8::from(status.error.is_some()));

@@ -91,6 +91,21 @@ struct Issued {
     exchanged: bool,
 }
 
+/// The token of an event that a refresh token was used for; the three types have the same members.
+macro_rules! refreshed {
+    ($event:expr) => {
+        Some(Self {
+            client: $event.client,
+            subject: $event.subject,
+            scope: $event.scope,
+            audience: $event.audience,
+            access: $event.access,
+            at: $event.issued_at,
+            exchanged: false,
+        })
+    };
+}
+
 impl Issued {
     /// The event that issued the token with this digest. Events do not change: one that is found needs no second look.
     async fn find(app: &App, presented: &Presented) -> Result<Option<Self>, LedgerError> {
@@ -111,33 +126,9 @@ impl Issued {
                 at: event.issued_at,
                 exchanged: event.flow == GrantType::TokenExchange,
             }),
-            GrantEvent::RefreshRotated(event) => Some(Self {
-                client: event.client,
-                subject: event.subject,
-                scope: event.scope,
-                audience: event.audience,
-                access: event.access,
-                at: event.issued_at,
-                exchanged: false,
-            }),
-            GrantEvent::AccessTokenRefreshed(event) => Some(Self {
-                client: event.client,
-                subject: event.subject,
-                scope: event.scope,
-                audience: event.audience,
-                access: event.access,
-                at: event.issued_at,
-                exchanged: false,
-            }),
-            GrantEvent::RefreshRetried(event) => Some(Self {
-                client: event.client,
-                subject: event.subject,
-                scope: event.scope,
-                audience: event.audience,
-                access: event.access,
-                at: event.issued_at,
-                exchanged: false,
-            }),
+            GrantEvent::RefreshRotated(event) => refreshed!(event),
+            GrantEvent::AccessTokenRefreshed(event) => refreshed!(event),
+            GrantEvent::RefreshRetried(event) => refreshed!(event),
             GrantEvent::CodeIssued(_)
             | GrantEvent::TokenExchanged(_)
             | GrantEvent::AssertionAccepted(_)

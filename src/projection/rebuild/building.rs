@@ -17,7 +17,7 @@ use super::pages::{Pages, Range};
 use super::{Phase, Progress};
 use crate::crypto::vault::Vault;
 use crate::domain::AggregateType;
-use crate::ledger::LANE;
+use crate::ledger::head_position;
 use crate::projection::fold::{Target, fold_batch, fold_events};
 use crate::projection::known::Resolver;
 use crate::projection::recorded::OUTSIDE;
@@ -85,12 +85,7 @@ impl Building {
 
     /// The ledger's last position.
     pub(crate) async fn head(&mut self) -> Result<i64, ProjectionError> {
-        Ok(
-            sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-                .bind(LANE)
-                .fetch_one(&mut self.connection)
-                .await?,
-        )
+        Ok(head_position(&mut self.connection).await?)
     }
 
     /// Fills the tables with everything up to a position: in bulk, then the indexes, then what events of other

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::PgConnection;
 use tokio::time::Instant;
 
-use crate::ledger::LANE;
+use crate::ledger::head_position;
 
 /// How long to rest, in times of the work since the last rest.
 const REST: u32 = 2;
@@ -24,14 +24,14 @@ pub(super) struct Pace {
 impl Pace {
     pub(super) async fn start(connection: &mut PgConnection) -> Result<Self, sqlx::Error> {
         Ok(Self {
-            head: head(connection).await?,
+            head: head_position(&mut *connection).await?,
             since: Instant::now(),
         })
     }
 
     /// Whether events were appended since the last look, more than now and then.
     pub(super) async fn is_busy(&mut self, connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
-        let (now, took) = (head(connection).await?, self.since.elapsed());
+        let (now, took) = (head_position(&mut *connection).await?, self.since.elapsed());
         let appended = u128::from(now.abs_diff(self.head));
         self.head = now;
         self.since = Instant::now();
@@ -47,11 +47,4 @@ impl Pace {
         }
         Ok(())
     }
-}
-
-async fn head(connection: &mut PgConnection) -> Result<i64, sqlx::Error> {
-    sqlx::query_scalar("SELECT position FROM grantlog.head WHERE lane = $1")
-        .bind(LANE)
-        .fetch_one(connection)
-        .await
 }
