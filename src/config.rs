@@ -179,6 +179,9 @@ pub struct Settings {
     /// Requests to `/api` that one token may make per minute; 0 means no limit.
     #[serde(default = "default_api_requests_per_minute")]
     pub api_requests_per_minute: u32,
+    /// Seconds between two writings down of how often tokens were used here; 0 counts nothing.
+    #[serde(default = "default_token_use_seconds")]
+    pub token_use_seconds: u32,
     /// Connections to the database for reading.
     #[serde(default = "default_database_connections")]
     pub database_connections: u32,
@@ -412,6 +415,10 @@ fn default_refusals_per_minute() -> u32 {
 
 fn default_api_requests_per_minute() -> u32 {
     6000
+}
+
+fn default_token_use_seconds() -> u32 {
+    60
 }
 
 fn default_database_connections() -> u32 {

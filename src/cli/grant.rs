@@ -14,7 +14,7 @@ use super::as_of::AsOf;
 use super::audit::operator;
 use super::client_approval::who;
 use super::session::Session;
-use super::{grant_diff, output, prompt};
+use super::{grant_diff, grant_uses, output, prompt};
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::master::AddressKey;
 use crate::domain::LedgerEvent;
@@ -138,6 +138,15 @@ impl Found {
             grant: GrantId(grant),
             credential: None,
         }
+    }
+
+    /// Where the pasted credential was issued, and whether it is an access token; none where the grant was named.
+    pub(super) fn issued(&self) -> Option<(u32, bool)> {
+        let (kind, presented) = self.credential.as_ref()?;
+        Some((
+            presented.address.sequence,
+            matches!(kind, Kind::Access | Kind::TokenId),
+        ))
     }
 
     /// The grant's events up to a position. That they were read is on the trail first.
@@ -289,16 +298,18 @@ async fn show(session: &Session, grant: String, at: Option<AsOf>, output: Json) 
     }
     let state = state(&events)?;
     let credential = found.describe(&events, &state)?;
+    let uses = session.operations.uses_of_grant(found.grant, upto).await?;
     if output.json {
         let events: Vec<Value> = events.iter().map(event_json).collect::<anyhow::Result<_>>()?;
         return output::json(&json!({
-            "grant": found.grant, "credential": credential, "state": state.family, "events": events,
+            "grant": found.grant, "credential": credential, "state": state.family, "events": events, "uses": uses,
         }));
     }
     output::line(&format!("grant {}", found.grant))?;
     print_state(&state, credential.as_ref())?;
     output::line("")?;
-    table(session, &events).await
+    table(session, &events).await?;
+    grant_uses::table(&uses)
 }
 
 /// The grant's state after these events.

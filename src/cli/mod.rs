@@ -10,6 +10,7 @@ mod audit_key;
 mod audit_prove;
 mod audit_verify;
 mod backtest;
+mod blast_radius;
 mod client;
 mod client_approval;
 mod client_exchange;
@@ -21,6 +22,7 @@ mod dev_files;
 mod doctor;
 mod grant;
 mod grant_diff;
+mod grant_uses;
 mod import;
 mod initial_access_token;
 mod key;
@@ -91,6 +93,8 @@ enum Command {
     Policy(policy::Command),
     /// Revoke grants by client, user, key, address or window of time
     Contain(contain::Arguments),
+    /// What a token, secret, key, client, user, address or act could do between two moments, and what it did
+    BlastRadius(blast_radius::Arguments),
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
@@ -129,6 +133,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Projection(command) => projection::run(&connection, command).await,
         Command::Policy(command) => policy::run(&connection, command).await,
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
+        Command::BlastRadius(arguments) => blast_radius::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,

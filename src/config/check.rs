@@ -238,7 +238,7 @@ fn dpop_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>)
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
@@ -295,6 +295,7 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13]
             100..=10_000_000,
         ),
         ("hashing_threads", size(settings.hashing_threads), 1..=256),
+        ("token_use_seconds", settings.token_use_seconds.into(), 0..=3600),
         ("shutdown_seconds", settings.shutdown_seconds.into(), 1..=3600),
     ]
 }

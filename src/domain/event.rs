@@ -6,11 +6,13 @@ use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::grant::GrantEvent;
 use crate::domain::initial_access_token::InitialAccessTokenEvent;
+use crate::domain::network::NetworkEvent;
 use crate::domain::policy::PolicyEvent;
 use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::token_use::TokenUseEvent;
 use crate::domain::trail::TrailEvent;
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
@@ -95,6 +97,8 @@ pub enum Event {
     TrustedIssuer(TrustedIssuerEvent),
     Policy(PolicyEvent),
     Alert(AlertEvent),
+    Network(NetworkEvent),
+    TokenUse(TokenUseEvent),
 }
 
 impl Event {
@@ -124,6 +128,8 @@ impl Event {
             }
             "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
             "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
+            "network" => Self::Network(NetworkEvent::decode(event_type, version, payload)?),
+            "token_use" => Self::TokenUse(TokenUseEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -145,6 +151,8 @@ impl Event {
             TrustedIssuerEvent::SCHEMAS,
             PolicyEvent::SCHEMAS,
             AlertEvent::SCHEMAS,
+            NetworkEvent::SCHEMAS,
+            TokenUseEvent::SCHEMAS,
         ]
         .concat()
     }

@@ -11,6 +11,7 @@ pub mod consent;
 pub mod event;
 pub mod grant;
 pub mod initial_access_token;
+pub mod network;
 pub mod openid;
 pub mod pkce;
 pub mod policy;
@@ -19,6 +20,7 @@ pub mod refusal;
 pub mod scope;
 pub mod session;
 pub mod signing_key;
+pub mod token_use;
 pub mod trail;
 pub mod trusted_issuer;
 pub mod user;
@@ -100,11 +102,15 @@ pub enum AggregateType {
     Policy,
     /// Something that somebody should look at.
     Alert,
+    /// A network that somebody guesses from.
+    Network,
+    /// Counts of uses of tokens.
+    TokenUse,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -118,6 +124,8 @@ impl AggregateType {
         Self::TrustedIssuer,
         Self::Policy,
         Self::Alert,
+        Self::Network,
+        Self::TokenUse,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -137,6 +145,8 @@ impl AggregateType {
             Self::TrustedIssuer => "trusted_issuer",
             Self::Policy => "policy",
             Self::Alert => "alert",
+            Self::Network => "network",
+            Self::TokenUse => "token_use",
         }
     }
 

@@ -5,6 +5,8 @@ use axum::http::HeaderValue;
 
 use super::error::{Rejection, WireError};
 use super::limits::{Counted, TooMany, counted_address};
+use super::network_throttles;
+use super::oauth::token;
 use super::page::PageError;
 use super::session::{self, Presented, Verified};
 use crate::app::App;
@@ -91,6 +93,19 @@ pub(super) async fn recognise<E: WireError>(
     username: &str,
     password: &str,
 ) -> Result<Result<Recognised, Refusal>, Rejection<E>> {
+    // The token endpoint has counted its requests itself.
+    let counted_before = context.endpoint == token::ENDPOINT;
+    if let Err(wait) = (!counted_before)
+        .then(|| network_throttles::check(app, context))
+        .transpose()
+    {
+        return Ok(Err(Refusal {
+            reason: RefusalReason::NetworkThrottled,
+            subject: None,
+            blocked: false,
+            wait: Some(wait),
+        }));
+    }
     let operations = &app.operations;
     let found = operations.find_user(username).await?;
     let subject = match found {

@@ -39,7 +39,7 @@ pub struct Application {
     pub scopes: Vec<Definition>,
     /// Since when.
     pub since: Timestamp,
-    /// When it last got a token; none where it never did.
+    /// When it last got a token, or one of its tokens was last used here; none where neither ever was.
     pub last_used: Option<Timestamp>,
 }
 
@@ -88,11 +88,14 @@ impl Operations {
                      FROM tokens t JOIN public.clients c ON c.id = t.client_id GROUP BY c.client_key \
                  ), given AS ( \
                      SELECT client_key, given_at FROM public.consents WHERE subject = $1 AND scope <> '' \
+                 ), presented AS ( \
+                     SELECT client_key, max(last_at) AS last FROM public.token_uses \
+                     WHERE subject = $1 AND asked_by IS DISTINCT FROM client_key GROUP BY client_key \
                  ) \
-                 SELECT client_key, given.given_at, used.since, used.last \
-                 FROM used FULL JOIN given USING (client_key) \
+                 SELECT client_key, given.given_at, used.since, greatest(used.last, presented.last) \
+                 FROM used FULL JOIN given USING (client_key) LEFT JOIN presented USING (client_key) \
                  WHERE given.given_at IS NOT NULL OR used.since IS NOT NULL \
-                 ORDER BY used.last DESC NULLS LAST, client_key LIMIT $3",
+                 ORDER BY greatest(used.last, presented.last) DESC NULLS LAST, client_key LIMIT $3",
             )
             .bind(subject.0)
             .bind(now)

@@ -65,6 +65,12 @@ impl Operations {
         .await
     }
 
+    /// The events at these positions, in order.
+    pub async fn events_at(&self, positions: &[i64]) -> Result<Vec<StoredEvent>, LedgerError> {
+        self.events("position = ANY ($2) ORDER BY position", positions.to_vec())
+            .await
+    }
+
     async fn events<B>(&self, condition: &str, value: B) -> Result<Vec<StoredEvent>, LedgerError>
     where
         B: for<'q> sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send,

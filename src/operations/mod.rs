@@ -21,6 +21,7 @@ pub mod sector;
 mod security_profile;
 pub mod self_registration;
 pub mod subject;
+pub mod token_use;
 pub mod trust;
 mod urls;
 pub mod user;

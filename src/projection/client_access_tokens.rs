@@ -178,7 +178,9 @@ impl Projection for AccessTokens {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => self.revocations.outside(recorded, known),
+            | Event::Alert(_)
+            | Event::Network(_)
+            | Event::TokenUse(_) => self.revocations.outside(recorded, known),
         }
     }
 

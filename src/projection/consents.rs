@@ -105,7 +105,9 @@ impl Projection for Consents {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => {}
+            | Event::Alert(_)
+            | Event::Network(_)
+            | Event::TokenUse(_) => {}
         }
     }
 

@@ -150,5 +150,7 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::TrustedIssuer(_) => AggregateType::TrustedIssuer,
         Event::Policy(_) => AggregateType::Policy,
         Event::Alert(_) => AggregateType::Alert,
+        Event::Network(_) => AggregateType::Network,
+        Event::TokenUse(_) => AggregateType::TokenUse,
     }
 }

@@ -27,6 +27,7 @@ pub mod runner;
 mod schema;
 mod sessions;
 mod status;
+mod token_uses;
 mod users;
 pub mod verify;
 
@@ -66,7 +67,7 @@ pub trait Projection: Send {
 }
 
 /// The names of all projections, in alphabetical order.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 9] = [
     alerts::SCHEMA.name,
     client_access_tokens::SCHEMA.name,
     client_authorization_codes::SCHEMA.name,
@@ -74,6 +75,7 @@ pub const NAMES: [&str; 8] = [
     clients::SCHEMA.name,
     consents::SCHEMA.name,
     sessions::SCHEMA.name,
+    token_uses::SCHEMA.name,
     users::SCHEMA.name,
 ];
 
@@ -88,6 +90,7 @@ pub fn all() -> Vec<Box<dyn Projection>> {
         Box::<clients::Clients>::default(),
         Box::<consents::Consents>::default(),
         Box::<sessions::Sessions>::default(),
+        Box::<token_uses::Uses>::default(),
         Box::<users::Users>::default(),
     ]
 }

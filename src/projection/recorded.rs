@@ -83,7 +83,9 @@ impl Recorded {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => Parties::Nobody,
+            | Event::Alert(_)
+            | Event::Network(_)
+            | Event::TokenUse(_) => Parties::Nobody,
         }
     }
 }

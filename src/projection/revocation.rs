@@ -172,6 +172,8 @@ impl Revocations {
             // A containment writes on the grants that it ends.
             | Event::Policy(_)
             | Event::Alert(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),
             )

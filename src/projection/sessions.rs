@@ -115,7 +115,9 @@ impl Projection for Sessions {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => {}
+            | Event::Alert(_)
+            | Event::Network(_)
+            | Event::TokenUse(_) => {}
         }
     }
 

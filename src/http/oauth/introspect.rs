@@ -22,6 +22,7 @@ use crate::domain::grant::{Act, Family, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
+use crate::http::token_uses::Used;
 use crate::ledger::{Actor, UnitOfWork};
 
 const ENDPOINT: &str = "/oauth/introspect";
@@ -53,6 +54,8 @@ struct ActiveToken {
     cnf: Option<Confirmation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Act>,
+    #[serde(skip)]
+    used: Used,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -142,7 +145,13 @@ async fn round(
         Token::Refresh(_) if form == Form::Jwt => INACTIVE,
         Token::Refresh(presented) => refresh(app, unit, &caller, presented).await?,
     };
-    Ok(unit.confirm().await?.then_some(introspection))
+    if !unit.confirm().await? {
+        return Ok(None);
+    }
+    if let Introspection::Active(token) = &introspection {
+        app.uses.count(token.used, unit.context(), unit.at());
+    }
+    Ok(Some(introspection))
 }
 
 async fn access(
@@ -192,7 +201,18 @@ async fn access(
         jti: Some(claims.jti.clone()).filter(|jti| !jti.is_empty()),
         cnf: claims.cnf,
         act: claims.act.clone(),
+        used: used(presented, family, caller),
     })))
+}
+
+/// Whose token it is, and who asks.
+fn used(presented: &Presented, family: &Family, caller: &AuthenticatedClient) -> Used {
+    Used {
+        grant: presented.address.grant,
+        client: family.client,
+        subject: family.subject,
+        asked_by: Some(caller.key),
+    }
 }
 
 async fn refresh(
@@ -230,5 +250,6 @@ async fn refresh(
         jti: None,
         cnf: generation.confirmation,
         act: None,
+        used: used(presented, family, caller),
     })))
 }

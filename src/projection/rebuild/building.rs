@@ -39,12 +39,13 @@ pub(crate) struct Building {
 }
 
 /// The types of aggregates that tables are folded from.
-const KINDS: [AggregateType; 6] = [
+const KINDS: [AggregateType; 7] = [
     AggregateType::Client,
     AggregateType::User,
     AggregateType::Consent,
     AggregateType::Session,
     AggregateType::Alert,
+    AggregateType::TokenUse,
     AggregateType::Grant,
 ];
 
