@@ -29,3 +29,4 @@ pub mod postgres;
 pub mod projection;
 pub mod server;
 pub mod telemetry;
+pub mod trail;
