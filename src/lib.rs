@@ -30,3 +30,4 @@ pub mod postgres;
 pub mod projection;
 pub mod server;
 pub mod telemetry;
+pub mod trail;

@@ -7,8 +7,9 @@ use clap::Args;
 
 use super::arguments::{Connection, Json};
 use super::output;
-use super::policy::{ActionName, When, duration, moment, read_sigma, stretch};
+use super::policy::{ActionName, When, duration, moment, read_sigma};
 use super::session::Session;
+use super::stretch::stretch;
 use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
 use crate::policy::backtest::{self, Histogram, Report, Stretch};

@@ -7,8 +7,9 @@ use zeroize::Zeroizing;
 
 use super::arguments::{Connection, Json};
 use super::grant::Found;
-use super::policy::{When, moment, stretch};
+use super::policy::{When, moment};
 use super::session::Session;
+use super::stretch::stretch;
 use super::{client, grant_uses, output, prompt, user};
 use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, Window, measure};
 use crate::domain::trail::LedgerRead;
@@ -21,7 +22,7 @@ use crate::ledger::LANE;
 enum OfName {
     /// Of an authorization code, device code, access token or refresh token; - reads it from standard input
     Token,
-    /// Of a client's secrets, by the client's id, or of one of them with --number; or of a generated secret itself (gls_…),
+    /// Of a client's secrets, by the client's id, or of one of them with --number; or of a generated secret itself (`gls_…`),
     /// - reads it from standard input
     Secret,
     /// Of a client's or a sender's key or certificate, by its kid or thumbprint

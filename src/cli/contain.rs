@@ -5,8 +5,9 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::arguments::{Confirmation, Connection, Json};
-use super::policy::{When, moment, stretch};
+use super::policy::{When, moment};
 use super::session::Session;
+use super::stretch::stretch;
 use super::{client, output, prompt, user};
 use crate::policy::contain::{By, Containment};
 

@@ -86,7 +86,7 @@ impl Guess for Attempt {
     }
 }
 
-/// Compares the password; failures are counted. A user that does not exist takes the same steps, and the same time, as one that does.
+/// Compares the password; failures are counted. A network that a policy throttled is refused before.
 pub(super) async fn recognise<E: WireError>(
     app: &App,
     context: &Context,
@@ -95,17 +95,24 @@ pub(super) async fn recognise<E: WireError>(
 ) -> Result<Result<Recognised, Refusal>, Rejection<E>> {
     // The token endpoint has counted its requests itself.
     let counted_before = context.endpoint == token::ENDPOINT;
-    if let Err(wait) = (!counted_before)
-        .then(|| network_throttles::check(app, context))
-        .transpose()
-    {
-        return Ok(Err(Refusal {
+    match (!counted_before).then(|| network_throttles::check(app, context)) {
+        Some(Err(wait)) => Ok(Err(Refusal {
             reason: RefusalReason::NetworkThrottled,
             subject: None,
             blocked: false,
             wait: Some(wait),
-        }));
+        })),
+        Some(Ok(())) | None => compare(app, context, username, password).await,
     }
+}
+
+/// A user that does not exist takes the same steps, and the same time, as one that does.
+async fn compare<E: WireError>(
+    app: &App,
+    context: &Context,
+    username: &str,
+    password: &str,
+) -> Result<Result<Recognised, Refusal>, Rejection<E>> {
     let operations = &app.operations;
     let found = operations.find_user(username).await?;
     let subject = match found {

@@ -65,9 +65,12 @@ impl Operations {
         .await
     }
 
-    /// The events at these positions, in order.
+    /// The events at these positions, in their order.
     pub async fn events_at(&self, positions: &[i64]) -> Result<Vec<StoredEvent>, LedgerError> {
-        self.events("position = ANY ($2) ORDER BY position", positions.to_vec())
+        if positions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.events("position = ANY ($2) ORDER BY position", positions)
             .await
     }
 

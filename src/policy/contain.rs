@@ -343,7 +343,7 @@ pub(crate) async fn network_digests(
 
 /// The months from one moment to another. An event is sealed a little before it is recorded, so the month before the
 /// first is one of them.
-fn months(first: Timestamp, last: Timestamp) -> BTreeSet<String> {
+pub(crate) fn months(first: Timestamp, last: Timestamp) -> BTreeSet<String> {
     let mut months = BTreeSet::from([month(last), month(first - chrono::TimeDelta::hours(1))]);
     let mut begins = NaiveDate::from_ymd_opt(first.year(), first.month(), 1);
     while let Some(day) = begins.filter(|day| *day <= last.date_naive() && months.len() < MAX_MONTHS) {

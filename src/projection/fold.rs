@@ -63,7 +63,10 @@ pub(super) async fn fold_batch(
             events: 0,
         });
     };
-    let known = resolver.resolve(connection, &events).await?;
+    let mut known = resolver.resolve(connection, &events).await?;
+    if targets.iter().any(|target| target.projection.takes_all()) {
+        resolver.add_origins(connection, &mut known, &events).await?;
+    }
     for target in targets.iter_mut() {
         let folded = match target.projection.whole() {
             None => fold_events(connection, &events, &known, target).await,

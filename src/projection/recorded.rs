@@ -12,6 +12,8 @@ use crate::domain::event::Event;
 use crate::domain::grant::GrantEvent;
 use crate::domain::user::UserEvent;
 use crate::ids::{ClientKey, SubjectId};
+use crate::trail::concerns::Columns;
+use crate::trail::origins::Indexed;
 
 /// An event with its place in the ledger.
 #[derive(Clone, Debug)]
@@ -26,6 +28,21 @@ pub struct Recorded {
     pub recorded_at: Timestamp,
     /// What it says.
     pub event: Event,
+    /// Its columns as they stand in the ledger, where a projection asks for them.
+    pub source: Option<Box<Source>>,
+}
+
+/// An event's columns as they stand in the ledger.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The aggregate's type.
+    pub kind: AggregateType,
+    /// The event's name.
+    pub event_type: String,
+    /// Canonical JSON.
+    pub payload: String,
+    /// Canonical JSON.
+    pub metadata: String,
 }
 
 /// The other aggregates that an event's rows point to.
@@ -91,6 +108,21 @@ impl Recorded {
 }
 
 impl Recorded {
+    /// The event as the index of the trail takes it.
+    pub(super) fn indexed(&self) -> Option<Indexed<'_>> {
+        let source = self.source.as_deref()?;
+        Some(Indexed {
+            sequence: i64::from(self.sequence),
+            columns: Columns {
+                kind: source.kind,
+                aggregate_id: self.aggregate_id,
+                event_type: &source.event_type,
+                payload: &source.payload,
+                metadata: &source.metadata,
+            },
+        })
+    }
+
     /// The row of the user that this event is about.
     pub(super) fn user(&self, known: &Known) -> Option<i64> {
         known.user(SubjectId(self.aggregate_id), self.position)

@@ -404,6 +404,8 @@ reasons! {
     NoSuchUser "no_such_user" NotFound,
     /// No refusal with that request id is recorded.
     NoSuchRefusal "no_such_refusal" NotFound,
+    /// There is no grant with that id, or what was pasted leads to none.
+    NoSuchGrant "no_such_grant" NotFound,
     /// The evidence log has no such entries, or not yet.
     NoSuchEntries "no_such_entries" NotFound,
 

@@ -186,6 +186,12 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
+    /// Which client it was issued to.
+    #[must_use]
+    pub fn client(&self) -> ClientKey {
+        self.client.0
+    }
+
     /// The client that it was issued to.
     #[must_use]
     pub fn registration(&self) -> Option<Arc<Registration>> {

@@ -84,6 +84,7 @@ impl Source {
             sequence,
             recorded_at: self.now(),
             event,
+            source: None,
         }
     }
 

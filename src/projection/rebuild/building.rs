@@ -38,17 +38,6 @@ pub(crate) struct Building {
     read: Arc<AtomicU64>,
 }
 
-/// The types of aggregates that tables are folded from.
-const KINDS: [AggregateType; 7] = [
-    AggregateType::Client,
-    AggregateType::User,
-    AggregateType::Consent,
-    AggregateType::Session,
-    AggregateType::Alert,
-    AggregateType::TokenUse,
-    AggregateType::Grant,
-];
-
 impl Building {
     /// Takes the lock, sweeps up after one that died, and creates empty tables.
     pub(crate) async fn begin(pool: &PgPool, vault: &Vault, names: &[&str]) -> Result<Self, ProjectionError> {
@@ -147,11 +136,14 @@ impl Building {
 
     /// Grants are read once for all tables that are made of them.
     async fn bulk(&self, upto: i64) -> Result<(), ProjectionError> {
-        for kind in KINDS {
+        for kind in AggregateType::ALL {
             let tables: Vec<(&'static str, String)> = self
                 .targets
                 .iter()
-                .filter(|target| target.projection.whole().unwrap_or(AggregateType::Grant) == kind)
+                .filter(|target| {
+                    let projection = &target.projection;
+                    projection.takes_all() || projection.whole().unwrap_or(AggregateType::Grant) == kind
+                })
                 .map(|target| (target.projection.schema().name, target.table.clone()))
                 .collect();
             if tables.is_empty() {
@@ -222,13 +214,14 @@ impl Building {
                 lower: Uuid::nil(),
                 upper: None,
                 upto,
+                sources: false,
             });
             while let Some(page) = pages.next(&mut reader).await? {
                 let known = self.resolver.resolve(&mut self.connection, &page).await?;
                 for target in self
                     .targets
                     .iter_mut()
-                    .filter(|target| target.projection.whole().is_none())
+                    .filter(|target| target.projection.whole().is_none() && !target.projection.takes_all())
                 {
                     let mut transaction = self.connection.begin().await?;
                     fold_events(&mut transaction, &page, &known, target).await?;
