@@ -74,4 +74,5 @@ mod token;
 mod token_exchange;
 mod token_requests;
 mod tokens;
+mod trail;
 mod users;
