@@ -241,8 +241,33 @@ impl Vault {
             .bind(subject.0)
             .execute(&self.pool)
             .await?;
-        self.cache.retain(|owner, _| owner.owner != subject.0);
+        self.forget(subject);
         Ok(deleted.rows_affected())
+    }
+
+    /// Forgets what this node remembers of a subject's keys: another node destroyed them.
+    pub fn forget(&self, subject: SubjectId) {
+        self.cache.retain(|owner, _| owner.owner != subject.0);
+    }
+
+    /// The periods of a subject's stored keys: empty for its personal data, a month for its network data.
+    pub async fn periods(&self, subject: SubjectId) -> Result<Vec<String>, VaultError> {
+        Ok(
+            sqlx::query_scalar("SELECT period FROM grantlog.data_keys WHERE owner = $1 ORDER BY period")
+                .bind(subject.0)
+                .fetch_all(&self.pool)
+                .await?,
+        )
+    }
+
+    /// Which of these subjects have any stored key.
+    pub async fn with_keys(&self, subjects: &[Uuid]) -> Result<Vec<Uuid>, VaultError> {
+        Ok(
+            sqlx::query_scalar("SELECT DISTINCT owner FROM grantlog.data_keys WHERE owner = ANY ($1)")
+                .bind(subjects)
+                .fetch_all(&self.pool)
+                .await?,
+        )
     }
 
     fn keep(&self, owner: &KeyOwner, wrapped: &[u8]) -> Result<Arc<DataKey>, VaultError> {

@@ -73,6 +73,7 @@ fn failed(error: &EvidenceError) -> ApiError {
         EvidenceError::Operation(_)
         | EvidenceError::NoKey
         | EvidenceError::Gap(_)
+        | EvidenceError::Detached(_)
         | EvidenceError::Changed(_)
         | EvidenceError::TooLarge(_)
         | EvidenceError::Tiles(_)

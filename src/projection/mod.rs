@@ -18,6 +18,7 @@ mod error;
 mod fold;
 mod install;
 mod known;
+pub mod prune;
 mod read;
 pub mod rebuild;
 mod recorded;

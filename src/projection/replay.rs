@@ -140,6 +140,29 @@ async fn publish(
     Ok(())
 }
 
+/// The schemas that replays made and that are still there.
+pub async fn as_of_schemas(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT nspname::text FROM pg_namespace WHERE starts_with(obj_description(oid, 'pg_namespace'), $1) \
+           AND to_regclass(quote_ident(nspname) || '.users') IS NOT NULL ORDER BY nspname",
+    )
+    .bind(MARK)
+    .fetch_all(pool)
+    .await
+}
+
+/// Blanks what a replayed table of users shows of one who was erased since.
+pub async fn blank_user(pool: &PgPool, schema: &str, subject: uuid::Uuid) -> Result<u64, sqlx::Error> {
+    let schema = schema.replace('"', "\"\"");
+    let blanked = sqlx::query(&format!(
+        "UPDATE \"{schema}\".users SET username = NULL, name = NULL, email = NULL, password = NULL WHERE subject = $1"
+    ))
+    .bind(subject)
+    .execute(pool)
+    .await?;
+    Ok(blanked.rows_affected())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
