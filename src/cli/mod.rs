@@ -28,6 +28,7 @@ mod output;
 mod policy;
 mod projection;
 mod prompt;
+mod recover;
 mod replay;
 mod retention;
 mod scope;
@@ -101,6 +102,8 @@ enum Command {
     /// How long grants and refusals are kept; take quarters that are over out of the ledger
     #[command(subcommand)]
     Retention(retention::Command),
+    /// Begin a new epoch of a ledger that is older than what was signed; everything that may be alive is revoked
+    Recover(recover::Arguments),
     /// Bring another server's clients, users and live refresh tokens here
     #[command(subcommand)]
     Import(import::Command),
@@ -137,6 +140,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Alert(command) => alert::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Retention(command) => retention::run(&connection, command).await,
+        Command::Recover(arguments) => recover::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }

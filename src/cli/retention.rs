@@ -291,7 +291,7 @@ impl Detach {
 }
 
 /// The application's role can take nothing out of the ledger.
-async fn owner(connection: &Connection) -> anyhow::Result<PgConnection> {
+pub(super) async fn owner(connection: &Connection) -> anyhow::Result<PgConnection> {
     let settings = connection.settings()?;
     let url = settings
         .migration_database_url

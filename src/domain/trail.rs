@@ -59,6 +59,17 @@ events! {
         },
         /// It signs nothing more. What it signed stays verifiable.
         LogKeyRetired 1 {},
+        /// The ledger is older than what was signed, and goes on all the same: what is lost is given up.
+        EpochOpened 1 {
+            /// The epoch that begins.
+            epoch: i64,
+            /// The last position that the ledger surely has as it was signed.
+            kept: i64,
+            /// The last position that was signed.
+            signed: i64,
+            /// The root of the tree that was signed.
+            root: Digest,
+        },
         /// It was set how long events of a class are kept.
         RetentionSet 1 {
             /// Which events.
@@ -170,6 +181,8 @@ pub enum TrailCommand {
     Read(LedgerRead),
     /// Set how long events of a class are kept. Where it is so already, nothing happens.
     SetRetention(RetentionSet),
+    /// Record a new epoch.
+    OpenEpoch(EpochOpened),
     /// Record that a partition is taken out of the ledger.
     Detach(PartitionDetached),
 }
@@ -220,6 +233,7 @@ impl Trail {
                 Decision::accept(Vec::new(), ())
             }
             TrailCommand::SetRetention(event) => Decision::accept(vec![event.clone().into()], ()),
+            TrailCommand::OpenEpoch(event) => Decision::accept(vec![event.clone().into()], ()),
             TrailCommand::Detach(_) if self.detached => Decision::refuse(TrailRefusal::Exists),
             TrailCommand::Detach(event) => Decision::accept(vec![event.clone().into()], ()),
         }
@@ -235,6 +249,7 @@ impl Trail {
             TrailEvent::LogKeyRetired(_) => self.log_key = LogKey::Retired,
             TrailEvent::RetentionSet(set) => self.keep_days = set.keep_days,
             TrailEvent::PartitionDetached(_) => self.detached = true,
+            TrailEvent::EpochOpened(_) => {}
         }
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{PgExecutor, PgPool};
 
 use super::EvidenceError;
 use super::leaf::Row;
-use super::store::{signed, unsigned};
+use super::store::{self, signed, unsigned};
 use super::tree::Hash;
 use crate::domain::LedgerEvent;
 use crate::domain::trail::{PartitionDetached, TrailEvent};
@@ -29,27 +29,38 @@ pub struct Partition {
     pub partition: String,
     /// The positions of its events, in order.
     pub ranges: Vec<Positions>,
+    /// Where its `PartitionDetached` stands …
+    pub position: u64,
+    /// … and that event's leaf.
+    pub leaf: String,
 }
 
 /// The manifest of a database.
 pub async fn manifest(pool: &PgPool) -> Result<Vec<Partition>, sqlx::Error> {
-    let rows: Vec<(String, Option<i64>, Option<i64>)> = sqlx::query_as(
-        "SELECT p.partition, r.first, r.last FROM grantlog.detached_partitions AS p \
-         LEFT JOIN grantlog.detached_ranges AS r USING (partition) ORDER BY p.partition, r.first",
+    let detached: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT partition, event_position FROM grantlog.detached_partitions ORDER BY event_position",
     )
     .fetch_all(pool)
     .await?;
-    let mut partitions: Vec<Partition> = Vec::new();
-    for (partition, first, last) in rows {
-        if partitions.last().is_none_or(|known| known.partition != partition) {
-            partitions.push(Partition {
-                partition,
-                ranges: Vec::new(),
-            });
-        }
-        if let (Some(known), Some(first), Some(last)) = (partitions.last_mut(), first, last) {
-            known.ranges.push((unsigned(first), unsigned(last)));
-        }
+    let mut partitions = Vec::with_capacity(detached.len());
+    for (partition, position) in detached {
+        let ranges: Vec<(i64, i64)> = sqlx::query_as(
+            "SELECT first, last FROM grantlog.detached_ranges WHERE partition = $1 ORDER BY first",
+        )
+        .bind(&partition)
+        .fetch_all(pool)
+        .await?;
+        let event = store::rows(pool, (unsigned(position - 1), unsigned(position)), 1).await?;
+        let leaf = event.first().map(Row::leaf).unwrap_or_default();
+        partitions.push(Partition {
+            partition,
+            ranges: ranges
+                .into_iter()
+                .map(|(first, last)| (unsigned(first), unsigned(last)))
+                .collect(),
+            position: unsigned(position),
+            leaf: String::from_utf8_lossy(&leaf).into_owned(),
+        });
     }
     Ok(partitions)
 }
@@ -118,9 +129,6 @@ impl LeavesDigest {
 /// The event that a leaf is, where it is the detachment of a quarter.
 #[must_use]
 pub fn detachment(leaf: &[u8]) -> Option<PartitionDetached> {
-    const NAME: &[u8] = b"\"event_type\":\"PartitionDetached\"";
-    // Before anything is parsed: there are few.
-    leaf.windows(NAME.len()).find(|window| *window == NAME)?;
     let row = Row::parse(leaf).filter(|row| row.aggregate_type == "trail")?;
     match TrailEvent::decode(&row.event_type, row.event_version, &row.payload).ok()? {
         TrailEvent::PartitionDetached(event) => Some(event),
@@ -130,6 +138,7 @@ pub fn detachment(leaf: &[u8]) -> Option<PartitionDetached> {
         | TrailEvent::LegacyKeyForgotten(_)
         | TrailEvent::LogKeyGenerated(_)
         | TrailEvent::LogKeyRetired(_)
+        | TrailEvent::EpochOpened(_)
         | TrailEvent::RetentionSet(_) => None,
     }
 }
@@ -153,9 +162,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn any_bytes_are_a_detachment_or_none(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
-            let mut named = b"\"event_type\":\"PartitionDetached\"".to_vec();
-            named.extend(&bytes);
-            let _ = (detachment(&bytes), detachment(&named));
+            let _ = detachment(&bytes);
         }
     }
 }

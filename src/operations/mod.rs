@@ -17,6 +17,7 @@ pub mod log_key;
 pub mod policy;
 pub mod profile;
 pub mod reading;
+pub mod recovery;
 pub mod refusal;
 pub mod registration;
 pub mod retention;

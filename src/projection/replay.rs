@@ -143,8 +143,9 @@ async fn publish(
 /// The schemas that replays made and that are still there.
 pub async fn as_of_schemas(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
     sqlx::query_scalar(
-        "SELECT nspname::text FROM pg_namespace WHERE starts_with(obj_description(oid, 'pg_namespace'), $1) \
-           AND to_regclass(quote_ident(nspname) || '.users') IS NOT NULL ORDER BY nspname",
+        "SELECT n.nspname::text FROM pg_namespace AS n \
+         JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'users' AND c.relkind = 'r' \
+         WHERE starts_with(obj_description(n.oid, 'pg_namespace'), $1) ORDER BY 1",
     )
     .bind(MARK)
     .fetch_all(pool)

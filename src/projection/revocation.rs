@@ -189,6 +189,7 @@ impl Revocations {
                 | TrailEvent::LegacyKeyForgotten(_)
                 | TrailEvent::LogKeyGenerated(_)
                 | TrailEvent::LogKeyRetired(_)
+                | TrailEvent::EpochOpened(_)
                 | TrailEvent::RetentionSet(_),
             )
             // Its own events are for each fold to match.

@@ -57,6 +57,7 @@ mod private_key_jwt;
 mod profiles;
 mod projection;
 mod races;
+mod recovery;
 mod refusals;
 mod registration;
 mod request_objects;

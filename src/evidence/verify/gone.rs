@@ -1,11 +1,11 @@
 //! What a manifest says was taken out, and whether the log bears it out.
 
 use super::{Damage, Finding, Place};
-use crate::domain::trail::PartitionDetached;
+use crate::domain::value::Digest;
 use crate::evidence::EvidenceError;
-use crate::evidence::detached::{LeavesDigest, Partition, Positions};
+use crate::evidence::detached::{LeavesDigest, Partition, Positions, detachment};
 use crate::evidence::tile::WIDTH;
-use crate::evidence::tree::Hash;
+use crate::evidence::tree::{Hash, leaf_hash};
 
 /// The positions whose events need not be at a place.
 #[derive(Clone, Debug, Default)]
@@ -46,17 +46,9 @@ impl Gone {
     }
 
     /// A quarter of the manifest that no event of the log bears out: whoever removes events may write a manifest, too.
-    pub(super) async fn unfounded(
-        &self,
-        place: &Place,
-        detachments: &[PartitionDetached],
-    ) -> Result<Option<Finding>, EvidenceError> {
+    pub(super) async fn unfounded(&self, place: &Place) -> Result<Option<Finding>, EvidenceError> {
         for partition in &self.partitions {
-            let leaves = digest(place, partition).await?;
-            let borne_out = detachments
-                .iter()
-                .any(|event| event.partition == partition.partition && Some(event.leaves) == leaves);
-            if !borne_out {
+            if !is_borne_out(place, partition).await? {
                 let first = partition.ranges.first().map_or(0, |(first, _)| *first);
                 return Ok(Some(Finding {
                     first_bad_position: first,
@@ -74,11 +66,24 @@ impl Gone {
     }
 }
 
+/// Whether the event is in the log, and says what the manifest says.
+async fn is_borne_out(place: &Place, partition: &Partition) -> Result<bool, EvidenceError> {
+    let leaf = partition.leaf.as_bytes();
+    let Some(event) = detachment(leaf).filter(|event| event.partition == partition.partition) else {
+        return Ok(false);
+    };
+    let index = partition.position.saturating_sub(1) / WIDTH;
+    let sealed = place.hashes(index).await?;
+    let is_sealed = sealed.get(offset_in_tile(partition.position)) == Some(&leaf_hash(leaf));
+    Ok(is_sealed && digest(place, partition).await? == Some(event.leaves))
+}
+
+fn offset_in_tile(position: u64) -> usize {
+    usize::try_from(position.saturating_sub(1) % WIDTH).unwrap_or(usize::MAX)
+}
+
 /// The digest of the hashes at a quarter's positions; none where one is missing.
-async fn digest(
-    place: &Place,
-    partition: &Partition,
-) -> Result<Option<crate::domain::value::Digest>, EvidenceError> {
+async fn digest(place: &Place, partition: &Partition) -> Result<Option<Digest>, EvidenceError> {
     let mut digest = LeavesDigest::default();
     let mut tile: (Option<u64>, Vec<Hash>) = (None, Vec::new());
     for (first, last) in &partition.ranges {
@@ -87,8 +92,7 @@ async fn digest(
             if tile.0 != Some(index) {
                 tile = (Some(index), place.hashes(index).await?);
             }
-            let offset = usize::try_from(position.saturating_sub(1) % WIDTH).unwrap_or(usize::MAX);
-            let Some(hash) = tile.1.get(offset) else {
+            let Some(hash) = tile.1.get(offset_in_tile(position)) else {
                 return Ok(None);
             };
             digest.add(hash);

@@ -17,11 +17,9 @@ use serde::Serialize;
 
 use super::EvidenceError;
 use super::checkpoint::Checkpoint;
-use super::detached::detachment;
 use super::leaf;
 use super::tile::{Edge, TileId, WIDTH};
 use super::tree::{Hash, leaf_hash};
-use crate::domain::trail::PartitionDetached;
 
 /// A checkpoint that the events must agree with.
 #[derive(Clone, Debug)]
@@ -89,8 +87,6 @@ struct Run<'a> {
     disorder: Option<Finding>,
     tiles: Option<Finding>,
     gone: Gone,
-    /// What the events say was taken out.
-    detachments: Vec<PartitionDetached>,
 }
 
 /// Verifies the events at a place against checkpoints. `others` are places whose hashes help to find a bad position;
@@ -115,7 +111,6 @@ pub async fn verify(
         disorder: None,
         tiles: None,
         gone: Gone::read(place).await?,
-        detachments: Vec::new(),
     };
     if let Some(finding) = place.foreign().await? {
         run.report.finding = Some(finding);
@@ -128,7 +123,7 @@ pub async fn verify(
     } else {
         run.report.finding = run.disorder.take().or(run.tiles.take());
         if run.report.finding.is_none() {
-            run.report.finding = run.gone.unfounded(place, &run.detachments).await?;
+            run.report.finding = run.gone.unfounded(place).await?;
         }
     }
     Ok(run.report)
@@ -229,7 +224,6 @@ impl Run<'_> {
                     break;
                 }
                 self.check_order(position, &event.leaf);
-                self.detachments.extend(detachment(&event.leaf));
                 hashes.push(leaf_hash(&event.leaf));
                 self.report.events += 1;
                 continue;
