@@ -1,7 +1,7 @@
 //! Data keys: personal data is encrypted in the event, under a key per subject, so that destroying the key
 //! erases the subject while every byte of the ledger stays as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
@@ -241,13 +241,14 @@ impl Vault {
             .bind(subject.0)
             .execute(&self.pool)
             .await?;
-        self.forget(subject);
+        self.forget(&[subject.0]);
         Ok(deleted.rows_affected())
     }
 
-    /// Forgets what this node remembers of a subject's keys: another node destroyed them.
-    pub fn forget(&self, subject: SubjectId) {
-        self.cache.retain(|owner, _| owner.owner != subject.0);
+    /// Forgets what this node remembers of these subjects' keys: another node destroyed them.
+    pub fn forget(&self, subjects: &[Uuid]) {
+        let subjects: HashSet<&Uuid> = subjects.iter().collect();
+        self.cache.retain(|owner, _| !subjects.contains(&owner.owner));
     }
 
     /// The periods of a subject's stored keys: empty for its personal data, a month for its network data.

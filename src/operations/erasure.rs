@@ -185,9 +185,7 @@ impl Operations {
             };
             after = *last;
             let subjects: Vec<Uuid> = erased.into_iter().map(|(_, subject)| subject).collect();
-            for subject in &subjects {
-                self.ledger.vault().forget(SubjectId(*subject));
-            }
+            self.ledger.vault().forget(&subjects);
             let with_keys = self.ledger.vault().with_keys(&subjects).await?;
             found.extend(with_keys.into_iter().map(SubjectId));
         }
