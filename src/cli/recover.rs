@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     /// Why; it is recorded
     #[arg(long)]
     reason: String,
-    /// A checkpoint of before the loss [default: that of evidence_checkpoint_file]
+    /// A checkpoint of before the loss [default: the one that this node keeps in a file]
     #[arg(long, value_name = "FILE")]
     checkpoint: Vec<PathBuf>,
     /// Say what is lost and would be revoked; change nothing

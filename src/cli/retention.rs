@@ -97,7 +97,7 @@ pub(super) struct Detach {
     /// Say what would be taken out; change nothing
     #[arg(long)]
     dry_run: bool,
-    /// Drop the tables afterwards, instead of leaving them in the schema grantlog_detached
+    /// Drop the tables afterwards, instead of leaving them in a schema of their own
     #[arg(long)]
     drop: bool,
     #[command(flatten)]

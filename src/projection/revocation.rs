@@ -213,6 +213,21 @@ impl Revocations {
         }
     }
 
+    /// Rows of grants that have left the ledger.
+    fn departures(&mut self) -> Result<Change, Mismatch> {
+        let given = gather(
+            self.detached
+                .drain(..)
+                .map(|(lower, upper)| vec![Cell::Uuid(Some(lower)), Cell::Uuid(Some(upper))]),
+        )?;
+        Ok(Change {
+            sql: "DELETE FROM {table} AS t USING {given} AS e (lower, upper) \
+                  WHERE t.family >= e.lower AND t.family < e.upper"
+                .to_owned(),
+            given,
+        })
+    }
+
     /// The rest, as changes of the table.
     pub(super) fn changes(&mut self, table: Addressing) -> Result<Vec<Change>, Mismatch> {
         let Addressing { number, outside } = table;
@@ -248,18 +263,8 @@ impl Revocations {
             let [position, at, reason] = mark.row();
             vec![position, at, reason, Cell::Int(Some(client))]
         }))?;
-        let detached = gather(
-            self.detached
-                .drain(..)
-                .map(|(lower, upper)| vec![Cell::Uuid(Some(lower)), Cell::Uuid(Some(upper))]),
-        )?;
         Ok(vec![
-            Change {
-                sql: "DELETE FROM {table} AS t USING {given} AS e (lower, upper) \
-                      WHERE t.family >= e.lower AND t.family < e.upper"
-                    .to_owned(),
-                given: detached,
-            },
+            self.departures()?,
             change("family", "r.family = e.family", families),
             change(
                 "family, number",
