@@ -38,6 +38,9 @@ pub struct Settings {
     /// The database that holds the data keys, where it is another.
     #[serde(default)]
     pub keys_database_url: Option<String>,
+    /// Days for which backups of the table of data keys are kept: until when an old one can undo an erasure.
+    #[serde(default)]
+    pub key_backup_days: Option<u32>,
     /// The master key, 32 bytes in base64url or hexadecimal.
     #[serde(default)]
     pub master_key: Option<Secret>,

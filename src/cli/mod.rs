@@ -31,13 +31,16 @@ mod output;
 mod policy;
 mod projection;
 mod prompt;
+mod recover;
 mod replay;
+mod retention;
 mod scope;
 mod serve;
 mod session;
 mod trust;
 mod user;
 mod user_claims;
+mod user_erase;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -99,6 +102,11 @@ enum Command {
     Alert(alert::Command),
     /// Fold the tables as they stood at a moment into a schema of their own
     Replay(replay::Arguments),
+    /// How long grants and refusals are kept; take quarters that are over out of the ledger
+    #[command(subcommand)]
+    Retention(retention::Command),
+    /// Begin a new epoch of a ledger that is older than what was signed; everything that may be alive is revoked
+    Recover(recover::Arguments),
     /// Bring another server's clients, users and live refresh tokens here
     #[command(subcommand)]
     Import(import::Command),
@@ -134,6 +142,8 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
+        Command::Retention(command) => retention::run(&connection, command).await,
+        Command::Recover(arguments) => recover::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }

@@ -49,6 +49,11 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
         .into_iter()
         .chain(device_ranges(settings))
         .chain(dpop_ranges(settings))
+        .chain(
+            settings
+                .key_backup_days
+                .map(|days| ("key_backup_days", days.into(), 1..=36_500)),
+        )
     {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();

@@ -53,6 +53,16 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "as-of schemas",
         include_str!("../../migrations/0022_as_of_schemas.sql"),
     ),
+    (
+        27,
+        "erasures and holds",
+        include_str!("../../migrations/0027_erasures_and_holds.sql"),
+    ),
+    (
+        28,
+        "retention",
+        include_str!("../../migrations/0028_retention.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -148,7 +148,9 @@ impl Recorded {
 
 /// The events of clients, users and consents that change rows of grants: those for which
 /// [`Recorded::parties`] names somebody. A rebuild applies them after the grants.
-pub(super) const OUTSIDE: [(AggregateType, &[&str]); 3] = [
+/// The detachment of a quarter names nobody: it ends rows by the ids of their grants.
+pub(super) const OUTSIDE: [(AggregateType, &[&str]); 4] = [
+    (AggregateType::Trail, &["PartitionDetached"]),
     (AggregateType::Client, &["ClientRevoked"]),
     (
         AggregateType::User,

@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
-use crate::clock::{Timestamp, machine_now};
+use crate::clock::{Timestamp, machine_now, monotonic};
 use crate::crypto::client_secret;
 use crate::evidence::{Sealer, witness};
 use crate::http::one_time::OneTime;
@@ -15,6 +15,8 @@ use crate::logout::LogoutFollower;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
 
+const ERASURES_EVERY: Duration = Duration::from_secs(1);
+const ALL_ERASURES_EVERY: Duration = Duration::from_hours(1);
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
 const SUPPRESSED_EVERY: Duration = Duration::from_mins(1);
@@ -84,6 +86,7 @@ pub(super) fn start(app: &App) -> Background {
                 Err(error) => tracing::error!(%error, "partitions could not be created ahead"),
             }
         }),
+        tokio::spawn(follow_erasures(app.clone())),
     ];
     Background {
         projections: ProjectionRunner::start(&app.ledger),
@@ -108,6 +111,28 @@ where
             work(app.clone()).await;
         }
     })
+}
+
+/// Forgets, and destroys where they are there again, the keys of whom the ledger says was erased: first all of them,
+/// since the table of keys may have come back from a backup, then those that come.
+async fn follow_erasures(app: App) {
+    let mut after = 0;
+    let mut looked = monotonic();
+    loop {
+        match app.operations.repeat_erasures(after).await {
+            Ok((found, last)) => {
+                if !found.is_empty() {
+                    tracing::info!(subjects = found.len(), "keys of erased users were destroyed");
+                }
+                after = last;
+            }
+            Err(error) => tracing::warn!(%error, "erasures could not be followed"),
+        }
+        if looked.elapsed() > ALL_ERASURES_EVERY {
+            (after, looked) = (0, monotonic());
+        }
+        tokio::time::sleep(ERASURES_EVERY).await;
+    }
 }
 
 async fn follow_clock(app: &App) -> Result<(), sqlx::Error> {

@@ -134,7 +134,8 @@ impl World {
     }
 
     pub(crate) async fn erase(&self, user: SubjectId) {
-        self.user(user, UserCommand::Erase).await;
+        let at = self.ledger.clock().now();
+        self.user(user, UserCommand::Erase { at }).await;
         let state: User = self.state(user.0).await;
         if state.erased {
             self.ledger.vault().destroy(user).await.unwrap();
