@@ -153,7 +153,7 @@ fn every_error_code_is_documented() {
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \
         method_not_allowed request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
         invalid_software_statement unapproved_software_statement invalid_token invalid_dpop_proof \
-        use_dpop_nonce";
+        use_dpop_nonce invalid_authorization_details";
     for code in codes.split_whitespace() {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }

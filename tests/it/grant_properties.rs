@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use cqrs_es::Aggregate;
 use grantlog::clock::Timestamp;
+use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::GrantType;
 use grantlog::domain::grant::*;
 use grantlog::domain::value::{Digest, ScopeSet};
@@ -162,6 +163,7 @@ impl History {
             id_token_claims: None,
             scope: scope(0b0111),
             audience: audience(),
+            authorization_details: None,
             digest: code,
             redirect_uri: "https://app.example/".into(),
             redirect_uri_required: false,
@@ -187,6 +189,7 @@ impl History {
             subject: None,
             scope: scope(0b0110),
             audience: audience(),
+            details: None,
             password_generation: 0,
             grant_expires_at: self.now + TimeDelta::seconds(5000),
             mint,
@@ -315,6 +318,7 @@ impl History {
             verifier: None,
             audience: self.resources(),
             allowed_audience: still_allowed(),
+            details: AskedDetails::default(),
             redirect_uri_registered: true,
             circumstances: Self::circumstances(),
             mint,
@@ -363,6 +367,7 @@ impl History {
             scope: asked,
             audience: self.resources(),
             allowed_audience: still_allowed(),
+            details: AskedDetails::default(),
             grace: GRACE,
             rotates,
             circumstances: Self::circumstances(),
@@ -503,6 +508,7 @@ fn the_flow_of_a_grant_is_what_issued_it() {
         subject: None,
         scope: scope(1),
         audience: Vec::new(),
+        details: None,
         password_generation: 0,
         grant_expires_at: now + TimeDelta::seconds(60),
         mint: Mint {
