@@ -8,7 +8,7 @@ use crate::crypto::CryptoError;
 use crate::crypto::vault::{DataKey, KeyOwner, Place};
 use crate::domain::authorization_detail::{
     AuthorizationDetailType, AuthorizationDetailTypeCommand, Detail, DetailTypeDefinition, ShownDetail,
-    covers, parse,
+    covers,
 };
 use crate::domain::consent::Consent;
 use crate::domain::grant::Family;
@@ -188,8 +188,7 @@ impl Operations {
     }
 }
 
-/// What was sealed had been read by the same rules.
 fn open(key: &DataKey, place: &Place<'_>, sealed: &Sealed) -> Result<Vec<Detail>, LedgerError> {
     let text = key.open(place, sealed)?;
-    Ok(parse(&text).map_err(|_| CryptoError)?)
+    Ok(serde_json::from_str(&text).map_err(|_| CryptoError)?)
 }

@@ -51,7 +51,7 @@ pub enum MalformedDetails {
     TooLarge,
     /// Not JSON, nested too deep, a member twice, or a number or text that cannot be shown as it is.
     #[error(
-        "the authorization details are not JSON of at most {MAX_DEPTH} levels, or have a member twice, an integer beyond 2^53, or a character that is invisible or controls the text's direction"
+        "the authorization details are not JSON of at most {MAX_DEPTH} levels, or have a member twice, an integer beyond 2^53, a fraction of more than 15 digits, or a character that is invisible or controls the text's direction"
     )]
     NotJson,
     /// Not a list of objects, or too many of them.
@@ -76,7 +76,16 @@ pub fn parse(text: &str) -> Result<Vec<Detail>, MalformedDetails> {
     if items.len() > MAX_DETAILS {
         return Err(MalformedDetails::NotAList);
     }
-    items.into_iter().map(Detail::try_from).collect()
+    let details: Vec<Detail> = items
+        .into_iter()
+        .map(Detail::try_from)
+        .collect::<Result<_, _>>()?;
+    // As they are written from here on: 1E5 is 100000.0.
+    let written = serde_json::to_string(&details).map_err(|_| MalformedDetails::NotJson)?;
+    if written.len() > MAX_BYTES {
+        return Err(MalformedDetails::TooLarge);
+    }
+    Ok(details)
 }
 
 impl TryFrom<Value> for Detail {
@@ -154,6 +163,16 @@ fn is_shown_whole(text: &str) -> bool {
     !text.chars().any(|c| steers(c) || hides(c))
 }
 
+/// Whether every JSON reader has the same number for it, and writes what it has read: 15 digits, near enough to one.
+/// Integers too large for 64 bits are none.
+fn is_read_alike(value: f64) -> bool {
+    let size = value.abs();
+    let digits = size.to_string();
+    let digits = digits.trim_start_matches(['0', '.']).bytes();
+    size == 0.0
+        || ((1e-6..1e15).contains(&size) && digits.filter(u8::is_ascii_digit).count() <= 15)
+}
+
 /// Reads JSON that means one thing: no member twice, no number that another reader would change, no text that looks like
 /// another.
 #[derive(Clone, Copy)]
@@ -217,10 +236,10 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        // Integers too large for 64 bits arrive here.
-        if value.fract() == 0.0 && value.abs() >= 9_007_199_254_740_992.0 {
-            return Err(E::custom("an integer beyond 2^53"));
+        if !is_read_alike(value) {
+            return Err(E::custom("more digits than every reader holds"));
         }
+        let value = if value == 0.0 { 0.0 } else { value };
         let number = Number::from_f64(value).ok_or_else(|| E::custom("not a number of JSON"))?;
         Ok(Value::Number(number))
     }
@@ -260,7 +279,7 @@ mod tests {
 
     #[test]
     fn authorization_details_are_a_list_of_objects_with_a_type() {
-        let read = parse(r#" [{"type":"a","x":[1,-2,0.5,null,true,"é"]},{"type":"b"}] "#).unwrap();
+        let read = parse(r#" [{"type":"a","x":[1,-2,0.5,-0.0,1234567.12,1E9,null,true,"é"]},{"type":"b"}] "#).unwrap();
         let names: Vec<&str> = read.iter().map(Detail::type_name).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(parse("[]").unwrap(), []);
@@ -298,6 +317,16 @@ mod tests {
             (
                 r#"[{"type":"a","x":123456789012345678901234567890}]"#,
                 MalformedDetails::NotJson,
+            ),
+            (
+                r#"[{"type":"a","x":0.12345678901234567}]"#,
+                MalformedDetails::NotJson,
+            ),
+            (r#"[{"type":"a","x":1e400}]"#, MalformedDetails::NotJson),
+            (r#"[{"type":"a","x":1e-40}]"#, MalformedDetails::NotJson),
+            (
+                &format!(r#"[{{"type":"a","x":[{}]}}]"#, vec!["1E9"; 1500].join(",")),
+                MalformedDetails::TooLarge,
             ),
             (&deep(MAX_DEPTH - 1), MalformedDetails::NotJson),
             (&deep(2000), MalformedDetails::NotJson),

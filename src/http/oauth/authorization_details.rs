@@ -46,7 +46,7 @@ pub(super) fn what(reason: RefusalReason) -> &'static str {
             "An authorization detail is for a location that its type does not have or that is not in the client's audience."
         }
         _ => {
-            "The authorization_details are not a JSON array of at most 20 objects with a type, have more than 8192 bytes or 8 levels, or have a member twice, an integer beyond 2^53, or a character that is not shown."
+            "The authorization_details are not a JSON array of at most 20 objects with a type, have more than 8192 bytes or 8 levels, or have a member twice, an integer beyond 2^53, a fraction of more than 15 digits, or a character that is not shown."
         }
     }
 }
