@@ -423,7 +423,6 @@ mod tests {
             default_scope: ScopeSet::parse("openid").unwrap(),
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             authorization_details_types: vec!["payment".to_owned()],
-            authorization_details_types: vec!["payment".to_owned()],
         }
     }
 

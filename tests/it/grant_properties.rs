@@ -97,7 +97,10 @@ fn granted_details() -> Vec<Detail> {
 /// A token has what was granted, to a client that has the type still, for its own resource servers.
 fn no_wider_details(issued: &Issued, events: &[GrantEvent]) {
     let granted = granted_details();
-    assert!(covers(&granted, &issued.details), "details are wider than the grant's");
+    assert!(
+        covers(&granted, &issued.details),
+        "details are wider than the grant's"
+    );
     for detail in &issued.details {
         assert_ne!(detail.type_name(), "lost", "a token has what its client lost");
         let elsewhere = detail.type_name() == "mail" && !issued.audience.contains(&"urn:files".to_owned());

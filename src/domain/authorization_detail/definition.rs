@@ -280,7 +280,8 @@ mod tests {
                 match command {
                     AuthorizationDetailTypeCommand::Define { terms, .. } => {
                         prop_assert_eq!(&state.grantable().unwrap().terms, &terms);
-                        prop_assert!(!terms.template.unwrap_or_default().contains('{'));
+                        let has_brace = terms.template.is_some_and(|text| text.contains('{'));
+                        prop_assert!(!has_brace);
                     }
                     AuthorizationDetailTypeCommand::Retire => prop_assert!(state.grantable().is_none()),
                 }

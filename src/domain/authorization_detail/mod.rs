@@ -169,8 +169,7 @@ fn is_read_alike(value: f64) -> bool {
     let size = value.abs();
     let digits = size.to_string();
     let digits = digits.trim_start_matches(['0', '.']).bytes();
-    size == 0.0
-        || ((1e-6..1e15).contains(&size) && digits.filter(u8::is_ascii_digit).count() <= 15)
+    size == 0.0 || ((1e-6..1e15).contains(&size) && digits.filter(u8::is_ascii_digit).count() <= 15)
 }
 
 /// Reads JSON that means one thing: no member twice, no number that another reader would change, no text that looks like
@@ -279,7 +278,8 @@ mod tests {
 
     #[test]
     fn authorization_details_are_a_list_of_objects_with_a_type() {
-        let read = parse(r#" [{"type":"a","x":[1,-2,0.5,-0.0,1234567.12,1E9,null,true,"é"]},{"type":"b"}] "#).unwrap();
+        let read = parse(r#" [{"type":"a","x":[1,-2,0.5,-0.0,1234567.12,1E9,null,true,"é"]},{"type":"b"}] "#)
+            .unwrap();
         let names: Vec<&str> = read.iter().map(Detail::type_name).collect();
         assert_eq!(names, ["a", "b"]);
         assert_eq!(parse("[]").unwrap(), []);

@@ -190,7 +190,12 @@ fn flatten(path: &str, value: &Value, lines: &mut Vec<(String, String)>) {
                 flatten(&format!("{path}.{place}"), item, lines);
             }
         }
-        plain => lines.push((path.to_owned(), self::value(plain))),
+        Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::String(_)
+        | Value::Array(_)
+        | Value::Object(_) => lines.push((path.to_owned(), self::value(value))),
     }
 }
 

@@ -47,9 +47,7 @@ async fn round(
     circumstances.session_over = standing::login_over(unit, family).await?;
     let metadata = &client.registration.metadata;
     let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
-    let code = family.and_then(|family| family.code.as_ref());
-    let sent_to = code.map(|code| code.redirect_uri.as_str());
-    let details = authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?;
+    let sent_to = family.and_then(|family| Some(family.code.as_ref()?.redirect_uri.as_str()));
     unit.about(subject);
     let command = RedeemCode {
         digest,
@@ -58,7 +56,7 @@ async fn round(
         verifier: request.form.get("code_verifier").map(str::to_owned),
         audience,
         allowed_audience,
-        details,
+        details: authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?,
         redirect_uri_registered: sent_to.is_none_or(|uri| metadata.registered_redirect_uri(uri).is_some()),
         circumstances,
         mint: randoms.mint(

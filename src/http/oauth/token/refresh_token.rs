@@ -54,7 +54,6 @@ async fn round(
         standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
     circumstances.session_over = standing::session_over(unit, grant.family.as_deref()).await?;
     let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
-    let details = authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?;
     unit.about(subject);
     let command = Rotate {
         sequence: presented.address.sequence,
@@ -64,7 +63,7 @@ async fn round(
         scope,
         audience,
         allowed_audience,
-        details,
+        details: authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?,
         grace: client
             .registration
             .metadata
