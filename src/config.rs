@@ -131,6 +131,9 @@ pub struct Settings {
     /// The scopes that clients may register themselves for.
     #[serde(default = "default_registration_scopes")]
     pub registration_scopes: Vec<String>,
+    /// The types of authorization details (RFC 9396) that clients may register themselves for.
+    #[serde(default)]
+    pub registration_authorization_details_types: Vec<String>,
     /// The grant types that clients may register themselves for.
     #[serde(default = "default_registration_grant_types")]
     pub registration_grant_types: Vec<GrantType>,

@@ -11,6 +11,7 @@ mod audit_prove;
 mod audit_search;
 mod audit_verify;
 mod audit_write;
+mod authorization_detail_type;
 mod backtest;
 mod client;
 mod client_approval;
@@ -83,6 +84,9 @@ enum Command {
     /// Define scopes
     #[command(subcommand)]
     Scope(scope::Command),
+    /// Define types of authorization details (RFC 9396)
+    #[command(subcommand)]
+    AuthorizationDetailType(authorization_detail_type::Command),
     /// Trust other servers' assertions
     #[command(subcommand)]
     Trust(trust::Command),
@@ -135,6 +139,9 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Key(command) => key::run(&connection, command).await,
         Command::Grant(command) => grant::run(&connection, command).await,
         Command::Scope(command) => scope::run(&connection, command).await,
+        Command::AuthorizationDetailType(command) => {
+            authorization_detail_type::run(&connection, command).await
+        }
         Command::Trust(command) => trust::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,

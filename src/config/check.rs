@@ -11,6 +11,7 @@ use url::{Host, Url};
 use super::error::{Origin, Problem};
 use super::{Settings, key_file};
 use crate::crypto::software_statement::Publishers;
+use crate::domain::authorization_detail::is_type_name;
 use crate::domain::client::GrantType;
 use crate::domain::value::is_scope_token;
 use crate::evidence::note::is_key_name;
@@ -140,6 +141,11 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
         .find(|scope| !is_scope_token(scope))
     {
         return Some(("registration_scopes", format!("{bad} is not the name of a scope")));
+    }
+    let types = &settings.registration_authorization_details_types;
+    if let Some(bad) = types.iter().find(|name| !is_type_name(name)) {
+        let what = format!("{bad} is not the name of a type of authorization details");
+        return Some(("registration_authorization_details_types", what));
     }
     match Publishers::read(&settings.software_statement_issuers) {
         Err(what) => Some(("software_statement_issuers", what)),

@@ -15,8 +15,11 @@ use super::CryptoError;
 use super::master::{self, MasterKey};
 use crate::clock::{Randomness, Timestamp};
 use crate::domain::value::Sealed;
-use crate::ids::SubjectId;
+use crate::ids::{ClientKey, SubjectId};
 use crate::ledger::retrying;
+
+/// The period of a client's key, which has none.
+const CLIENT: &str = "client";
 
 /// Whose data a key encrypts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,15 @@ impl KeyOwner {
         Self {
             owner: subject.map_or(Uuid::nil(), |subject| subject.0),
             period: month(at),
+        }
+    }
+
+    /// What clients ask for that act for themselves, or before a user has answered.
+    #[must_use]
+    pub fn client(client: ClientKey) -> Self {
+        Self {
+            owner: client.0,
+            period: CLIENT.to_owned(),
         }
     }
 

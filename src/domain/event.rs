@@ -2,6 +2,7 @@
 
 use crate::canonical::CanonicalError;
 use crate::domain::alert::AlertEvent;
+use crate::domain::authorization_detail::AuthorizationDetailTypeEvent;
 use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::grant::GrantEvent;
@@ -95,6 +96,7 @@ pub enum Event {
     TrustedIssuer(TrustedIssuerEvent),
     Policy(PolicyEvent),
     Alert(AlertEvent),
+    AuthorizationDetailType(AuthorizationDetailTypeEvent),
 }
 
 impl Event {
@@ -124,6 +126,9 @@ impl Event {
             }
             "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
             "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
+            "authorization_detail_type" => Self::AuthorizationDetailType(
+                AuthorizationDetailTypeEvent::decode(event_type, version, payload)?,
+            ),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -145,6 +150,7 @@ impl Event {
             TrustedIssuerEvent::SCHEMAS,
             PolicyEvent::SCHEMAS,
             AlertEvent::SCHEMAS,
+            AuthorizationDetailTypeEvent::SCHEMAS,
         ]
         .concat()
     }

@@ -4,6 +4,7 @@
 //! digests.
 
 pub mod alert;
+pub mod authorization_detail;
 pub mod claim_value;
 pub mod client;
 pub mod confirmation;
@@ -100,11 +101,13 @@ pub enum AggregateType {
     Policy,
     /// Something that somebody should look at.
     Alert,
+    /// A type of authorization details.
+    AuthorizationDetailType,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -118,6 +121,7 @@ impl AggregateType {
         Self::TrustedIssuer,
         Self::Policy,
         Self::Alert,
+        Self::AuthorizationDetailType,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -137,6 +141,7 @@ impl AggregateType {
             Self::TrustedIssuer => "trusted_issuer",
             Self::Policy => "policy",
             Self::Alert => "alert",
+            Self::AuthorizationDetailType => "authorization_detail_type",
         }
     }
 

@@ -46,6 +46,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "trusted issuers",
         include_str!("../../migrations/0014_trusted_issuers.sql"),
     ),
+    (
+        15,
+        "authorization detail types",
+        include_str!("../../migrations/0015_authorization_detail_types.sql"),
+    ),
     (18, "evidence", include_str!("../../migrations/0018_evidence.sql")),
     (20, "policies", include_str!("../../migrations/0020_policies.sql")),
     (

@@ -132,7 +132,8 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
         | Event::Policy(_)
-        | Event::Alert(_) => Ok(()),
+        | Event::Alert(_)
+        | Event::AuthorizationDetailType(_) => Ok(()),
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod account;
 pub mod approval;
+pub mod authorization_detail;
 pub mod client;
 pub mod describe;
 pub mod erasure;
@@ -32,6 +33,7 @@ pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};
 use crate::domain::alert::AlertRefusal;
+use crate::domain::authorization_detail::AuthorizationDetailTypeRefusal;
 use crate::domain::client::ClientRefusal;
 use crate::domain::grant::GrantRefusal;
 use crate::domain::initial_access_token::InitialAccessTokenRefusal;
@@ -105,6 +107,9 @@ pub enum OperationError {
     /// The alert's state does not allow it.
     #[error(transparent)]
     Alert(#[from] AlertRefusal),
+    /// The state of the type of authorization details does not allow it.
+    #[error(transparent)]
+    AuthorizationDetailType(#[from] AuthorizationDetailTypeRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -168,7 +168,8 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
         | Event::Policy(_)
-        | Event::Alert(_) => {
+        | Event::Alert(_)
+        | Event::AuthorizationDetailType(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };

@@ -184,7 +184,8 @@ impl Projection for Codes {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => self.revocations.outside(recorded, known),
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),
         }
     }
 

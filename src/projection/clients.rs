@@ -172,7 +172,8 @@ impl Projection for Clients {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => {}
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => {}
         }
     }
 

@@ -105,7 +105,8 @@ impl Projection for Consents {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => {}
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => {}
         }
     }
 

@@ -100,7 +100,8 @@ impl Recorded {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => Parties::Nobody,
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => Parties::Nobody,
         }
     }
 }

@@ -179,6 +179,7 @@ impl Revocations {
             // A containment writes on the grants that it ends.
             | Event::Policy(_)
             | Event::Alert(_)
+            | Event::AuthorizationDetailType(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),
             )

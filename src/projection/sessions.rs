@@ -115,7 +115,8 @@ impl Projection for Sessions {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
-            | Event::Alert(_) => {}
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => {}
         }
     }
 

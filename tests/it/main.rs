@@ -12,6 +12,7 @@
 mod account;
 mod account_pages;
 mod approvals;
+mod authorization_details;
 mod authorize;
 mod client_authentication;
 mod client_metadata;

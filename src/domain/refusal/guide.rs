@@ -43,6 +43,8 @@ pub enum Guide {
     Scope,
     /// The resource is not acceptable.
     Resource,
+    /// The authorization details are not acceptable.
+    AuthorizationDetails,
     /// A DPoP proof is not good.
     DpopProof,
     /// A DPoP proof needs a nonce.
@@ -387,6 +389,20 @@ advice! {
             "Name every resource in the authorization request; the token request may only choose among them.",
         ],
         prevention: ["Keep each resource's URI in one place, and use it at both endpoints."],
+    }
+    AuthorizationDetails Medium {
+        causes: [
+            "The type is misspelled (it is compared byte by byte), not defined here, or not among the client's authorization_details_types.",
+            "A detail has a member that its type does not know, lacks one, or has a value that the type's schema does not allow.",
+            "A detail names locations that are not among the client's audience.",
+            "A token request asks for a detail that is not a granted one with shorter lists of actions, datatypes, privileges or locations.",
+        ],
+        resolution: [
+            "Compare the request with `grantlog authorization-detail-type show TYPE`; `check` says what is wrong with a detail.",
+            "Compare types and locations with authorization_details_types and audience in `grantlog client show`.",
+            "Leave the parameter out of token requests that want all that was granted.",
+        ],
+        prevention: ["Check details against the type's schema in the application's tests."],
     }
     DpopProof High {
         causes: [

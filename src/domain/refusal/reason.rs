@@ -265,6 +265,24 @@ reasons! {
     /// The client may no longer have tokens for the `resource`, or for any that was granted.
     ResourceNoLongerAllowed "resource_no_longer_allowed" Resource,
 
+    // Authorization details (RFC 9396).
+    /// The `authorization_details` are not a list of JSON objects with a `type`, are too large, or have what cannot be shown.
+    DetailsMalformed "authorization_details_malformed" AuthorizationDetails,
+    /// An authorization detail is of a type that is not defined here, or retired.
+    DetailTypeUnknown "authorization_detail_type_unknown" AuthorizationDetails,
+    /// An authorization detail is of a type that the client is not registered for.
+    DetailTypeNotAllowed "authorization_detail_type_not_allowed" AuthorizationDetails,
+    /// An authorization detail does not conform to the schema of its type.
+    DetailInvalid "authorization_detail_invalid" AuthorizationDetails,
+    /// An authorization detail is for a resource server that its type, or the client, does not have.
+    DetailLocationNotAllowed "authorization_detail_location_not_allowed" AuthorizationDetails,
+    /// A token request asked for authorization details that are not within the granted ones.
+    DetailsExceeded "authorization_details_exceeded" AuthorizationDetails,
+    /// Granted authorization details may no longer be had by this client, or not at the token's resource servers.
+    DetailsNoLongerAllowed "authorization_details_no_longer_allowed" AuthorizationDetails,
+    /// A grant type was used with `authorization_details` that takes none.
+    DetailsNotTaken "authorization_details_not_taken" AuthorizationDetails,
+
     // DPoP (RFC 9449).
     /// The request has no DPoP proof, and the client's registration, or the scheme of its token, asks for one.
     DpopProofMissing "dpop_proof_missing" DpopProof,

@@ -1,6 +1,7 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
 pub(crate) mod access_token;
+mod authorization_details;
 pub mod authorize;
 pub mod device;
 pub(crate) mod imported;

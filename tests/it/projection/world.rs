@@ -6,6 +6,7 @@ use std::time::Duration;
 use grantlog::clock::{Clock, Randomness};
 use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
+use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
     SecretVerifier, SubjectType, TokenAlgorithm, TokenFormat,
@@ -185,6 +186,7 @@ impl World {
             scope: ScopeSet::parse("a b c").unwrap(),
             default_scopes: ScopeSet::default(),
             audience: Vec::new(),
+            authorization_details_types: Vec::new(),
             introspects: Vec::new(),
             legacy: false,
             json_requests: false,
@@ -272,6 +274,7 @@ impl World {
             subject,
             client,
             scope,
+            authorization_details: None,
             at,
         };
         let _ = self
@@ -339,6 +342,7 @@ impl World {
             id_token_claims: None,
             scope: ScopeSet::parse("a b").unwrap(),
             audience: Self::audience(),
+            authorization_details: None,
             digest,
             redirect_uri: "https://c.example/cb".to_owned(),
             redirect_uri_required: false,
@@ -373,6 +377,7 @@ impl World {
             verifier: None,
             audience: None,
             allowed_audience: Self::audience(),
+            details: AskedDetails::default(),
             redirect_uri_registered: true,
             circumstances: self.circumstances(&held).await,
             mint,
@@ -396,6 +401,7 @@ impl World {
             scope: None,
             audience: None,
             allowed_audience: Self::audience(),
+            details: AskedDetails::default(),
             grace: 10,
             rotates,
             circumstances: self.circumstances(&held).await,
@@ -424,6 +430,7 @@ impl World {
             subject: None,
             scope: ScopeSet::parse("a").unwrap(),
             audience: Vec::new(),
+            details: None,
             password_generation: 0,
             grant_expires_at: at + Duration::from_mins(10),
             mint,
