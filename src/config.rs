@@ -116,6 +116,9 @@ pub struct Settings {
     /// Whether every authorization request must be a signed request object (RFC 9101 §10.5).
     #[serde(default)]
     pub require_signed_request_objects: bool,
+    /// Whether clients may hear of their users by the Shared Signals Framework.
+    #[serde(default)]
+    pub shared_signals: bool,
     /// Seconds that a pushed request waits for the browser.
     #[serde(default = "default_pushed_request_lifetime")]
     pub pushed_request_lifetime: u32,

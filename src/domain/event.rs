@@ -11,6 +11,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::ssf_stream::SsfStreamEvent;
 use crate::domain::trail::TrailEvent;
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
@@ -93,6 +94,7 @@ pub enum Event {
     Trail(TrailEvent),
     InitialAccessToken(InitialAccessTokenEvent),
     TrustedIssuer(TrustedIssuerEvent),
+    SsfStream(SsfStreamEvent),
     Policy(PolicyEvent),
     Alert(AlertEvent),
 }
@@ -122,6 +124,7 @@ impl Event {
             "trusted_issuer" => {
                 Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?)
             }
+            "ssf_stream" => Self::SsfStream(SsfStreamEvent::decode(event_type, version, payload)?),
             "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
             "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
@@ -143,6 +146,7 @@ impl Event {
             TrailEvent::SCHEMAS,
             InitialAccessTokenEvent::SCHEMAS,
             TrustedIssuerEvent::SCHEMAS,
+            SsfStreamEvent::SCHEMAS,
             PolicyEvent::SCHEMAS,
             AlertEvent::SCHEMAS,
         ]

@@ -19,6 +19,7 @@ pub mod refusal;
 pub mod scope;
 pub mod session;
 pub mod signing_key;
+pub mod ssf_stream;
 pub mod trail;
 pub mod trusted_issuer;
 pub mod user;
@@ -96,6 +97,8 @@ pub enum AggregateType {
     InitialAccessToken,
     /// The trust in an issuer of assertions.
     TrustedIssuer,
+    /// By which a client hears of its users.
+    SsfStream,
     /// How a rule that watches the ledger is set.
     Policy,
     /// Something that somebody should look at.
@@ -104,7 +107,7 @@ pub enum AggregateType {
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -116,6 +119,7 @@ impl AggregateType {
         Self::Trail,
         Self::InitialAccessToken,
         Self::TrustedIssuer,
+        Self::SsfStream,
         Self::Policy,
         Self::Alert,
     ];
@@ -135,6 +139,7 @@ impl AggregateType {
             Self::Trail => "trail",
             Self::InitialAccessToken => "initial_access_token",
             Self::TrustedIssuer => "trusted_issuer",
+            Self::SsfStream => "ssf_stream",
             Self::Policy => "policy",
             Self::Alert => "alert",
         }

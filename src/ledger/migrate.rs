@@ -53,6 +53,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "as-of schemas",
         include_str!("../../migrations/0022_as_of_schemas.sql"),
     ),
+    (
+        26,
+        "shared signals",
+        include_str!("../../migrations/0026_shared_signals.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -139,6 +139,23 @@ impl<'a> Outgoing<'a> {
         request
     }
 
+    /// `POST` of a Security Event Token (RFC 8935 §2.1).
+    #[must_use]
+    pub fn post_security_event(url: &'a str, token: String) -> Self {
+        let mut request = Self::post_form(url, token).accept("application/json");
+        let media_type = HeaderValue::from_static("application/secevent+jwt");
+        request.headers.insert(header::CONTENT_TYPE, media_type);
+        request
+    }
+
+    /// What the request is authorized with.
+    #[must_use]
+    pub fn authorization(mut self, mut value: HeaderValue) -> Self {
+        value.set_sensitive(true);
+        self.headers.insert(header::AUTHORIZATION, value);
+        self
+    }
+
     /// The media types that are asked for.
     #[must_use]
     pub fn accept(mut self, media_types: &'static str) -> Self {

@@ -177,6 +177,7 @@ impl Projection for AccessTokens {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
             | Event::Alert(_) => self.revocations.outside(recorded, known),
         }

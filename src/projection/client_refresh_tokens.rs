@@ -245,6 +245,7 @@ impl Projection for RefreshTokens {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
             | Event::Alert(_) => self.revocations.outside(recorded, known),
         }

@@ -171,6 +171,7 @@ impl Projection for Clients {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
             | Event::Alert(_) => {}
         }

@@ -104,6 +104,7 @@ impl Projection for Consents {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
             | Event::Alert(_) => {}
         }

@@ -82,6 +82,7 @@ impl Recorded {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
             | Event::Alert(_) => Parties::Nobody,
         }

@@ -169,6 +169,7 @@ impl Revocations {
                 | SigningKeyEvent::KeyRetired(_),
             )
             | Event::InitialAccessToken(_)
+            | Event::SsfStream(_)
             // A containment writes on the grants that it ends.
             | Event::Policy(_)
             | Event::Alert(_)

@@ -141,6 +141,7 @@ impl Projection for Users {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
             | Event::Alert(_) => {}
         }

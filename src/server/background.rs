@@ -14,6 +14,7 @@ use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
+use crate::ssf::Transmitter;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
@@ -27,6 +28,7 @@ pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
     policies: PolicyEngine,
+    signals: Option<Transmitter>,
     sealer: Sealer,
     tasks: Vec<JoinHandle<()>>,
 }
@@ -37,6 +39,9 @@ impl Background {
     pub(super) async fn stop(self) {
         for task in self.tasks {
             task.abort();
+        }
+        if let Some(signals) = self.signals {
+            signals.stop().await;
         }
         self.policies.stop().await;
         self.logouts.stop().await;
@@ -89,6 +94,7 @@ pub(super) fn start(app: &App) -> Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
         policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
+        signals: app.settings.shared_signals.then(|| Transmitter::start(app)),
         sealer: Sealer::start(app),
         tasks,
     }

@@ -68,6 +68,7 @@ mod rfc8414;
 mod rfc9126;
 mod rfc9700;
 mod secrets;
+mod shared_signals;
 mod stock_client;
 mod tables;
 mod token;

@@ -406,6 +406,16 @@ reasons! {
     NoSuchRefusal "no_such_refusal" NotFound,
     /// The evidence log has no such entries, or not yet.
     NoSuchEntries "no_such_entries" NotFound,
+    /// The client has no such event stream.
+    NoSuchStream "no_such_stream" NotFound,
+
+    // Shared signals.
+    /// What is said of an event stream, or asked of it, is not acceptable.
+    StreamRequest "stream_request" EventStream,
+    /// The client has as many event streams as it may have.
+    TooManyStreams "too_many_streams" EventStream,
+    /// The last verification of the event stream is too near.
+    VerificationTooSoon "verification_too_soon" RateLimit,
 
     // Client registration.
     /// No initial access token came where one is needed to register a client.
