@@ -28,4 +28,5 @@ pub mod policy;
 pub mod postgres;
 pub mod projection;
 pub mod server;
+pub mod stream;
 pub mod telemetry;

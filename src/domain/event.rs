@@ -11,6 +11,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::stream::StreamEvent;
 use crate::domain::trail::TrailEvent;
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
@@ -95,6 +96,7 @@ pub enum Event {
     TrustedIssuer(TrustedIssuerEvent),
     Policy(PolicyEvent),
     Alert(AlertEvent),
+    Stream(StreamEvent),
 }
 
 impl Event {
@@ -124,6 +126,7 @@ impl Event {
             }
             "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
             "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
+            "stream" => Self::Stream(StreamEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -145,6 +148,7 @@ impl Event {
             TrustedIssuerEvent::SCHEMAS,
             PolicyEvent::SCHEMAS,
             AlertEvent::SCHEMAS,
+            StreamEvent::SCHEMAS,
         ]
         .concat()
     }

@@ -19,6 +19,7 @@ pub mod refusal;
 pub mod scope;
 pub mod session;
 pub mod signing_key;
+pub mod stream;
 pub mod trail;
 pub mod trusted_issuer;
 pub mod user;
@@ -100,11 +101,13 @@ pub enum AggregateType {
     Policy,
     /// Something that somebody should look at.
     Alert,
+    /// Where the ledger's events are carried to.
+    Stream,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -118,6 +121,7 @@ impl AggregateType {
         Self::TrustedIssuer,
         Self::Policy,
         Self::Alert,
+        Self::Stream,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -137,6 +141,7 @@ impl AggregateType {
             Self::TrustedIssuer => "trusted_issuer",
             Self::Policy => "policy",
             Self::Alert => "alert",
+            Self::Stream => "stream",
         }
     }
 

@@ -132,6 +132,7 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
         | Event::Policy(_)
+        | Event::Stream(_)
         | Event::Alert(_) => Ok(()),
     }
 }

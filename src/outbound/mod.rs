@@ -1,5 +1,5 @@
 //! Requests that the server makes itself, to URLs that somebody else named: a client's `jwks_uri`,
-//! `sector_identifier_uri` or `backchannel_logout_uri`.
+//! `sector_identifier_uri` or `backchannel_logout_uri`, the receiver of a stream.
 //!
 //! Such a URL is an attempt to make this server call what its author cannot reach (server-side request forgery, RFC
 //! 9700 §4.8 has a like case). So:
@@ -36,7 +36,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
 use rustls::pki_types::ServerName;
@@ -128,6 +128,24 @@ impl<'a> Outgoing<'a> {
         let media_type = HeaderValue::from_static("application/x-www-form-urlencoded");
         request.headers.insert(header::CONTENT_TYPE, media_type);
         request
+    }
+
+    /// `POST` of a body of that media type.
+    #[must_use]
+    pub fn post(url: &'a str, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut request = Self::get(url);
+        request.method = Method::POST;
+        request.body = body.into();
+        let media_type = HeaderValue::from_static(media_type);
+        request.headers.insert(header::CONTENT_TYPE, media_type);
+        request
+    }
+
+    /// A header of the caller's own.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
     }
 
     /// `POST` of plain text.

@@ -178,6 +178,7 @@ impl Projection for AccessTokens {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }

@@ -184,6 +184,7 @@ impl Projection for Codes {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }

@@ -105,6 +105,7 @@ impl Projection for Consents {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => {}
         }
     }

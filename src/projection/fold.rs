@@ -150,5 +150,6 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::TrustedIssuer(_) => AggregateType::TrustedIssuer,
         Event::Policy(_) => AggregateType::Policy,
         Event::Alert(_) => AggregateType::Alert,
+        Event::Stream(_) => AggregateType::Stream,
     }
 }

@@ -83,6 +83,7 @@ impl Recorded {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => Parties::Nobody,
         }
     }

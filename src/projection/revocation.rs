@@ -171,6 +171,7 @@ impl Revocations {
             | Event::InitialAccessToken(_)
             // A containment writes on the grants that it ends.
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),

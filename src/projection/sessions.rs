@@ -115,6 +115,7 @@ impl Projection for Sessions {
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => {}
         }
     }

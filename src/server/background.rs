@@ -14,6 +14,7 @@ use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
+use crate::stream::StreamRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
@@ -28,6 +29,7 @@ pub(super) struct Background {
     logouts: LogoutFollower,
     policies: PolicyEngine,
     sealer: Sealer,
+    streams: StreamRunner,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -38,6 +40,7 @@ impl Background {
         for task in self.tasks {
             task.abort();
         }
+        self.streams.stop().await;
         self.policies.stop().await;
         self.logouts.stop().await;
         self.sealer.stop().await;
@@ -90,6 +93,7 @@ pub(super) fn start(app: &App) -> Background {
         logouts: LogoutFollower::start(app),
         policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
         sealer: Sealer::start(app),
+        streams: StreamRunner::start(app),
         tasks,
     }
 }

@@ -64,6 +64,7 @@ async fn ask(app: &App) -> Result<(), ProjectionError> {
     }
     crate::logout::measure(pool).await?;
     crate::policy::measure(pool).await?;
+    crate::stream::measure(pool).await?;
     Ok(())
 }
 

@@ -69,6 +69,7 @@ mod rfc9126;
 mod rfc9700;
 mod secrets;
 mod stock_client;
+mod streams;
 mod tables;
 mod token;
 mod token_exchange;
