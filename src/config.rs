@@ -182,6 +182,9 @@ pub struct Settings {
     /// Requests to `/api` that one token may make per minute; 0 means no limit.
     #[serde(default = "default_api_requests_per_minute")]
     pub api_requests_per_minute: u32,
+    /// Readers of `/admin/events` that this node serves at once.
+    #[serde(default = "default_event_stream_connections")]
+    pub event_stream_connections: u32,
     /// Connections to the database for reading.
     #[serde(default = "default_database_connections")]
     pub database_connections: u32,
@@ -415,6 +418,10 @@ fn default_refusals_per_minute() -> u32 {
 
 fn default_api_requests_per_minute() -> u32 {
     6000
+}
+
+fn default_event_stream_connections() -> u32 {
+    32
 }
 
 fn default_database_connections() -> u32 {

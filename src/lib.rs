@@ -29,4 +29,5 @@ pub mod postgres;
 pub mod projection;
 pub mod server;
 pub mod ssf;
+pub mod stream;
 pub mod telemetry;

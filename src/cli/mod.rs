@@ -32,6 +32,7 @@ mod replay;
 mod scope;
 mod serve;
 mod session;
+mod stream;
 mod trust;
 mod user;
 mod user_claims;
@@ -94,6 +95,9 @@ enum Command {
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
+    /// Carry the ledger's events to other systems
+    #[command(subcommand)]
+    Stream(stream::Command),
     /// Fold the tables as they stood at a moment into a schema of their own
     Replay(replay::Arguments),
     /// Bring another server's clients, users and live refresh tokens here
@@ -130,6 +134,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Policy(command) => policy::run(&connection, command).await,
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
+        Command::Stream(command) => stream::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,

@@ -12,6 +12,7 @@ use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
 use crate::domain::ssf_stream::SsfStreamEvent;
+use crate::domain::stream::StreamEvent;
 use crate::domain::trail::TrailEvent;
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
@@ -97,6 +98,7 @@ pub enum Event {
     SsfStream(SsfStreamEvent),
     Policy(PolicyEvent),
     Alert(AlertEvent),
+    Stream(StreamEvent),
 }
 
 impl Event {
@@ -127,6 +129,7 @@ impl Event {
             "ssf_stream" => Self::SsfStream(SsfStreamEvent::decode(event_type, version, payload)?),
             "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
             "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
+            "stream" => Self::Stream(StreamEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -149,6 +152,7 @@ impl Event {
             SsfStreamEvent::SCHEMAS,
             PolicyEvent::SCHEMAS,
             AlertEvent::SCHEMAS,
+            StreamEvent::SCHEMAS,
         ]
         .concat()
     }

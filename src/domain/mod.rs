@@ -20,6 +20,7 @@ pub mod scope;
 pub mod session;
 pub mod signing_key;
 pub mod ssf_stream;
+pub mod stream;
 pub mod trail;
 pub mod trusted_issuer;
 pub mod user;
@@ -103,11 +104,13 @@ pub enum AggregateType {
     Policy,
     /// Something that somebody should look at.
     Alert,
+    /// Where the ledger's events are carried to.
+    Stream,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -122,6 +125,7 @@ impl AggregateType {
         Self::SsfStream,
         Self::Policy,
         Self::Alert,
+        Self::Stream,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -142,6 +146,7 @@ impl AggregateType {
             Self::SsfStream => "ssf_stream",
             Self::Policy => "policy",
             Self::Alert => "alert",
+            Self::Stream => "stream",
         }
     }
 

@@ -53,6 +53,7 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "as-of schemas",
         include_str!("../../migrations/0022_as_of_schemas.sql"),
     ),
+    (25, "streams", include_str!("../../migrations/0025_streams.sql")),
     (
         26,
         "shared signals",

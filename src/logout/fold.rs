@@ -133,6 +133,7 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::TrustedIssuer(_)
         | Event::SsfStream(_)
         | Event::Policy(_)
+        | Event::Stream(_)
         | Event::Alert(_) => Ok(()),
     }
 }

@@ -1,5 +1,5 @@
 //! Requests that the server makes itself, to URLs that somebody else named: a client's `jwks_uri`,
-//! `sector_identifier_uri` or `backchannel_logout_uri`.
+//! `sector_identifier_uri` or `backchannel_logout_uri`, the receiver of a stream.
 //!
 //! Such a URL is an attempt to make this server call what its author cannot reach (server-side request forgery, RFC
 //! 9700 §4.8 has a like case). So:
@@ -29,6 +29,7 @@ mod turns;
 
 pub use address::is_public;
 pub use allow::{Allowed, NotAllowable};
+pub(crate) use connection::tls;
 pub use error::OutboundError;
 pub use resolve::{Lookup, Resolve};
 
@@ -36,7 +37,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
 use rustls::pki_types::ServerName;
@@ -130,6 +131,24 @@ impl<'a> Outgoing<'a> {
         request
     }
 
+    /// `POST` of a body of that media type.
+    #[must_use]
+    pub fn post(url: &'a str, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut request = Self::get(url);
+        request.method = Method::POST;
+        request.body = body.into();
+        let media_type = HeaderValue::from_static(media_type);
+        request.headers.insert(header::CONTENT_TYPE, media_type);
+        request
+    }
+
+    /// A header of the caller's own.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
     /// `POST` of plain text.
     #[must_use]
     pub fn post_text(url: &'a str, text: String) -> Self {
@@ -137,23 +156,6 @@ impl<'a> Outgoing<'a> {
         let media_type = HeaderValue::from_static("text/plain; charset=utf-8");
         request.headers.insert(header::CONTENT_TYPE, media_type);
         request
-    }
-
-    /// `POST` of a Security Event Token (RFC 8935 §2.1).
-    #[must_use]
-    pub fn post_security_event(url: &'a str, token: String) -> Self {
-        let mut request = Self::post_form(url, token).accept("application/json");
-        let media_type = HeaderValue::from_static("application/secevent+jwt");
-        request.headers.insert(header::CONTENT_TYPE, media_type);
-        request
-    }
-
-    /// What the request is authorized with.
-    #[must_use]
-    pub fn authorization(mut self, mut value: HeaderValue) -> Self {
-        value.set_sensitive(true);
-        self.headers.insert(header::AUTHORIZATION, value);
-        self
     }
 
     /// The media types that are asked for.

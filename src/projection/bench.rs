@@ -157,6 +157,7 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::TrustedIssuer(_)
         | Event::SsfStream(_)
         | Event::Policy(_)
+        | Event::Stream(_)
         | Event::Alert(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }

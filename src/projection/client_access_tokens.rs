@@ -179,6 +179,7 @@ impl Projection for AccessTokens {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }

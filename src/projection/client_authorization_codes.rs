@@ -185,6 +185,7 @@ impl Projection for Codes {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }

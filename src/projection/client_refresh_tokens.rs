@@ -247,6 +247,7 @@ impl Projection for RefreshTokens {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => self.revocations.outside(recorded, known),
         }
     }

@@ -173,6 +173,7 @@ impl Projection for Clients {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => {}
         }
     }

@@ -106,6 +106,7 @@ impl Projection for Consents {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => {}
         }
     }

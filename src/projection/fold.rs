@@ -151,5 +151,6 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::SsfStream(_) => AggregateType::SsfStream,
         Event::Policy(_) => AggregateType::Policy,
         Event::Alert(_) => AggregateType::Alert,
+        Event::Stream(_) => AggregateType::Stream,
     }
 }

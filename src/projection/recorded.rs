@@ -84,6 +84,7 @@ impl Recorded {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => Parties::Nobody,
         }
     }

@@ -172,6 +172,7 @@ impl Revocations {
             | Event::SsfStream(_)
             // A containment writes on the grants that it ends.
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),

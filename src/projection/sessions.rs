@@ -116,6 +116,7 @@ impl Projection for Sessions {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => {}
         }
     }

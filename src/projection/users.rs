@@ -143,6 +143,7 @@ impl Projection for Users {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_) => {}
         }
     }

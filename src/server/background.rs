@@ -15,6 +15,7 @@ use crate::logout::LogoutFollower;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
 use crate::ssf::Transmitter;
+use crate::stream::StreamRunner;
 
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
@@ -30,6 +31,7 @@ pub(super) struct Background {
     policies: PolicyEngine,
     signals: Option<Transmitter>,
     sealer: Sealer,
+    streams: StreamRunner,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -43,6 +45,7 @@ impl Background {
         if let Some(signals) = self.signals {
             signals.stop().await;
         }
+        self.streams.stop().await;
         self.policies.stop().await;
         self.logouts.stop().await;
         self.sealer.stop().await;
@@ -96,6 +99,7 @@ pub(super) fn start(app: &App) -> Background {
         policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
         signals: app.settings.shared_signals.then(|| Transmitter::start(app)),
         sealer: Sealer::start(app),
+        streams: StreamRunner::start(app),
         tasks,
     }
 }

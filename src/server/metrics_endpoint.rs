@@ -67,6 +67,7 @@ async fn ask(app: &App) -> Result<(), ProjectionError> {
     if app.settings.shared_signals {
         crate::ssf::measure(pool).await?;
     }
+    crate::stream::measure(pool).await?;
     Ok(())
 }
 

@@ -116,6 +116,7 @@ async fn fold(
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
         | Event::Policy(_)
+        | Event::Stream(_)
         | Event::Alert(_) => {}
     }
     for signal in signals::of(event, id, &metadata.actor, at) {

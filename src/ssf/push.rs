@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderValue, StatusCode};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -16,6 +17,8 @@ use crate::domain::ssf_stream::{
 use crate::ledger::{Actor, Context, LedgerError};
 use crate::outbound::{Fetcher, Outgoing};
 
+/// RFC 8935 §2.1.
+const MEDIA_TYPE: &str = "application/secevent+jwt";
 /// How many streams a node sends at once.
 const AT_ONCE: i64 = 8;
 /// How many tokens of a stream are sent before others have their turn.
@@ -133,12 +136,17 @@ async fn deliver(
         Err(LedgerError::Crypto(_)) => return Ok(Err("not_signed".to_owned())),
         Err(error) => return Err(error),
     };
-    let mut request = Outgoing::post_security_event(endpoint_url, token).max_bytes(MAX_ANSWER);
+    let mut request = Outgoing::post(endpoint_url, MEDIA_TYPE, token)
+        .accept("application/json")
+        .max_bytes(MAX_ANSWER);
     if *authorized {
         let header = header::find(&app.ledger, stream).await?;
         let header = header.and_then(|text| HeaderValue::from_str(&text).ok());
         match header {
-            Some(value) => request = request.authorization(value),
+            Some(mut value) => {
+                value.set_sensitive(true);
+                request = request.header(AUTHORIZATION, value);
+            }
             None => return Ok(Err("header_missing".to_owned())),
         }
     }

@@ -70,6 +70,7 @@ mod rfc9700;
 mod secrets;
 mod shared_signals;
 mod stock_client;
+mod streams;
 mod tables;
 mod token;
 mod token_exchange;

@@ -452,6 +452,8 @@ reasons! {
     ClientThrottled "client_throttled" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
+    /// Readers of `/admin/events` hold all connections that this node has for them.
+    TooManyEventStreams "too_many_event_streams" RateLimit,
     /// Public clients at one address began more device authorizations within a minute than the server allows.
     TooManyDeviceRequests "too_many_device_requests" RateLimit,
     /// Too many passwords were being hashed at once.

@@ -170,6 +170,7 @@ impl From<OperationError> for Rejection<RegistrationError> {
             | OperationError::TrustedIssuer(_)
             | OperationError::Policy(_)
             | OperationError::Alert(_)
+            | OperationError::Stream(_)
             | OperationError::Grant(_) => {
                 Self::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
             }

@@ -12,6 +12,7 @@ pub mod http;
 mod identity;
 pub mod lines;
 mod mapping;
+mod streams;
 
 pub use class::{Activity, Class};
 
@@ -72,6 +73,8 @@ fn map(record: &Record<'_>) -> Mapped {
         Event::Trail(event) => administration::map_trail(event, id),
         Event::InitialAccessToken(event) => administration::map_initial_access_token(event, id),
         Event::TrustedIssuer(event) => administration::map_trusted_issuer(event, id),
+        Event::SsfStream(event) => streams::map_ssf_stream(event, id),
+        Event::Stream(event) => streams::map_stream(event, id),
         Event::Policy(event) => administration::map_policy(event, id),
         Event::Alert(event) => administration::map_alert(event, id),
     }
