@@ -306,7 +306,10 @@ mod tests {
             })
         };
         prop::sample::select(vec![
-            SsfStreamCommand::Create(SsfStreamCreated { client, settings: settings(None) }),
+            SsfStreamCommand::Create(SsfStreamCreated {
+                client,
+                settings: settings(None),
+            }),
             SsfStreamCommand::Configure(settings(Some(&[SignalType::AccountPurged]))),
             SsfStreamCommand::Configure(settings(None)),
             status(StreamStatus::Paused),

@@ -130,7 +130,10 @@ impl StreamTarget {
     /// Whether it goes to a SIEM, where a hole in the record is worse than a delay.
     #[must_use]
     pub fn is_siem(&self) -> bool {
-        matches!(self, Self::OcsfFile { .. } | Self::OcsfHttp { .. } | Self::Syslog { .. })
+        matches!(
+            self,
+            Self::OcsfFile { .. } | Self::OcsfHttp { .. } | Self::Syslog { .. }
+        )
     }
 
     /// Where to, for people.

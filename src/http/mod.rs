@@ -27,7 +27,7 @@ pub mod oidc;
 pub mod one_time;
 pub mod page;
 pub mod session;
-mod ssf;
+pub mod ssf;
 
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;

@@ -205,7 +205,7 @@ impl Fetcher {
     /// One that reaches the public internet, and what `allow` names.
     pub fn new(allow: Vec<Allowed>) -> Result<Self, rustls::Error> {
         let resolver = Box::new(SystemResolver::default());
-        Ok(Self::with(allow, resolver, connection::tls()?))
+        Ok(Self::with(allow, resolver, tls()?))
     }
 
     fn with(allow: Vec<Allowed>, resolver: Box<dyn Resolve>, tls: TlsConnector) -> Self {

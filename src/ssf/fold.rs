@@ -274,12 +274,14 @@ async fn change_status(
     event: &SsfStreamStatusChanged,
     at: Timestamp,
 ) -> Result<(), SignalError> {
-    sqlx::query("UPDATE grantlog.ssf_streams SET status = $2, due_at = $3, attempts = 0 WHERE stream_id = $1")
-        .bind(id)
-        .bind(event.status.name())
-        .bind(at)
-        .execute(&mut *db)
-        .await?;
+    sqlx::query(
+        "UPDATE grantlog.ssf_streams SET status = $2, due_at = $3, attempts = 0 WHERE stream_id = $1",
+    )
+    .bind(id)
+    .bind(event.status.name())
+    .bind(at)
+    .execute(&mut *db)
+    .await?;
     if event.status == StreamStatus::Disabled {
         // SSF §8.1.2.1: nothing is held.
         sqlx::query("DELETE FROM grantlog.ssf_sets WHERE stream_id = $1")

@@ -79,11 +79,8 @@ impl Transmitter {
 }
 
 /// Does rounds until told to stop: at once again where there was something to do, and otherwise after a pause.
-async fn rounds<F>(
-    what: &'static str,
-    mut stopped: watch::Receiver<bool>,
-    mut work: impl FnMut() -> F + Send,
-) where
+async fn rounds<F>(what: &'static str, mut stopped: watch::Receiver<bool>, mut work: impl FnMut() -> F + Send)
+where
     F: Future<Output = Result<bool, SignalError>> + Send,
 {
     let mut pause = POLL;

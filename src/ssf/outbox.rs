@@ -60,11 +60,7 @@ pub async fn next(
 }
 
 /// The receiver has them, or will not take them: they wait no longer. Returns how many there were.
-pub async fn settle(
-    executor: impl PgExecutor<'_>,
-    stream: Uuid,
-    jtis: &[Uuid],
-) -> Result<u64, sqlx::Error> {
+pub async fn settle(executor: impl PgExecutor<'_>, stream: Uuid, jtis: &[Uuid]) -> Result<u64, sqlx::Error> {
     let settled = sqlx::query("DELETE FROM grantlog.ssf_sets WHERE stream_id = $1 AND jti = ANY ($2)")
         .bind(stream)
         .bind(jtis)
@@ -88,7 +84,9 @@ pub async fn verify(
     )
     .bind(stream)
     .bind(at)
-    .bind(f64::from(i32::try_from(super::VERIFICATION_SECONDS).unwrap_or(i32::MAX)))
+    .bind(f64::from(
+        i32::try_from(super::VERIFICATION_SECONDS).unwrap_or(i32::MAX),
+    ))
     .execute(&mut *transaction)
     .await?;
     if asked.rows_affected() == 0 {

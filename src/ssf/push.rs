@@ -75,11 +75,7 @@ async fn take(app: &App) -> Result<Vec<(Uuid, i32)>, sqlx::Error> {
 }
 
 /// Sends what comes next, until one is not acknowledged.
-async fn send(
-    app: App,
-    fetcher: Fetcher,
-    (stream, mut attempts): (Uuid, i32),
-) -> Result<(), SignalError> {
+async fn send(app: App, fetcher: Fetcher, (stream, mut attempts): (Uuid, i32)) -> Result<(), SignalError> {
     let mut pause = Duration::ZERO;
     for waiting in outbox::next(app.ledger.pool(), stream, IN_A_ROW).await? {
         match deliver(&app, &fetcher, stream, &waiting).await? {
@@ -123,7 +119,11 @@ async fn deliver(
     let Some(open) = &loaded.open else {
         return Ok(Ok(()));
     };
-    let StreamDelivery::Push { endpoint_url, authorized } = &open.settings.delivery else {
+    let StreamDelivery::Push {
+        endpoint_url,
+        authorized,
+    } = &open.settings.delivery
+    else {
         return Ok(Err("polled".to_owned()));
     };
     let client = app.operations.load::<Client>(open.client.0).await?;

@@ -34,16 +34,31 @@ const TOLD_BEFORE: [&str; 3] = ["password_changed", "user_disabled", "user_erase
 /// The signals of a ledger event. `actor` is who caused it, as in its metadata.
 pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Signal> {
     let user = Whose::User(SubjectId(id));
-    let told = Told { by: initiator(actor), at };
+    let told = Told {
+        by: initiator(actor),
+        at,
+    };
     match event {
-        Event::Session(SessionEvent::SessionEnded(ended)) if !TOLD_BEFORE.contains(&ended.reason.as_str()) => {
-            vec![told.of(SignalType::SessionRevoked, Whose::Session(SessionId(id)), reason(&ended.reason), [])]
+        Event::Session(SessionEvent::SessionEnded(ended))
+            if !TOLD_BEFORE.contains(&ended.reason.as_str()) =>
+        {
+            vec![told.of(
+                SignalType::SessionRevoked,
+                Whose::Session(SessionId(id)),
+                reason(&ended.reason),
+                [],
+            )]
         }
         Event::User(UserEvent::PasswordChanged(_)) => vec![
-            told.of(SignalType::CredentialChange, user, "The password was changed.", [
-                ("credential_type", "password".into()),
-                ("change_type", "update".into()),
-            ]),
+            told.of(
+                SignalType::CredentialChange,
+                user,
+                "The password was changed.",
+                [
+                    ("credential_type", "password".into()),
+                    ("change_type", "update".into()),
+                ],
+            ),
             told.of(SignalType::SessionRevoked, user, "The password was changed.", []),
         ],
         Event::User(UserEvent::FreshLoginRequired(_)) => {
@@ -144,22 +159,49 @@ mod tests {
     use crate::domain::value::Sealed;
 
     fn kinds(event: impl Into<UserEvent>) -> Vec<SignalType> {
-        let signals = of(&Event::User(event.into()), Uuid::nil(), "command_line", DateTime::UNIX_EPOCH);
-        assert!(signals.iter().all(|signal| signal.whose == Whose::User(SubjectId(Uuid::nil()))));
+        let signals = of(
+            &Event::User(event.into()),
+            Uuid::nil(),
+            "command_line",
+            DateTime::UNIX_EPOCH,
+        );
+        assert!(
+            signals
+                .iter()
+                .all(|signal| signal.whose == Whose::User(SubjectId(Uuid::nil())))
+        );
         signals.into_iter().map(|signal| signal.kind).collect()
     }
 
     #[test]
     fn what_ends_every_login_of_a_user_is_told_once_and_of_the_user() {
         let password = Sealed(String::new());
-        let changed = PasswordChanged { password: password.clone() };
-        assert_eq!(kinds(changed), [SignalType::CredentialChange, SignalType::SessionRevoked]);
-        let disabled = UserDisabled { reason: "she stole".to_owned() };
-        assert_eq!(kinds(disabled), [SignalType::AccountDisabled, SignalType::SessionRevoked]);
+        let changed = PasswordChanged {
+            password: password.clone(),
+        };
+        assert_eq!(
+            kinds(changed),
+            [SignalType::CredentialChange, SignalType::SessionRevoked]
+        );
+        let disabled = UserDisabled {
+            reason: "she stole".to_owned(),
+        };
+        assert_eq!(
+            kinds(disabled),
+            [SignalType::AccountDisabled, SignalType::SessionRevoked]
+        );
         assert!(kinds(PasswordRehashed { password }).is_empty());
         let ended = |reason: &str| {
-            let event = SessionEnded { reason: reason.to_owned(), revokes: None };
-            of(&Event::Session(event.into()), Uuid::nil(), "system", DateTime::UNIX_EPOCH)
+            let event = SessionEnded {
+                reason: reason.to_owned(),
+                revokes: None,
+            };
+            of(
+                &Event::Session(event.into()),
+                Uuid::nil(),
+                "system",
+                DateTime::UNIX_EPOCH,
+            )
         };
         assert!(TOLD_BEFORE.iter().all(|reason| ended(reason).is_empty()));
         let alone = ended("logout");
@@ -168,7 +210,12 @@ mod tests {
 
     #[test]
     fn a_signal_says_who_did_it_and_nothing_that_an_administrator_wrote() {
-        let event = Event::User(UserDisabled { reason: "she stole".to_owned() }.into());
+        let event = Event::User(
+            UserDisabled {
+                reason: "she stole".to_owned(),
+            }
+            .into(),
+        );
         let signals = of(&event, Uuid::nil(), "command_line", DateTime::UNIX_EPOCH);
         assert_eq!(signals[1].body["initiating_entity"], "admin");
         assert_eq!(signals[1].body["event_timestamp"], 0);

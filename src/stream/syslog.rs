@@ -28,7 +28,7 @@ use crate::clock::Clock;
 /// How long a connection, with the greetings of TLS, may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// How long a delivery may take after that.
-const SEND: Duration = Duration::from_secs(10);
+const SEND: Duration = Duration::from_secs(8);
 
 /// A syslog receiver.
 pub struct Syslog {
@@ -58,7 +58,10 @@ impl Syslog {
     /// Sends frames and waits until the receiver has read them.
     async fn send(&self, bytes: &[u8]) -> Result<(), Failure> {
         let sent = async {
-            let stream = tokio::time::timeout(CONNECT, TcpStream::connect((self.address.host(), self.address.port)));
+            let stream = tokio::time::timeout(
+                CONNECT,
+                TcpStream::connect((self.address.host(), self.address.port)),
+            );
             let stream = stream.await.map_err(|_| Failure::new("timeout"))?;
             let stream = stream.map_err(|_| Failure::new("connection_failed"))?;
             match self.address.server_name() {

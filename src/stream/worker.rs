@@ -42,11 +42,9 @@ async fn open(app: &App, defined: &Defined) -> Result<Box<dyn Sink>, StreamError
         StreamTarget::OcsfFile { path, max_bytes } => {
             Box::new(ocsf::file::OcsfFile::open(app, (path, *max_bytes)))
         }
-        StreamTarget::OcsfHttp { url } => Box::new(ocsf::http::OcsfHttp::open(
-            app,
-            url,
-            secrets.into_iter().next(),
-        )?),
+        StreamTarget::OcsfHttp { url } => {
+            Box::new(ocsf::http::OcsfHttp::open(app, url, secrets.into_iter().next())?)
+        }
         StreamTarget::Syslog { url } => Box::new(syslog::Syslog::open(app, url)?),
     })
 }
@@ -84,10 +82,9 @@ impl Worker {
             match self.lead().await {
                 Ok(()) | Err(StreamError::Overtaken) => pause = self.timing.poll,
                 Err(error) => {
-                    let cause = &error as &dyn std::error::Error;
                     tracing::warn!(
                         stream = self.defined.name,
-                        error = cause,
+                        error = &error as &dyn std::error::Error,
                         "a stream stands still, trying again"
                     );
                     // A database that is gone is noted in the log.

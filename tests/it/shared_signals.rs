@@ -45,7 +45,10 @@ impl Stage {
         for scope in ["ssf.manage", "ssf.read"] {
             let operations = &server.app.operations;
             let context = TestServer::context();
-            operations.define_scope(&context, scope, "Shared signals", true).await.unwrap();
+            operations
+                .define_scope(&context, scope, "Shared signals", true)
+                .await
+                .unwrap();
         }
         let subject = server.user(flow::USERNAME, flow::PASSWORD).await;
         let transmitter = Some(Transmitter::start(&server.app));
@@ -187,7 +190,9 @@ impl Receiver<'_> {
         validation.set_audience(&[&self.client.client_id]);
         validation.set_issuer(&[&self.stage.server.base]);
         validation.set_required_spec_claims(&["iss", "aud"]);
-        let claims = jsonwebtoken::decode::<Value>(token, &key, &validation).unwrap().claims;
+        let claims = jsonwebtoken::decode::<Value>(token, &key, &validation)
+            .unwrap()
+            .claims;
         for missing in ["sub", "exp", "nonce"] {
             assert!(claims.get(missing).is_none(), "{claims}");
         }
@@ -217,5 +222,7 @@ fn claims_of(token: &str) -> Value {
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
-    value[name].as_str().unwrap_or_else(|| panic!("no {name} in {value}"))
+    value[name]
+        .as_str()
+        .unwrap_or_else(|| panic!("no {name} in {value}"))
 }

@@ -204,12 +204,6 @@ impl ActiveToken {
         self.client.1.registration.clone()
     }
 
-    /// The client that it was issued to, by its key.
-    #[must_use]
-    pub fn client_key(&self) -> ClientKey {
-        self.client.0
-    }
-
     /// What of its scope its client may use now.
     #[must_use]
     pub fn usable_scope(&self) -> ScopeSet {

@@ -50,7 +50,11 @@ impl Body {
     }
 
     /// A string.
-    pub(super) fn text(&self, name: &str, problem: &'static str) -> Result<Option<&str>, Rejection<ApiError>> {
+    pub(super) fn text(
+        &self,
+        name: &str,
+        problem: &'static str,
+    ) -> Result<Option<&str>, Rejection<ApiError>> {
         match self.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
@@ -88,7 +92,11 @@ pub(super) fn stream_in(query: Option<&str>) -> Result<Option<Uuid>, Rejection<A
 /// What is not spelled as our ids are is none of ours.
 fn stream_id(text: &str) -> Result<Uuid, Rejection<ApiError>> {
     let id = Uuid::try_parse(text).map_err(|_| no_stream())?;
-    if text == id.to_string() { Ok(id) } else { Err(no_stream()) }
+    if text == id.to_string() {
+        Ok(id)
+    } else {
+        Err(no_stream())
+    }
 }
 
 #[cfg(test)]

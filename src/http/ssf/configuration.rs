@@ -19,7 +19,7 @@ use super::super::error::{ApiError, Rejection};
 use super::super::oauth::{answer, rounds};
 use super::body::{Body, stream_in};
 use super::metadata::{POLL, PUSH};
-use super::{MANAGE, READ, Receiver, invalid, no_stream, poll};
+use super::{MANAGE, READ, Receiver, acting, invalid, no_stream, poll};
 use crate::app::App;
 use crate::domain::client::Registration;
 use crate::domain::refusal::RefusalReason;
@@ -56,10 +56,7 @@ async fn created(
     let body = Body::read(headers, body)?;
     let requested = Requested::read(app, &body, None)?;
     let id = app.ledger.random().uuid().map_err(LedgerError::from)?;
-    if let Some(secret) = requested.header() {
-        header::store(&app.ledger, id, secret).await?;
-    }
-    let context = origin.context(PATH, Actor::Anonymous);
+    let context = acting(app, (origin, PATH), &token).await?;
     let mut unit = app.ledger.unit_of_work(&context);
     rounds!(unit, create_round(app, &mut unit, (&token, id), &requested))
 }
@@ -74,6 +71,9 @@ async fn create_round(
     if streams_of(app, receiver.client).await?.len() >= MOST_STREAMS {
         let error = ApiError::Conflict("This client has as many event streams as it may have.");
         return Err(Rejection::new(error, RefusalReason::TooManyStreams).client(receiver.client));
+    }
+    if let Some(secret) = requested.header() {
+        header::store(&app.ledger, id, secret).await?;
     }
     let stream = unit.create::<SsfStream>(id);
     let settings = requested.settings(None);
@@ -172,9 +172,12 @@ async fn changed(
     let body = Body::read(headers, body)?;
     let id = body.stream_id()?;
     let requested = Requested::read(app, &body, Some(id))?;
-    let context = origin.context(PATH, Actor::Anonymous);
+    let context = acting(app, (origin, PATH), &token).await?;
     let mut unit = app.ledger.unit_of_work(&context);
-    rounds!(unit, change_round(app, &mut unit, (&token, id, whole), (&body, &requested)))
+    rounds!(
+        unit,
+        change_round(app, &mut unit, (&token, id, whole), (&body, &requested))
+    )
 }
 
 async fn change_round(
@@ -187,8 +190,17 @@ async fn change_round(
     let (stream, mut open) = receiver.stream(unit, id).await?;
     // What this server says of the stream, if repeated, must be so before anything changes.
     let now = representation(app, &receiver.registration, (id, &open));
-    let ours = ["iss", "aud", "events_supported", "events_delivered", "min_verification_interval"];
-    if ours.iter().any(|name| body.has(name) && !is_same(&now[*name], body.get(name))) {
+    let ours = [
+        "iss",
+        "aud",
+        "events_supported",
+        "events_delivered",
+        "min_verification_interval",
+    ];
+    if ours
+        .iter()
+        .any(|name| body.has(name) && !now.get(*name).is_some_and(|ours| is_same(ours, body.get(name))))
+    {
         let wrong = invalid("A property that the transmitter supplies is not as it is.");
         return Err(wrong.client(receiver.client));
     }
@@ -200,7 +212,10 @@ async fn change_round(
     if unit.conclude(&stream, stream.decide(&command)).await?.is_none() {
         return Ok(None);
     }
-    if !matches!(open.settings.delivery, StreamDelivery::Push { authorized: true, .. }) {
+    if !matches!(
+        open.settings.delivery,
+        StreamDelivery::Push { authorized: true, .. }
+    ) {
         header::forget(&app.ledger, id).await?;
     }
     Ok(Some(representation(app, &receiver.registration, (id, &open))))
@@ -237,7 +252,7 @@ async fn deleted(
 ) -> Result<(), Rejection<ApiError>> {
     let token = BearerToken::read(app, origin, headers).await?;
     let id = stream_in(query)?.ok_or_else(|| invalid("The stream_id is missing."))?;
-    let context = origin.context(PATH, Actor::Anonymous);
+    let context = acting(app, (origin, PATH), &token).await?;
     let mut unit = app.ledger.unit_of_work(&context);
     rounds!(unit, delete_round(&mut unit, (&token, id)))?;
     Ok(header::forget(&app.ledger, id).await?)
@@ -249,7 +264,9 @@ async fn delete_round(
 ) -> Result<Option<()>, Rejection<ApiError>> {
     let receiver = Receiver::require(unit, token, MANAGE).await?;
     let (stream, _) = receiver.stream(unit, id).await?;
-    let concluded = unit.conclude(&stream, stream.decide(&SsfStreamCommand::Delete)).await?;
+    let concluded = unit
+        .conclude(&stream, stream.decide(&SsfStreamCommand::Delete))
+        .await?;
     match concluded.map(|concluded| concluded.outcome) {
         None => Ok(None),
         Some(Ok(())) => Ok(Some(())),
@@ -300,7 +317,10 @@ fn representation(app: &App, registration: &Registration, (id, open): (Uuid, &Op
     });
     if let Some(members) = configuration.as_object_mut() {
         if let Some(events) = &open.settings.events {
-            members.insert("events_requested".to_owned(), uris(&mut events.iter().copied()).into());
+            members.insert(
+                "events_requested".to_owned(),
+                uris(&mut events.iter().copied()).into(),
+            );
         }
         if let Some(description) = &open.settings.description {
             members.insert("description".to_owned(), description.as_str().into());

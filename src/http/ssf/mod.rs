@@ -16,13 +16,15 @@ use axum::routing::{get, post};
 use uuid::Uuid;
 
 use super::api::bearer::BearerToken;
+use super::context::Origin;
 use super::error::{ApiError, Rejection};
+use super::oauth::rounds;
 use crate::app::App;
 use crate::domain::client::Registration;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::ssf_stream::{OpenStream, SsfStream};
 use crate::ids::ClientKey;
-use crate::ledger::{Loaded, UnitOfWork};
+use crate::ledger::{Actor, Context, Loaded, UnitOfWork};
 
 /// The scope that opens all of it.
 pub const MANAGE: &str = "ssf.manage";
@@ -82,7 +84,7 @@ impl Receiver {
             .registration()
             .ok_or_else(|| refused(RefusalReason::NoClientToken))?;
         Ok(Self {
-            client: active.client_key(),
+            client: active.client(),
             registration,
         })
     }
@@ -98,6 +100,27 @@ impl Receiver {
         let open = open.ok_or_else(|| no_stream().client(self.client))?;
         Ok((loaded, open))
     }
+}
+
+/// The circumstances of what a receiver changes: its token says who acts.
+async fn acting(
+    app: &App,
+    (origin, endpoint): (&Origin, &'static str),
+    token: &BearerToken,
+) -> Result<Context, Rejection<ApiError>> {
+    let mut context = origin.context(endpoint, Actor::Anonymous);
+    let mut unit = app.ledger.unit_of_work(&context);
+    let client = rounds!(unit, client_of(&mut unit, token))?;
+    context.actor = Actor::Client(client);
+    Ok(context)
+}
+
+async fn client_of(
+    unit: &mut UnitOfWork<'_>,
+    token: &BearerToken,
+) -> Result<Option<ClientKey>, Rejection<ApiError>> {
+    let client = token.active(unit).await?.client();
+    Ok(unit.confirm().await?.then_some(client))
 }
 
 fn no_stream() -> Rejection<ApiError> {

@@ -102,7 +102,10 @@ async fn round(
 /// Acknowledged tokens wait no longer, nor do those that the receiver cannot make anything of (§2.6).
 async fn settle(app: &App, id: Uuid, request: &PollRequest) -> Result<(), LedgerError> {
     let pool = app.ledger.pool();
-    for (jtis, outcome) in [(&request.acknowledged, "delivered"), (&request.refused, "refused")] {
+    for (jtis, outcome) in [
+        (&request.acknowledged, "delivered"),
+        (&request.refused, "refused"),
+    ] {
         if jtis.is_empty() {
             continue;
         }
@@ -173,7 +176,10 @@ fn jtis(texts: Vec<Option<&str>>) -> Result<Vec<Uuid>, Rejection<ApiError>> {
     }
     let texts: Option<Vec<&str>> = texts.into_iter().collect();
     let texts = texts.ok_or_else(|| invalid("The ack is not a list of strings."))?;
-    Ok(texts.into_iter().filter_map(|text| Uuid::try_parse(text).ok()).collect())
+    Ok(texts
+        .into_iter()
+        .filter_map(|text| Uuid::try_parse(text).ok())
+        .collect())
 }
 
 #[cfg(test)]
@@ -197,7 +203,13 @@ mod tests {
         let request = request.unwrap();
         assert_eq!((request.max_events, request.return_immediately), (0, true));
         assert_eq!((request.acknowledged, request.refused), (vec![id], vec![id]));
-        for bad in [r#"{"maxEvents":-1}"#, r#"{"ack":"x"}"#, r#"{"ack":[1]}"#, r#"{"setErrs":[]}"#, r#"{"returnImmediately":1}"#] {
+        for bad in [
+            r#"{"maxEvents":-1}"#,
+            r#"{"ack":"x"}"#,
+            r#"{"ack":[1]}"#,
+            r#"{"setErrs":[]}"#,
+            r#"{"returnImmediately":1}"#,
+        ] {
             assert!(read(bad).is_none(), "{bad}");
         }
     }

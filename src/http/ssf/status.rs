@@ -15,7 +15,7 @@ use super::super::context::Origin;
 use super::super::error::{ApiError, Rejection};
 use super::super::oauth::{answer, rounds};
 use super::body::{Body, stream_in};
-use super::{MANAGE, READ, Receiver, invalid};
+use super::{MANAGE, READ, Receiver, acting, invalid};
 use crate::app::App;
 use crate::domain::ssf_stream::{SsfStreamCommand, SsfStreamStatusChanged, StreamStatus};
 use crate::ledger::{Actor, UnitOfWork};
@@ -87,7 +87,7 @@ async fn changed(
         reason: body.words("reason", "The reason needs at most 200 characters of plain text.")?,
         by_transmitter: false,
     };
-    let context = origin.context(PATH, Actor::Anonymous);
+    let context = acting(app, (origin, PATH), &token).await?;
     let mut unit = app.ledger.unit_of_work(&context);
     rounds!(unit, update_round(&mut unit, (&token, id), &change))
 }

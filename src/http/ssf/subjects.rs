@@ -17,11 +17,11 @@ use super::super::context::Origin;
 use super::super::error::{ApiError, Rejection};
 use super::super::oauth::{answer, rounds};
 use super::body::Body;
-use super::{MANAGE, Receiver, invalid};
+use super::{MANAGE, Receiver, acting, invalid};
 use crate::app::App;
 use crate::domain::ssf_stream::SsfStreamCommand;
 use crate::ids::SubjectId;
-use crate::ledger::{Actor, LedgerError, UnitOfWork};
+use crate::ledger::{LedgerError, UnitOfWork};
 
 pub(super) const ADD: &str = "/ssf/subjects:add";
 pub(super) const REMOVE: &str = "/ssf/subjects:remove";
@@ -43,7 +43,13 @@ pub(super) async fn add(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let result = change(&app, (&origin, ADD), (&headers, body), Change::Add).await;
-    answer(&app, &origin, ADD, result.map(|()| StatusCode::OK.into_response())).await
+    answer(
+        &app,
+        &origin,
+        ADD,
+        result.map(|()| StatusCode::OK.into_response()),
+    )
+    .await
 }
 
 /// `POST`: hears of a user no more.
@@ -68,7 +74,7 @@ async fn change(
     let body = Body::read(headers, body)?;
     let id = body.stream_id()?;
     let sub = subject(app, body.get("subject"))?;
-    let context = origin.context(path, Actor::Anonymous);
+    let context = acting(app, (origin, path), &token).await?;
     let mut unit = app.ledger.unit_of_work(&context);
     rounds!(unit, round(app, &mut unit, (&token, id), (sub, change)))
 }

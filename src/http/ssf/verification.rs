@@ -58,7 +58,10 @@ async fn asked(
         return Ok(());
     }
     let wait = u32::try_from(VERIFICATION_SECONDS).unwrap_or(u32::MAX);
-    let refused = Rejection::new(ApiError::RateLimitExceeded(wait), RefusalReason::VerificationTooSoon);
+    let refused = Rejection::new(
+        ApiError::RateLimitExceeded(wait),
+        RefusalReason::VerificationTooSoon,
+    );
     Err(refused.client(client))
 }
 

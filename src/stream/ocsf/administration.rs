@@ -59,8 +59,12 @@ pub(super) fn map_signing_key(event: &SigningKeyEvent, id: Uuid) -> Mapped {
         SigningKeyEvent::KeyGenerated(event) => {
             Mapping::entity(Activity::ENTITY_CREATE, "signing key", &id, Some(&event.kid))
         }
-        SigningKeyEvent::KeyActivated(_) => Mapping::entity(Activity::ENTITY_ACTIVATE, "signing key", &id, None),
-        SigningKeyEvent::KeyRetired(_) => Mapping::entity(Activity::ENTITY_DEACTIVATE, "signing key", &id, None),
+        SigningKeyEvent::KeyActivated(_) => {
+            Mapping::entity(Activity::ENTITY_ACTIVATE, "signing key", &id, None)
+        }
+        SigningKeyEvent::KeyRetired(_) => {
+            Mapping::entity(Activity::ENTITY_DEACTIVATE, "signing key", &id, None)
+        }
     }
     .into()
 }
@@ -76,9 +80,12 @@ pub(super) fn map_initial_access_token(event: &InitialAccessTokenEvent, id: Uuid
 
 pub(super) fn map_trusted_issuer(event: &TrustedIssuerEvent, id: Uuid) -> Mapped {
     match event {
-        TrustedIssuerEvent::IssuerTrusted(event) => {
-            Mapping::entity(Activity::ENTITY_ENABLE, "trusted issuer", &id, Some(&event.issuer))
-        }
+        TrustedIssuerEvent::IssuerTrusted(event) => Mapping::entity(
+            Activity::ENTITY_ENABLE,
+            "trusted issuer",
+            &id,
+            Some(&event.issuer),
+        ),
         TrustedIssuerEvent::IssuerDistrusted(_) => {
             Mapping::entity(Activity::ENTITY_DISABLE, "trusted issuer", &id, None)
         }
@@ -102,9 +109,15 @@ pub(super) fn map_trail(event: &TrailEvent, id: Uuid) -> Mapped {
         }
         TrailEvent::LedgerRead(read) => Mapping::api(Activity::API_READ, event.name())
             .resources([("ledger", format!("{}..{}", read.after, read.upto))])
-            .graver(if read.revealed { Severity::Low } else { Severity::Informational }),
+            .graver(if read.revealed {
+                Severity::Low
+            } else {
+                Severity::Informational
+            }),
         TrailEvent::LegacyKeyStored(_) => Mapping::entity(Activity::ENTITY_CREATE, "legacy key", &id, None),
-        TrailEvent::LegacyKeyForgotten(_) => Mapping::entity(Activity::ENTITY_DELETE, "legacy key", &id, None),
+        TrailEvent::LegacyKeyForgotten(_) => {
+            Mapping::entity(Activity::ENTITY_DELETE, "legacy key", &id, None)
+        }
         TrailEvent::LogKeyGenerated(event) => {
             Mapping::entity(Activity::ENTITY_CREATE, "log key", &id, Some(&event.name))
         }
@@ -148,7 +161,7 @@ fn raised(event: &AlertRaised, id: Uuid) -> Mapping {
             "type_id": 1,
             "version": event.rule_version.to_string(),
         },
-        "attacks": [{ "technique": { "uid": event.technique, "name": event.technique }, "version": "15.1" }],
+        "attacks": [{ "technique": { "uid": event.technique, "name": event.technique } }],
         "related_events": related,
     });
     let about = [

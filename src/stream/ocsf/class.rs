@@ -102,7 +102,6 @@ activities! {
     SERVICE_TICKET = Authentication 4 "Service Ticket Request";
     RENEWAL = Authentication 5 "Service Ticket Renew";
     ASSIGN = AuthorizeSession 1 "Assign Privileges";
-    DENY = AuthorizeSession 99 "Deny Privileges";
     ENTITY_CREATE = EntityManagement 1 "Create";
     ENTITY_UPDATE = EntityManagement 3 "Update";
     ENTITY_DELETE = EntityManagement 4 "Delete";
@@ -114,7 +113,6 @@ activities! {
     ENTITY_RESUME = EntityManagement 13 "Resume";
     API_CREATE = ApiActivity 1 "Create";
     API_READ = ApiActivity 2 "Read";
-    API_UPDATE = ApiActivity 3 "Update";
     API_DELETE = ApiActivity 4 "Delete";
     API_REFUSED = ApiActivity 99 "Refuse";
     API_CALL = ApiActivity 99 "Call";

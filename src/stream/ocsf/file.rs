@@ -1,6 +1,6 @@
 //! OCSF events in a file, one per line, each delivery synced to the disk.
 
-use std::io::SeekFrom;
+use std::io::{ErrorKind, SeekFrom};
 use std::path::PathBuf;
 
 use tokio::fs::{File, OpenOptions};
@@ -69,7 +69,12 @@ impl Open {
     /// Opens the file, and cuts off what stands after its last whole line: a crash left that.
     async fn at(path: &std::path::Path) -> std::io::Result<Self> {
         let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(0o640);
+        options
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o640);
         let mut file = options.open(path).await?;
         let length = file.metadata().await?.len();
         let mut end = length;
@@ -95,19 +100,20 @@ impl Open {
 /// A word for what the operating system said.
 fn failure(error: &std::io::Error) -> Failure {
     tracing::debug!(%error, "a file of events cannot be written");
-    Failure::new(match error.kind() {
-        std::io::ErrorKind::NotFound => "no_such_directory",
-        std::io::ErrorKind::PermissionDenied => "permission_denied",
-        std::io::ErrorKind::StorageFull => "storage_full",
-        _ => "not_written",
-    })
+    let known = [
+        (ErrorKind::NotFound, "no_such_directory"),
+        (ErrorKind::PermissionDenied, "permission_denied"),
+        (ErrorKind::StorageFull, "storage_full"),
+    ];
+    let code = known.into_iter().find(|(kind, _)| *kind == error.kind());
+    Failure::new(code.map_or("not_written", |(_, code)| code))
 }
 
 impl Sink for OcsfFile {
     fn deliver<'a>(&'a mut self, events: &'a [Envelope]) -> Delivering<'a, Delivery> {
         Box::pin(async move {
             let mut text = String::new();
-            let (mut read, mut failed) = (0, None);
+            let (mut read, mut failed) = (0_usize, None);
             for event in events {
                 match lines::event(&self.issuer, event) {
                     Ok(line) => {
@@ -140,7 +146,9 @@ impl Sink for OcsfFile {
         Box::pin(async move {
             let line = lines::checkpoint(&self.issuer, checkpoint, self.clock.now());
             let text = format!("{}\n", line.json);
-            self.append(&text, checkpoint.size).await.map_err(|error| failure(&error))
+            self.append(&text, checkpoint.size)
+                .await
+                .map_err(|error| failure(&error))
         })
     }
 }

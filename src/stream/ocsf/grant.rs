@@ -4,8 +4,8 @@ use uuid::Uuid;
 
 use super::class::Activity;
 use super::mapping::{Mapped, Mapping, Party};
-use crate::domain::alert::Severity;
 use crate::domain::LedgerEvent;
+use crate::domain::alert::Severity;
 use crate::domain::grant::{GrantEvent, Reason, TokenRevoked};
 
 /// Nobody knows at the event whose grant it is; the grant's id leads there.
@@ -20,35 +20,40 @@ pub(super) fn map(event: &GrantEvent, grant: Uuid) -> Mapped {
                 None => assigned,
             }
         }
-        GrantEvent::DeviceAuthorizationApproved(event) => Mapping::authentication(
-            Activity::TICKET,
-            Party::User(event.subject),
-            None,
-        )
-        .session(event.session),
-        GrantEvent::DeviceAuthorizationDenied(event) => Mapping::authentication(
-            Activity::TICKET,
-            Party::User(event.subject),
-            None,
-        )
-        .failed(Severity::Low, "denied"),
-        GrantEvent::CodeRedeemed(event) => ticket(Activity::TICKET, Party::Client(event.client), event.client),
+        GrantEvent::DeviceAuthorizationApproved(event) => {
+            Mapping::authentication(Activity::TICKET, Party::User(event.subject), None).session(event.session)
+        }
+        GrantEvent::DeviceAuthorizationDenied(event) => {
+            Mapping::authentication(Activity::TICKET, Party::User(event.subject), None)
+                .failed(Severity::Low, "denied")
+        }
+        GrantEvent::CodeRedeemed(event) => {
+            ticket(Activity::TICKET, Party::Client(event.client), event.client)
+        }
         GrantEvent::DeviceCodeRedeemed(event) => {
             ticket(Activity::TICKET, Party::Client(event.client), event.client)
         }
-        GrantEvent::TokenIssued(event) => {
-            ticket(Activity::SERVICE_TICKET, Party::of(event.subject, event.client), event.client)
-        }
-        GrantEvent::RefreshRotated(event) => {
-            ticket(Activity::RENEWAL, Party::of(event.subject, event.client), event.client)
-        }
-        GrantEvent::AccessTokenRefreshed(event) => {
-            ticket(Activity::RENEWAL, Party::of(event.subject, event.client), event.client)
-        }
-        GrantEvent::RefreshRetried(event) => {
-            ticket(Activity::RENEWAL, Party::of(event.subject, event.client), event.client)
-                .graver(Severity::Low)
-        }
+        GrantEvent::TokenIssued(event) => ticket(
+            Activity::SERVICE_TICKET,
+            Party::of(event.subject, event.client),
+            event.client,
+        ),
+        GrantEvent::RefreshRotated(event) => ticket(
+            Activity::RENEWAL,
+            Party::of(event.subject, event.client),
+            event.client,
+        ),
+        GrantEvent::AccessTokenRefreshed(event) => ticket(
+            Activity::RENEWAL,
+            Party::of(event.subject, event.client),
+            event.client,
+        ),
+        GrantEvent::RefreshRetried(event) => ticket(
+            Activity::RENEWAL,
+            Party::of(event.subject, event.client),
+            event.client,
+        )
+        .graver(Severity::Low),
         GrantEvent::CodeReplayed(event) => {
             ticket(Activity::TICKET, Party::Client(event.client), event.client)
                 .failed(Severity::High, "code_replayed")
@@ -61,9 +66,11 @@ pub(super) fn map(event: &GrantEvent, grant: Uuid) -> Mapped {
             ticket(Activity::RENEWAL, Party::Client(event.client), event.client)
                 .failed(Severity::High, "refresh_replayed")
         }
-        GrantEvent::AssertionAccepted(event) => {
-            ticket(Activity::TICKET, Party::of(event.subject, event.client), event.client)
-        }
+        GrantEvent::AssertionAccepted(event) => ticket(
+            Activity::TICKET,
+            Party::of(event.subject, event.client),
+            event.client,
+        ),
         GrantEvent::TokenExchanged(event) => Mapping::privileges(
             Activity::ASSIGN,
             Party::of(event.subject, event.client),
@@ -74,10 +81,11 @@ pub(super) fn map(event: &GrantEvent, grant: Uuid) -> Mapped {
             Party::of(event.subject, event.client),
             &event.scope,
         ),
-        GrantEvent::DeviceAuthorizationRequested(request) => {
-            Mapping::api(Activity::API_CREATE, event.name())
-                .resources([(BY_ITS_GRANT, grant.to_string()), ("client", request.client.to_string())])
-        }
+        GrantEvent::DeviceAuthorizationRequested(request) => Mapping::api(Activity::API_CREATE, event.name())
+            .resources([
+                (BY_ITS_GRANT, grant.to_string()),
+                ("client", request.client.to_string()),
+            ]),
         GrantEvent::TokenRevoked(revoked) => revocation(revoked, event.name(), grant),
     }
     .into()

@@ -53,11 +53,9 @@ pub(super) fn map_session(event: &SessionEvent, id: Uuid) -> Mapped {
         SessionEvent::BackchannelLogoutDelivered(_) => {
             return Mapped::Not("a note that a client took the end of a login, which was exported itself");
         }
-        SessionEvent::BackchannelLogoutAbandoned(told) => {
-            Mapping::api(Activity::API_CALL, event.name())
-                .resources([("session", id.to_string()), ("client", told.client.to_string())])
-                .failed(Severity::Medium, told.error.as_str())
-        }
+        SessionEvent::BackchannelLogoutAbandoned(told) => Mapping::api(Activity::API_CALL, event.name())
+            .resources([("session", id.to_string()), ("client", told.client.to_string())])
+            .failed(Severity::Medium, told.error.as_str()),
     }
     .into()
 }

@@ -27,7 +27,12 @@ pub struct Line {
 pub fn event(issuer: &str, envelope: &Envelope) -> Result<Option<Line>, Failure> {
     let row = &envelope.row;
     let unreadable = || Failure::new("unreadable_event");
-    let event = Event::decode(&row.aggregate_type, &row.event_type, row.event_version, &row.payload);
+    let event = Event::decode(
+        &row.aggregate_type,
+        &row.event_type,
+        row.event_version,
+        &row.payload,
+    );
     // Written by a newer node: it waits for a newer one here.
     let event = event.map_err(|_| Failure::new("unknown_event"))?;
     let metadata = Metadata::read(&row.metadata).map_err(|_| unreadable())?;
@@ -46,7 +51,9 @@ pub fn event(issuer: &str, envelope: &Envelope) -> Result<Option<Line>, Failure>
         metadata: &metadata,
         recorded_at,
     };
-    Ok(export(&record, issuer).ok().map(|exported| line(row.position, &row.event_type, &exported)))
+    Ok(export(&record, issuer)
+        .ok()
+        .map(|exported| line(row.position, &row.event_type, &exported)))
 }
 
 /// A signed checkpoint, as an event of the base class (`class_uid` 0).

@@ -55,7 +55,9 @@ impl Party {
         match self {
             Self::User(subject) => json!({ "uid": subject, "type_id": 1, "type": "User" }),
             Self::Client(client) => json!({ "uid": client, "type_id": 4, "type": "Service" }),
-            Self::Session(session) => json!({ "uid_alt": session, "name": "of the session", "type_id": 1, "type": "User" }),
+            Self::Session(session) => {
+                json!({ "uid_alt": session, "name": "of the session", "type_id": 1, "type": "User" })
+            }
             Self::Unknown => json!({ "name": "unknown", "type_id": 0, "type": "Unknown" }),
         }
     }
@@ -90,13 +92,22 @@ impl Mapping {
     pub(super) fn privileges(activity: Activity, party: Party, scope: &ScopeSet) -> Self {
         let scopes: Vec<String> = scope.iter().map(str::to_owned).collect();
         // The class asks for one at least.
-        let scopes = if scopes.is_empty() { vec!["none".to_owned()] } else { scopes };
+        let scopes = if scopes.is_empty() {
+            vec!["none".to_owned()]
+        } else {
+            scopes
+        };
         Self::new(activity)
             .with("user", party.user())
             .with("privileges", scopes.into())
     }
 
-    pub(super) fn entity(activity: Activity, kind: &str, uid: &impl std::fmt::Display, name: Option<&str>) -> Self {
+    pub(super) fn entity(
+        activity: Activity,
+        kind: &str,
+        uid: &impl std::fmt::Display,
+        name: Option<&str>,
+    ) -> Self {
         let mut entity = json!({ "uid": uid.to_string(), "type": kind, "type_id": 99 });
         if let (Some(name), Some(entity)) = (name, entity.as_object_mut()) {
             entity.insert("name".to_owned(), name.into());

@@ -163,10 +163,16 @@ fn actor(metadata: &Metadata) -> Value {
     let mut actor = Map::new();
     match metadata.actor.split_once(':') {
         Some(("user", id)) => {
-            actor.insert("user".to_owned(), json!({ "uid": id, "type_id": 1, "type": "User" }));
+            actor.insert(
+                "user".to_owned(),
+                json!({ "uid": id, "type_id": 1, "type": "User" }),
+            );
         }
         Some(("client", id)) => {
-            actor.insert("user".to_owned(), json!({ "uid": id, "type_id": 4, "type": "Service" }));
+            actor.insert(
+                "user".to_owned(),
+                json!({ "uid": id, "type_id": 4, "type": "Service" }),
+            );
             actor.insert("app_uid".to_owned(), id.into());
         }
         Some(_) | None => {

@@ -14,7 +14,9 @@ pub(super) fn map_stream(event: &StreamEvent, id: Uuid) -> Mapped {
         StreamEvent::StreamDefined(event) => {
             Mapping::entity(Activity::ENTITY_CREATE, "stream", &id, Some(&event.name))
         }
-        StreamEvent::StreamChanged(_) | StreamEvent::RedeliveryRequested(_) => entity(Activity::ENTITY_UPDATE),
+        StreamEvent::StreamChanged(_) | StreamEvent::RedeliveryRequested(_) => {
+            entity(Activity::ENTITY_UPDATE)
+        }
         StreamEvent::StreamPaused(_) => entity(Activity::ENTITY_SUSPEND).graver(Severity::Low),
         StreamEvent::StreamResumed(_) => entity(Activity::ENTITY_RESUME),
         StreamEvent::StreamRemoved(_) => entity(Activity::ENTITY_DELETE).graver(Severity::Low),

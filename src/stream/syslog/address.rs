@@ -78,8 +78,16 @@ mod tests {
         assert_eq!((tcp.host().as_str(), tcp.port), ("::1", 5514));
         assert!(tcp.server_name().is_none());
         for bad in [
-            "", "siem.example", "syslog://h", "https://h", "syslog+tcp:", "syslog+tcp://", "syslog+tcp://h/path",
-            "syslog+tls://u:p@h", "syslog+tcp://h?x", "syslog+tls://a b",
+            "",
+            "siem.example",
+            "syslog://h",
+            "https://h",
+            "syslog+tcp:",
+            "syslog+tcp://",
+            "syslog+tcp://h/path",
+            "syslog+tls://u:p@h",
+            "syslog+tcp://h?x",
+            "syslog+tls://a b",
         ] {
             assert_eq!(Address::parse(bad), Err(NotSyslog), "{bad}");
         }

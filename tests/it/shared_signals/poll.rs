@@ -10,7 +10,9 @@ use crate::harness::TestServer;
 /// What a poll brings: the tokens' claims in the order of the ledger, and whether there is more.
 async fn poll(receiver: &Receiver<'_>, stream: &Value, mut body: Value) -> (Vec<Value>, bool) {
     body["returnImmediately"] = json!(true);
-    let path = text(&stream["delivery"], "endpoint_url").strip_prefix(&receiver.stage.server.base).unwrap();
+    let path = text(&stream["delivery"], "endpoint_url")
+        .strip_prefix(&receiver.stage.server.base)
+        .unwrap();
     let (status, answer) = receiver.ask("POST", path, Some(body)).await;
     assert_eq!(status, 200, "{answer}");
     let mut claims = Vec::new();
@@ -38,7 +40,10 @@ async fn polled_signals_wait_until_they_are_acknowledged_and_name_the_user_as_th
     assert_eq!(stream["delivery"]["method"], "urn:ietf:rfc:8936");
     assert_eq!(stream["events_delivered"].as_array().unwrap().len(), 2);
     let (context, operations) = (TestServer::context(), &stage.server.app.operations);
-    operations.disable_user(&context, stage.subject, "").await.unwrap();
+    operations
+        .disable_user(&context, stage.subject, "")
+        .await
+        .unwrap();
     operations.enable_user(&context, stage.subject).await.unwrap();
     stage.folded().await;
 
@@ -58,26 +63,68 @@ async fn polled_signals_wait_until_they_are_acknowledged_and_name_the_user_as_th
 
     // Held while paused; none of whom the receiver does not want to hear; none while disabled.
     let about = json!({"stream_id": stream["stream_id"], "subject": receiver.names(&sub)});
-    let status = |status: &str| json!({"stream_id": stream["stream_id"], "status": status, "reason": "maintenance"});
-    assert_eq!(receiver.ask("POST", "/ssf/status", Some(status("paused"))).await.0, 200);
-    operations.disable_user(&context, stage.subject, "").await.unwrap();
+    let status =
+        |status: &str| json!({"stream_id": stream["stream_id"], "status": status, "reason": "maintenance"});
+    assert_eq!(
+        receiver
+            .ask("POST", "/ssf/status", Some(status("paused")))
+            .await
+            .0,
+        200
+    );
+    operations
+        .disable_user(&context, stage.subject, "")
+        .await
+        .unwrap();
     stage.folded().await;
     assert!(poll(&receiver, &stream, json!({})).await.0.is_empty());
-    assert_eq!(receiver.ask("POST", "/ssf/subjects:remove", Some(about.clone())).await.0, 204);
+    assert_eq!(
+        receiver
+            .ask("POST", "/ssf/subjects:remove", Some(about.clone()))
+            .await
+            .0,
+        204
+    );
     operations.enable_user(&context, stage.subject).await.unwrap();
-    assert_eq!(receiver.ask("POST", "/ssf/status", Some(status("enabled"))).await.0, 200);
+    assert_eq!(
+        receiver
+            .ask("POST", "/ssf/status", Some(status("enabled")))
+            .await
+            .0,
+        200
+    );
     stage.folded().await;
     let (held, _) = poll(&receiver, &stream, json!({})).await;
-    assert_eq!(held.iter().map(|one| event(one).0).collect::<Vec<_>>(), [ACCOUNT_DISABLED]);
-    assert_eq!(receiver.ask("POST", "/ssf/subjects:add", Some(about)).await.0, 200);
-    let (_, answer) = receiver.ask("POST", "/ssf/status", Some(status("disabled"))).await;
+    assert_eq!(
+        held.iter().map(|one| event(one).0).collect::<Vec<_>>(),
+        [ACCOUNT_DISABLED]
+    );
+    assert_eq!(
+        receiver.ask("POST", "/ssf/subjects:add", Some(about)).await.0,
+        200
+    );
+    let (_, answer) = receiver
+        .ask("POST", "/ssf/status", Some(status("disabled")))
+        .await;
     assert_eq!(answer, status("disabled"));
-    operations.disable_user(&context, stage.subject, "").await.unwrap();
-    assert_eq!(receiver.ask("POST", "/ssf/status", Some(status("enabled"))).await.0, 200);
+    operations
+        .disable_user(&context, stage.subject, "")
+        .await
+        .unwrap();
+    assert_eq!(
+        receiver
+            .ask("POST", "/ssf/status", Some(status("enabled")))
+            .await
+            .0,
+        200
+    );
     operations.enable_user(&context, stage.subject).await.unwrap();
     stage.folded().await;
     let (after, _) = poll(&receiver, &stream, json!({})).await;
-    assert_eq!(after.iter().map(|one| event(one).0).collect::<Vec<_>>(), [ACCOUNT_ENABLED]);
+    assert_eq!(
+        after.iter().map(|one| event(one).0).collect::<Vec<_>>(),
+        [ACCOUNT_ENABLED]
+    );
 
     // A receiver that acknowledges nothing for a week is told that its stream is off.
     stage.server.clock.advance(Duration::from_hours(8 * 24));

@@ -34,7 +34,9 @@ impl Endpoint {
             failures: Arc::new(Mutex::new(failures)),
             ..Self::default()
         };
-        let router = Router::new().route("/events", post(receive)).with_state(endpoint.clone());
+        let router = Router::new()
+            .route("/events", post(receive))
+            .with_state(endpoint.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         endpoint
     }
@@ -59,8 +61,14 @@ impl Endpoint {
 async fn receive(State(endpoint): State<Endpoint>, headers: HeaderMap, body: String) -> StatusCode {
     assert_eq!(headers["content-type"], "application/secevent+jwt");
     assert_eq!(headers["accept"], "application/json");
-    let authorization = headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
-    endpoint.came.lock().unwrap().push((authorization.unwrap_or_default(), body));
+    let authorization = headers
+        .get("authorization")
+        .map(|value| value.to_str().unwrap().to_owned());
+    endpoint
+        .came
+        .lock()
+        .unwrap()
+        .push((authorization.unwrap_or_default(), body));
     let mut failures = endpoint.failures.lock().unwrap();
     if *failures > 0 {
         *failures -= 1;
@@ -88,22 +96,45 @@ async fn a_receiver_is_sent_what_befalls_its_users_until_it_acknowledges_and_nob
     let stranger = stage.server.user("mallory", "another battery staple").await;
     // A second node: each event is sent by one of them.
     let app = &stage.server.app;
-    let other = App::open(app.settings.clone(), MasterKey::from_bytes([42; 32]), stage.server.clock.clone());
+    let other = App::open(
+        app.settings.clone(),
+        MasterKey::from_bytes([42; 32]),
+        stage.server.clock.clone(),
+    );
     let other = Transmitter::start(&other.await.unwrap());
     let (context, operations) = (TestServer::context(), &app.operations);
-    operations.disable_user(&context, stranger, "private words").await.unwrap();
-    operations.set_password(&context, stage.subject, "a new battery staple".to_owned()).await.unwrap();
-    operations.disable_user(&context, stage.subject, "private words").await.unwrap();
+    operations
+        .disable_user(&context, stranger, "private words")
+        .await
+        .unwrap();
+    operations
+        .set_password(&context, stage.subject, "a new battery staple".to_owned())
+        .await
+        .unwrap();
+    operations
+        .disable_user(&context, stage.subject, "private words")
+        .await
+        .unwrap();
     operations.enable_user(&context, stage.subject).await.unwrap();
     operations.erase_user(&context, stage.subject).await.unwrap();
     let came = endpoint.wait(9).await;
-    assert!(came.iter().all(|(authorization, _)| authorization == "Bearer receiver"));
+    assert!(
+        came.iter()
+            .all(|(authorization, _)| authorization == "Bearer receiver")
+    );
     let claims = all(&receiver, &came).await;
     let kinds: Vec<String> = claims.iter().map(|claims| event(claims).0).collect();
     // The first is sent three times, for the first two are not acknowledged.
     let expected = [
-        CREDENTIAL_CHANGE, CREDENTIAL_CHANGE, CREDENTIAL_CHANGE, SESSION_REVOKED,
-        ACCOUNT_DISABLED, SESSION_REVOKED, ACCOUNT_ENABLED, SESSION_REVOKED, ACCOUNT_PURGED,
+        CREDENTIAL_CHANGE,
+        CREDENTIAL_CHANGE,
+        CREDENTIAL_CHANGE,
+        SESSION_REVOKED,
+        ACCOUNT_DISABLED,
+        SESSION_REVOKED,
+        ACCOUNT_ENABLED,
+        SESSION_REVOKED,
+        ACCOUNT_PURGED,
     ];
     assert_eq!(kinds, expected);
     assert!(claims[..3].iter().all(|one| one["jti"] == claims[0]["jti"]));
@@ -142,19 +173,34 @@ async fn the_end_of_one_login_names_the_user_and_the_login() {
     let receiver = stage.receiver(json!({})).await;
     let stream = receiver.stream(json!({"delivery": endpoint.delivery()})).await;
     let verify = json!({"stream_id": stream["stream_id"], "state": "VGhpcyBpcyBh"});
-    assert_eq!(receiver.ask("POST", "/ssf/verify", Some(verify.clone())).await.0, 204);
+    assert_eq!(
+        receiver.ask("POST", "/ssf/verify", Some(verify.clone())).await.0,
+        204
+    );
     assert_eq!(receiver.ask("POST", "/ssf/verify", Some(verify)).await.0, 429);
     let verification = receiver.claims(&endpoint.wait(1).await[0].1).await;
-    assert_eq!(event(&verification), (VERIFICATION.to_owned(), json!({"state": "VGhpcyBpcyBh"})));
-    assert_eq!(verification["sub_id"], json!({"format": "opaque", "id": stream["stream_id"]}));
+    assert_eq!(
+        event(&verification),
+        (VERIFICATION.to_owned(), json!({"state": "VGhpcyBpcyBh"}))
+    );
+    assert_eq!(
+        verification["sub_id"],
+        json!({"format": "opaque", "id": stream["stream_id"]})
+    );
     let tokens = receiver.log_in().await;
     let id_token = super::claims_of(text(&tokens, "id_token"));
     stage.log_out().await;
     let revoked = receiver.claims(&endpoint.wait(2).await[1].1).await;
     let (kind, body) = event(&revoked);
-    assert_eq!((kind.as_str(), &body["initiating_entity"]), (SESSION_REVOKED, &json!("user")));
+    assert_eq!(
+        (kind.as_str(), &body["initiating_entity"]),
+        (SESSION_REVOKED, &json!("user"))
+    );
     let session = json!({"format": "opaque", "id": id_token["sid"]});
     let user = receiver.names(&stage.subject.to_string());
-    assert_eq!(revoked["sub_id"], json!({"format": "complex", "user": user, "session": session}));
+    assert_eq!(
+        revoked["sub_id"],
+        json!({"format": "complex", "user": user, "session": session})
+    );
     stage.stop().await;
 }

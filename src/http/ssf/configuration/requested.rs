@@ -70,7 +70,10 @@ impl Requested {
             // §8.1.1.1: without, it is poll.
             None => before.map_or(StreamDelivery::Poll, |before| before.delivery.clone()),
         };
-        let events = self.events.as_ref().map(|events| events.iter().copied().collect());
+        let events = self
+            .events
+            .as_ref()
+            .map(|events| events.iter().copied().collect());
         StreamSettings {
             delivery,
             events: events.or_else(|| before.and_then(|before| before.events.clone())),
@@ -107,8 +110,12 @@ fn read_delivery(
         Some(POLL) => match (url, stream) {
             // A new stream's is supplied here, whatever the receiver thinks.
             (None, _) | (Some(_), None) => Ok(RequestedDelivery::Poll),
-            (Some(url), Some(id)) if url == poll::url(&app.settings.issuer, id) => Ok(RequestedDelivery::Poll),
-            (Some(_), Some(_)) => Err(invalid("The endpoint_url of a poll is the transmitter's to choose.")),
+            (Some(url), Some(id)) if url == poll::url(&app.settings.issuer, id) => {
+                Ok(RequestedDelivery::Poll)
+            }
+            (Some(_), Some(_)) => Err(invalid(
+                "The endpoint_url of a poll is the transmitter's to choose.",
+            )),
         },
         Some(PUSH) => {
             let url = url.ok_or_else(|| invalid("The endpoint_url of the delivery is missing."))?;
