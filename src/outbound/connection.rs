@@ -38,7 +38,7 @@ pub(crate) fn tls() -> Result<TlsConnector, rustls::Error> {
     connector(roots)
 }
 
-pub(super) fn connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
+pub(crate) fn connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

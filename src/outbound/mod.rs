@@ -29,6 +29,8 @@ mod turns;
 
 pub use address::is_public;
 pub use allow::{Allowed, NotAllowable};
+#[cfg(test)]
+pub(crate) use connection::connector;
 pub(crate) use connection::tls;
 pub use error::OutboundError;
 pub use resolve::{Lookup, Resolve};

@@ -12,7 +12,7 @@ use crate::domain::consent::{Consent, ConsentEvent};
 use crate::domain::event::Event;
 use crate::domain::grant::GrantEvent;
 use crate::domain::ssf_stream::{
-    SsfStreamEvent, SsfStreamStatusChanged, StreamDelivery, StreamSettings, StreamStatus,
+    SignalType, SsfStreamEvent, SsfStreamStatusChanged, StreamDelivery, StreamSettings, StreamStatus,
 };
 use crate::domain::user::UserEvent;
 use crate::ids::{ClientKey, SubjectId};
@@ -244,7 +244,7 @@ async fn configure(
     settings: &StreamSettings,
     at: Timestamp,
 ) -> Result<(), sqlx::Error> {
-    let events: Vec<&str> = settings.delivered().into_iter().map(|kind| kind.uri()).collect();
+    let events: Vec<&str> = settings.delivered().into_iter().map(SignalType::uri).collect();
     let push = matches!(settings.delivery, StreamDelivery::Push { .. });
     let statement = match client {
         Some(_) => {

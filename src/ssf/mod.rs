@@ -62,10 +62,11 @@ impl Transmitter {
     pub fn start(app: &App) -> Self {
         let (stop, stopped) = watch::channel(false);
         let fold = tokio::spawn(fold::run(app.clone(), stopped.clone()));
-        let push = tokio::spawn(push::run(app.clone(), stopped));
+        let push = tokio::spawn(push::run(app.clone(), stopped.clone()));
+        let tend = tokio::spawn(push::tend(app.clone(), stopped));
         Self {
             stop,
-            tasks: vec![fold, push],
+            tasks: vec![fold, push, tend],
         }
     }
 

@@ -27,6 +27,8 @@ const IN_A_ROW: i64 = 20;
 const LEASE_SECONDS: f64 = 300.0;
 /// The longest pause between two attempts.
 const LONGEST_BACKOFF: Duration = Duration::from_mins(15);
+/// How often streams are looked at that nobody takes.
+const TEND_EVERY: Duration = Duration::from_secs(1);
 /// What is read of a receiver's answer (RFC 8935 §2.3).
 const MAX_ANSWER: usize = 16 * 1024;
 
@@ -36,11 +38,24 @@ pub(super) async fn run(app: App, stopped: watch::Receiver<bool>) {
     rounds("the delivery", stopped, || round(&app, &fetcher)).await;
 }
 
-/// Sends what is due. False: nothing was.
-async fn round(app: &App, fetcher: &Fetcher) -> Result<bool, SignalError> {
+/// Turns off the streams whose receivers take nothing, until told to stop.
+pub(super) async fn tend(app: App, mut stopped: watch::Receiver<bool>) {
+    while !crate::logout::rest(&mut stopped, TEND_EVERY, std::future::pending()).await {
+        if let Err(error) = disable_neglected(&app).await {
+            tracing::warn!(%error, "event streams that nobody takes could not be disabled");
+        }
+    }
+}
+
+async fn disable_neglected(app: &App) -> Result<(), SignalError> {
     for stream in outbox::neglected(app.ledger.pool(), app.ledger.clock().now()).await? {
         disable(app, stream).await?;
     }
+    Ok(())
+}
+
+/// Sends what is due. False: nothing was.
+async fn round(app: &App, fetcher: &Fetcher) -> Result<bool, SignalError> {
     let taken = take(app).await?;
     let any = !taken.is_empty();
     let mut sending = JoinSet::new();

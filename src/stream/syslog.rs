@@ -135,3 +135,6 @@ impl Sink for Syslog {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

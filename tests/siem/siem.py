@@ -144,9 +144,7 @@ def read_log():
 
 def main():
     """The whole of it."""
-    for rule in grantlog("policy", "list"):
-        if "replay" in rule["name"]:
-            grantlog("policy", "enable", rule["name"])
+    grantlog("policy", "enable", "code-replay")
     grantlog("stream", "add", "file", "--kind", "ocsf-file", "--url", str(FILE), "--from", "beginning")
     rsyslog = Rsyslog() if RSYSLOGD else None
     if rsyslog:
@@ -164,6 +162,10 @@ def main():
         rsyslog.start()
         settled("syslog")
         time.sleep(0.5)
+    for _ in range(100):
+        if '"AlertRaised"' in FILE.read_text():
+            break
+        time.sleep(0.1)
     settled("file")
     grantlog("stream", "pause", "file", "--reason", "the end of the test")
     events = read_file()

@@ -1,5 +1,7 @@
 //! Rows of the ledger as lines of OCSF: one JSON object each, in ASCII.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use super::{Record, VERSION, export};
@@ -57,6 +59,7 @@ pub fn event(issuer: &str, envelope: &Envelope) -> Result<Option<Line>, Failure>
 }
 
 /// A signed checkpoint, as an event of the base class (`class_uid` 0).
+#[must_use]
 pub fn checkpoint(issuer: &str, checkpoint: &Checkpoint, at: crate::clock::Timestamp) -> Line {
     let event = json!({
         "class_uid": 0,
@@ -104,7 +107,8 @@ fn ascii(json: &str) -> String {
         } else {
             let mut units = [0; 2];
             for unit in c.encode_utf16(&mut units) {
-                text.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a string does not fail.
+                let _ = write!(text, "\\u{unit:04x}");
             }
         }
     }

@@ -22,7 +22,9 @@ const MAX_EVENTS: usize = 100;
 pub(super) struct Requested {
     events: Option<Vec<SignalType>>,
     delivery: Option<RequestedDelivery>,
-    description: Option<Option<String>>,
+    /// Whether it says something of the description, be it that there is none.
+    describes: bool,
+    description: Option<String>,
 }
 
 #[derive(Debug)]
@@ -47,7 +49,8 @@ impl Requested {
                 None => None,
                 Some(delivery) => Some(read_delivery(app, delivery, stream)?),
             },
-            description: body.has("description").then_some(description),
+            describes: body.has("description"),
+            description,
         })
     }
 
@@ -77,9 +80,10 @@ impl Requested {
         StreamSettings {
             delivery,
             events: events.or_else(|| before.and_then(|before| before.events.clone())),
-            description: match &self.description {
-                Some(description) => description.clone(),
-                None => before.and_then(|before| before.description.clone()),
+            description: if self.describes {
+                self.description.clone()
+            } else {
+                before.and_then(|before| before.description.clone())
             },
         }
     }
