@@ -12,6 +12,7 @@ use crate::crypto::signing::SigningKeys;
 use crate::crypto::software_statement::Publishers;
 use crate::crypto::vault::Vault;
 use crate::evidence::{EvidenceError, Standing, store};
+use crate::http::admin::events::EventStreams;
 use crate::http::client_keys::ClientKeys;
 use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
@@ -52,6 +53,8 @@ pub struct Parts {
     pub secret_keys: SecretKeys,
     /// Whose certificates are trusted for `tls_client_auth`; none where no file says so.
     pub authorities: Option<Authorities>,
+    /// Readers of the ledger's events.
+    pub event_streams: EventStreams,
     /// Where addresses are; none where no database says so.
     pub geoip: Option<Arc<GeoIp>>,
 }
@@ -136,6 +139,7 @@ impl App {
             publishers,
             secret_keys: SecretKeys::default(),
             authorities,
+            event_streams: EventStreams::new(settings.event_stream_connections),
             geoip,
             client_keys: ClientKeys::new(&outbound),
             witnesses: outbound.apart("witness"),

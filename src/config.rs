@@ -119,6 +119,9 @@ pub struct Settings {
     /// Whether every authorization request must be a signed request object (RFC 9101 §10.5).
     #[serde(default)]
     pub require_signed_request_objects: bool,
+    /// Whether clients may hear of their users by the Shared Signals Framework.
+    #[serde(default)]
+    pub shared_signals: bool,
     /// Seconds that a pushed request waits for the browser.
     #[serde(default = "default_pushed_request_lifetime")]
     pub pushed_request_lifetime: u32,
@@ -185,6 +188,9 @@ pub struct Settings {
     /// Requests to `/api` that one token may make per minute; 0 means no limit.
     #[serde(default = "default_api_requests_per_minute")]
     pub api_requests_per_minute: u32,
+    /// Readers of `/admin/events` that this node serves at once.
+    #[serde(default = "default_event_stream_connections")]
+    pub event_stream_connections: u32,
     /// Connections to the database for reading.
     #[serde(default = "default_database_connections")]
     pub database_connections: u32,
@@ -418,6 +424,10 @@ fn default_refusals_per_minute() -> u32 {
 
 fn default_api_requests_per_minute() -> u32 {
     6000
+}
+
+fn default_event_stream_connections() -> u32 {
+    32
 }
 
 fn default_database_connections() -> u32 {

@@ -38,6 +38,7 @@ mod retention;
 mod scope;
 mod serve;
 mod session;
+mod stream;
 mod trust;
 mod user;
 mod user_claims;
@@ -104,6 +105,9 @@ enum Command {
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
+    /// Carry the ledger's events to other systems
+    #[command(subcommand)]
+    Stream(stream::Command),
     /// Fold the tables as they stood at a moment into a schema of their own
     Replay(replay::Arguments),
     /// How long grants and refusals are kept; take quarters that are over out of the ledger
@@ -148,6 +152,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Policy(command) => policy::run(&connection, command).await,
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
+        Command::Stream(command) => stream::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Retention(command) => retention::run(&connection, command).await,
         Command::Recover(arguments) => recover::run(&connection, arguments).await,

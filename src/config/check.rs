@@ -249,7 +249,7 @@ fn dpop_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>)
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
@@ -274,6 +274,11 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13]
             "backchannel_logout_retry_seconds",
             settings.backchannel_logout_retry_seconds.into(),
             0..=7 * 86_400,
+        ),
+        (
+            "event_stream_connections",
+            settings.event_stream_connections.into(),
+            1..=10_000,
         ),
         (
             "failures_per_minute",

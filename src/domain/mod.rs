@@ -20,6 +20,8 @@ pub mod refusal;
 pub mod scope;
 pub mod session;
 pub mod signing_key;
+pub mod ssf_stream;
+pub mod stream;
 pub mod trail;
 pub mod trusted_issuer;
 pub mod user;
@@ -97,17 +99,21 @@ pub enum AggregateType {
     InitialAccessToken,
     /// The trust in an issuer of assertions.
     TrustedIssuer,
+    /// By which a client hears of its users.
+    SsfStream,
     /// How a rule that watches the ledger is set.
     Policy,
     /// Something that somebody should look at.
     Alert,
     /// A type of authorization details.
     AuthorizationDetailType,
+    /// Where the ledger's events are carried to.
+    Stream,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -119,9 +125,11 @@ impl AggregateType {
         Self::Trail,
         Self::InitialAccessToken,
         Self::TrustedIssuer,
+        Self::SsfStream,
         Self::Policy,
         Self::Alert,
         Self::AuthorizationDetailType,
+        Self::Stream,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -139,9 +147,11 @@ impl AggregateType {
             Self::Trail => "trail",
             Self::InitialAccessToken => "initial_access_token",
             Self::TrustedIssuer => "trusted_issuer",
+            Self::SsfStream => "ssf_stream",
             Self::Policy => "policy",
             Self::Alert => "alert",
             Self::AuthorizationDetailType => "authorization_detail_type",
+            Self::Stream => "stream",
         }
     }
 

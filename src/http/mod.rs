@@ -27,6 +27,7 @@ pub mod oidc;
 pub mod one_time;
 pub mod page;
 pub mod session;
+pub mod ssf;
 
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
@@ -54,6 +55,7 @@ pub fn router(app: App) -> Router {
         .merge(oidc::routes())
         .merge(api::routes())
         .merge(admin::routes())
+        .merge(ssf::routes(app.settings.shared_signals))
         .merge(evidence::routes())
         .merge(health::routes())
         .fallback(nothing_here)

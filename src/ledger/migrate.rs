@@ -58,6 +58,12 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "as-of schemas",
         include_str!("../../migrations/0022_as_of_schemas.sql"),
     ),
+    (25, "streams", include_str!("../../migrations/0025_streams.sql")),
+    (
+        26,
+        "shared signals",
+        include_str!("../../migrations/0026_shared_signals.sql"),
+    ),
     (
         27,
         "erasures and holds",

@@ -131,7 +131,9 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::Trail(_)
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
+        | Event::SsfStream(_)
         | Event::Policy(_)
+        | Event::Stream(_)
         | Event::Alert(_)
         | Event::AuthorizationDetailType(_) => Ok(()),
     }

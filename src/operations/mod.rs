@@ -26,6 +26,7 @@ pub mod scope;
 pub mod sector;
 mod security_profile;
 pub mod self_registration;
+pub mod stream;
 pub mod subject;
 pub mod trust;
 mod urls;
@@ -40,6 +41,7 @@ use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::policy::PolicyRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::stream::StreamRefusal;
 use crate::domain::trail::TrailRefusal;
 use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
@@ -110,6 +112,9 @@ pub enum OperationError {
     /// The state of the type of authorization details does not allow it.
     #[error(transparent)]
     AuthorizationDetailType(#[from] AuthorizationDetailTypeRefusal),
+    /// The stream's state does not allow it.
+    #[error(transparent)]
+    Stream(#[from] StreamRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -177,7 +177,9 @@ impl Projection for AccessTokens {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),
         }

@@ -183,7 +183,9 @@ impl Projection for Codes {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),
         }

@@ -172,8 +172,10 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::Trail(_) => AggregateType::Trail,
         Event::InitialAccessToken(_) => AggregateType::InitialAccessToken,
         Event::TrustedIssuer(_) => AggregateType::TrustedIssuer,
+        Event::SsfStream(_) => AggregateType::SsfStream,
         Event::Policy(_) => AggregateType::Policy,
         Event::Alert(_) => AggregateType::Alert,
         Event::AuthorizationDetailType(_) => AggregateType::AuthorizationDetailType,
+        Event::Stream(_) => AggregateType::Stream,
     }
 }

@@ -99,7 +99,9 @@ impl Recorded {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => Parties::Nobody,
         }

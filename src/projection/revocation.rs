@@ -176,8 +176,10 @@ impl Revocations {
                 | SigningKeyEvent::KeyRetired(_),
             )
             | Event::InitialAccessToken(_)
+            | Event::SsfStream(_)
             // A containment writes on the grants that it ends.
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_)
             | Event::TrustedIssuer(

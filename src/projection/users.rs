@@ -141,7 +141,9 @@ impl Projection for Users {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => {}
         }

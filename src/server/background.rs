@@ -14,6 +14,8 @@ use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
+use crate::ssf::Transmitter;
+use crate::stream::StreamRunner;
 
 const ERASURES_EVERY: Duration = Duration::from_secs(1);
 const ALL_ERASURES_EVERY: Duration = Duration::from_hours(1);
@@ -29,7 +31,9 @@ pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
     policies: PolicyEngine,
+    signals: Option<Transmitter>,
     sealer: Sealer,
+    streams: StreamRunner,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -40,6 +44,10 @@ impl Background {
         for task in self.tasks {
             task.abort();
         }
+        if let Some(signals) = self.signals {
+            signals.stop().await;
+        }
+        self.streams.stop().await;
         self.policies.stop().await;
         self.logouts.stop().await;
         self.sealer.stop().await;
@@ -92,7 +100,9 @@ pub(super) fn start(app: &App) -> Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
         policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
+        signals: app.settings.shared_signals.then(|| Transmitter::start(app)),
         sealer: Sealer::start(app),
+        streams: StreamRunner::start(app),
         tasks,
     }
 }

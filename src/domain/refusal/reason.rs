@@ -426,6 +426,16 @@ reasons! {
     NoSuchGrant "no_such_grant" NotFound,
     /// The evidence log has no such entries, or not yet.
     NoSuchEntries "no_such_entries" NotFound,
+    /// The client has no such event stream.
+    NoSuchStream "no_such_stream" NotFound,
+
+    // Shared signals.
+    /// What is said of an event stream, or asked of it, is not acceptable.
+    StreamRequest "stream_request" EventStream,
+    /// The client has as many event streams as it may have.
+    TooManyStreams "too_many_streams" EventStream,
+    /// The last verification of the event stream is too near.
+    VerificationTooSoon "verification_too_soon" RateLimit,
 
     // Client registration.
     /// No initial access token came where one is needed to register a client.
@@ -462,6 +472,8 @@ reasons! {
     ClientThrottled "client_throttled" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
+    /// Readers of `/admin/events` hold all connections that this node has for them.
+    TooManyEventStreams "too_many_event_streams" RateLimit,
     /// Public clients at one address began more device authorizations within a minute than the server allows.
     TooManyDeviceRequests "too_many_device_requests" RateLimit,
     /// Too many passwords were being hashed at once.

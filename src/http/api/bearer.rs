@@ -8,6 +8,7 @@ use super::super::context::Origin;
 use super::super::dpop::{self, PresentedProof};
 use super::super::error::{ApiError, Rejection};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::crypto::certificate::ClientCertificate;
 use crate::crypto::signing::TokenRefusal;
 use crate::domain::client::{Client, Registration};
@@ -159,6 +160,12 @@ impl BearerToken {
 }
 
 impl BearerToken {
+    /// Whether its time is over, for whoever uses it for longer than a moment.
+    #[must_use]
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        self.token.claims.exp <= at.timestamp()
+    }
+
     /// A token that is bound to a certificate is good with that one only (RFC 8705 §3).
     fn check_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<(), Rejection<ApiError>> {
         let Some(Confirmation::CertificateSha256(bound)) = self.token.claims.cnf else {
@@ -185,7 +192,7 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
-    /// Which client it was issued to.
+    /// The aggregate of the client that it was issued to.
     #[must_use]
     pub fn client(&self) -> ClientKey {
         self.client.0

@@ -171,6 +171,7 @@ impl From<OperationError> for Rejection<RegistrationError> {
             | OperationError::Policy(_)
             | OperationError::AuthorizationDetailType(_)
             | OperationError::Alert(_)
+            | OperationError::Stream(_)
             | OperationError::Grant(_) => {
                 Self::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
             }
