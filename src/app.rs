@@ -15,6 +15,7 @@ use crate::evidence::{EvidenceError, Standing, store};
 use crate::http::client_keys::ClientKeys;
 use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
+use crate::http::oauth::status_list::StatusLists;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
 use crate::outbound::Fetcher;
@@ -50,6 +51,8 @@ pub struct Parts {
     pub client_keys: ClientKeys,
     /// Client secrets that are keys.
     pub secret_keys: SecretKeys,
+    /// Status lists that were built.
+    pub status_lists: StatusLists,
     /// Whose certificates are trusted for `tls_client_auth`; none where no file says so.
     pub authorities: Option<Authorities>,
     /// Where addresses are; none where no database says so.
@@ -136,6 +139,7 @@ impl App {
             publishers,
             secret_keys: SecretKeys::default(),
             authorities,
+            status_lists: StatusLists::default(),
             geoip,
             client_keys: ClientKeys::new(&outbound),
             witnesses: outbound.apart("witness"),

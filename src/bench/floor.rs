@@ -98,6 +98,7 @@ impl Minted {
         let claims = AccessClaims {
             act: None,
             may_act: None,
+            status: None,
             iss: self.issuer.clone(),
             sub: "00000000-0000-4000-8000-000000000000".to_owned(),
             aud: vec![self.issuer.clone()].into(),

@@ -49,6 +49,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
         .into_iter()
         .chain(device_ranges(settings))
         .chain(dpop_ranges(settings))
+        .chain([("status_list_ttl", settings.status_list_ttl.into(), 20..=86_400)])
     {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();

@@ -31,6 +31,8 @@ const ID_TOKEN_TYP: &str = "JWT";
 const USER_INFO_TYP: &str = "userinfo+jwt";
 /// The media type in the header of an introspection answer (RFC 9701 §5).
 const INTROSPECTION_TYP: &str = "token-introspection+jwt";
+/// The media type in the header of a status list (draft-ietf-oauth-status-list §5.1).
+const STATUS_LIST_TYP: &str = "statuslist+jwt";
 /// The media type in the header of a logout token (OpenID Connect Back-Channel Logout §2.4).
 const LOGOUT_TOKEN_TYP: &str = "logout+jwt";
 /// How long a list of keys is used before it is read again.
@@ -287,6 +289,15 @@ impl SigningKeys {
         self.sign_as(INTROSPECTION_TYP, algorithm.key(), claims)
     }
 
+    /// Signs a status list (draft-ietf-oauth-status-list §5.1) with the newest active key of an algorithm.
+    pub fn sign_status_list<C: Serialize>(
+        &self,
+        algorithm: TokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        self.sign_as(STATUS_LIST_TYP, algorithm, claims)
+    }
+
     /// Signs a logout token (OpenID Connect Back-Channel Logout §2.4) with the newest active key of an algorithm.
     pub fn sign_logout_token<C: Serialize>(
         &self,
@@ -375,7 +386,8 @@ fn read_id_token<C: DeserializeOwned>(
     issuer: &str,
 ) -> Option<C> {
     let algorithm = jwt::jws_algorithm(key.algorithm);
-    let is_id_token = header.typ.as_deref() == Some(ID_TOKEN_TYP) && key.jwk.is_some();
+    let typ = header.typ.as_deref().unwrap_or_default();
+    let is_id_token = jwt::is_typ(typ, ID_TOKEN_TYP) && key.jwk.is_some();
     if header.alg != algorithm || !is_id_token {
         return None;
     }
@@ -412,8 +424,7 @@ fn check(token: &str, issuer: &str, header: &Header, key: &TokenKey) -> Result<A
     // The key decides the algorithm, never the token (RFC 8725 §3.1); `typ` keeps other JWTs out (§3.11).
     let algorithm = jwt::jws_algorithm(key.algorithm);
     let typ = header.typ.as_deref().unwrap_or_default();
-    let typ = typ.strip_prefix("application/").unwrap_or(typ);
-    if header.alg != algorithm || !typ.eq_ignore_ascii_case(TYP) {
+    if header.alg != algorithm || !jwt::is_typ(typ, TYP) {
         return Err(TokenRefusal::Invalid);
     }
     let mut validation = Validation::new(algorithm);

@@ -19,8 +19,10 @@ pub mod refusal;
 pub mod scope;
 pub mod session;
 pub mod signing_key;
+pub mod status_list;
 pub mod trail;
 pub mod trusted_issuer;
+pub mod uri;
 pub mod user;
 pub mod value;
 

@@ -109,6 +109,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 

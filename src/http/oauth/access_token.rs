@@ -141,6 +141,7 @@ impl Issued {
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshReplayed(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::TokenRevoked(_) => None,
         }
     }
@@ -173,6 +174,7 @@ impl Issued {
             jti: String::new(),
             cnf: self.access.confirmation,
             act,
+            status: None,
             may_act: None,
         }))
     }

@@ -178,8 +178,11 @@ pub(super) fn retold<E: WireError>(rejection: &Rejection<E>) -> Rejection<TokenE
         "temporarily_unavailable" => {
             return Rejection::new(TokenError::TemporarilyUnavailable, rejection.reason);
         }
-        known
-        @ ("unauthorized_client" | "unsupported_response_type" | "invalid_scope" | "invalid_target") => known,
+        known @ ("unauthorized_client"
+        | "unsupported_response_type"
+        | "invalid_scope"
+        | "invalid_target"
+        | "invalid_grant_id") => known,
         _ => "invalid_request",
     };
     let error = match rejection.error.what() {

@@ -14,6 +14,7 @@ mod dpop_jkt;
 mod error;
 mod jarm;
 mod login;
+mod management;
 mod parameters;
 mod redirect;
 mod request;

@@ -1,11 +1,11 @@
 //! `grant_type=authorization_code`, RFC 6749 §4.1.3, with PKCE (RFC 7636 §4.5).
 
-use super::super::{ClientRequest, resource, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_audience};
+use super::super::{ClientRequest, grant_management, resource, rounds, standing};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
-use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemCode};
+use crate::domain::grant::{Decision, Grant, GrantRefusal, Outcome, RedeemCode};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
@@ -65,12 +65,20 @@ async fn round(
         ),
         at: unit.at(),
     };
-    let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else {
+    let mut decision = grant.redeem(&command);
+    if decision.outcome.is_ok()
+        && let Some(family) = family
+        && let Err(refusal) = grant_management::replace(unit, address.grant, family).await?
+    {
+        decision = Decision::refuse(refusal);
+    }
+    let Some(concluded) = unit.conclude(&grant, decision).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            let response = TokenResponse::new(app, &client.registration, address.grant, &issued, randoms)?;
+            let response = TokenResponse::new(app, &client.registration, place, &issued, randoms)?;
             let id_token = IdTokenFor {
                 client: &client.registration,
                 grant: &grant,

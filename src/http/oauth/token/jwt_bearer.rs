@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::super::{ClientRequest, rounds};
-use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Settings;
@@ -185,9 +185,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.accept_assertion(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+            TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

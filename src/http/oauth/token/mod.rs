@@ -32,6 +32,7 @@ use crate::http::client_auth::AuthenticatedClient;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 pub(crate) use refresh_token::was_issued;
+use response::Place;
 pub use response::TokenResponse;
 
 const ENDPOINT: &str = "/oauth/token";
