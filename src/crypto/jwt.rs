@@ -222,3 +222,31 @@ impl JwtSigner for CachedSigner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typ_is_a_media_type_with_or_without_its_kind() {
+        for good in [
+            "dpop+jwt",
+            "DPoP+JWT",
+            "application/dpop+jwt",
+            "Application/DPOP+jwt",
+        ] {
+            assert!(is_typ(good, "dpop+jwt"), "{good}");
+        }
+        for bad in [
+            "",
+            "JWT",
+            "text/dpop+jwt",
+            "application/",
+            "x/application/dpop+jwt",
+            "application/dpop+jwt/",
+            " dpop+jwt",
+        ] {
+            assert!(!is_typ(bad, "dpop+jwt"), "{bad}");
+        }
+    }
+}

@@ -403,6 +403,28 @@ fn read_id_token<C: DeserializeOwned>(
     )
 }
 
+/// Whether a text is an access token, and whether it is an ID token, of this issuer under a secret: the keys are of other
+/// algorithms, the rest is as it is for theirs. For the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn tokens_in(text: &str, issuer: &str, secret: &[u8]) -> (bool, bool) {
+    let Ok(header) = jsonwebtoken::decode_header(text) else {
+        return (false, false);
+    };
+    let key = TokenKey {
+        id: KeyId(Uuid::nil()),
+        kid: String::new(),
+        algorithm: TokenAlgorithm::HS256,
+        active_since: None,
+        generated_at: Timestamp::default(),
+        jwk: Some(Value::Null),
+        encoding: EncodingKey::from_secret(secret),
+        decoding: DecodingKey::from_secret(secret),
+    };
+    let id_token: Option<IdTokenHint> = read_id_token(text, &header, &key, issuer);
+    (check(text, issuer, &header, &key).is_ok(), id_token.is_some())
+}
+
 /// The newest active key of an algorithm that every copy of the JWK set has by now; where there is none (the first
 /// key, or the others are retired), the active one that has been published longest.
 fn signer(keys: &[Arc<TokenKey>], algorithm: TokenAlgorithm, now: Timestamp) -> Option<&Arc<TokenKey>> {

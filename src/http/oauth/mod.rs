@@ -12,7 +12,7 @@ mod lineage;
 pub mod metadata;
 pub mod par;
 pub mod register;
-pub(crate) mod resource;
+pub mod resource;
 pub mod revoke;
 mod sender;
 pub mod standing;

@@ -24,6 +24,8 @@ use crate::http::dpop::PresentedProof;
 use crate::http::form::Form;
 use crate::ledger::{Actor, UnitOfWork};
 
+#[doc(hidden)]
+pub use request_uri::is_request_uri;
 pub(crate) use request_uri::{PushedRequest, is_ours, open};
 
 const ENDPOINT: &str = "/oauth/par";

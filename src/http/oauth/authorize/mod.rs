@@ -71,6 +71,13 @@ pub fn query_in(query: &str) -> Option<String> {
     Some(parameters.after_login())
 }
 
+/// The parameters of a text that has the form of a request object; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn parameters_in_object(text: &str) -> Option<String> {
+    request_object::parameters_in(text)
+}
+
 /// An authorization request.
 async fn show(
     State(app): State<App>,

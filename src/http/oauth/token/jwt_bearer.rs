@@ -58,6 +58,21 @@ struct Assertion {
     is_first_use: OnceCell<bool>,
 }
 
+/// Whether a text has the form of an assertion, and the moment that its times would let it end; for the tests of all
+/// parsers.
+pub(super) fn is_assertion(text: &str) -> bool {
+    Assertion::parse(text).is_some_and(|assertion| {
+        let claims = &assertion.jwt.claims;
+        let _ = assertion::ends(
+            claims.exp,
+            [claims.nbf, claims.iat],
+            (Timestamp::default(), LONGEST),
+        );
+        let _ = (assertion.digest(), parse_subject(&claims.sub));
+        true
+    })
+}
+
 impl Assertion {
     fn parse(text: &str) -> Option<Self> {
         let jwt: SignedJwt<Claims> = SignedJwt::parse(text, &TYPES)?;

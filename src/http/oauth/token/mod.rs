@@ -37,6 +37,13 @@ pub use response::TokenResponse;
 
 const ENDPOINT: &str = "/oauth/token";
 
+/// Whether a text has the form of an assertion (RFC 7523 §2.1); for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn is_assertion(text: &str) -> bool {
+    jwt_bearer::is_assertion(text)
+}
+
 /// Exchanges a grant for tokens.
 pub async fn token(
     State(app): State<App>,
