@@ -346,6 +346,9 @@ fn print_state(state: &Grant, credential: Option<&Value>) -> anyhow::Result<()> 
     if let Some(device) = &family.device {
         output::line(&format!("{:<10} {}", "device", device.stage.name()))?;
     }
+    if let Some(by) = family.replaced_by {
+        output::line(&format!("{:<10} by {by}, under the same grant_id", "replaced"))?;
+    }
 
     for line in family.basis.as_deref().map(rests_on).unwrap_or_default() {
         output::line(&format!("{:<10} {line}", "rests on"))?;

@@ -121,11 +121,13 @@ fn run(name: &'static str, parser: Parser) {
     };
     let (mut pool, mut tally) = (seeds, Tally::default());
     loop {
-        match &mut soak {
+        let is_over = match &mut soak {
             // The system is not asked for the time after each input.
-            Some(soak) if tally.inputs.is_multiple_of(128) && !soak.goes_on(tally) => break,
-            None if tally.inputs >= CASES => break,
-            Some(_) | None => {}
+            Some(soak) => tally.inputs.is_multiple_of(128) && !soak.goes_on(tally),
+            None => tally.inputs >= CASES,
+        };
+        if is_over {
+            break;
         }
         let input = mutator.make(&pool, LONGEST);
         if let Some(what) = wrong(parser, &input) {

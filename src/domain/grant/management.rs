@@ -41,6 +41,12 @@ impl Grant {
         family.filter(|family| family.management == Some(Management::Create))
     }
 
+    pub(super) fn is_replaced(&mut self, by: GrantId) {
+        if let Some(family) = &mut self.family {
+            family.replaced_by = Some(by);
+        }
+    }
+
     /// Hands the `grant_id` of this, the first grant under it, on to `by`.
     #[must_use]
     pub fn hand_on(&self, by: GrantId, at: Timestamp) -> Decision {

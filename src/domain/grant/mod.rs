@@ -234,11 +234,7 @@ impl Grant {
                     family.revoke(&event);
                 }
             }
-            GrantEvent::GrantReplaced(event) => {
-                if let Some(family) = &mut self.family {
-                    family.replaced_by = Some(event.by);
-                }
-            }
+            GrantEvent::GrantReplaced(event) => self.is_replaced(event.by),
             GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::DeviceCodeReplayed(_)

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::{answer, rounds, standing};
 use crate::app::App;
 use crate::config::Settings;
-use crate::domain::grant::{Family, Grant, GrantRefusal, Management, Reason, Revoke, Target};
+use crate::domain::grant::{Decision, Family, Grant, GrantRefusal, Management, Reason, Revoke, Target};
 use crate::domain::openid::{Claim, OPENID};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
@@ -102,9 +102,24 @@ impl Managed {
     }
 }
 
+/// The decision on a code; where its grant takes another's place, with that one's end in the same append.
+pub(super) async fn replacing(
+    unit: &mut UnitOfWork<'_>,
+    (by, family): (GrantId, Option<&Family>),
+    decision: Decision,
+) -> Result<Decision, LedgerError> {
+    let Some(family) = family.filter(|_| decision.outcome.is_ok()) else {
+        return Ok(decision);
+    };
+    Ok(match replace(unit, by, family).await? {
+        Ok(()) => decision,
+        Err(refusal) => Decision::refuse(refusal),
+    })
+}
+
 /// Where a grant takes another's place, adds what ends that one to the append. A grant that was revoked meanwhile is not
 /// brought back.
-pub(super) async fn replace(
+async fn replace(
     unit: &mut UnitOfWork<'_>,
     by: GrantId,
     family: &Family,

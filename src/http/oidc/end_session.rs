@@ -119,9 +119,10 @@ async fn finish(app: &App, context: &Context, answer: Result<Response, Rejection
             if let Some(refused) = rejection.refused() {
                 app.ledger.record_refusal(context, refused).await;
             }
-            let error = match rejection.error {
-                PageError::Malformed => PageError::LogoutMalformed,
-                error => error,
+            let error = if rejection.error == PageError::Malformed {
+                PageError::LogoutMalformed
+            } else {
+                rejection.error
             };
             logout::failed(context, error)
         }

@@ -103,9 +103,10 @@ async fn finish(
     if let Some(refused) = rejection.refused() {
         app.ledger.record_refusal(&context, refused).await;
     }
-    let error = match rejection.error {
-        PageError::Malformed => PageError::DeviceMalformed,
-        error => error,
+    let error = if rejection.error == PageError::Malformed {
+        PageError::DeviceMalformed
+    } else {
+        rejection.error
     };
     if matches!(error, PageError::UserCodeUnknown | PageError::TooMany(_)) {
         let notice = Some(error);

@@ -5,7 +5,7 @@ use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
-use crate::domain::grant::{Decision, Grant, GrantRefusal, Outcome, RedeemCode};
+use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemCode};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
@@ -65,13 +65,7 @@ async fn round(
         ),
         at: unit.at(),
     };
-    let mut decision = grant.redeem(&command);
-    if decision.outcome.is_ok()
-        && let Some(family) = family
-        && let Err(refusal) = grant_management::replace(unit, address.grant, family).await?
-    {
-        decision = Decision::refuse(refusal);
-    }
+    let decision = grant_management::replacing(unit, (address.grant, family), grant.redeem(&command)).await?;
     let Some(concluded) = unit.conclude(&grant, decision).await? else {
         return Ok(None);
     };
