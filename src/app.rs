@@ -16,6 +16,7 @@ use crate::http::admin::events::EventStreams;
 use crate::http::client_keys::ClientKeys;
 use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
+use crate::http::oauth::status_list::StatusLists;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
 use crate::outbound::Fetcher;
@@ -51,6 +52,8 @@ pub struct Parts {
     pub client_keys: ClientKeys,
     /// Client secrets that are keys.
     pub secret_keys: SecretKeys,
+    /// Status lists that were built.
+    pub status_lists: StatusLists,
     /// Whose certificates are trusted for `tls_client_auth`; none where no file says so.
     pub authorities: Option<Authorities>,
     /// Readers of the ledger's events.
@@ -140,6 +143,7 @@ impl App {
             secret_keys: SecretKeys::default(),
             authorities,
             event_streams: EventStreams::new(settings.event_stream_connections),
+            status_lists: StatusLists::default(),
             geoip,
             client_keys: ClientKeys::new(&outbound),
             witnesses: outbound.apart("witness"),

@@ -116,6 +116,9 @@ pub struct Settings {
     /// Whether every authorization request must be pushed (RFC 9126 §5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Whether every authorization request must say what is to become of the grant (Grant Management for OAuth 2.0).
+    #[serde(default)]
+    pub grant_management_action_required: bool,
     /// Whether every authorization request must be a signed request object (RFC 9101 §10.5).
     #[serde(default)]
     pub require_signed_request_objects: bool,
@@ -155,6 +158,12 @@ pub struct Settings {
     /// Seconds after its `iat` that a DPoP proof is accepted.
     #[serde(default = "default_dpop_proof_lifetime")]
     pub dpop_proof_lifetime: u32,
+    /// Whether JWT access tokens name a status list, and the lists are served (draft-ietf-oauth-status-list).
+    #[serde(default)]
+    pub status_list: bool,
+    /// Seconds within which a revocation shows in whatever follows those lists.
+    #[serde(default = "default_status_list_ttl")]
+    pub status_list_ttl: u32,
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,
@@ -379,6 +388,10 @@ fn default_dpop_proof_lifetime() -> u32 {
 }
 
 fn default_evidence_witness_seconds() -> u32 {
+    60
+}
+
+fn default_status_list_ttl() -> u32 {
     60
 }
 

@@ -21,9 +21,11 @@ pub mod scope;
 pub mod session;
 pub mod signing_key;
 pub mod ssf_stream;
+pub mod status_list;
 pub mod stream;
 pub mod trail;
 pub mod trusted_issuer;
+pub mod uri;
 pub mod user;
 pub mod value;
 

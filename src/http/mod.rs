@@ -52,6 +52,7 @@ pub fn router(app: App) -> Router {
         .merge(pages)
         .merge(oauth::routes())
         .merge(oauth::register::routes(app.settings.registration))
+        .merge(oauth::status_list::routes(&app.settings))
         .merge(oidc::routes())
         .merge(api::routes())
         .merge(admin::routes())

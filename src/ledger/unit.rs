@@ -75,6 +75,8 @@ pub struct Concluded<O, R> {
     pub outcome: Result<O, R>,
     /// Where its events stand; none where there are none.
     pub appended: Option<Appended>,
+    /// The position of the first event of the aggregate that was decided on, where it has any.
+    pub first_own: Option<i64>,
 }
 
 /// One command's way through loading, deciding and appending.
@@ -241,6 +243,7 @@ impl<'a> UnitOfWork<'a> {
             self.again()?;
             return Ok(None);
         }
+        let before: usize = self.events.iter().map(|(_, events)| events.len()).sum();
         self.also(on, &events)?;
         if self.events.is_empty() {
             return self.conclude_unwritten(outcome).await;
@@ -249,12 +252,15 @@ impl<'a> UnitOfWork<'a> {
         match self.ledger.append(command, Priority::Normal).await {
             Ok(appended) => {
                 self.concluded = true;
+                let first_own = appended.first_position + i64::try_from(before).unwrap_or_default();
+                let first_own = (!events.is_empty()).then_some(first_own);
                 if !events.is_empty() {
                     self.keep(on, events);
                 }
                 Ok(Some(Concluded {
                     outcome,
                     appended: Some(appended),
+                    first_own,
                 }))
             }
             Err(AppendError::Conflict(conflict)) => {
@@ -281,6 +287,7 @@ impl<'a> UnitOfWork<'a> {
         Ok(Some(Concluded {
             outcome,
             appended: None,
+            first_own: None,
         }))
     }
 

@@ -256,6 +256,7 @@ async fn fold_grant(db: &mut PgConnection, id: Uuid, event: GrantEvent) -> Resul
         | GrantEvent::RefreshRotated(_)
         | GrantEvent::AccessTokenRefreshed(_)
         | GrantEvent::RefreshRetried(_)
+        | GrantEvent::GrantReplaced(_)
         | GrantEvent::RefreshReplayed(_)
         | GrantEvent::TokenRevoked(_) => {}
     }

@@ -150,6 +150,7 @@ impl AccessTokens {
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }

@@ -125,6 +125,7 @@ impl Codes {
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::RefreshRetried(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }

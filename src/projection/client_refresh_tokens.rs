@@ -194,6 +194,7 @@ impl RefreshTokens {
             | GrantEvent::DeviceAuthorizationDenied(_)
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::DeviceCodeReplayed(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }

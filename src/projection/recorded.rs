@@ -80,6 +80,7 @@ impl Recorded {
                 | GrantEvent::DeviceCodeRedeemed(_)
                 | GrantEvent::DeviceCodeReplayed(_)
                 | GrantEvent::RefreshReplayed(_)
+                | GrantEvent::GrantReplaced(_)
                 | GrantEvent::TokenRevoked(_) => Parties::Nobody,
             },
             Event::Client(ClientEvent::ClientRevoked(_)) => Parties::Client(client, None),

@@ -565,6 +565,7 @@ advice! {
         causes: [
             "The id is mistyped, or from another installation.",
             "The user was erased.",
+            "The grant was revoked, or has ended by itself.",
             "The refusal is older than what the ledger still holds, or was suppressed under load.",
         ],
         resolution: ["Check the id; treat an erased user as gone."],

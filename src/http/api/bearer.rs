@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::crypto::certificate::ClientCertificate;
 use crate::crypto::signing::TokenRefusal;
-use crate::domain::client::{Client, Registration};
+use crate::domain::client::{AssertionAlgorithm, Client, Registration};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::Grant;
 use crate::domain::refusal::RefusalReason;
@@ -26,6 +26,8 @@ use crate::ledger::{Loaded, UnitOfWork};
 /// A token that is authentic, and whose time and audience are good.
 pub struct BearerToken {
     token: PresentedAccessToken,
+    /// What the proof that came with it is signed with.
+    proof: Option<AssertionAlgorithm>,
 }
 
 impl BearerToken {
@@ -59,8 +61,9 @@ impl BearerToken {
             }
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(dpop::SCHEME) => {
                 let known = Self::verify(app, token.trim(), audience).await?;
-                known.require_proof(app, origin, (headers, token.trim())).await?;
-                Ok(known)
+                let proof = known.require_proof(app, origin, (headers, token.trim())).await?;
+                let proof = Some(proof);
+                Ok(Self { proof, ..known })
             }
             _ => Err(Rejection::new(
                 ApiError::Unauthenticated,
@@ -80,13 +83,13 @@ impl BearerToken {
         Ok(known)
     }
 
-    /// RFC 9449 §7.1: the request proves to hold the key that the token is bound to.
+    /// RFC 9449 §7.1: the request proves to hold the key that the token is bound to. With what the proof is signed.
     async fn require_proof(
         &self,
         app: &App,
         origin: &Origin,
         (headers, token): (&HeaderMap, &str),
-    ) -> Result<(), Rejection<ApiError>> {
+    ) -> Result<AssertionAlgorithm, Rejection<ApiError>> {
         let read = PresentedProof::read(app, origin, headers, Some(token));
         let missing = || Rejection::new(ApiError::InvalidDpopProof, RefusalReason::DpopProofMissing);
         let proof = read.map_err(|refusal| self.of(refusal.into()))?;
@@ -96,7 +99,8 @@ impl BearerToken {
             return Err(self.of(refused));
         }
         let used = proof.use_up(app).await?;
-        used.map_err(|refusal| self.of(refusal.into()))
+        used.map_err(|refusal| self.of(refusal.into()))?;
+        Ok(proof.algorithm())
     }
 
     /// Names the token's grant in a refusal: a token that comes without its key may have been stolen.
@@ -129,7 +133,7 @@ impl BearerToken {
                 RefusalReason::RateLimitExceeded,
             )
         })?;
-        Ok(Self { token })
+        Ok(Self { token, proof: None })
     }
 
     /// The token, where it is active at this moment.
@@ -149,6 +153,9 @@ impl BearerToken {
                 .client(family.client)
                 .grant(address.grant, family.subject));
         };
+        if let (Some(algorithm), Some(client)) = (self.proof, client.registration.as_deref()) {
+            dpop::check_algorithm(&client.metadata, algorithm).map_err(|refusal| self.of(refusal.into()))?;
+        }
         Ok(ActiveToken {
             grant: address.grant,
             subject: family.subject,
@@ -199,6 +206,12 @@ impl ActiveToken {
     }
 
     /// The client that it was issued to.
+    #[must_use]
+    pub fn client(&self) -> ClientKey {
+        self.client.0
+    }
+
+    /// That client's registration.
     #[must_use]
     pub fn registration(&self) -> Option<Arc<Registration>> {
         self.client.1.registration.clone()

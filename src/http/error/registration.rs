@@ -191,6 +191,13 @@ impl From<ClientRefusal> for Rejection<RegistrationError> {
                 RegistrationError::UnapprovedSoftwareStatement,
                 RefusalReason::SoftwareStatementUnapproved,
             ),
+            ClientRefusal::BecomesPublic => (
+                RegistrationError::InvalidClientMetadata(format!(
+                    "token_endpoint_auth_method: {}",
+                    ClientRefusal::BecomesPublic
+                )),
+                RefusalReason::RegistrationMetadata,
+            ),
             ClientRefusal::Exists
             | ClientRefusal::Public
             | ClientRefusal::Keyed

@@ -349,6 +349,7 @@ impl World {
             challenge: None,
             confirmation: None,
             password_generation: circumstances.password_generation,
+            management: None,
             consent_withdrawals: circumstances.consent_withdrawals,
             issued_at: at,
             expires_at: at + Duration::from_mins(1),

@@ -104,7 +104,11 @@ async fn finish(
     if let Some(refused) = rejection.refused() {
         app.ledger.record_refusal(&context, refused).await;
     }
-    let error = rejection.error;
+    let error = if rejection.error == PageError::Malformed {
+        PageError::DeviceMalformed
+    } else {
+        rejection.error
+    };
     if matches!(error, PageError::UserCodeUnknown | PageError::TooMany(_)) {
         let notice = Some(error);
         return DeviceCodePage { typed, notice }.into_response();

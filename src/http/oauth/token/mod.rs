@@ -32,9 +32,17 @@ use crate::http::client_auth::AuthenticatedClient;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 pub(crate) use refresh_token::was_issued;
+use response::Place;
 pub use response::TokenResponse;
 
 const ENDPOINT: &str = "/oauth/token";
+
+/// Whether a text has the form of an assertion (RFC 7523 §2.1); for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn is_assertion(text: &str) -> bool {
+    jwt_bearer::is_assertion(text)
+}
 
 /// Exchanges a grant for tokens.
 pub async fn token(
