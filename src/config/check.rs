@@ -312,6 +312,7 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14]
             100..=10_000_000,
         ),
         ("hashing_threads", size(settings.hashing_threads), 1..=256),
+        ("token_use_seconds", settings.token_use_seconds.into(), 0..=3600),
         ("shutdown_seconds", settings.shutdown_seconds.into(), 1..=3600),
     ]
 }
