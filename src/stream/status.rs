@@ -1,13 +1,13 @@
 //! Where streams stand, for operators.
 
-use sqlx::{PgExecutor, PgPool};
+use sqlx::{PgExecutor, PgPool, Row as _};
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::ledger::LANE;
 
 /// Where a stream stands.
-#[derive(Clone, Debug, sqlx::FromRow)]
+#[derive(Clone, Debug)]
 pub struct StreamStatus {
     /// Which one.
     pub stream: Uuid,
@@ -37,6 +37,27 @@ pub struct StreamStatus {
     pub checkpoint: i64,
     /// Whether a node holds it at this moment.
     pub held: bool,
+}
+
+impl<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow> for StreamStatus {
+    fn from_row(row: &'r sqlx::postgres::PgRow) -> Result<Self, sqlx::Error> {
+        Ok(Self {
+            stream: row.try_get("stream")?,
+            name: row.try_get("name")?,
+            position: row.try_get("position")?,
+            head: row.try_get("head")?,
+            lag_seconds: row.try_get("lag_seconds")?,
+            events: row.try_get("events")?,
+            failures: row.try_get("failures")?,
+            attempts: row.try_get("attempts")?,
+            failing_since: row.try_get("failing_since")?,
+            error: row.try_get("error")?,
+            due_at: row.try_get("due_at")?,
+            dead_letters: row.try_get("dead_letters")?,
+            checkpoint: row.try_get("checkpoint")?,
+            held: row.try_get("held")?,
+        })
+    }
 }
 
 impl StreamStatus {

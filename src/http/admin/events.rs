@@ -203,6 +203,8 @@ type End = &'static str;
 
 /// One reader's stream.
 struct Feed {
+    /// Given back before the reader hears that the stream has ended.
+    _permit: OwnedSemaphorePermit,
     app: App,
     context: Context,
     token: BearerToken,
@@ -214,7 +216,6 @@ struct Feed {
     checkpoint: i64,
     /// When the token was last looked at.
     checked: Instant,
-    _permit: OwnedSemaphorePermit,
 }
 
 impl Feed {

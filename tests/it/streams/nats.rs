@@ -27,7 +27,12 @@ impl Nats {
     /// None where the machine has no NATS.
     async fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let spawned = Command::new("nats-server")
+        let installed = ["/usr/sbin/nats-server", "/usr/local/bin/nats-server"];
+        let installed = installed
+            .into_iter()
+            .find(|path| std::path::Path::new(path).exists());
+        // Debian has it where the path of an ordinary user does not look.
+        let spawned = Command::new(installed.unwrap_or("nats-server"))
             .args(["--jetstream", "--addr", "127.0.0.1", "--port", "-1"])
             .args(["--user", "ledger", "--pass", "pass:word", "--store_dir"])
             .arg(directory.path())
