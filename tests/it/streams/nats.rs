@@ -121,7 +121,7 @@ async fn jetstream_stores_each_event_once_under_its_position_however_often_it_is
             subject.starts_with("grantlog.") && subject.ends_with(name.as_str()),
             "{subject}"
         );
-        let id = &message.headers.as_ref().unwrap()["Nats-Msg-Id"];
+        let id = message.headers.as_ref().unwrap().get("Nats-Msg-Id").unwrap();
         assert_eq!(id.as_str(), position.to_string());
         let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(event["data"]["position"], *position);
