@@ -33,6 +33,7 @@ mod scope;
 mod serve;
 mod session;
 mod stream;
+mod stream_shown;
 mod trust;
 mod user;
 mod user_claims;

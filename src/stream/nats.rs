@@ -125,7 +125,11 @@ fn failure(error: &PublishError) -> Failure {
         PublishErrorKind::StreamNotFound => "no_stream_takes_the_subject",
         PublishErrorKind::TimedOut => "timeout",
         PublishErrorKind::BrokenPipe => "connection_failed",
-        _ => "not_stored",
+        PublishErrorKind::MaxPayloadExceeded => "too_large_for_the_server",
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::MaxAckPending
+        | PublishErrorKind::Other => "not_stored",
     })
 }
 

@@ -32,14 +32,14 @@ pub struct Webhook {
 impl Webhook {
     /// The receiver at a URL; each request is signed with each secret.
     #[must_use]
-    pub fn open(app: &App, (url, batched): (&str, bool), secrets: Vec<Vec<u8>>) -> Self {
+    pub fn open(app: &App, (url, batched): (&str, bool), secrets: &[Vec<u8>]) -> Self {
         Self {
             fetcher: app.outbound.apart("webhook"),
             clock: app.ledger.clock().clone(),
             issuer: app.settings.issuer.clone(),
             url: url.to_owned(),
             batched,
-            keys: SigningKeys::new(&secrets),
+            keys: SigningKeys::new(secrets),
         }
     }
 

@@ -32,7 +32,7 @@ async fn open(app: &App, defined: &Defined) -> Result<Box<dyn Sink>, StreamError
     let secrets = app.operations.stream_secrets(&defined.definition.secrets).await?;
     Ok(match &defined.definition.target {
         StreamTarget::Webhook { url, batched } => {
-            Box::new(webhook::Webhook::open(app, (url, *batched), secrets))
+            Box::new(webhook::Webhook::open(app, (url, *batched), &secrets))
         }
         StreamTarget::Nats { url, prefix } => Box::new(nats::JetStream::open(
             app,

@@ -194,10 +194,8 @@ async fn a_webhook_gets_every_event_in_order_signed_and_followed_by_a_checkpoint
     // A checkpoint that covers the last event follows, and opens with the log's key.
     until(&server, "siem", |status| status.checkpoint >= head).await;
     let all = receiver.all();
-    let carried = all.iter().rev().map(Got::document);
-    let carried = carried
-        .into_iter()
-        .find(|event| event["type"] == "grantlog.checkpoint");
+    let mut carried = all.iter().rev().map(Got::document);
+    let carried = carried.find(|event| event["type"] == "grantlog.checkpoint");
     let note = carried.unwrap()["data"]["note"].as_str().unwrap().to_owned();
     let keys = evidence::verifier_keys(server.app.ledger.pool()).await.unwrap();
     let (opened, _) = checkpoint::open(&note, &keys).unwrap();
