@@ -41,6 +41,7 @@ mod scope;
 mod serve;
 mod session;
 mod stream;
+mod stream_shown;
 mod stretch;
 mod trust;
 mod user;
