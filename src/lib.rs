@@ -29,5 +29,7 @@ pub mod policy;
 pub mod postgres;
 pub mod projection;
 pub mod server;
+pub mod ssf;
+pub mod stream;
 pub mod telemetry;
 pub mod trail;

@@ -109,7 +109,8 @@ fn event_type(text: &str) -> Result<String, String> {
     }
     let named = schemas.iter().map(|schema| schema.event_type);
     let near = named.filter(|name| name.to_lowercase().contains(&text.to_lowercase()));
-    let near: Vec<&str> = near.collect();
+    let mut near: Vec<&str> = near.collect();
+    near.sort_by_key(|name| name.len());
     if near.is_empty() {
         return Err("there is no such event; docs/events.md lists them".to_owned());
     }
@@ -215,10 +216,10 @@ impl Search {
 async fn search_with(session: &Session, mut arguments: Search) -> anyhow::Result<()> {
     let (stretch, order) = arguments.stretch(session).await?;
     let export = arguments.export.take();
-    let writer = export.map(Writer::create).transpose()?;
     let (reveal, output) = (arguments.reveal, arguments.output);
     let limit = usize::try_from(arguments.limit)?;
     let filters = arguments.filters.filters(session).await?;
+    let writer = export.map(Writer::create).transpose()?;
     let reading = LedgerRead {
         grant: filters.grant,
         after: stretch.after,

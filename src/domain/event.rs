@@ -2,6 +2,7 @@
 
 use crate::canonical::CanonicalError;
 use crate::domain::alert::AlertEvent;
+use crate::domain::authorization_detail::AuthorizationDetailTypeEvent;
 use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::grant::GrantEvent;
@@ -12,6 +13,8 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::ssf_stream::SsfStreamEvent;
+use crate::domain::stream::StreamEvent;
 use crate::domain::token_use::TokenUseEvent;
 use crate::domain::trail::TrailEvent;
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
@@ -95,8 +98,11 @@ pub enum Event {
     Trail(TrailEvent),
     InitialAccessToken(InitialAccessTokenEvent),
     TrustedIssuer(TrustedIssuerEvent),
+    SsfStream(SsfStreamEvent),
     Policy(PolicyEvent),
     Alert(AlertEvent),
+    AuthorizationDetailType(AuthorizationDetailTypeEvent),
+    Stream(StreamEvent),
     Network(NetworkEvent),
     TokenUse(TokenUseEvent),
 }
@@ -126,8 +132,13 @@ impl Event {
             "trusted_issuer" => {
                 Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?)
             }
+            "ssf_stream" => Self::SsfStream(SsfStreamEvent::decode(event_type, version, payload)?),
             "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
             "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
+            "authorization_detail_type" => Self::AuthorizationDetailType(
+                AuthorizationDetailTypeEvent::decode(event_type, version, payload)?,
+            ),
+            "stream" => Self::Stream(StreamEvent::decode(event_type, version, payload)?),
             "network" => Self::Network(NetworkEvent::decode(event_type, version, payload)?),
             "token_use" => Self::TokenUse(TokenUseEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
@@ -149,8 +160,11 @@ impl Event {
             TrailEvent::SCHEMAS,
             InitialAccessTokenEvent::SCHEMAS,
             TrustedIssuerEvent::SCHEMAS,
+            SsfStreamEvent::SCHEMAS,
             PolicyEvent::SCHEMAS,
             AlertEvent::SCHEMAS,
+            AuthorizationDetailTypeEvent::SCHEMAS,
+            StreamEvent::SCHEMAS,
             NetworkEvent::SCHEMAS,
             TokenUseEvent::SCHEMAS,
         ]

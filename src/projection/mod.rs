@@ -19,6 +19,7 @@ mod event_postings;
 mod fold;
 mod install;
 mod known;
+pub mod prune;
 mod read;
 pub mod rebuild;
 mod recorded;

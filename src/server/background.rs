@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
-use crate::clock::{Timestamp, machine_now};
+use crate::clock::{Timestamp, machine_now, monotonic};
 use crate::crypto::client_secret;
 use crate::evidence::{Sealer, witness};
 use crate::http::one_time::OneTime;
@@ -14,7 +14,11 @@ use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
+use crate::ssf::Transmitter;
+use crate::stream::StreamRunner;
 
+const ERASURES_EVERY: Duration = Duration::from_secs(1);
+const ALL_ERASURES_EVERY: Duration = Duration::from_hours(1);
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
 const SUPPRESSED_EVERY: Duration = Duration::from_mins(1);
@@ -28,7 +32,9 @@ pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
     policies: PolicyEngine,
+    signals: Option<Transmitter>,
     sealer: Sealer,
+    streams: StreamRunner,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -39,6 +45,10 @@ impl Background {
         for task in self.tasks {
             task.abort();
         }
+        if let Some(signals) = self.signals {
+            signals.stop().await;
+        }
+        self.streams.stop().await;
         self.policies.stop().await;
         self.logouts.stop().await;
         self.sealer.stop().await;
@@ -91,12 +101,15 @@ pub(super) fn start(app: &App) -> Background {
                 Err(error) => tracing::error!(%error, "partitions could not be created ahead"),
             }
         }),
+        tokio::spawn(follow_erasures(app.clone())),
     ];
     Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
         policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
+        signals: app.settings.shared_signals.then(|| Transmitter::start(app)),
         sealer: Sealer::start(app),
+        streams: StreamRunner::start(app),
         tasks,
     }
 }
@@ -115,6 +128,28 @@ where
             work(app.clone()).await;
         }
     })
+}
+
+/// Forgets, and destroys where they are there again, the keys of whom the ledger says was erased: first all of them,
+/// since the table of keys may have come back from a backup, then those that come.
+async fn follow_erasures(app: App) {
+    let mut after = 0;
+    let mut looked = monotonic();
+    loop {
+        match app.operations.repeat_erasures(after).await {
+            Ok((found, last)) => {
+                if !found.is_empty() {
+                    tracing::info!(subjects = found.len(), "keys of erased users were destroyed");
+                }
+                after = last;
+            }
+            Err(error) => tracing::warn!(%error, "erasures could not be followed"),
+        }
+        if looked.elapsed() > ALL_ERASURES_EVERY {
+            (after, looked) = (0, monotonic());
+        }
+        tokio::time::sleep(ERASURES_EVERY).await;
+    }
 }
 
 /// Writes down how often tokens were used, every so often and whenever much has gathered.

@@ -58,6 +58,20 @@ impl Query {
         clauses.all(|clause| clause.iter().any(|tag| tags.binary_search(tag).is_ok()))
     }
 
+    fn bind<'q, T>(
+        &'q self,
+        asked: QueryScalar<'q, Postgres, T, PgArguments>,
+        (stretch, limit): (Stretch, usize),
+    ) -> QueryScalar<'q, Postgres, T, PgArguments> {
+        let asked = asked
+            .bind(stretch.after)
+            .bind(stretch.upto)
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.clauses
+            .iter()
+            .fold(asked, |asked, clause| asked.bind(clause))
+    }
+
     /// The conditions on the column `keys`, from parameter `$4` on.
     fn conditions(&self) -> String {
         (4..)
@@ -175,20 +189,25 @@ async fn from_index(
             continue;
         }
         let sql = statement(query, order);
-        let mut asked: QueryScalar<'_, Postgres, i64, PgArguments> = sqlx::query_scalar(&sql)
-            .bind(stretch.after)
-            .bind(stretch.upto)
-            .bind(i64::try_from(left).unwrap_or(i64::MAX));
-        for clause in &query.clauses {
-            asked = asked.bind(clause);
-        }
+        let asked = query.bind(sqlx::query_scalar::<_, i64>(&sql), (stretch, left));
         found.extend(asked.fetch_all(&mut *connection).await?);
     }
     Ok(())
 }
 
+/// How the database would read the index for a query, in its own words.
+pub async fn plan(
+    connection: &mut PgConnection,
+    query: &Query,
+    (stretch, order, limit): (Stretch, Order, usize),
+) -> Result<Vec<String>, sqlx::Error> {
+    let sql = format!("EXPLAIN {}", statement(query, order));
+    let asked = query.bind(sqlx::query_scalar(&sql), (stretch, limit));
+    asked.fetch_all(connection).await
+}
+
 /// The statement that reads the index.
-pub(crate) fn statement(query: &Query, order: Order) -> String {
+fn statement(query: &Query, order: Order) -> String {
     let direction = match order {
         Order::OldestFirst => "",
         Order::NewestFirst => " DESC",

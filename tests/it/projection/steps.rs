@@ -3,7 +3,7 @@
 use grantlog::domain::alert::{About, Alert, AlertCommand, AlertRaised, Cause, ContainmentApplied, Severity};
 use grantlog::domain::client::{Approval, AuthMethod, ClientCommand, SecretVerifier};
 use grantlog::domain::policy::Action;
-use grantlog::domain::user::{ProfileUpdated, UserCommand};
+use grantlog::domain::user::{LegalHold, ProfileUpdated, UserCommand};
 use grantlog::ids::{ClientKey, SubjectId};
 
 use super::world::World;
@@ -125,8 +125,16 @@ impl World {
             }),
             7 => UserCommand::Disable { reason },
             8 => UserCommand::Enable,
-            9 => UserCommand::PlaceHold { reason },
-            10 => UserCommand::LiftHold,
+            9 => UserCommand::PlaceHold {
+                hold: LegalHold {
+                    reason: self.seal(user, "legal_hold", "a lawsuit").await,
+                    until: None,
+                },
+                at: self.ledger.clock().now(),
+            },
+            10 => UserCommand::LiftHold {
+                reason: self.seal(user, "legal_hold", "it is over").await,
+            },
             _ => return self.erase(user).await,
         };
         self.user(user, command).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use grantlog::clock::{Clock, Randomness};
 use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
+use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
     SecretVerifier, SubjectType, TokenAlgorithm, TokenFormat,
@@ -135,7 +136,8 @@ impl World {
     }
 
     pub(crate) async fn erase(&self, user: SubjectId) {
-        self.user(user, UserCommand::Erase).await;
+        let at = self.ledger.clock().now();
+        self.user(user, UserCommand::Erase { at }).await;
         let state: User = self.state(user.0).await;
         if state.erased {
             self.ledger.vault().destroy(user).await.unwrap();
@@ -185,6 +187,7 @@ impl World {
             scope: ScopeSet::parse("a b c").unwrap(),
             default_scopes: ScopeSet::default(),
             audience: Vec::new(),
+            authorization_details_types: Vec::new(),
             introspects: Vec::new(),
             legacy: false,
             json_requests: false,
@@ -272,6 +275,7 @@ impl World {
             subject,
             client,
             scope,
+            authorization_details: None,
             at,
         };
         let _ = self
@@ -368,12 +372,14 @@ impl World {
             id_token_claims: None,
             scope: ScopeSet::parse("a b").unwrap(),
             audience: Self::audience(),
+            authorization_details: None,
             digest,
             redirect_uri: "https://c.example/cb".to_owned(),
             redirect_uri_required: false,
             challenge: None,
             confirmation: None,
             password_generation: circumstances.password_generation,
+            management: None,
             consent_withdrawals: circumstances.consent_withdrawals,
             issued_at: at,
             expires_at: at + Duration::from_mins(1),
@@ -402,6 +408,7 @@ impl World {
             verifier: None,
             audience: None,
             allowed_audience: Self::audience(),
+            details: AskedDetails::default(),
             redirect_uri_registered: true,
             circumstances: self.circumstances(&held).await,
             mint,
@@ -425,6 +432,7 @@ impl World {
             scope: None,
             audience: None,
             allowed_audience: Self::audience(),
+            details: AskedDetails::default(),
             grace: 10,
             rotates,
             circumstances: self.circumstances(&held).await,
@@ -453,6 +461,7 @@ impl World {
             subject: None,
             scope: ScopeSet::parse("a").unwrap(),
             audience: Vec::new(),
+            details: None,
             password_generation: 0,
             grant_expires_at: at + Duration::from_mins(10),
             mint,
