@@ -255,7 +255,7 @@ fn dpop_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>)
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
