@@ -167,8 +167,13 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::Trail(_)
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
+        | Event::SsfStream(_)
         | Event::Policy(_)
-        | Event::Alert(_) => {
+        | Event::Network(_)
+        | Event::TokenUse(_)
+        | Event::Stream(_)
+        | Event::Alert(_)
+        | Event::AuthorizationDetailType(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };

@@ -19,6 +19,7 @@ mod event_postings;
 mod fold;
 mod install;
 mod known;
+pub mod prune;
 mod read;
 pub mod rebuild;
 mod recorded;
@@ -28,6 +29,7 @@ pub mod runner;
 mod schema;
 mod sessions;
 mod status;
+mod token_uses;
 mod users;
 pub mod verify;
 
@@ -73,7 +75,7 @@ pub trait Projection: Send {
 }
 
 /// The names of all projections, in alphabetical order.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     alerts::SCHEMA.name,
     client_access_tokens::SCHEMA.name,
     client_authorization_codes::SCHEMA.name,
@@ -82,6 +84,7 @@ pub const NAMES: [&str; 9] = [
     consents::SCHEMA.name,
     event_postings::SCHEMA.name,
     sessions::SCHEMA.name,
+    token_uses::SCHEMA.name,
     users::SCHEMA.name,
 ];
 
@@ -97,6 +100,7 @@ pub fn all() -> Vec<Box<dyn Projection>> {
         Box::<consents::Consents>::default(),
         Box::<event_postings::EventPostings>::default(),
         Box::<sessions::Sessions>::default(),
+        Box::<token_uses::Uses>::default(),
         Box::<users::Users>::default(),
     ]
 }

@@ -80,6 +80,7 @@ impl Recorded {
                 | GrantEvent::DeviceCodeRedeemed(_)
                 | GrantEvent::DeviceCodeReplayed(_)
                 | GrantEvent::RefreshReplayed(_)
+                | GrantEvent::GrantReplaced(_)
                 | GrantEvent::TokenRevoked(_) => Parties::Nobody,
             },
             Event::Client(ClientEvent::ClientRevoked(_)) => Parties::Client(client, None),
@@ -99,8 +100,13 @@ impl Recorded {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
-            | Event::Alert(_) => Parties::Nobody,
+            | Event::Network(_)
+            | Event::TokenUse(_)
+            | Event::Stream(_)
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => Parties::Nobody,
         }
     }
 }
@@ -148,7 +154,9 @@ impl Recorded {
 
 /// The events of clients, users and consents that change rows of grants: those for which
 /// [`Recorded::parties`] names somebody. A rebuild applies them after the grants.
-pub(super) const OUTSIDE: [(AggregateType, &[&str]); 3] = [
+/// The detachment of a quarter names nobody: it ends rows by the ids of their grants.
+pub(super) const OUTSIDE: [(AggregateType, &[&str]); 4] = [
+    (AggregateType::Trail, &["PartitionDetached"]),
     (AggregateType::Client, &["ClientRevoked"]),
     (
         AggregateType::User,

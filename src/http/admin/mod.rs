@@ -1,5 +1,6 @@
 //! The administration API: for clients that act for themselves with the restricted scope `admin`.
 
+pub mod events;
 pub mod grants;
 pub mod refusals;
 
@@ -22,6 +23,7 @@ pub fn routes() -> Router<App> {
         .route("/admin/refusals/{request_id}", get(refusals::refusal))
         .route("/admin/grants/{id}", get(grants::grant))
         .route("/admin/grants/lookup", post(grants::lookup))
+        .route("/admin/events", get(events::events))
 }
 
 /// The token is a client's own, and opens the administration API at this moment.

@@ -22,7 +22,7 @@ use crate::projection::fold::{Target, fold_batch, fold_events};
 use crate::projection::known::Resolver;
 use crate::projection::recorded::OUTSIDE;
 use crate::projection::schema::{Kind, Schema};
-use crate::projection::{ProjectionError, install, named, read};
+use crate::projection::{ProjectionError, install, named, prune, read};
 
 /// Fresh tables of some projections, complete up to a position.
 pub(crate) struct Building {
@@ -53,7 +53,7 @@ impl Building {
             let table = install::create_table(&mut connection, schema).await?;
             let projection = named(schema.name)
                 .ok_or_else(|| ProjectionError::NoSuchProjection(schema.name.to_owned()))?;
-            targets.push(Target { projection, table });
+            targets.push(Target::new(projection, table));
         }
         Ok(Self {
             connection,
@@ -98,6 +98,9 @@ impl Building {
         self.index().await?;
         tell(Phase::CatchingUp);
         self.outside(upto).await?;
+        for target in &mut self.targets {
+            prune::up_to(&mut self.connection, target, upto).await?;
+        }
         self.position = upto;
         Ok(())
     }

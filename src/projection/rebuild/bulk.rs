@@ -130,10 +130,7 @@ impl Bulk {
         self.tables
             .iter()
             .filter_map(|(name, table)| {
-                let target = Target {
-                    projection: named(name)?,
-                    table: table.clone(),
-                };
+                let target = Target::new(named(name)?, table.clone());
                 Some((target, CopyBuffer::default()))
             })
             .collect()
