@@ -35,6 +35,8 @@ pub struct Lineage {
     pub tokens: Vec<TokenStep>,
     /// Where a credential was used twice.
     pub forks: Vec<Fork>,
+    /// The grant that took its place (Grant Management for OAuth 2.0).
+    pub replaced_by: Option<GrantId>,
     /// Its end before its time.
     pub revoked: Option<Revocation>,
 }
@@ -181,6 +183,7 @@ impl Lineage {
                 let used = Some(event.generation);
                 self.issued("AccessTokenRefreshed", place, (Some(event.access), None, used));
             }
+            GrantEvent::GrantReplaced(event) => self.replaced_by = Some(event.by),
             GrantEvent::RefreshReplayed(event) => self.replayed(place, event.sequence),
             GrantEvent::TokenRevoked(event) => match event.target {
                 Target::Family => {

@@ -202,6 +202,7 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
         | GrantEvent::DeviceCodeRedeemed(_)
         | GrantEvent::DeviceCodeReplayed(_)
         | GrantEvent::RefreshReplayed(_)
+        | GrantEvent::GrantReplaced(_)
         | GrantEvent::TokenRevoked(_) => (None, None, None),
     };
     match kind {

@@ -19,6 +19,8 @@ const CHUNK: i64 = 2_000;
 /// Events of the index, from where an answer begins, that are looked through before the posting lists are: what is asked
 /// for often occurs often, and then the next page is near.
 const NEAR: i64 = 20_000;
+/// A stretch of no more events is looked through in order, too: the lists are of the whole ledger.
+const NARROW: i64 = 100_000;
 
 /// What events are asked for: those that concern, for each of its clauses, one of the clause's keys.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,33 +190,62 @@ async fn from_index(
         if left == 0 || stretch.is_empty() || query.clauses.iter().any(Vec::is_empty) {
             continue;
         }
-        let sql = statement(query, order);
-        let asked = query.bind(sqlx::query_scalar::<_, i64>(&sql), (stretch, left));
-        found.extend(asked.fetch_all(&mut *connection).await?);
+        found.extend(read(connection, query, (stretch, order, left)).await?);
     }
     Ok(())
 }
 
-/// How the database would read the index for a query, in its own words.
+/// What the lists of a query's keys have, as far as the index has come, however near it is: what [`positions`] does for
+/// what is rare.
+pub async fn by_lists(
+    connection: &mut PgConnection,
+    query: &Query,
+    (order, limit): (Order, usize),
+) -> Result<Vec<i64>, sqlx::Error> {
+    read(connection, query, (Stretch::ALL, order, limit)).await
+}
+
+async fn read(
+    connection: &mut PgConnection,
+    query: &Query,
+    (stretch, order, limit): (Stretch, Order, usize),
+) -> Result<Vec<i64>, sqlx::Error> {
+    let sql = statement(query, stretch, order);
+    let asked = query.bind(sqlx::query_scalar::<_, i64>(&sql), (stretch, limit));
+    asked.fetch_all(connection).await
+}
+
+/// How the database would look through the lists of a query's keys, in its own words.
 pub async fn plan(
     connection: &mut PgConnection,
     query: &Query,
     (stretch, order, limit): (Stretch, Order, usize),
 ) -> Result<Vec<String>, sqlx::Error> {
-    let sql = format!("EXPLAIN {}", statement(query, order));
+    let sql = format!("EXPLAIN {}", statement(query, stretch, order));
     let asked = query.bind(sqlx::query_scalar(&sql), (stretch, limit));
     asked.fetch_all(connection).await
 }
 
-/// The statement that reads the index.
-fn statement(query: &Query, order: Order) -> String {
+/// The statement that reads the index. `OFFSET 0` keeps the planner from the other way, which it would take for the
+/// better one where it has no statistics yet.
+fn statement(query: &Query, stretch: Stretch, order: Order) -> String {
     let direction = match order {
         Order::OldestFirst => "",
         Order::NewestFirst => " DESC",
     };
+    let (within, conditions) = ("id > $1 AND id <= $2", query.conditions());
+    let narrow = stretch.upto.saturating_sub(stretch.after) <= NARROW;
+    let (inner, outer) = if narrow || query.clauses.is_empty() {
+        (
+            format!("{within} ORDER BY id{direction}"),
+            format!("true{conditions}"),
+        )
+    } else {
+        (format!("true{conditions}"), within.to_owned())
+    };
     format!(
-        "SELECT id FROM public.event_postings WHERE id > $1 AND id <= $2{} ORDER BY id{direction} LIMIT $3",
-        query.conditions()
+        "SELECT id FROM (SELECT id, keys FROM public.event_postings WHERE {inner} OFFSET 0) AS found \
+         WHERE {outer} ORDER BY id{direction} LIMIT $3"
     )
 }
 

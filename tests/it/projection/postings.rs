@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use grantlog::ids::{GrantId, SessionId};
 use grantlog::projection::{ProjectionRunner, rebuild};
+use grantlog::trail::postings::by_lists;
 use grantlog::trail::{Key, Order, Query, Stretch, positions};
 use uuid::Uuid;
 
@@ -92,6 +93,10 @@ async fn the_index_finds_what_a_reading_of_the_whole_ledger_finds() {
         let mut newest = database.found(&query, Order::NewestFirst, 10_000).await;
         newest.reverse();
         assert_eq!(newest, expected, "{key:?}");
+        let mut connection = database.owner.acquire().await.unwrap();
+        let listed = by_lists(&mut connection, &query, (Order::OldestFirst, 10_000)).await;
+        let indexed: Vec<i64> = expected.iter().copied().filter(|one| *one <= indexed).collect();
+        assert_eq!(listed.unwrap(), indexed, "{key:?}");
         some += usize::from(!expected.is_empty());
     }
     assert!(some > 20);
