@@ -117,9 +117,6 @@ async fn fold(
         | Event::TrustedIssuer(_)
         | Event::Policy(_)
         | Event::Stream(_)
-        | Event::AuthorizationDetailType(_)
-        | Event::Network(_)
-        | Event::TokenUse(_)
         | Event::Alert(_) => {}
     }
     for signal in signals::of(event, id, &metadata.actor, at) {

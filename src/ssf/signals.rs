@@ -89,9 +89,6 @@ pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Sig
         | Event::SsfStream(_)
         | Event::Stream(_)
         | Event::Policy(_)
-        | Event::AuthorizationDetailType(_)
-        | Event::Network(_)
-        | Event::TokenUse(_)
         | Event::Alert(_) => Vec::new(),
     }
 }

@@ -7,10 +7,8 @@ use super::class::Activity;
 use super::mapping::{Mapped, Mapping};
 use crate::domain::LedgerEvent;
 use crate::domain::alert::{AlertEvent, AlertRaised, ContainmentApplied, Severity};
-use crate::domain::authorization_detail::AuthorizationDetailTypeEvent;
 use crate::domain::client::ClientEvent;
 use crate::domain::initial_access_token::InitialAccessTokenEvent;
-use crate::domain::network::NetworkEvent;
 use crate::domain::policy::PolicyEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::signing_key::SigningKeyEvent;
@@ -128,23 +126,6 @@ pub(super) fn map_trail(event: &TrailEvent, id: Uuid) -> Mapped {
     .into()
 }
 
-pub(super) fn map_detail_type(event: &AuthorizationDetailTypeEvent, id: Uuid) -> Mapped {
-    let activity = match event {
-        AuthorizationDetailTypeEvent::AuthorizationDetailTypeDefined(_) => Activity::ENTITY_CREATE,
-        AuthorizationDetailTypeEvent::AuthorizationDetailTypeChanged(_) => Activity::ENTITY_UPDATE,
-        AuthorizationDetailTypeEvent::AuthorizationDetailTypeRetired(_) => Activity::ENTITY_DEACTIVATE,
-    };
-    Mapping::entity(activity, "authorization detail type", &id, None).into()
-}
-
-pub(super) fn map_network(event: &NetworkEvent, id: Uuid) -> Mapped {
-    match event {
-        NetworkEvent::NetworkThrottled(_) => Mapping::entity(Activity::ENTITY_UPDATE, "network", &id, None)
-            .graver(Severity::Medium)
-            .into(),
-    }
-}
-
 pub(super) fn map_alert(event: &AlertEvent, id: Uuid) -> Mapped {
     match event {
         AlertEvent::AlertRaised(event) => raised(event, id),
@@ -200,9 +181,7 @@ fn contained(event: &ContainmentApplied, id: Uuid) -> Mapping {
     let grants = event.grants.iter().map(|id| ("grant", id.to_string()));
     let clients = event.clients.iter().map(|id| ("client", id.to_string()));
     let users = event.subjects.iter().map(|id| ("user", id.to_string()));
-    let networks = event.networks.iter().flatten();
-    let networks = networks.map(|digest| ("network", digest.to_string()));
     Mapping::finding(Activity::FINDING_UPDATE, info)
-        .resources(grants.chain(clients).chain(users).chain(networks))
+        .resources(grants.chain(clients).chain(users))
         .graver(Severity::High)
 }

@@ -77,9 +77,6 @@ fn map(record: &Record<'_>) -> Mapped {
         Event::Stream(event) => streams::map_stream(event, id),
         Event::Policy(event) => administration::map_policy(event, id),
         Event::Alert(event) => administration::map_alert(event, id),
-        Event::AuthorizationDetailType(event) => administration::map_detail_type(event, id),
-        Event::Network(event) => administration::map_network(event, id),
-        Event::TokenUse(_) => Mapped::Not("counts of uses of tokens, for questions and not for alarms"),
     }
 }
 
