@@ -24,10 +24,14 @@ const POLL: Duration = Duration::from_millis(100);
 const STAND_BY: Duration = Duration::from_secs(1);
 /// The longest pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-/// How long the cursor may stay behind what was folded, so that states are not written for every event.
+/// The pause after what was there, so that the next look is worth its statements.
+const GATHER: Duration = Duration::from_millis(25);
+/// How long the cursor may stay behind what was folded, so that states are not written for every event …
 const SAVE_EVERY: Duration = Duration::from_secs(2);
-/// After how many positions it moves at once.
-const SAVE_AFTER: i64 = 50_000;
+/// … and how many times as long as the last writing took, which grows with what the rules remember.
+const SAVE_REST: u32 = 50;
+/// After how many positions it moves at once: some tenths of a second of reading for whoever succeeds.
+const SAVE_AFTER: i64 = 200_000;
 /// Who leads holds this advisory lock; it ends with the connection.
 const LOCK: &str = "SELECT pg_try_advisory_lock(hashtext('grantlog.policies'), 0)";
 
@@ -97,6 +101,19 @@ struct Lead {
     /// The cursor in the database.
     saved: i64,
     saved_at: std::time::Instant,
+    /// Before when it is not moved again, unless it is far behind.
+    save_after: Duration,
+}
+
+/// What came of a look at the ledger.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    /// There was nothing.
+    Idle,
+    /// All that was there is dealt with.
+    Caught,
+    /// More waits.
+    More,
 }
 
 impl Worker {
@@ -142,8 +159,9 @@ impl Worker {
                 break Ok(());
             }
             match self.follow(&mut connection, &mut lead).await {
-                Ok(true) => {}
-                Ok(false) => {
+                Ok(Step::More) => {}
+                Ok(Step::Caught) => self.rest(GATHER).await,
+                Ok(Step::Idle) => {
                     tokio::select! {
                         _ = self.stopped.wait_for(|stopped| *stopped) => {}
                         // A ledger that is closed announces nothing any more: the timer goes on.
@@ -180,18 +198,19 @@ impl Worker {
             position,
             saved: position,
             saved_at: monotonic(),
+            save_after: SAVE_EVERY,
         })
     }
 
-    /// Deals with the next events. False: there are none.
-    async fn follow(&self, connection: &mut PgConnection, lead: &mut Lead) -> Result<bool, PolicyError> {
+    /// Deals with the next events.
+    async fn follow(&self, connection: &mut PgConnection, lead: &mut Lead) -> Result<Step, PolicyError> {
         let head = read::head(connection).await?;
-        let due = lead.position - lead.saved >= SAVE_AFTER || lead.saved_at.elapsed() >= SAVE_EVERY;
+        let due = lead.position - lead.saved >= SAVE_AFTER || lead.saved_at.elapsed() >= lead.save_after;
         if due && lead.position > lead.saved {
             self.save(connection, lead).await?;
         }
         if head <= lead.position {
-            return Ok(false);
+            return Ok(Step::Idle);
         }
         let upto = head.min(lead.position + WINDOW);
         let events = read::between(connection, (lead.position, upto), lead.watch.wants()).await?;
@@ -205,7 +224,7 @@ impl Worker {
             if Watch::is_setting(&event) {
                 // What is to be read from here on may be more.
                 self.reach.send_replace(lead.position);
-                return Ok(true);
+                return Ok(Step::More);
             }
         }
         lead.position = upto;
@@ -216,7 +235,7 @@ impl Worker {
             let behind = behind.num_milliseconds().max(0) as f64 / 1000.0;
             metrics::gauge!("grantlog_policy_lag_seconds").set(behind);
         }
-        Ok(true)
+        Ok(if upto < head { Step::More } else { Step::Caught })
     }
 
     async fn deal_with(
@@ -252,9 +271,11 @@ impl Worker {
     async fn save(&self, connection: &mut PgConnection, lead: &mut Lead) -> Result<(), PolicyError> {
         let ledger = &self.operations.ledger;
         let sealer = (ledger.vault().master(), ledger.random());
+        let began = monotonic();
         state::save(connection, sealer, &mut lead.watch, (lead.saved, lead.position)).await?;
         lead.saved = lead.position;
         lead.saved_at = monotonic();
+        lead.save_after = SAVE_EVERY.max(began.elapsed() * SAVE_REST);
         Ok(())
     }
 }

@@ -82,11 +82,7 @@ impl Worker {
             match self.lead().await {
                 Ok(()) | Err(StreamError::Overtaken) => pause = self.timing.poll,
                 Err(error) => {
-                    tracing::warn!(
-                        stream = self.defined.name,
-                        error = &error as &dyn std::error::Error,
-                        "a stream stands still, trying again"
-                    );
+                    self.warn(&error);
                     // A database that is gone is noted in the log.
                     let _ = store::note_failure(self.pool(), self.lease.stream, &error.to_string()).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -96,6 +92,15 @@ impl Worker {
         }
         // Otherwise the lease comes to its end.
         let _ = store::release(self.pool(), self.lease).await;
+    }
+
+    fn warn(&self, error: &StreamError) {
+        let cause = error as &dyn std::error::Error;
+        tracing::warn!(
+            stream = self.defined.name,
+            error = cause,
+            "a stream stands still, trying again"
+        );
     }
 
     fn pool(&self) -> &PgPool {

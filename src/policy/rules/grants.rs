@@ -63,7 +63,7 @@ impl Fold for NewNetworks {
     const WANTS: Kinds = USES;
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
-        let (true, Some(grant), Some(network)) = (event.issues(), event.grant(), event.network) else {
+        let (true, Some(grant), Some(network)) = (uses(event), event.grant(), event.network) else {
             return Vec::new();
         };
         let used = state.touch(grant, event.at);
@@ -93,13 +93,18 @@ impl Fold for NewAgents {
     const WANTS: Kinds = USES;
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
-        let (true, Some(grant), Some(agent)) = (event.issues(), event.grant(), event.agent) else {
+        let (true, Some(grant), Some(agent)) = (uses(event), event.grant(), event.agent) else {
             return Vec::new();
         };
         let used = state.touch(grant, event.at);
         let fired = used.add(agent, (event.at, event.position), self.measure);
         found(event, fired, "The grant was used by {} families of user agents.")
     }
+}
+
+/// Whether the event uses a grant that can be used again: what a client gets for itself cannot.
+fn uses(event: &Observed) -> bool {
+    event.issues() && event.facts.flow.as_deref() != Some("client_credentials")
 }
 
 fn found(event: &Observed, fired: Option<Vec<i64>>, summary: &str) -> Vec<Finding> {
