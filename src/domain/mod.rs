@@ -4,6 +4,7 @@
 //! digests.
 
 pub mod alert;
+pub mod authorization_detail;
 pub mod claim_value;
 pub mod client;
 pub mod confirmation;
@@ -11,6 +12,7 @@ pub mod consent;
 pub mod event;
 pub mod grant;
 pub mod initial_access_token;
+pub mod network;
 pub mod openid;
 pub mod pkce;
 pub mod policy;
@@ -20,9 +22,12 @@ pub mod scope;
 pub mod session;
 pub mod signing_key;
 pub mod ssf_stream;
+pub mod status_list;
 pub mod stream;
+pub mod token_use;
 pub mod trail;
 pub mod trusted_issuer;
+pub mod uri;
 pub mod user;
 pub mod value;
 
@@ -104,13 +109,19 @@ pub enum AggregateType {
     Policy,
     /// Something that somebody should look at.
     Alert,
+    /// A type of authorization details.
+    AuthorizationDetailType,
     /// Where the ledger's events are carried to.
     Stream,
+    /// A network that somebody guesses from.
+    Network,
+    /// Counts of uses of tokens.
+    TokenUse,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -125,7 +136,10 @@ impl AggregateType {
         Self::SsfStream,
         Self::Policy,
         Self::Alert,
+        Self::AuthorizationDetailType,
         Self::Stream,
+        Self::Network,
+        Self::TokenUse,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -146,7 +160,10 @@ impl AggregateType {
             Self::SsfStream => "ssf_stream",
             Self::Policy => "policy",
             Self::Alert => "alert",
+            Self::AuthorizationDetailType => "authorization_detail_type",
             Self::Stream => "stream",
+            Self::Network => "network",
+            Self::TokenUse => "token_use",
         }
     }
 

@@ -106,8 +106,11 @@ impl Projection for Consents {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
-            | Event::Alert(_) => {}
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => {}
         }
     }
 

@@ -56,7 +56,10 @@ fn sender(host: &str, port: u16, roots: RootCertStore) -> Syslog {
 #[tokio::test]
 async fn messages_go_over_tls_to_a_receiver_that_proves_its_name_and_to_no_other() {
     let (port, mut reads, roots) = receiver().await;
-    sender("localhost", port, roots.clone()).send(b"5 <83>1").await.unwrap();
+    sender("localhost", port, roots.clone())
+        .send(b"5 <83>1")
+        .await
+        .unwrap();
     assert_eq!(reads.recv().await.unwrap(), b"5 <83>1");
     // Another name, and an authority that nobody trusts.
     for (host, roots) in [("127.0.0.1", roots), ("localhost", RootCertStore::empty())] {
@@ -65,7 +68,14 @@ async fn messages_go_over_tls_to_a_receiver_that_proves_its_name_and_to_no_other
     }
     assert!(reads.try_recv().is_err());
     // Nobody is there.
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let failed = sender("localhost", closed, RootCertStore::empty()).send(b"").await;
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let failed = sender("localhost", closed, RootCertStore::empty())
+        .send(b"")
+        .await;
     assert_eq!(failed, Err(Failure::new("connection_failed")));
 }
