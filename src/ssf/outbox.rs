@@ -139,7 +139,7 @@ pub(super) async fn neglected(pool: &PgPool, at: Timestamp) -> Result<Vec<Uuid>,
              EXISTS (SELECT FROM grantlog.ssf_sets AS t \
                      WHERE t.stream_id = s.stream_id AND t.made_at < $1 - make_interval(days => $2)) \
              OR (SELECT count(*) FROM (SELECT FROM grantlog.ssf_sets AS t \
-                     WHERE t.stream_id = s.stream_id LIMIT $3 + 1) AS some) > $3)",
+                     WHERE t.stream_id = s.stream_id LIMIT $3 + 1) AS few) > $3)",
     )
     .bind(at)
     .bind(i32::try_from(MAX_AGE_DAYS).unwrap_or(i32::MAX))

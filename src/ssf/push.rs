@@ -42,7 +42,11 @@ pub(super) async fn run(app: App, stopped: watch::Receiver<bool>) {
 pub(super) async fn tend(app: App, mut stopped: watch::Receiver<bool>) {
     while !crate::logout::rest(&mut stopped, TEND_EVERY, std::future::pending()).await {
         if let Err(error) = disable_neglected(&app).await {
-            tracing::warn!(%error, "event streams that nobody takes could not be disabled");
+            let cause = &error as &dyn std::error::Error;
+            tracing::warn!(
+                error = cause,
+                "event streams that nobody takes could not be disabled"
+            );
         }
     }
 }

@@ -87,6 +87,9 @@ pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Sig
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
         | Event::SsfStream(_)
+        | Event::AuthorizationDetailType(_)
+        | Event::Network(_)
+        | Event::TokenUse(_)
         | Event::Stream(_)
         | Event::Policy(_)
         | Event::Alert(_) => Vec::new(),

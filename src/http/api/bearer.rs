@@ -206,12 +206,6 @@ impl ActiveToken {
         self.client.0
     }
 
-    /// The client that it was issued to.
-    #[must_use]
-    pub fn client(&self) -> ClientKey {
-        self.client.0
-    }
-
     /// That client's registration.
     #[must_use]
     pub fn registration(&self) -> Option<Arc<Registration>> {

@@ -7,6 +7,7 @@ use super::class::Activity;
 use super::mapping::{Mapped, Mapping};
 use crate::domain::LedgerEvent;
 use crate::domain::alert::{AlertEvent, AlertRaised, ContainmentApplied, Severity};
+use crate::domain::authorization_detail::AuthorizationDetailTypeEvent;
 use crate::domain::client::ClientEvent;
 use crate::domain::initial_access_token::InitialAccessTokenEvent;
 use crate::domain::policy::PolicyEvent;
@@ -52,6 +53,15 @@ pub(super) fn map_scope(event: &ScopeEvent, id: Uuid) -> Mapped {
         ScopeEvent::ScopeRetired(_) => Mapping::entity(Activity::ENTITY_DEACTIVATE, "OAuth scope", &id, None),
     }
     .into()
+}
+
+pub(super) fn map_authorization_detail_type(event: &AuthorizationDetailTypeEvent, id: Uuid) -> Mapped {
+    let activity = match event {
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeDefined(_) => Activity::ENTITY_CREATE,
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeChanged(_) => Activity::ENTITY_UPDATE,
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeRetired(_) => Activity::ENTITY_DEACTIVATE,
+    };
+    Mapping::entity(activity, "authorization detail type", &id, None).into()
 }
 
 pub(super) fn map_signing_key(event: &SigningKeyEvent, id: Uuid) -> Mapped {
@@ -114,6 +124,17 @@ pub(super) fn map_trail(event: &TrailEvent, id: Uuid) -> Mapped {
             } else {
                 Severity::Informational
             }),
+        TrailEvent::EpochOpened(opened) => {
+            Mapping::entity(Activity::ENTITY_UPDATE, "ledger", &opened.epoch, None).graver(Severity::High)
+        }
+        TrailEvent::RetentionSet(_) => Mapping::entity(Activity::ENTITY_UPDATE, "retention", &id, None),
+        TrailEvent::PartitionDetached(detached) => Mapping::entity(
+            Activity::ENTITY_DELETE,
+            "ledger partition",
+            &detached.partition,
+            None,
+        )
+        .graver(Severity::Low),
         TrailEvent::LegacyKeyStored(_) => Mapping::entity(Activity::ENTITY_CREATE, "legacy key", &id, None),
         TrailEvent::LegacyKeyForgotten(_) => {
             Mapping::entity(Activity::ENTITY_DELETE, "legacy key", &id, None)

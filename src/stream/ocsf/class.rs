@@ -113,6 +113,7 @@ activities! {
     ENTITY_RESUME = EntityManagement 13 "Resume";
     API_CREATE = ApiActivity 1 "Create";
     API_READ = ApiActivity 2 "Read";
+    API_UPDATE = ApiActivity 3 "Update";
     API_DELETE = ApiActivity 4 "Delete";
     API_REFUSED = ApiActivity 99 "Refuse";
     API_CALL = ApiActivity 99 "Call";

@@ -86,6 +86,10 @@ pub(super) fn map(event: &GrantEvent, grant: Uuid) -> Mapped {
                 (BY_ITS_GRANT, grant.to_string()),
                 ("client", request.client.to_string()),
             ]),
+        GrantEvent::GrantReplaced(replaced) => Mapping::api(Activity::API_UPDATE, event.name()).resources([
+            (BY_ITS_GRANT, grant.to_string()),
+            ("grant", replaced.by.to_string()),
+        ]),
         GrantEvent::TokenRevoked(revoked) => revocation(revoked, event.name(), grant),
     }
     .into()
@@ -99,7 +103,9 @@ fn revocation(event: &TokenRevoked, operation: &str, grant: Uuid) -> Mapping {
     let severity = match event.reason {
         Reason::CodeReplayed | Reason::RefreshReplayed | Reason::Policy => Severity::High,
         Reason::Administrator => Severity::Medium,
-        Reason::ClientRequest | Reason::SessionEnded | Reason::User => Severity::Informational,
+        Reason::ClientRequest | Reason::SessionEnded | Reason::User | Reason::Replaced => {
+            Severity::Informational
+        }
     };
     Mapping::api(Activity::API_DELETE, operation)
         .resources([(BY_ITS_GRANT, grant.to_string())])

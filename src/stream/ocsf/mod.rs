@@ -77,6 +77,9 @@ fn map(record: &Record<'_>) -> Mapped {
         Event::Stream(event) => streams::map_stream(event, id),
         Event::Policy(event) => administration::map_policy(event, id),
         Event::Alert(event) => administration::map_alert(event, id),
+        Event::AuthorizationDetailType(event) => administration::map_authorization_detail_type(event, id),
+        Event::Network(event) => streams::map_network(event, id),
+        Event::TokenUse(event) => streams::map_token_use(event),
     }
 }
 

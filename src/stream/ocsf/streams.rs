@@ -1,12 +1,14 @@
-//! The events of streams, this one's own among them, and of event streams of shared signals.
+//! The events of streams, this one's own among them, of event streams of shared signals, of networks and of uses of tokens.
 
 use uuid::Uuid;
 
 use super::class::Activity;
 use super::mapping::{Mapped, Mapping};
 use crate::domain::alert::Severity;
+use crate::domain::network::NetworkEvent;
 use crate::domain::ssf_stream::{SsfStreamEvent, StreamStatus};
 use crate::domain::stream::StreamEvent;
+use crate::domain::token_use::TokenUseEvent;
 
 pub(super) fn map_stream(event: &StreamEvent, id: Uuid) -> Mapped {
     let entity = |activity| Mapping::entity(activity, "stream", &id, None);
@@ -38,4 +40,19 @@ pub(super) fn map_ssf_stream(event: &SsfStreamEvent, id: Uuid) -> Mapped {
         SsfStreamEvent::SsfStreamDeleted(_) => Activity::ENTITY_DELETE,
     };
     Mapping::entity(activity, "SSF event stream", &id, None).into()
+}
+
+pub(super) fn map_network(event: &NetworkEvent, id: Uuid) -> Mapped {
+    match event {
+        NetworkEvent::NetworkThrottled(_) => {
+            Mapping::entity(Activity::ENTITY_UPDATE, "network", &id, None).graver(Severity::Medium)
+        }
+    }
+    .into()
+}
+
+pub(super) fn map_token_use(event: &TokenUseEvent) -> Mapped {
+    match event {
+        TokenUseEvent::TokenUseCounted(_) => Mapped::Not("counts of an hour, and no act of anybody's"),
+    }
 }
