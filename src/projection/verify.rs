@@ -160,7 +160,7 @@ async fn compare(
             let erased = being_erased(&mut transaction, &rows, position).await?;
             rows.retain(|(id, ..)| !erased.contains(id));
         }
-        let detached = being_detached(&mut transaction, &rows, position).await?;
+        let detached = being_detached(&mut transaction, &rows).await?;
         rows.retain(|(id, ..)| !detached.contains(id));
         transaction.commit().await?;
         found.list(schema.name, rows);
@@ -183,7 +183,6 @@ async fn compare(
 async fn being_detached(
     connection: &mut sqlx::PgConnection,
     rows: &[Row],
-    position: i64,
 ) -> Result<HashSet<i64>, ProjectionError> {
     if rows.is_empty() {
         return Ok(HashSet::new());
@@ -191,11 +190,9 @@ async fn being_detached(
     let ids: Vec<i64> = rows.iter().map(|(id, ..)| *id).collect();
     let detached: Vec<i64> = sqlx::query_scalar(
         "SELECT id FROM unnest($1::bigint[]) AS id \
-         JOIN grantlog.detached_ranges AS r ON id BETWEEN r.first AND r.last \
-         JOIN grantlog.detached_partitions AS p USING (partition) WHERE p.event_position > $2",
+         JOIN grantlog.detached_ranges AS r ON id BETWEEN r.first AND r.last",
     )
     .bind(ids)
-    .bind(position)
     .fetch_all(connection)
     .await?;
     Ok(detached.into_iter().collect())
