@@ -16,7 +16,9 @@ use crate::http::admin::events::EventStreams;
 use crate::http::client_keys::ClientKeys;
 use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
+use crate::http::network_throttles::NetworkThrottles;
 use crate::http::oauth::status_list::StatusLists;
+use crate::http::token_uses::TokenUseCounter;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
 use crate::outbound::Fetcher;
@@ -40,6 +42,10 @@ pub struct Parts {
     pub keys: SigningKeys,
     /// Counts of failures and requests.
     pub limits: Limits,
+    /// Uses of tokens that are not written down yet.
+    pub uses: TokenUseCounter,
+    /// Networks that policies throttled.
+    pub throttles: NetworkThrottles,
     /// Client secrets that verified.
     pub secrets: SecretCache,
     /// Whose software statements are believed.
@@ -138,6 +144,8 @@ impl App {
         let keys = SigningKeys::open(&ledger, master, operations.token_algorithms()).await?;
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
+            uses: TokenUseCounter::new(settings.token_use_seconds > 0),
+            throttles: NetworkThrottles::default(),
             secrets: SecretCache::default(),
             publishers,
             secret_keys: SecretKeys::default(),

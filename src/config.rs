@@ -200,6 +200,9 @@ pub struct Settings {
     /// Readers of `/admin/events` that this node serves at once.
     #[serde(default = "default_event_stream_connections")]
     pub event_stream_connections: u32,
+    /// Seconds between two writings down of how often tokens were used here; 0 counts nothing.
+    #[serde(default = "default_token_use_seconds")]
+    pub token_use_seconds: u32,
     /// Connections to the database for reading.
     #[serde(default = "default_database_connections")]
     pub database_connections: u32,
@@ -441,6 +444,10 @@ fn default_api_requests_per_minute() -> u32 {
 
 fn default_event_stream_connections() -> u32 {
     32
+}
+
+fn default_token_use_seconds() -> u32 {
+    60
 }
 
 fn default_database_connections() -> u32 {

@@ -9,6 +9,7 @@ mod event_macro;
 
 pub mod app;
 pub mod bench;
+pub mod blast_radius;
 pub mod canonical;
 pub mod cli;
 pub mod clock;

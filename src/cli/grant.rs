@@ -12,6 +12,7 @@ use super::audit::operator;
 use super::client_approval::who;
 use super::session::Session;
 use super::{grant_diff, grant_show, output, prompt};
+use crate::credential::Kind;
 use crate::domain::grant::Grant;
 use crate::domain::trail::LedgerRead;
 use crate::ids::GrantId;
@@ -113,6 +114,13 @@ impl Found {
             grant: pasted.grant,
             pasted,
         })
+    }
+
+    /// Where the pasted credential was issued, and whether it is an access token; none where the grant was named.
+    pub(super) fn issued(&self) -> Option<(u32, bool)> {
+        let (kind, presented) = self.pasted.credential?;
+        let access = matches!(kind, Kind::Access | Kind::TokenId);
+        Some((presented.address.sequence, access))
     }
 
     /// The grant's events up to a position. That they were read is on the trail first.

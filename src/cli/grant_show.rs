@@ -7,8 +7,8 @@ use super::as_of::AsOf;
 use super::audit::operator;
 use super::client_approval::who;
 use super::grant::Found;
-use super::output;
 use super::session::Session;
+use super::{grant_uses, output};
 use crate::domain::grant::Family;
 use crate::ledger::{Caller, Metadata, StoredEvent};
 use crate::trail::document;
@@ -43,7 +43,8 @@ pub(super) async fn run(
     }
     print(&history)?;
     output::line("")?;
-    table(session, &history.events, reveal).await
+    table(session, &history.events, reveal).await?;
+    grant_uses::table(&history.uses)
 }
 
 fn print(history: &History) -> anyhow::Result<()> {

@@ -13,6 +13,7 @@ mod audit_verify;
 mod audit_write;
 mod authorization_detail_type;
 mod backtest;
+mod blast_radius;
 mod client;
 mod client_approval;
 mod client_exchange;
@@ -25,6 +26,7 @@ mod doctor;
 mod grant;
 mod grant_diff;
 mod grant_show;
+mod grant_uses;
 mod import;
 mod initial_access_token;
 mod key;
@@ -39,6 +41,8 @@ mod scope;
 mod serve;
 mod session;
 mod stream;
+mod stream_shown;
+mod stretch;
 mod trust;
 mod user;
 mod user_claims;
@@ -102,6 +106,8 @@ enum Command {
     Policy(policy::Command),
     /// Revoke grants by client, user, key, address or window of time
     Contain(contain::Arguments),
+    /// What a token, secret, key, client, user, address or act could do between two moments, and what it did
+    BlastRadius(blast_radius::Arguments),
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
@@ -151,6 +157,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Projection(command) => projection::run(&connection, command).await,
         Command::Policy(command) => policy::run(&connection, command).await,
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
+        Command::BlastRadius(arguments) => blast_radius::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
         Command::Stream(command) => stream::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,

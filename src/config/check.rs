@@ -213,8 +213,13 @@ fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
 }
 
 /// Those of device authorizations (RFC 8628).
-fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 3] {
+fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 4] {
     [
+        (
+            "event_stream_connections",
+            settings.event_stream_connections.into(),
+            1..=10_000,
+        ),
         (
             "device_code_lifetime",
             settings.device_code_lifetime.into(),
@@ -250,7 +255,7 @@ fn dpop_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>)
 }
 
 /// Numbers, and what they may be.
-fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14] {
+fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13] {
     let size = |value: usize| u64::try_from(value).unwrap_or(u64::MAX);
     [
         // RFC 6749 §4.1.2: ten minutes at most.
@@ -275,11 +280,6 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14]
             "backchannel_logout_retry_seconds",
             settings.backchannel_logout_retry_seconds.into(),
             0..=7 * 86_400,
-        ),
-        (
-            "event_stream_connections",
-            settings.event_stream_connections.into(),
-            1..=10_000,
         ),
         (
             "failures_per_minute",
@@ -312,6 +312,7 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 14]
             100..=10_000_000,
         ),
         ("hashing_threads", size(settings.hashing_threads), 1..=256),
+        ("token_use_seconds", settings.token_use_seconds.into(), 0..=3600),
         ("shutdown_seconds", settings.shutdown_seconds.into(), 1..=3600),
     ]
 }

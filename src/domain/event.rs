@@ -7,6 +7,7 @@ use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::grant::GrantEvent;
 use crate::domain::initial_access_token::InitialAccessTokenEvent;
+use crate::domain::network::NetworkEvent;
 use crate::domain::policy::PolicyEvent;
 use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
@@ -14,6 +15,7 @@ use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
 use crate::domain::ssf_stream::SsfStreamEvent;
 use crate::domain::stream::StreamEvent;
+use crate::domain::token_use::TokenUseEvent;
 use crate::domain::trail::TrailEvent;
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
@@ -101,6 +103,8 @@ pub enum Event {
     Alert(AlertEvent),
     AuthorizationDetailType(AuthorizationDetailTypeEvent),
     Stream(StreamEvent),
+    Network(NetworkEvent),
+    TokenUse(TokenUseEvent),
 }
 
 impl Event {
@@ -135,6 +139,8 @@ impl Event {
                 AuthorizationDetailTypeEvent::decode(event_type, version, payload)?,
             ),
             "stream" => Self::Stream(StreamEvent::decode(event_type, version, payload)?),
+            "network" => Self::Network(NetworkEvent::decode(event_type, version, payload)?),
+            "token_use" => Self::TokenUse(TokenUseEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -159,6 +165,8 @@ impl Event {
             AlertEvent::SCHEMAS,
             AuthorizationDetailTypeEvent::SCHEMAS,
             StreamEvent::SCHEMAS,
+            NetworkEvent::SCHEMAS,
+            TokenUseEvent::SCHEMAS,
         ]
         .concat()
     }

@@ -12,6 +12,7 @@ pub mod consent;
 pub mod event;
 pub mod grant;
 pub mod initial_access_token;
+pub mod network;
 pub mod openid;
 pub mod pkce;
 pub mod policy;
@@ -23,6 +24,7 @@ pub mod signing_key;
 pub mod ssf_stream;
 pub mod status_list;
 pub mod stream;
+pub mod token_use;
 pub mod trail;
 pub mod trusted_issuer;
 pub mod uri;
@@ -111,11 +113,15 @@ pub enum AggregateType {
     AuthorizationDetailType,
     /// Where the ledger's events are carried to.
     Stream,
+    /// A network that somebody guesses from.
+    Network,
+    /// Counts of uses of tokens.
+    TokenUse,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -132,6 +138,8 @@ impl AggregateType {
         Self::Alert,
         Self::AuthorizationDetailType,
         Self::Stream,
+        Self::Network,
+        Self::TokenUse,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -154,6 +162,8 @@ impl AggregateType {
             Self::Alert => "alert",
             Self::AuthorizationDetailType => "authorization_detail_type",
             Self::Stream => "stream",
+            Self::Network => "network",
+            Self::TokenUse => "token_use",
         }
     }
 

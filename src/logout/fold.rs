@@ -133,6 +133,8 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::TrustedIssuer(_)
         | Event::SsfStream(_)
         | Event::Policy(_)
+        | Event::Network(_)
+        | Event::TokenUse(_)
         | Event::Stream(_)
         | Event::Alert(_)
         | Event::AuthorizationDetailType(_) => Ok(()),

@@ -28,6 +28,7 @@ mod security_profile;
 pub mod self_registration;
 pub mod stream;
 pub mod subject;
+pub mod token_use;
 pub mod trust;
 mod urls;
 pub mod user;

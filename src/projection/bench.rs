@@ -169,6 +169,8 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::TrustedIssuer(_)
         | Event::SsfStream(_)
         | Event::Policy(_)
+        | Event::Network(_)
+        | Event::TokenUse(_)
         | Event::Stream(_)
         | Event::Alert(_)
         | Event::AuthorizationDetailType(_) => {

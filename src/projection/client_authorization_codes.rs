@@ -186,6 +186,8 @@ impl Projection for Codes {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),

@@ -180,5 +180,7 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::Alert(_) => AggregateType::Alert,
         Event::AuthorizationDetailType(_) => AggregateType::AuthorizationDetailType,
         Event::Stream(_) => AggregateType::Stream,
+        Event::Network(_) => AggregateType::Network,
+        Event::TokenUse(_) => AggregateType::TokenUse,
     }
 }

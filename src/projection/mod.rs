@@ -29,6 +29,7 @@ pub mod runner;
 mod schema;
 mod sessions;
 mod status;
+mod token_uses;
 mod users;
 pub mod verify;
 
@@ -74,7 +75,7 @@ pub trait Projection: Send {
 }
 
 /// The names of all projections, in alphabetical order.
-pub const NAMES: [&str; 9] = [
+pub const NAMES: [&str; 10] = [
     alerts::SCHEMA.name,
     client_access_tokens::SCHEMA.name,
     client_authorization_codes::SCHEMA.name,
@@ -83,6 +84,7 @@ pub const NAMES: [&str; 9] = [
     consents::SCHEMA.name,
     event_postings::SCHEMA.name,
     sessions::SCHEMA.name,
+    token_uses::SCHEMA.name,
     users::SCHEMA.name,
 ];
 
@@ -98,6 +100,7 @@ pub fn all() -> Vec<Box<dyn Projection>> {
         Box::<consents::Consents>::default(),
         Box::<event_postings::EventPostings>::default(),
         Box::<sessions::Sessions>::default(),
+        Box::<token_uses::Uses>::default(),
         Box::<users::Users>::default(),
     ]
 }

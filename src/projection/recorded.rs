@@ -102,6 +102,8 @@ impl Recorded {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => Parties::Nobody,

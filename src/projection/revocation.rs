@@ -182,6 +182,8 @@ impl Revocations {
             | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),
             )

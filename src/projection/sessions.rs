@@ -116,6 +116,8 @@ impl Projection for Sessions {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => {}

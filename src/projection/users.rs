@@ -143,6 +143,8 @@ impl Projection for Users {
             | Event::TrustedIssuer(_)
             | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => {}

@@ -24,6 +24,7 @@ const CLOCK_EVERY: Duration = Duration::from_secs(30);
 const SUPPRESSED_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 const SECRETS_EVERY: Duration = Duration::from_hours(1);
+const NETWORKS_EVERY: Duration = Duration::from_secs(1);
 const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 
 /// The tasks that run.
@@ -82,6 +83,12 @@ pub(super) fn start(app: &App) -> Background {
                 }
             }
         }),
+        every(NETWORKS_EVERY, app, |app| async move {
+            if let Err(error) = app.throttles.follow(&app.ledger).await {
+                tracing::warn!(%error, "throttled networks could not be read");
+            }
+        }),
+        count_uses(app),
         every(SECRETS_EVERY, app, |app| async move {
             if let Err(error) = client_secret::prune(&app.ledger).await {
                 tracing::warn!(%error, "client secrets that are over could not be deleted");
@@ -143,6 +150,28 @@ async fn follow_erasures(app: App) {
         }
         tokio::time::sleep(ERASURES_EVERY).await;
     }
+}
+
+/// Writes down how often tokens were used, every so often and whenever much has gathered.
+fn count_uses(app: &App) -> JoinHandle<()> {
+    let app = app.clone();
+    tokio::spawn(async move {
+        let seconds = app.settings.token_use_seconds;
+        if seconds == 0 {
+            return;
+        }
+        let mut ticks = tokio::time::interval(Duration::from_secs(seconds.into()));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = app.uses.filled() => {}
+            }
+            if let Err(error) = app.uses.write_down(&app.ledger).await {
+                tracing::warn!(%error, "uses of tokens could not be written down, trying again");
+            }
+        }
+    })
 }
 
 async fn follow_clock(app: &App) -> Result<(), sqlx::Error> {

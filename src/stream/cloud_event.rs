@@ -5,6 +5,7 @@ use serde_json::json;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::envelope::{Checkpoint, Envelope};
+use crate::domain::value::Digest;
 
 /// One event in structured mode (CloudEvents 1.0 JSON format §3).
 pub const MEDIA_TYPE: &str = "application/cloudevents+json; charset=utf-8";
@@ -47,7 +48,7 @@ impl<'a> CloudEvent<'a> {
             time: Some(&row.recorded_at),
             datacontenttype: "application/json",
             sequence: Some(format!("{:020}", row.position)),
-            leafhash: Some(hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+            leafhash: Some(Digest(hash).to_string()),
             data: event.document()?,
         })
     }

@@ -26,7 +26,7 @@ mod worker;
 
 pub use envelope::{Checkpoint, Envelope};
 pub use runner::{StreamRunner, Timing};
-pub use sink::{Delivering, Delivery, Failure, Sink};
+pub use sink::{Delivering, Delivery, Failure, Limits, Sink};
 pub use status::{StreamStatus, measure, status};
 
 use crate::crypto::CryptoError;

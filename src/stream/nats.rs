@@ -1,7 +1,5 @@
 //! NATS JetStream: each event is published with its position as message id, and counts once the server has stored it.
 
-use std::time::Duration;
-
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, Context};
 use async_nats::{ConnectOptions, HeaderMap, header};
@@ -9,14 +7,9 @@ use async_nats::{ConnectOptions, HeaderMap, header};
 use super::StreamError;
 use super::cloud_event::{CloudEvent, MEDIA_TYPE};
 use super::envelope::{Checkpoint, Envelope};
-use super::sink::{Delivering, Delivery, Failure, Sink};
+use super::sink::{Delivering, Delivery, Failure, Limits, Sink};
 use crate::app::App;
 use crate::clock::monotonic;
-
-/// How long the server may take to answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
-/// After how long a delivery says how far it has come.
-const TURN: Duration = Duration::from_secs(5);
 
 /// A JetStream server.
 pub struct JetStream {
@@ -25,6 +18,7 @@ pub struct JetStream {
     prefix: String,
     options: Credentials,
     context: Option<Context>,
+    limits: Limits,
 }
 
 /// How the connection authenticates.
@@ -65,6 +59,7 @@ impl JetStream {
         app: &App,
         (url, prefix): (&str, &str),
         secret: Option<Vec<u8>>,
+        limits: Limits,
     ) -> Result<Self, StreamError> {
         Ok(Self {
             issuer: app.settings.issuer.clone(),
@@ -72,6 +67,7 @@ impl JetStream {
             prefix: prefix.to_owned(),
             options: Credentials::parse(secret)?,
             context: None,
+            limits,
         })
     }
 
@@ -82,14 +78,14 @@ impl JetStream {
                 .options
                 .options()
                 .name("grantlog")
-                .connection_timeout(TIMEOUT);
+                .connection_timeout(self.limits.request);
             let client = options.connect(&self.url).await;
             let client = client.map_err(|error| {
                 tracing::debug!(%error, "NATS cannot be reached");
                 Failure::new("connection_failed")
             })?;
             let mut context = jetstream::new(client);
-            context.set_timeout(TIMEOUT);
+            context.set_timeout(self.limits.request);
             self.context = Some(context);
         }
         self.context
@@ -125,7 +121,11 @@ fn failure(error: &PublishError) -> Failure {
         PublishErrorKind::StreamNotFound => "no_stream_takes_the_subject",
         PublishErrorKind::TimedOut => "timeout",
         PublishErrorKind::BrokenPipe => "connection_failed",
-        _ => "not_stored",
+        PublishErrorKind::MaxPayloadExceeded => "too_large_for_the_server",
+        PublishErrorKind::WrongLastMessageId
+        | PublishErrorKind::WrongLastSequence
+        | PublishErrorKind::MaxAckPending
+        | PublishErrorKind::Other => "not_stored",
     })
 }
 
@@ -135,7 +135,7 @@ impl Sink for JetStream {
             let began = monotonic();
             // One after the other: of two under way the first could fail, and would then come after the second.
             for (sent, event) in events.iter().enumerate() {
-                if sent > 0 && began.elapsed() >= TURN {
+                if sent > 0 && began.elapsed() >= self.limits.turn {
                     return Delivery::of(sent);
                 }
                 if let Err(failure) = self.publish_event(event).await {

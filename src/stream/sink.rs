@@ -8,6 +8,26 @@ use super::envelope::{Checkpoint, Envelope};
 /// The longest that one call of a [`Sink`] may take: its stream is leased for longer than that.
 pub const LONGEST: Duration = Duration::from_secs(20);
 
+/// How long a sink takes over what, so that it can always say how far it has come before its stream's lease is over.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The longest wait for one answer.
+    pub request: Duration,
+    /// After how long a delivery of many requests makes no further one.
+    pub turn: Duration,
+}
+
+impl Limits {
+    /// Those of a lease: 10 and 5 seconds unless it is short. Together they are less than half of it.
+    #[must_use]
+    pub fn of(lease: Duration) -> Self {
+        Self {
+            request: Duration::from_secs(10).min(lease / 4),
+            turn: Duration::from_secs(5).min(lease / 8),
+        }
+    }
+}
+
 /// A delivery under way.
 pub type Delivering<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 

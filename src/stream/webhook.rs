@@ -6,16 +6,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 
 use super::cloud_event::{BATCH_MEDIA_TYPE, CloudEvent, MEDIA_TYPE};
 use super::envelope::{Checkpoint, Envelope};
-use super::sink::{Delivering, Delivery, Failure, Sink};
+use super::sink::{Delivering, Delivery, Failure, Limits, Sink};
 use super::standard_webhooks::{ID, SIGNATURE, SigningKeys, TIMESTAMP};
 use crate::app::App;
 use crate::clock::{Clock, monotonic};
 use crate::outbound::{Fetcher, Outgoing};
 
-/// The longest that a receiver may take over one request.
-const TIMEOUT: Duration = Duration::from_secs(10);
-/// After how long a delivery of many requests says how far it has come.
-const TURN: Duration = Duration::from_secs(5);
 /// The most bytes of a batch, unless one event alone has more.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
@@ -27,19 +23,21 @@ pub struct Webhook {
     url: String,
     batched: bool,
     keys: SigningKeys,
+    limits: Limits,
 }
 
 impl Webhook {
     /// The receiver at a URL; each request is signed with each secret.
     #[must_use]
-    pub fn open(app: &App, (url, batched): (&str, bool), secrets: Vec<Vec<u8>>) -> Self {
+    pub fn open(app: &App, (url, batched): (&str, bool), secrets: &[Vec<u8>], limits: Limits) -> Self {
         Self {
             fetcher: app.outbound.apart("webhook"),
             clock: app.ledger.clock().clone(),
             issuer: app.settings.issuer.clone(),
             url: url.to_owned(),
             batched,
-            keys: SigningKeys::new(&secrets),
+            keys: SigningKeys::new(secrets),
+            limits,
         }
     }
 
@@ -47,7 +45,7 @@ impl Webhook {
     async fn one_by_one(&self, events: &[Envelope]) -> Delivery {
         let began = monotonic();
         for (sent, event) in events.iter().enumerate() {
-            if sent > 0 && began.elapsed() >= TURN {
+            if sent > 0 && began.elapsed() >= self.limits.turn {
                 return Delivery::of(sent);
             }
             let posted = match json(&self.issuer, event) {
@@ -107,7 +105,7 @@ impl Webhook {
             .header(ID, name)
             .header(TIMESTAMP, timestamp.into())
             .header(SIGNATURE, signature)
-            .timeout(TIMEOUT);
+            .timeout(self.limits.request);
         let answer = self.fetcher.send(request).await;
         let answer = answer.map_err(|error| Failure::new(error.code()))?;
         if answer.status.is_success() {

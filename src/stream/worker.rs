@@ -10,7 +10,7 @@ use super::course::{self, Progress, Step, Window};
 use super::envelope::Envelope;
 use super::read::{self, WINDOW};
 use super::runner::Timing;
-use super::sink::{Delivery, Failure, LONGEST, Sink};
+use super::sink::{Delivery, Failure, LONGEST, Limits, Sink};
 use super::store::{self, Lease};
 use super::{StreamError, nats, ocsf, syslog, webhook};
 use crate::app::App;
@@ -28,16 +28,17 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 const CHECKPOINT_PAUSE: Duration = Duration::from_secs(30);
 
 /// Opens the way to a stream's receiver. A receiver that cannot be reached is found out by the first delivery.
-async fn open(app: &App, defined: &Defined) -> Result<Box<dyn Sink>, StreamError> {
+async fn open(app: &App, defined: &Defined, limits: Limits) -> Result<Box<dyn Sink>, StreamError> {
     let secrets = app.operations.stream_secrets(&defined.definition.secrets).await?;
     Ok(match &defined.definition.target {
         StreamTarget::Webhook { url, batched } => {
-            Box::new(webhook::Webhook::open(app, (url, *batched), secrets))
+            Box::new(webhook::Webhook::open(app, (url, *batched), &secrets, limits))
         }
         StreamTarget::Nats { url, prefix } => Box::new(nats::JetStream::open(
             app,
             (url, prefix),
             secrets.into_iter().next(),
+            limits,
         )?),
         StreamTarget::OcsfFile { path, max_bytes } => {
             Box::new(ocsf::file::OcsfFile::open(app, (path, *max_bytes)))
@@ -82,11 +83,7 @@ impl Worker {
             match self.lead().await {
                 Ok(()) | Err(StreamError::Overtaken) => pause = self.timing.poll,
                 Err(error) => {
-                    tracing::warn!(
-                        stream = self.defined.name,
-                        error = &error as &dyn std::error::Error,
-                        "a stream stands still, trying again"
-                    );
+                    self.warn(&error);
                     // A database that is gone is noted in the log.
                     let _ = store::note_failure(self.pool(), self.lease.stream, &error.to_string()).await;
                     pause = (pause * 2).min(LONGEST_PAUSE);
@@ -96,6 +93,15 @@ impl Worker {
         }
         // Otherwise the lease comes to its end.
         let _ = store::release(self.pool(), self.lease).await;
+    }
+
+    fn warn(&self, error: &StreamError) {
+        let cause = error as &dyn std::error::Error;
+        tracing::warn!(
+            stream = self.defined.name,
+            error = cause,
+            "a stream stands still, trying again"
+        );
     }
 
     fn pool(&self) -> &PgPool {
@@ -118,7 +124,7 @@ impl Worker {
         };
         let now = monotonic();
         let mut lead = Lead {
-            sink: open(&self.app, &self.defined).await?,
+            sink: open(&self.app, &self.defined, Limits::of(self.lease.length)).await?,
             progress: cursor.progress,
             seen: cursor.progress.position,
             delivered: cursor.delivered,

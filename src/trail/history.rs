@@ -27,6 +27,7 @@ use crate::domain::{AggregateType, LedgerEvent};
 use crate::ids::GrantId;
 use crate::ledger::{LANE, Ledger, LedgerError, Metadata, StoredEvent};
 use crate::operations::Operations;
+use crate::operations::token_use::GrantUses;
 
 /// The most events elsewhere that are listed as naming a grant.
 pub const MAX_MENTIONS: usize = 200;
@@ -48,6 +49,8 @@ pub struct History {
     pub contained: Vec<Containment>,
     /// Events elsewhere that name it, the newest first: refusals, exchanges, alerts. At most [`MAX_MENTIONS`].
     pub mentions: Vec<Mention>,
+    /// How its tokens were used at this server's own endpoints.
+    pub uses: Vec<GrantUses>,
     /// Its events.
     #[serde(skip)]
     pub events: Vec<StoredEvent>,
@@ -163,6 +166,7 @@ impl History {
             .filter(|(_, event)| decides(event))
             .map(|(place, event)| (place.sequence, circumstances.before(place.position, event)))
             .collect();
+        let uses = operations.uses_of_grant(pasted.grant, upto).await?;
         let mentions = mentioning.iter().map(mention).collect::<Result<_, _>>()?;
         Ok(Some(Self {
             grant: pasted.grant,
@@ -172,6 +176,7 @@ impl History {
             rested_on,
             contained,
             mentions,
+            uses,
             events,
         }))
     }
@@ -199,7 +204,7 @@ fn place(event: &StoredEvent) -> Place {
     }
 }
 
-/// The events elsewhere that name a grant. That somebody looked at it is left out.
+/// The events elsewhere that name a grant. That somebody looked at it is left out, and so is what is counted.
 async fn mentioning(
     operations: &Operations,
     connection: &mut PgConnection,
@@ -213,7 +218,8 @@ async fn mentioning(
         events.reverse();
         let elsewhere = events
             .into_iter()
-            .filter(|event| event.aggregate_id != grant.0 && event.event_type != "LedgerRead");
+            .filter(|event| event.aggregate_id != grant.0)
+            .filter(|event| !matches!(event.event_type.as_str(), "LedgerRead" | "TokenUseCounted"));
         found.extend(elsewhere);
         match page.positions.last() {
             Some(last) if page.positions.len() == MAX_MENTIONS => stretch.upto = last - 1,

@@ -482,6 +482,8 @@ reasons! {
     TooManyFailures "too_many_failures" RateLimit,
     /// A policy throttled the client, and it asked for more tokens within a minute than it gets.
     ClientThrottled "client_throttled" RateLimit,
+    /// A policy throttled the network, and it asked for more logins, device codes or tokens within a minute than it gets.
+    NetworkThrottled "network_throttled" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
     /// Readers of `/admin/events` hold all connections that this node has for them.

@@ -20,8 +20,9 @@ use crate::domain::user::{Account, User};
 use crate::domain::value::ScopeSet;
 use crate::http::oauth::access_token::PresentedAccessToken;
 use crate::http::oauth::standing;
+use crate::http::token_uses::Used;
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::{Loaded, UnitOfWork};
+use crate::ledger::{LedgerError, Loaded, UnitOfWork};
 
 /// A token that is authentic, and whose time and audience are good.
 pub struct BearerToken {
@@ -222,6 +223,21 @@ impl ActiveToken {
     pub fn usable_scope(&self) -> ScopeSet {
         let granted = self.granted.iter();
         granted.filter(|scope| self.allowed.contains(scope)).collect()
+    }
+
+    /// Confirms what was loaded, and counts the use where it stands. False: load again.
+    pub async fn confirm_use(&self, app: &App, unit: &mut UnitOfWork<'_>) -> Result<bool, LedgerError> {
+        let stands = unit.confirm().await?;
+        if stands {
+            let used = Used {
+                grant: self.grant,
+                client: self.client.0,
+                subject: self.subject,
+                asked_by: None,
+            };
+            app.uses.count(used, unit.context(), unit.at());
+        }
+        Ok(stands)
     }
 
     /// Names the token's client, grant and user in a refusal.

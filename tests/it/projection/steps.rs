@@ -40,7 +40,8 @@ impl World {
             50..54 => _ = self.issue_alone(client).await,
             54..56 => self.session_step(user).await,
             _ if self.grants.is_empty() => {}
-            56..72 => self.redeem(newest).await,
+            56 => self.count_uses(newest).await,
+            57..72 => self.redeem(newest).await,
             72..90 => self.rotate(newest, 0).await,
             90..93 => {
                 if let Some(rotated) = self.grants.iter().rposition(|held| held.refresh.len() > 1) {
@@ -83,6 +84,7 @@ impl World {
             grants: Vec::new(),
             clients: vec![client],
             subjects: Vec::new(),
+            networks: None,
         };
         let alert = AlertRaised {
             rule: "scope-probing".to_owned(),

@@ -15,7 +15,7 @@ use crate::users::own_token;
 /// A connection that is read event by event.
 struct Reader {
     response: Response,
-    unread: String,
+    unread: Vec<u8>,
 }
 
 /// An event of the stream.
@@ -43,23 +43,23 @@ impl Reader {
         assert_eq!(response.headers()["cache-control"], "no-store");
         Self {
             response,
-            unread: String::new(),
+            unread: Vec::new(),
         }
     }
 
     /// The next event; none where the connection has ended.
     async fn next(&mut self) -> Option<Told> {
         loop {
-            while let Some((block, rest)) = self.unread.split_once("\n\n") {
-                let told = parse(block);
-                self.unread = rest.to_owned();
+            while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.unread.drain(..end + 2).collect();
+                let told = parse(std::str::from_utf8(&block).unwrap());
                 if told.is_some() {
                     return told;
                 }
             }
             let chunk = tokio::time::timeout(Duration::from_secs(20), self.response.chunk());
             let chunk = chunk.await.expect("something comes").unwrap()?;
-            self.unread.push_str(std::str::from_utf8(&chunk).unwrap());
+            self.unread.extend_from_slice(&chunk);
         }
     }
 

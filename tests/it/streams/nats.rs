@@ -27,7 +27,12 @@ impl Nats {
     /// None where the machine has no NATS.
     async fn start() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
-        let spawned = Command::new("nats-server")
+        let installed = ["/usr/sbin/nats-server", "/usr/local/bin/nats-server"];
+        let installed = installed
+            .into_iter()
+            .find(|path| std::path::Path::new(path).exists());
+        // Debian has it where the path of an ordinary user does not look.
+        let spawned = Command::new(installed.unwrap_or("nats-server"))
             .args(["--jetstream", "--addr", "127.0.0.1", "--port", "-1"])
             .args(["--user", "ledger", "--pass", "pass:word", "--store_dir"])
             .arg(directory.path())
@@ -116,7 +121,7 @@ async fn jetstream_stores_each_event_once_under_its_position_however_often_it_is
             subject.starts_with("grantlog.") && subject.ends_with(name.as_str()),
             "{subject}"
         );
-        let id = &message.headers.as_ref().unwrap()["Nats-Msg-Id"];
+        let id = message.headers.as_ref().unwrap().get("Nats-Msg-Id").unwrap();
         assert_eq!(id.as_str(), position.to_string());
         let event: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
         assert_eq!(event["data"]["position"], *position);

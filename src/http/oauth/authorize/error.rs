@@ -152,6 +152,7 @@ impl Rejection<AuthorizeError> {
             client: self.client,
             subject: self.subject,
             grant: self.grant,
+            authentication: self.authentication.clone(),
             origins: None,
         }
     }

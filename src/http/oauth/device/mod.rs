@@ -40,6 +40,7 @@ use crate::http::error::Rejection;
 use crate::http::form::Form;
 use crate::http::limits::{Counted, counted_address};
 use crate::http::login_form::{LoginForm, Submitted};
+use crate::http::network_throttles;
 use crate::http::page::{self, DeviceAnswerPage, DeviceCodePage, ErrorPage, PageError, device_answered};
 use crate::http::session::{self, LiveSession, Presented};
 use crate::ids::{ClientKey, GrantId, SubjectId};
@@ -291,6 +292,10 @@ impl<'a> Visit<'a> {
             rejection.subject = Some(subject);
             rejection
         };
+        if let Err(wait) = network_throttles::check(app, &self.context) {
+            let error = PageError::TooMany(wait.retry_after);
+            return Err(refused(error, RefusalReason::NetworkThrottled));
+        }
         let most = app.settings.failures_per_minute;
         let now = app.ledger.clock().now();
         if let Err(wait) = app.limits.check_and_count(&self.counted(subject), most, now) {

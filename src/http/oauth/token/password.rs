@@ -57,7 +57,7 @@ async fn verify(
             Ok(verified)
         }
         Err(refusal) => Err(match refusal.wait {
-            Some(wait) => wait.into(),
+            Some(wait) => Rejection::new(TokenError::TooMany(wait.retry_after), refusal.reason),
             None => Rejection::new(TokenError::InvalidGrant, refusal.reason),
         }),
     }
