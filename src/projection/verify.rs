@@ -129,6 +129,7 @@ async fn compare(
     let schema = target.projection.schema();
     let statement = difference(schema, &target.table);
     let user_rows = target.projection.whole() == Some(AggregateType::User);
+    let by_position = target.projection.whole().is_none();
     let mut targets = [target];
     let (mut position, mut lower) = (start, i64::MIN);
     loop {
@@ -160,8 +161,10 @@ async fn compare(
             let erased = being_erased(&mut transaction, &rows, position).await?;
             rows.retain(|(id, ..)| !erased.contains(id));
         }
-        let detached = being_detached(&mut transaction, &rows).await?;
-        rows.retain(|(id, ..)| !detached.contains(id));
+        if by_position {
+            let detached = being_detached(&mut transaction, &rows).await?;
+            rows.retain(|(id, ..)| !detached.contains(id));
+        }
         transaction.commit().await?;
         found.list(schema.name, rows);
         if upper == i64::MAX {
