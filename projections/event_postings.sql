@@ -2,6 +2,7 @@
 --
 -- Events   all of them, with their metadata.
 -- Key      id: the event's position.
+-- Pruned   the rows of events that left the ledger with their quarter.
 -- Erasure  nothing: it holds parts of digests only; networks are digested under a key per month before.
 --
 -- keys are the first eight bytes of SHA-256 of a kind (one byte) and a value, as src/trail/key.rs spells them. They are

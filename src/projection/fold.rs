@@ -25,6 +25,8 @@ pub(super) struct Target {
     pub(super) table: String,
     /// What expired before this is pruned ([`super::prune`]); none where that is not known.
     pub(super) pruned: Option<Timestamp>,
+    /// Detached quarters up to the one whose event stands here have no rows of their positions any more.
+    pub(super) departed: i64,
 }
 
 impl Target {
@@ -33,6 +35,7 @@ impl Target {
             projection,
             table,
             pruned: None,
+            departed: 0,
         }
     }
 }

@@ -34,6 +34,9 @@ pub(super) async fn after_batch(
     target: &mut Target,
     (first, folded_to): (i64, Timestamp),
 ) -> Result<(), sqlx::Error> {
+    if target.projection.takes_all() {
+        return depart(connection, target).await;
+    }
     let Some(column) = expiry(target) else {
         return Ok(());
     };
@@ -50,6 +53,28 @@ pub(super) async fn after_batch(
     .execute(connection)
     .await?;
     target.pruned = Some(bound);
+    Ok(())
+}
+
+/// Removes the rows of detached events from a table that has one for every event: a rebuilt one has none.
+async fn depart(connection: &mut PgConnection, target: &mut Target) -> Result<(), sqlx::Error> {
+    let newest: Option<i64> =
+        sqlx::query_scalar("SELECT max(event_position) FROM grantlog.detached_partitions")
+            .fetch_one(&mut *connection)
+            .await?;
+    let Some(newest) = newest.filter(|newest| *newest > target.departed) else {
+        return Ok(());
+    };
+    sqlx::query(&format!(
+        "DELETE FROM public.{} AS t USING grantlog.detached_ranges AS r \
+         JOIN grantlog.detached_partitions AS p USING (partition) \
+         WHERE p.event_position > $1 AND t.id BETWEEN r.first AND r.last",
+        target.table
+    ))
+    .bind(target.departed)
+    .execute(connection)
+    .await?;
+    target.departed = newest;
     Ok(())
 }
 

@@ -129,6 +129,7 @@ async fn compare(
     let schema = target.projection.schema();
     let statement = difference(schema, &target.table);
     let user_rows = target.projection.whole() == Some(AggregateType::User);
+    let by_position = target.projection.whole().is_none();
     let mut targets = [target];
     let (mut position, mut lower) = (start, i64::MIN);
     loop {
@@ -160,8 +161,10 @@ async fn compare(
             let erased = being_erased(&mut transaction, &rows, position).await?;
             rows.retain(|(id, ..)| !erased.contains(id));
         }
-        let detached = being_detached(&mut transaction, &rows, position).await?;
-        rows.retain(|(id, ..)| !detached.contains(id));
+        if by_position {
+            let detached = being_detached(&mut transaction, &rows).await?;
+            rows.retain(|(id, ..)| !detached.contains(id));
+        }
         transaction.commit().await?;
         found.list(schema.name, rows);
         if upper == i64::MAX {
@@ -183,7 +186,6 @@ async fn compare(
 async fn being_detached(
     connection: &mut sqlx::PgConnection,
     rows: &[Row],
-    position: i64,
 ) -> Result<HashSet<i64>, ProjectionError> {
     if rows.is_empty() {
         return Ok(HashSet::new());
@@ -191,11 +193,9 @@ async fn being_detached(
     let ids: Vec<i64> = rows.iter().map(|(id, ..)| *id).collect();
     let detached: Vec<i64> = sqlx::query_scalar(
         "SELECT id FROM unnest($1::bigint[]) AS id \
-         JOIN grantlog.detached_ranges AS r ON id BETWEEN r.first AND r.last \
-         JOIN grantlog.detached_partitions AS p USING (partition) WHERE p.event_position > $2",
+         JOIN grantlog.detached_ranges AS r ON id BETWEEN r.first AND r.last",
     )
     .bind(ids)
-    .bind(position)
     .fetch_all(connection)
     .await?;
     Ok(detached.into_iter().collect())

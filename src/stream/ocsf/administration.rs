@@ -143,6 +143,23 @@ pub(super) fn map_trail(event: &TrailEvent, id: Uuid) -> Mapped {
             Mapping::entity(Activity::ENTITY_CREATE, "log key", &id, Some(&event.name))
         }
         TrailEvent::LogKeyRetired(_) => Mapping::entity(Activity::ENTITY_DEACTIVATE, "log key", &id, None),
+        TrailEvent::RetentionSet(event) => Mapping::entity(
+            Activity::ENTITY_UPDATE,
+            "retention",
+            &id,
+            Some(event.class.name()),
+        ),
+        TrailEvent::PartitionDetached(event) => Mapping::entity(
+            Activity::ENTITY_DELETE,
+            "ledger partition",
+            &id,
+            Some(&event.partition),
+        )
+        .graver(Severity::Low),
+        TrailEvent::EpochOpened(event) => {
+            Mapping::entity(Activity::ENTITY_CREATE, "ledger epoch", &event.epoch, None)
+                .graver(Severity::High)
+        }
     }
     .into()
 }
