@@ -1,7 +1,7 @@
 # The recipes that CI runs, and the long ones that it does not.
 
 # Everything that must pass before a commit lands.
-check: format lint test clients samples
+check: format lint test clients samples siem
 
 format:
     cargo fmt --check
@@ -29,6 +29,10 @@ soak word='' seconds='600' portion='600':
 # The sample requests of the two servers that Grantlog stands in for, as their documents write them.
 samples:
     tests/samples/run
+
+# What SIEMs are sent, as py-ocsf-models reads it and rsyslog writes it down.
+siem:
+    tests/siem/run
 
 # Every measurement, about ten minutes on two cores.
 bench:

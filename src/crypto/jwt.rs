@@ -18,6 +18,7 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use signature::Signer;
 
+use crate::domain::authorization_detail::Detail;
 use crate::domain::client::TokenAlgorithm;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Act, MayAct};
@@ -46,6 +47,9 @@ pub struct AccessClaims {
     /// The key that it is bound to (RFC 7800 §3.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// What was granted besides the scope (RFC 9396 §9.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Detail>,
     /// Who acts for the subject (RFC 8693 §4.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Act>,

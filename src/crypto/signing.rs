@@ -35,6 +35,7 @@ const INTROSPECTION_TYP: &str = "token-introspection+jwt";
 const STATUS_LIST_TYP: &str = "statuslist+jwt";
 /// The media type in the header of a logout token (OpenID Connect Back-Channel Logout §2.4).
 const LOGOUT_TOKEN_TYP: &str = "logout+jwt";
+const SECURITY_EVENT_TYP: &str = "secevent+jwt";
 /// How long a list of keys is used before it is read again.
 const REREAD_AFTER_SECONDS: i64 = 5;
 /// How long whoever fetched the JWK set may keep it.
@@ -305,6 +306,15 @@ impl SigningKeys {
         claims: &C,
     ) -> Result<String, CryptoError> {
         self.sign_as(LOGOUT_TOKEN_TYP, algorithm.key(), claims)
+    }
+
+    /// Signs a Security Event Token (RFC 8417 §2.3) with the newest active key of an algorithm.
+    pub fn sign_security_event<C: Serialize>(
+        &self,
+        algorithm: IdTokenAlgorithm,
+        claims: &C,
+    ) -> Result<String, CryptoError> {
+        self.sign_as(SECURITY_EVENT_TYP, algorithm.key(), claims)
     }
 
     /// What an ID token of this issuer says, for whichever client and expired or not, and which key signed it; none where

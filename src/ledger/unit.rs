@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::append_call::Conflict;
 use super::appender::{AppendError, Appended, Priority};
 use super::command::{Command, Expectation, NameChange, NewEvent};
 use super::load::{self, Loaded};
@@ -26,7 +27,7 @@ use crate::canonical::CanonicalError;
 use crate::clock::{RandomnessUnavailable, Timestamp};
 use crate::crypto::CryptoError;
 use crate::crypto::vault::VaultError;
-use crate::domain::{Decision, LedgerAggregate, LedgerEvent, UnknownEvent};
+use crate::domain::{AggregateType, Decision, LedgerAggregate, LedgerEvent, UnknownEvent};
 use crate::ids::SubjectId;
 
 /// How often a command that loses races is decided again.
@@ -264,6 +265,7 @@ impl<'a> UnitOfWork<'a> {
             }
             Err(AppendError::Conflict(conflict)) => {
                 tracing::debug!(?conflict, "deciding again");
+                self.forget_detached(&conflict);
                 self.again()?;
                 Ok(None)
             }
@@ -292,6 +294,16 @@ impl<'a> UnitOfWork<'a> {
     /// Confirms what was loaded, where nothing is to be appended. False: load again.
     pub async fn confirm(&mut self) -> Result<bool, LedgerError> {
         Ok(self.conclude_unwritten(Ok::<(), ()>(())).await?.is_some())
+    }
+
+    /// An aggregate with fewer events than were seen has left the ledger with its quarter: what is remembered of it would
+    /// be read on from for ever.
+    fn forget_detached(&self, conflict: &Conflict) {
+        if conflict.actual < conflict.expected
+            && let Some(kind) = AggregateType::parse(&conflict.aggregate_type)
+        {
+            self.ledger.inner.cache.forget(kind, conflict.aggregate_id);
+        }
     }
 
     /// The next round reads what other writers did.

@@ -131,8 +131,13 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::Trail(_)
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
+        | Event::SsfStream(_)
         | Event::Policy(_)
-        | Event::Alert(_) => Ok(()),
+        | Event::Network(_)
+        | Event::TokenUse(_)
+        | Event::Stream(_)
+        | Event::Alert(_)
+        | Event::AuthorizationDetailType(_) => Ok(()),
     }
 }
 

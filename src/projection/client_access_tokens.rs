@@ -178,8 +178,13 @@ impl Projection for AccessTokens {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
-            | Event::Alert(_) => self.revocations.outside(recorded, known),
+            | Event::Network(_)
+            | Event::TokenUse(_)
+            | Event::Stream(_)
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),
         }
     }
 

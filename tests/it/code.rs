@@ -47,6 +47,7 @@ pub(crate) async fn issue_with(
                 subject,
                 client,
                 scope: scope.clone(),
+                authorization_details: None,
                 at,
             };
             unit.also(&consent, &consent.decide(&give).events).unwrap();
@@ -62,6 +63,7 @@ pub(crate) async fn issue_with(
             id_token_claims: None,
             scope,
             audience: vec![server.base.clone()],
+            authorization_details: None,
             digest: credential::digest(Kind::Code, &random),
             redirect_uri: REDIRECT_URI.to_owned(),
             redirect_uri_required: true,

@@ -21,7 +21,7 @@ fn catalogue() -> String {
          version; once released it changes only by a new version with an upcaster. A bold name is fixed for good.\n\n\
          A payload is canonical JSON (RFC 8785) without null members: an optional member is there or it is not.\n\
          Digests are SHA-256 in hexadecimal, times RFC 3339 in UTC, `Sealed` values are encrypted under the data key\n\
-         of their subject. The metadata beside each payload holds `request_id`, `actor`, `endpoint`, `trace_id`,\n\
+         of their subject, or client. The metadata beside each payload holds `request_id`, `actor`, `endpoint`, `trace_id`,\n\
          `network` (a digest keyed per month), `agent` (the family of the user agent, such as `firefox`), `caller` (address and\n\
          user agent, sealed), for acts of a client\n\
          `authentication` (its method, and the `kid`, number of the secret or thumbprint of the certificate) and, for acts\n\
@@ -153,7 +153,7 @@ fn every_error_code_is_documented() {
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \
         method_not_allowed not_acceptable not_implemented request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
         invalid_software_statement unapproved_software_statement invalid_token invalid_dpop_proof \
-        use_dpop_nonce";
+        use_dpop_nonce invalid_authorization_details";
     for code in codes.split_whitespace() {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }

@@ -171,6 +171,7 @@ parsers! {
     basic_header: forms::basic_header;
     authorization_query: forms::authorization_query;
     claims: forms::claims;
+    authorization_details: registrations::authorization_details;
     cookie: forms::cookie;
     forwarded: forms::forwarded;
     user_code: forms::user_code;

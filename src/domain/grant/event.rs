@@ -4,11 +4,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::Selection;
 use crate::domain::client::{ExchangeMode, GrantType};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::openid::Claim;
 use crate::domain::pkce::Challenge;
-use crate::domain::value::{Digest, ScopeSet};
+use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::ids::{ClientKey, GrantId, IssuerKey, SessionId, SubjectId};
 
 use super::exchange::{Act, TokenRef};
@@ -37,6 +38,8 @@ events! {
             scope: ScopeSet,
             /// The audience of its tokens.
             audience: Vec<String>,
+            /// What was granted besides (RFC 9396), as JSON.
+            authorization_details: Option<Sealed>,
             /// SHA-256 of the code's random part.
             digest: Digest,
             /// Where it was sent.
@@ -86,6 +89,10 @@ events! {
             scope: ScopeSet,
             /// Its audience.
             audience: Vec<String>,
+            /// What was granted besides (RFC 9396), as JSON, where the grant begins here.
+            authorization_details: Option<Sealed>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The refresh token.
@@ -105,6 +112,10 @@ events! {
             scope: ScopeSet,
             /// The audience of its tokens.
             audience: Vec<String>,
+            /// The resource servers that it named (RFC 8707).
+            resources: Option<Vec<String>>,
+            /// What it asks for besides (RFC 9396), as JSON, sealed for the client.
+            authorization_details: Option<Sealed>,
             /// SHA-256 of the device code's random part.
             digest: Digest,
             /// A digest of the user code, keyed with the master key.
@@ -132,6 +143,8 @@ events! {
             password_generation: u32,
             /// How often the consent had been withdrawn.
             consent_withdrawals: u32,
+            /// What was asked for besides (RFC 9396), sealed for the user from here on.
+            authorization_details: Option<Sealed>,
             /// When.
             at: Timestamp,
         },
@@ -245,6 +258,8 @@ events! {
             scope: ScopeSet,
             /// The audience of the access token.
             audience: Vec<String>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The new generation.
@@ -262,6 +277,8 @@ events! {
             scope: ScopeSet,
             /// Its audience.
             audience: Vec<String>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The number of the refresh token in the grant.
@@ -280,6 +297,8 @@ events! {
             scope: ScopeSet,
             /// The audience of the access token.
             audience: Vec<String>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The new generation.
@@ -430,6 +449,7 @@ mod tests {
             id_token_claims: Some(vec![Claim::Email]),
             scope: ["openid"].into_iter().collect(),
             audience: Vec::new(),
+            authorization_details: None,
             digest: Digest::of(b"code"),
             redirect_uri: "https://app.example/".to_owned(),
             redirect_uri_required: false,

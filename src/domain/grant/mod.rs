@@ -26,7 +26,7 @@ use super::client::GrantType;
 use super::confirmation::Confirmation;
 use super::openid::{Authentication, OPENID};
 use super::pkce::Challenge;
-use super::value::{Digest, ScopeSet};
+use super::value::{Digest, ScopeSet, Sealed};
 use crate::clock::Timestamp;
 use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
 
@@ -56,6 +56,10 @@ pub struct Family {
     pub scope: ScopeSet,
     /// The audience of its tokens.
     pub audience: Vec<String>,
+    /// The widest authorization details that its tokens may have (RFC 9396), sealed for its user, or for its client where
+    /// it has none.
+    #[serde(default)]
+    pub authorization_details: Option<Sealed>,
     /// The login that it was given in.
     pub session: Option<SessionId>,
     /// What its ID tokens say of that login, where `openid` was granted.
@@ -283,6 +287,7 @@ impl Family {
             imported: false,
             scope: event.scope,
             audience: event.audience,
+            authorization_details: event.authorization_details,
             session: event.session,
             authentication,
             password_generation: event.password_generation,
@@ -315,6 +320,7 @@ impl Family {
             imported: false,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
+            authorization_details: event.authorization_details.clone(),
             session: None,
             authentication: None,
             password_generation: event.password_generation,
@@ -341,6 +347,7 @@ impl Family {
             imported: true,
             scope: event.scope,
             audience: event.audience,
+            authorization_details: None,
             session: None,
             authentication: None,
             password_generation: 0,
@@ -399,6 +406,7 @@ impl Family {
             imported: false,
             scope: ScopeSet::default(),
             audience: Vec::new(),
+            authorization_details: None,
             session: None,
             authentication: None,
             password_generation: 0,

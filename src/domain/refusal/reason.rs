@@ -273,6 +273,24 @@ reasons! {
     /// The client may no longer have tokens for the `resource`, or for any that was granted.
     ResourceNoLongerAllowed "resource_no_longer_allowed" Resource,
 
+    // Authorization details (RFC 9396).
+    /// The `authorization_details` are not a list of JSON objects with a `type`, are too large, or have what cannot be shown.
+    DetailsMalformed "authorization_details_malformed" AuthorizationDetails,
+    /// An authorization detail is of a type that is not defined here, or retired.
+    DetailTypeUnknown "authorization_detail_type_unknown" AuthorizationDetails,
+    /// An authorization detail is of a type that the client is not registered for.
+    DetailTypeNotAllowed "authorization_detail_type_not_allowed" AuthorizationDetails,
+    /// An authorization detail does not conform to the schema of its type.
+    DetailInvalid "authorization_detail_invalid" AuthorizationDetails,
+    /// An authorization detail is for a resource server that its type, or the client, does not have.
+    DetailLocationNotAllowed "authorization_detail_location_not_allowed" AuthorizationDetails,
+    /// A token request asked for authorization details that are not within the granted ones.
+    DetailsExceeded "authorization_details_exceeded" AuthorizationDetails,
+    /// Granted authorization details may no longer be had by this client, or not at the token's resource servers.
+    DetailsNoLongerAllowed "authorization_details_no_longer_allowed" AuthorizationDetails,
+    /// A grant type was used with `authorization_details` that takes none.
+    DetailsNotTaken "authorization_details_not_taken" AuthorizationDetails,
+
     // DPoP (RFC 9449).
     /// The request has no DPoP proof, and the client's registration, or the scheme of its token, asks for one.
     DpopProofMissing "dpop_proof_missing" DpopProof,
@@ -416,8 +434,20 @@ reasons! {
     NoSuchGrant "no_such_grant" NotFound,
     /// No refusal with that request id is recorded.
     NoSuchRefusal "no_such_refusal" NotFound,
+    /// There is no grant with that id, or what was pasted leads to none.
+    NoSuchGrant "no_such_grant" NotFound,
     /// The evidence log has no such entries, or not yet.
     NoSuchEntries "no_such_entries" NotFound,
+    /// The client has no such event stream.
+    NoSuchStream "no_such_stream" NotFound,
+
+    // Shared signals.
+    /// What is said of an event stream, or asked of it, is not acceptable.
+    StreamRequest "stream_request" EventStream,
+    /// The client has as many event streams as it may have.
+    TooManyStreams "too_many_streams" EventStream,
+    /// The last verification of the event stream is too near.
+    VerificationTooSoon "verification_too_soon" RateLimit,
 
     // Client registration.
     /// No initial access token came where one is needed to register a client.
@@ -452,8 +482,12 @@ reasons! {
     TooManyFailures "too_many_failures" RateLimit,
     /// A policy throttled the client, and it asked for more tokens within a minute than it gets.
     ClientThrottled "client_throttled" RateLimit,
+    /// A policy throttled the network, and it asked for more logins, device codes or tokens within a minute than it gets.
+    NetworkThrottled "network_throttled" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
+    /// Readers of `/admin/events` hold all connections that this node has for them.
+    TooManyEventStreams "too_many_event_streams" RateLimit,
     /// Public clients at one address began more device authorizations within a minute than the server allows.
     TooManyDeviceRequests "too_many_device_requests" RateLimit,
     /// Too many passwords were being hashed at once.

@@ -8,6 +8,7 @@ use super::super::context::Origin;
 use super::super::dpop::{self, PresentedProof};
 use super::super::error::{ApiError, Rejection};
 use crate::app::App;
+use crate::clock::Timestamp;
 use crate::crypto::certificate::ClientCertificate;
 use crate::crypto::signing::TokenRefusal;
 use crate::domain::client::{AssertionAlgorithm, Client, Registration};
@@ -19,8 +20,9 @@ use crate::domain::user::{Account, User};
 use crate::domain::value::ScopeSet;
 use crate::http::oauth::access_token::PresentedAccessToken;
 use crate::http::oauth::standing;
+use crate::http::token_uses::Used;
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::{Loaded, UnitOfWork};
+use crate::ledger::{LedgerError, Loaded, UnitOfWork};
 
 /// A token that is authentic, and whose time and audience are good.
 pub struct BearerToken {
@@ -166,6 +168,12 @@ impl BearerToken {
 }
 
 impl BearerToken {
+    /// Whether its time is over, for whoever uses it for longer than a moment.
+    #[must_use]
+    pub fn is_over(&self, at: Timestamp) -> bool {
+        self.token.claims.exp <= at.timestamp()
+    }
+
     /// A token that is bound to a certificate is good with that one only (RFC 8705 §3).
     fn check_certificate(&self, certificate: Option<&ClientCertificate>) -> Result<(), Rejection<ApiError>> {
         let Some(Confirmation::CertificateSha256(bound)) = self.token.claims.cnf else {
@@ -192,6 +200,12 @@ pub struct ActiveToken {
 }
 
 impl ActiveToken {
+    /// The aggregate of the client that it was issued to.
+    #[must_use]
+    pub fn client(&self) -> ClientKey {
+        self.client.0
+    }
+
     /// The client that it was issued to.
     #[must_use]
     pub fn client(&self) -> ClientKey {
@@ -209,6 +223,21 @@ impl ActiveToken {
     pub fn usable_scope(&self) -> ScopeSet {
         let granted = self.granted.iter();
         granted.filter(|scope| self.allowed.contains(scope)).collect()
+    }
+
+    /// Confirms what was loaded, and counts the use where it stands. False: load again.
+    pub async fn confirm_use(&self, app: &App, unit: &mut UnitOfWork<'_>) -> Result<bool, LedgerError> {
+        let stands = unit.confirm().await?;
+        if stands {
+            let used = Used {
+                grant: self.grant,
+                client: self.client.0,
+                subject: self.subject,
+                asked_by: None,
+            };
+            app.uses.count(used, unit.context(), unit.at());
+        }
+        Ok(stands)
     }
 
     /// Names the token's client, grant and user in a refusal.

@@ -169,7 +169,9 @@ impl From<OperationError> for Rejection<RegistrationError> {
             | OperationError::LogKey(_)
             | OperationError::TrustedIssuer(_)
             | OperationError::Policy(_)
+            | OperationError::AuthorizationDetailType(_)
             | OperationError::Alert(_)
+            | OperationError::Stream(_)
             | OperationError::Grant(_) => {
                 Self::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)
             }

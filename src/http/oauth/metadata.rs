@@ -111,14 +111,37 @@ struct Metadata {
     grant_management: GrantManagementMetadata,
     #[serde(flatten)]
     authorization: AuthorizationMetadata,
+    /// RFC 9396 §10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details_types_supported: Vec<String>,
     #[serde(flatten)]
     openid: Option<OpenidMetadata>,
 }
 
+/// What of the document is data on the ledger.
+pub(crate) struct Defined {
+    openid: Option<OpenidMetadata>,
+    authorization_details_types: Vec<String>,
+}
+
+impl Defined {
+    pub(crate) async fn read(app: &App) -> Result<Self, LedgerError> {
+        Ok(Self {
+            openid: OpenidMetadata::read(app).await?,
+            authorization_details_types: app.operations.authorization_detail_types().await?,
+        })
+    }
+
+    /// Whether this server is an OpenID provider.
+    pub(crate) fn is_openid_provider(&self) -> bool {
+        self.openid.is_some()
+    }
+}
+
 /// What this server can do.
 pub async fn metadata(State(app): State<App>, Extension(origin): Extension<Origin>) -> Response {
-    match OpenidMetadata::read(&app).await {
-        Ok(openid) => document(&app, openid),
+    match Defined::read(&app).await {
+        Ok(defined) => document(&app, defined),
         Err(error) => unavailable(error, &origin),
     }
 }
@@ -129,7 +152,7 @@ pub(crate) fn unavailable(error: LedgerError, origin: &Origin) -> Response {
 }
 
 /// The one document of RFC 8414 and OpenID Connect Discovery.
-pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
+pub(crate) fn document(app: &App, defined: Defined) -> Response {
     let issuer = app.settings.issuer.clone();
     let endpoint = |path: &str| format!("{issuer}{path}");
     let mut grant_types = vec!["authorization_code", "refresh_token", "client_credentials"];
@@ -179,7 +202,8 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         dpop_signing_alg_values_supported: &dpop::ALGORITHMS,
         grant_management: GrantManagementMetadata::of(&app.settings),
         authorization: AuthorizationMetadata::of(&app.settings),
-        openid,
+        authorization_details_types_supported: defined.authorization_details_types,
+        openid: defined.openid,
         issuer,
     };
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(metadata)).into_response()

@@ -1,6 +1,7 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
 pub(crate) mod access_token;
+mod authorization_details;
 pub mod authorize;
 pub mod device;
 pub mod grant_management;
@@ -189,6 +190,7 @@ impl ClientRequest {
                     app.limits.record_failure(&counted, app.ledger.clock().now());
                 }
                 rejection.origins = origins;
+                rejection.authentication = self.context.authentication.get().cloned().map(Box::new);
                 return Err(rejection);
             }
         };
@@ -270,6 +272,9 @@ pub(crate) async fn answer<E: ErrorAnswer>(
         Err(rejection) => {
             if let Some(refused) = rejection.refused() {
                 let context = origin.context(endpoint, Actor::Anonymous);
+                if let Some(how) = &rejection.authentication {
+                    let _ = context.authentication.set((**how).clone());
+                }
                 app.ledger.record_refusal(&context, refused).await;
             }
             let mut response = rejection.error.respond(origin.request);

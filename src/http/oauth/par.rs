@@ -184,6 +184,7 @@ pub(super) fn retold<E: WireError>(rejection: &Rejection<E>) -> Rejection<TokenE
         | "unsupported_response_type"
         | "invalid_scope"
         | "invalid_target"
+        | "invalid_authorization_details"
         | "invalid_grant_id") => known,
         _ => "invalid_request",
     };

@@ -236,6 +236,12 @@ impl Visit {
             destination: &destination(&target.back.redirect_uri),
             scopes: &request.scopes,
             resources: &request.resources,
+            details: &request
+                .details
+                .iter()
+                .map(|asked| asked.shown.clone())
+                .collect::<Vec<_>>(),
+            is_self_registered: target.registration.registration_access_token.is_some(),
             account: &live.account(&self.app).await?,
             query: self.query(),
             session: (live.id, token),

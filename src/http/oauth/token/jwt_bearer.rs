@@ -5,7 +5,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::super::{ClientRequest, rounds};
+use super::super::{ClientRequest, authorization_details, rounds};
 use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::clock::Timestamp;
@@ -158,6 +158,7 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::JwtBearer).await?;
+    authorization_details::not_taken(request)?;
     let refused = |reason| Rejection::new(TokenError::InvalidGrant, reason).client(client.key);
     let assertion = assertion.ok_or(refused(RefusalReason::GrantAssertionMalformed))?;
     let trusted_id = TrustedIssuer::id(&assertion.jwt.claims.iss);

@@ -1,6 +1,6 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
-use super::super::{ClientRequest, imported, resource, rounds, standing};
+use super::super::{ClientRequest, authorization_details, imported, resource, rounds, standing};
 use super::{Place, Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
@@ -41,6 +41,7 @@ async fn round(
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::RefreshToken).await?;
     let (scope, audience) = (parameter_scope(request)?, parameter_audience(request)?);
+    let asked = authorization_details::parameter(request)?;
     let Some(presented) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
     };
@@ -62,6 +63,7 @@ async fn round(
         scope,
         audience,
         allowed_audience,
+        details: authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?,
         grace: client
             .registration
             .metadata

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::credential::{self, Address, Kind};
 use crate::crypto::jwt::{AccessClaims, TokenStatus};
 use crate::crypto::master::AddressKey;
+use crate::domain::authorization_detail::Detail;
 use crate::domain::client::{Registration, ResponseProfile, TokenFormat};
 use crate::domain::grant::{Grant, Issued};
 use crate::domain::value::Digest;
@@ -34,6 +35,9 @@ pub struct TokenResponse {
     id_token: Option<String>,
     #[serde(skip)]
     id_token_jti: String,
+    /// RFC 9396 §7.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details: Vec<Detail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
     /// Grant Management for OAuth 2.0.
@@ -53,6 +57,8 @@ struct CamelCase<'a> {
     scope: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
+    authorization_details: &'a [Detail],
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,6 +134,7 @@ impl TokenResponse {
                 address,
                 (client.metadata.access_token_format, &randoms.access),
             ),
+            authorization_details: issued.details.clone(),
             issued_token_type: None,
             grant_id: place.known_as,
         })
@@ -163,6 +170,7 @@ impl TokenResponse {
                 refresh_token: self.refresh_token.as_deref(),
                 scope: &self.scope,
                 id_token: self.id_token.as_deref(),
+                authorization_details: &self.authorization_details,
                 issued_token_type: self.issued_token_type,
                 grant_id: self.grant_id,
             })
@@ -194,6 +202,7 @@ fn sign(
         exp: issued.access_expires_at.timestamp(),
         jti: credential::format(Kind::TokenId, key, address, &randoms.access),
         cnf: issued.confirmation,
+        authorization_details: issued.details.clone(),
         act: exchanged.and_then(|exchanged| exchanged.act.clone()),
         status,
         may_act: None,

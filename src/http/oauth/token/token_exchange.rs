@@ -1,7 +1,7 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`, RFC 8693: a token of this server for another one, of
 //! the same subject and for another service, as far as a rule of the requesting client lets it.
 
-use super::super::{ClientRequest, resource, rounds, standing};
+use super::super::{ClientRequest, authorization_details, resource, rounds, standing};
 use super::presented_token::{PresentedToken, TokenType};
 use super::{Place, Randoms, TokenResponse, allowed, parameter_scope};
 use crate::app::App;
@@ -83,6 +83,7 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     permitted(app, unit, &client).await?;
+    authorization_details::not_taken(request)?;
     if tokens.requested == TokenType::Jwt
         && client.registration.metadata.access_token_format != TokenFormat::Jwt
     {
