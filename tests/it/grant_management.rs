@@ -310,7 +310,7 @@ async fn what_is_revoked_by_its_id_is_neither_refreshed_nor_replaced_on_another_
     let managing = Managing::new().await;
     let party = &managing.party;
     let other = Node::beside(&party.server).await;
-    for round in 0..6 {
+    for round in 0..4 {
         let tokens = managing.created().await;
         let id = text(&tokens, "grant_id");
         let replacing = [("grant_management_action", "replace"), ("grant_id", id)];

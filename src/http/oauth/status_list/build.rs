@@ -129,7 +129,7 @@ async fn lives(app: &App, list: i64, progress: Progress) -> Result<bool, LedgerE
     }
     let (first, end) = positions(list);
     let query = "SELECT max(expired_at) FROM public.client_access_tokens WHERE id >= $1 AND id < $2";
-    let last: Option<Timestamp> = sqlx::query_scalar(query)
+    let latest: Option<Timestamp> = sqlx::query_scalar(query)
         .bind(first)
         .bind(end)
         .fetch_one(app.ledger.pool())
@@ -138,8 +138,8 @@ async fn lives(app: &App, list: i64, progress: Progress) -> Result<bool, LedgerE
         // Rows are under way.
         return Ok(true);
     }
-    ends.insert(list, last);
-    Ok(last.as_ref().is_some_and(is_to_come))
+    ends.insert(list, latest);
+    Ok(latest.as_ref().is_some_and(is_to_come))
 }
 
 async fn read(app: &App, list: i64) -> Result<Statuses, LedgerError> {
