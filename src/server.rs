@@ -122,7 +122,7 @@ pub(crate) async fn serve_router(
     let handle = Handle::new();
     let grace = Duration::from_secs(app.settings.shutdown_seconds.into());
     let gate = Gate::new(tokio::net::TcpListener::from_std(listener)?, stop.clone());
-    let closing = tokio::spawn(close_on(stop, handle.clone(), grace));
+    let closing = tokio::spawn(close_on(app.clone(), stop, handle.clone(), grace));
     let mut server = axum_server::Server::<Peer>::from_listener(gate).handle(handle);
     configure(&mut server);
     let outcome = match tls {
@@ -134,6 +134,9 @@ pub(crate) async fn serve_router(
         None => server.serve(service).await,
     };
     closing.abort();
+    if let Err(error) = app.uses.write_down(&app.ledger).await {
+        tracing::warn!(%error, "the last uses of tokens were not written down");
+    }
     background.stop().await;
     if let Some(metrics) = metrics {
         metrics.abort();
@@ -143,9 +146,11 @@ pub(crate) async fn serve_router(
     Ok(outcome?)
 }
 
-async fn close_on(mut stop: watch::Receiver<bool>, handle: Handle<Peer>, grace: Duration) {
+async fn close_on(app: App, mut stop: watch::Receiver<bool>, handle: Handle<Peer>, grace: Duration) {
     told(&mut stop).await;
     tracing::info!(connections = handle.connection_count(), "stopping");
+    // Their connections are never idle by themselves.
+    app.event_streams.close();
     tokio::time::sleep(LAST_CALL).await;
     handle.graceful_shutdown(Some(grace));
 }

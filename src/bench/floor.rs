@@ -99,6 +99,7 @@ impl Minted {
             act: None,
             may_act: None,
             authorization_details: Vec::new(),
+            status: None,
             iss: self.issuer.clone(),
             sub: "00000000-0000-4000-8000-000000000000".to_owned(),
             aud: vec![self.issuer.clone()].into(),

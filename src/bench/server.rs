@@ -217,6 +217,7 @@ async fn code(app: &App, client: ClientKey, subject: SubjectId) -> Result<String
             challenge: Some(Challenge::parse(CHALLENGE, Method::S256)?),
             confirmation: None,
             password_generation: user.password_generation,
+            management: None,
             consent_withdrawals: 0,
             issued_at: at,
             expires_at: at + chrono::TimeDelta::seconds(600),

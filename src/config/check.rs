@@ -50,6 +50,12 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
         .into_iter()
         .chain(device_ranges(settings))
         .chain(dpop_ranges(settings))
+        .chain(
+            settings
+                .key_backup_days
+                .map(|days| ("key_backup_days", days.into(), 1..=36_500)),
+        )
+        .chain([("status_list_ttl", settings.status_list_ttl.into(), 20..=86_400)])
     {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();
@@ -207,8 +213,13 @@ fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
 }
 
 /// Those of device authorizations (RFC 8628).
-fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 3] {
+fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 4] {
     [
+        (
+            "event_stream_connections",
+            settings.event_stream_connections.into(),
+            1..=10_000,
+        ),
         (
             "device_code_lifetime",
             settings.device_code_lifetime.into(),
@@ -301,6 +312,7 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13]
             100..=10_000_000,
         ),
         ("hashing_threads", size(settings.hashing_threads), 1..=256),
+        ("token_use_seconds", settings.token_use_seconds.into(), 0..=3600),
         ("shutdown_seconds", settings.shutdown_seconds.into(), 1..=3600),
     ]
 }

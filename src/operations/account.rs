@@ -42,7 +42,7 @@ pub struct Application {
     pub details: Vec<ShownDetail>,
     /// Since when.
     pub since: Timestamp,
-    /// When it last got a token; none where it never did.
+    /// When it last got a token, or one of its tokens was last used here; none where neither ever was.
     pub last_used: Option<Timestamp>,
 }
 
@@ -92,11 +92,14 @@ impl Operations {
                  ), given AS ( \
                      SELECT client_key, given_at FROM public.consents WHERE subject = $1 \
                          AND (scope <> '' OR withdrawn_at IS NULL OR confirmed_at > withdrawn_at) \
+                 ), presented AS ( \
+                     SELECT client_key, max(last_at) AS last FROM public.token_uses \
+                     WHERE subject = $1 AND asked_by IS DISTINCT FROM client_key GROUP BY client_key \
                  ) \
-                 SELECT client_key, given.given_at, used.since, used.last \
-                 FROM used FULL JOIN given USING (client_key) \
+                 SELECT client_key, given.given_at, used.since, greatest(used.last, presented.last) \
+                 FROM used FULL JOIN given USING (client_key) LEFT JOIN presented USING (client_key) \
                  WHERE given.given_at IS NOT NULL OR used.since IS NOT NULL \
-                 ORDER BY used.last DESC NULLS LAST, client_key LIMIT $3",
+                 ORDER BY greatest(used.last, presented.last) DESC NULLS LAST, client_key LIMIT $3",
             )
             .bind(subject.0)
             .bind(now)

@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 pub use super::registration::ClientRegistration;
-use super::{OperationError, Operations, run};
+use super::{OperationError, Operations, run, urls};
 use crate::crypto::client_secret;
 use crate::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
@@ -229,6 +229,7 @@ impl Operations {
             ));
         }
         self.check_certificates(metadata)?;
+        urls::check_reach(metadata, &self.sectors)?;
         let context = Context::local(Uuid::nil(), crate::ledger::Actor::System, "check scopes");
         let mut unit = self.ledger.unit_of_work(&context);
         for name in &metadata.authorization_details_types {

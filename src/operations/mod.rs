@@ -6,22 +6,29 @@ pub mod approval;
 pub mod authorization_detail;
 pub mod client;
 pub mod describe;
+pub mod erasure;
+pub mod erasure_export;
 pub mod exchange;
 pub mod grant;
 pub mod initial_access_token;
 pub mod key;
+pub mod legal_hold;
 pub mod list;
 pub mod log_key;
 pub mod policy;
 pub mod profile;
 pub mod reading;
+pub mod recovery;
 pub mod refusal;
 pub mod registration;
+pub mod retention;
 pub mod scope;
 pub mod sector;
 mod security_profile;
 pub mod self_registration;
+pub mod stream;
 pub mod subject;
+pub mod token_use;
 pub mod trust;
 mod urls;
 pub mod user;
@@ -35,6 +42,7 @@ use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::policy::PolicyRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::stream::StreamRefusal;
 use crate::domain::trail::TrailRefusal;
 use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
@@ -105,6 +113,9 @@ pub enum OperationError {
     /// The state of the type of authorization details does not allow it.
     #[error(transparent)]
     AuthorizationDetailType(#[from] AuthorizationDetailTypeRefusal),
+    /// The stream's state does not allow it.
+    #[error(transparent)]
+    Stream(#[from] StreamRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

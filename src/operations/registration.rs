@@ -15,6 +15,7 @@ use crate::domain::client::{
     TokenAlgorithm, TokenFormat,
 };
 use crate::domain::redirect_uri;
+use crate::domain::uri;
 use crate::domain::value::{ScopeSet, hides, is_plain_text, is_visible_text};
 use crate::ids::SubjectId;
 
@@ -340,10 +341,15 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         ("privacy_policy_url", &metadata.privacy_policy_url),
         ("tos_uri", &metadata.tos_uri),
     ] {
-        let is_web =
-            |url: &String| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-        if url.as_ref().is_some_and(|url| url.len() > 2000 || !is_web(url)) {
-            return invalid(field, "it is not an http or https URL");
+        if url
+            .as_ref()
+            .is_some_and(|url| url.len() > 2000 || !uri::is_web(url))
+        {
+            return invalid(
+                field,
+                "it is not an http or https URL of at most 2000 characters that URIs have (RFC 3986; others are \
+                 percent-encoded)",
+            );
         }
     }
     check_origins(&metadata.allowed_origins)?;

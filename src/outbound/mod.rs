@@ -1,5 +1,5 @@
 //! Requests that the server makes itself, to URLs that somebody else named: a client's `jwks_uri`,
-//! `sector_identifier_uri` or `backchannel_logout_uri`.
+//! `sector_identifier_uri` or `backchannel_logout_uri`, the receiver of a stream.
 //!
 //! Such a URL is an attempt to make this server call what its author cannot reach (server-side request forgery, RFC
 //! 9700 §4.8 has a like case). So:
@@ -29,6 +29,9 @@ mod turns;
 
 pub use address::is_public;
 pub use allow::{Allowed, NotAllowable};
+#[cfg(test)]
+pub(crate) use connection::connector;
+pub(crate) use connection::tls;
 pub use error::OutboundError;
 pub use resolve::{Lookup, Resolve};
 
@@ -36,7 +39,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
 use rustls::pki_types::ServerName;
@@ -130,6 +133,24 @@ impl<'a> Outgoing<'a> {
         request
     }
 
+    /// `POST` of a body of that media type.
+    #[must_use]
+    pub fn post(url: &'a str, media_type: &'static str, body: impl Into<Bytes>) -> Self {
+        let mut request = Self::get(url);
+        request.method = Method::POST;
+        request.body = body.into();
+        let media_type = HeaderValue::from_static(media_type);
+        request.headers.insert(header::CONTENT_TYPE, media_type);
+        request
+    }
+
+    /// A header of the caller's own.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
     /// `POST` of plain text.
     #[must_use]
     pub fn post_text(url: &'a str, text: String) -> Self {
@@ -186,7 +207,7 @@ impl Fetcher {
     /// One that reaches the public internet, and what `allow` names.
     pub fn new(allow: Vec<Allowed>) -> Result<Self, rustls::Error> {
         let resolver = Box::new(SystemResolver::default());
-        Ok(Self::with(allow, resolver, connection::tls()?))
+        Ok(Self::with(allow, resolver, tls()?))
     }
 
     fn with(allow: Vec<Allowed>, resolver: Box<dyn Resolve>, tls: TlsConnector) -> Self {

@@ -141,7 +141,11 @@ impl Projection for Users {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
+            | Event::Stream(_)
             | Event::Alert(_)
             | Event::AuthorizationDetailType(_) => {}
         }

@@ -70,6 +70,7 @@ pub(crate) async fn issue_with(
             challenge: Some(Challenge::parse(CHALLENGE, Method::S256).unwrap()),
             confirmation: None,
             password_generation: user.password_generation,
+            management: None,
             consent_withdrawals: consent.withdrawals,
             issued_at: at,
             expires_at: at + chrono::TimeDelta::seconds(600),

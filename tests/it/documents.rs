@@ -148,10 +148,10 @@ fn every_error_code_is_documented() {
     let codes = "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type \
         invalid_scope access_denied server_error temporarily_unavailable unsupported_response_type \
         unsupported_token_type authorization_pending slow_down expired_token login_required consent_required invalid_request_object \
-        request_uri_not_supported registration_not_supported invalid_request_uri invalid_target \
+        invalid_grant_id request_uri_not_supported registration_not_supported invalid_request_uri invalid_target \
         validation_error token_expired token_invalid unauthenticated insufficient_scope unapproved_scope \
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \
-        method_not_allowed request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
+        method_not_allowed not_acceptable not_implemented request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
         invalid_software_statement unapproved_software_statement invalid_token invalid_dpop_proof \
         use_dpop_nonce invalid_authorization_details";
     for code in codes.split_whitespace() {

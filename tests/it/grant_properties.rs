@@ -198,6 +198,7 @@ impl History {
             challenge: None,
             confirmation: None,
             password_generation: 0,
+            management: None,
             consent_withdrawals: 0,
             issued_at: now,
             expires_at: now + TimeDelta::seconds(600),

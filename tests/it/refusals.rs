@@ -9,7 +9,7 @@ use crate::token::{Party, text};
 use crate::users::{approve, own_token};
 
 /// A client whose requests fail, and an administrator's token.
-async fn party(server: TestServer) -> (Party, String) {
+pub(crate) async fn party(server: TestServer) -> (Party, String) {
     let operations = &server.app.operations;
     operations
         .define_scope(&TestServer::context(), "admin", "Administer", true)

@@ -7,6 +7,7 @@ mod ledger;
 mod policies;
 mod request;
 mod settings;
+mod streams;
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -137,6 +138,8 @@ async fn checks(connection: &mut PgConnection, settings: &Settings, findings: &m
     findings.unless_broken("open transactions", result);
     let result = policies::engine(connection, findings).await;
     findings.unless_broken("policies", result);
+    let result = streams::streams(connection, findings).await;
+    findings.unless_broken("streams", result);
     keys::check(settings, findings).await;
 }
 

@@ -217,6 +217,8 @@ pub struct Issued {
     pub confirmation: Option<Confirmation>,
     /// Whether a refresh token was issued with it.
     pub refresh: bool,
+    /// Whether it ends with other tokens, or with the trust in an issuer.
+    pub rests_on_others: bool,
     /// What the token says besides, where it was exchanged.
     pub exchanged: Option<Box<Exchanged>>,
 }
@@ -234,6 +236,7 @@ impl Issued {
             access_expires_at: event.access.expires_at,
             confirmation: event.access.confirmation,
             refresh: event.refresh.is_some(),
+            rests_on_others: matches!(event.flow, GrantType::TokenExchange | GrantType::JwtBearer),
             exchanged: None,
         }
     }

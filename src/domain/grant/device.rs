@@ -117,6 +117,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 

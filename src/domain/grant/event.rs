@@ -10,9 +10,10 @@ use crate::domain::confirmation::Confirmation;
 use crate::domain::openid::Claim;
 use crate::domain::pkce::Challenge;
 use crate::domain::value::{Digest, ScopeSet, Sealed};
-use crate::ids::{ClientKey, IssuerKey, SessionId, SubjectId};
+use crate::ids::{ClientKey, GrantId, IssuerKey, SessionId, SubjectId};
 
 use super::exchange::{Act, TokenRef};
+use super::management::Management;
 
 events! {
     /// Events of one grant.
@@ -49,6 +50,8 @@ events! {
             challenge: Option<Challenge>,
             /// The key that the code is bound to (RFC 9449 §10).
             confirmation: Option<Confirmation>,
+            /// Whether the client knows the grant by an id, and by which (Grant Management for OAuth 2.0).
+            management: Option<Management>,
             /// How often the user's password had changed.
             password_generation: u32,
             /// How often the consent had been withdrawn.
@@ -312,6 +315,14 @@ events! {
             /// When.
             at: Timestamp,
         },
+        /// Another grant took the place of what was granted under this one's id (Grant Management for OAuth 2.0). What it
+        /// replaced is revoked in the same append: this grant, or the one that had replaced it before.
+        GrantReplaced 1 {
+            /// By which.
+            by: GrantId,
+            /// When.
+            at: Timestamp,
+        },
         /// One access token, or the whole family, ended before its time.
         TokenRevoked 1 {
             /// What ended.
@@ -395,6 +406,8 @@ pub enum Reason {
     User,
     /// A policy did; the event's note names the alert.
     Policy,
+    /// Another grant took its place (Grant Management for OAuth 2.0).
+    Replaced,
 }
 
 impl Reason {
@@ -409,6 +422,7 @@ impl Reason {
             Self::SessionEnded => "session_ended",
             Self::User => "user",
             Self::Policy => "policy",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -431,6 +445,7 @@ mod tests {
             auth_time: Some(at),
             amr: Some(vec!["pwd".to_owned()]),
             nonce: Some("n".to_owned()),
+            management: None,
             id_token_claims: Some(vec![Claim::Email]),
             scope: ["openid"].into_iter().collect(),
             audience: Vec::new(),

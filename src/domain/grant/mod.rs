@@ -6,6 +6,7 @@ mod decide;
 mod device;
 mod event;
 mod exchange;
+mod management;
 mod refusal;
 
 pub use command::*;
@@ -13,6 +14,7 @@ pub use decide::Decision;
 pub use device::*;
 pub use event::*;
 pub use exchange::*;
+pub use management::*;
 pub use refusal::*;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,7 @@ use super::openid::{Authentication, OPENID};
 use super::pkce::Challenge;
 use super::value::{Digest, ScopeSet, Sealed};
 use crate::clock::Timestamp;
-use crate::ids::{ClientKey, SessionId, SubjectId};
+use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
 
 /// A grant's state. Its size does not grow with its age: older generations are rows of the ledger, not entries
 /// here.
@@ -83,6 +85,12 @@ pub struct Family {
     /// What it rests on, where it has no login of its own.
     #[serde(default)]
     pub basis: Option<Box<Basis>>,
+    /// Whether its client knows it by an id, and by which.
+    #[serde(default)]
+    pub management: Option<Management>,
+    /// The grant that took its place under its id.
+    #[serde(default)]
+    pub replaced_by: Option<GrantId>,
 }
 
 /// An authorization code (RFC 6749 §4.1.2).
@@ -230,6 +238,7 @@ impl Grant {
                     family.revoke(&event);
                 }
             }
+            GrantEvent::GrantReplaced(event) => self.is_replaced(event.by),
             GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::DeviceCodeReplayed(_)
@@ -284,6 +293,8 @@ impl Family {
             password_generation: event.password_generation,
             consent_withdrawals: event.consent_withdrawals,
             expires_at: event.grant_expires_at,
+            management: event.management,
+            replaced_by: None,
             code: Some(Code {
                 digest: event.digest,
                 redirect_uri: event.redirect_uri,
@@ -321,6 +332,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 
@@ -346,6 +359,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 
@@ -403,6 +418,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 

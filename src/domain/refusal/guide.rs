@@ -73,6 +73,8 @@ pub enum Guide {
     Permission,
     /// There is no such thing.
     NotFound,
+    /// A request about an event stream is not good.
+    EventStream,
     /// A token that opens client registration is not good.
     RegistrationToken,
     /// What was to be registered of a client is not acceptable.
@@ -563,10 +565,23 @@ advice! {
         causes: [
             "The id is mistyped, or from another installation.",
             "The user was erased.",
+            "The grant was revoked, or has ended by itself.",
             "The refusal is older than what the ledger still holds, or was suppressed under load.",
         ],
         resolution: ["Check the id; treat an erased user as gone."],
         prevention: ["Drop stored ids when the server says that they are gone."],
+    }
+    EventStream Low {
+        causes: [
+            "The delivery names no method that is known here, or an address that is not public or not https.",
+            "A property that the server supplies was sent along with another value.",
+            "The receiver creates a stream each time it starts, instead of asking for the ones that it has.",
+        ],
+        resolution: [
+            "Read the message of the answer, and compare with docs/shared-signals.md.",
+            "List the streams with `GET /ssf/stream`, and delete those that are not used.",
+        ],
+        prevention: ["Let the receiver keep its stream_id, and change the stream that it has."],
     }
     RegistrationToken High {
         causes: [

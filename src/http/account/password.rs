@@ -202,6 +202,7 @@ async fn seal(
         | OperationError::InitialAccessToken(_)
         | OperationError::TrustedIssuer(_)
         | OperationError::Policy(_)
+        | OperationError::Stream(_)
         | OperationError::AuthorizationDetailType(_)
         | OperationError::Alert(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
     })

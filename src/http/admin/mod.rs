@@ -1,11 +1,13 @@
 //! The administration API: for clients that act for themselves with the restricted scope `admin`.
 
+pub mod events;
+pub mod grants;
 pub mod refusals;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
-use super::api::bearer::BearerToken;
+use super::api::bearer::{ActiveToken, BearerToken};
 use super::error::{ApiError, Rejection};
 
 use crate::app::App;
@@ -17,19 +19,23 @@ pub const SCOPE: &str = "admin";
 
 /// The administration endpoints.
 pub fn routes() -> Router<App> {
-    Router::new().route("/admin/refusals/{request_id}", get(refusals::refusal))
+    Router::new()
+        .route("/admin/refusals/{request_id}", get(refusals::refusal))
+        .route("/admin/grants/{id}", get(grants::grant))
+        .route("/admin/grants/lookup", post(grants::lookup))
+        .route("/admin/events", get(events::events))
 }
 
 /// The token is a client's own, and opens the administration API at this moment.
 pub(super) async fn require(
     unit: &mut UnitOfWork<'_>,
     token: &BearerToken,
-) -> Result<(), Rejection<ApiError>> {
+) -> Result<ActiveToken, Rejection<ApiError>> {
     let active = token.active(unit).await?;
     active.require_approved(unit, SCOPE).await?;
     if active.subject.is_some() {
         let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoClientToken);
         return Err(active.about(refused));
     }
-    Ok(())
+    Ok(active)
 }

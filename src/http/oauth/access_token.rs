@@ -145,6 +145,7 @@ impl Issued {
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshReplayed(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::TokenRevoked(_) => None,
         }
     }
@@ -182,6 +183,7 @@ impl Issued {
             cnf: self.access.confirmation,
             authorization_details,
             act,
+            status: None,
             may_act: None,
         }))
     }

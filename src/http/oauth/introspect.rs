@@ -24,6 +24,7 @@ use crate::domain::grant::{Act, Family, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
+use crate::http::token_uses::Used;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 const ENDPOINT: &str = "/oauth/introspect";
@@ -58,6 +59,8 @@ struct ActiveToken {
     authorization_details: Vec<Detail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Act>,
+    #[serde(skip)]
+    used: Used,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -147,7 +150,13 @@ async fn round(
         Token::Refresh(_) if form == Form::Jwt => INACTIVE,
         Token::Refresh(presented) => refresh(app, unit, &caller, presented).await?,
     };
-    Ok(unit.confirm().await?.then_some(introspection))
+    if !unit.confirm().await? {
+        return Ok(None);
+    }
+    if let Introspection::Active(token) = &introspection {
+        app.uses.count(token.used, unit.context(), unit.at());
+    }
+    Ok(Some(introspection))
 }
 
 async fn access(
@@ -201,6 +210,7 @@ async fn access(
         cnf: claims.cnf,
         authorization_details,
         act: claims.act.clone(),
+        used: used(presented, family, caller),
     })))
 }
 
@@ -220,6 +230,16 @@ async fn details(
     match client.active() {
         Some(registration) => authorization_details::usable(unit, registration, granted, audience).await,
         None => Ok(Vec::new()),
+    }
+}
+
+/// Whose token it is, and who asks.
+fn used(presented: &Presented, family: &Family, caller: &AuthenticatedClient) -> Used {
+    Used {
+        grant: presented.address.grant,
+        client: family.client,
+        subject: family.subject,
+        asked_by: Some(caller.key),
     }
 }
 
@@ -261,5 +281,6 @@ async fn refresh(
         cnf: generation.confirmation,
         authorization_details,
         act: None,
+        used: used(presented, family, caller),
     })))
 }

@@ -8,7 +8,9 @@ use serde::Serialize;
 use url::Url;
 
 use super::authorize::{AuthorizationMetadata, ResponseMode};
+use super::grant_management::GrantManagementMetadata;
 use super::register;
+use super::status_list;
 use crate::app::App;
 use crate::config::{RegistrationMode, Settings};
 use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType, IdTokenAlgorithm};
@@ -94,6 +96,9 @@ struct Metadata {
     introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: Vec<&'static str>,
+    /// draft-ietf-oauth-status-list §9.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_list_aggregation_endpoint: Option<String>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     tls_client_certificate_bound_access_tokens: bool,
@@ -102,6 +107,8 @@ struct Metadata {
     code_challenge_methods_supported: &'static [&'static str],
     authorization_response_iss_parameter_supported: bool,
     dpop_signing_alg_values_supported: &'static [&'static str],
+    #[serde(flatten)]
+    grant_management: GrantManagementMetadata,
     #[serde(flatten)]
     authorization: AuthorizationMetadata,
     /// RFC 9396 §10.
@@ -185,6 +192,7 @@ pub(crate) fn document(app: &App, defined: Defined) -> Response {
             .into_iter()
             .map(|algorithm| algorithm.key().name())
             .collect(),
+        status_list_aggregation_endpoint: app.settings.status_list.then(|| endpoint(status_list::PATH)),
         revocation_endpoint_auth_methods_supported: methods,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         tls_client_certificate_bound_access_tokens: app.settings.serves_client_certificates(),
@@ -192,6 +200,7 @@ pub(crate) fn document(app: &App, defined: Defined) -> Response {
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
         dpop_signing_alg_values_supported: &dpop::ALGORITHMS,
+        grant_management: GrantManagementMetadata::of(&app.settings),
         authorization: AuthorizationMetadata::of(&app.settings),
         authorization_details_types_supported: defined.authorization_details_types,
         openid: defined.openid,

@@ -84,6 +84,7 @@ impl Source {
             sequence,
             recorded_at: self.now(),
             event,
+            source: None,
         }
     }
 
@@ -250,6 +251,7 @@ impl Source {
             }),
             confirmation: None,
             password_generation: 0,
+            management: None,
             consent_withdrawals: 0,
             issued_at: at,
             expires_at: at + chrono::TimeDelta::minutes(1),

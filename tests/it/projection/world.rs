@@ -17,10 +17,11 @@ use grantlog::domain::grant::{
     RedeemCode, Revoke, Rotate, Target,
 };
 use grantlog::domain::session::{Login, Session, SessionCommand};
+use grantlog::domain::token_use::{TokenUse, TokenUseCommand, TokenUseCounted, TokenUses};
 use grantlog::domain::user::{User, UserCommand, UserRegistered};
 use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::domain::{Decision, LedgerAggregate};
-use grantlog::ids::{ClientKey, SubjectId};
+use grantlog::ids::{ClientKey, GrantId, SubjectId};
 use grantlog::ledger::{Actor, Context, Ledger, Loaded};
 use uuid::Uuid;
 
@@ -135,7 +136,8 @@ impl World {
     }
 
     pub(crate) async fn erase(&self, user: SubjectId) {
-        self.user(user, UserCommand::Erase).await;
+        let at = self.ledger.clock().now();
+        self.user(user, UserCommand::Erase { at }).await;
         let state: User = self.state(user.0).await;
         if state.erased {
             self.ledger.vault().destroy(user).await.unwrap();
@@ -290,6 +292,35 @@ impl World {
             .await;
     }
 
+    /// Uses of a grant's tokens are written down.
+    pub(crate) async fn count_uses(&mut self, index: usize) {
+        let held = self.grants[index].clone();
+        let hour = "2026-11-22T10:00:00Z".parse().unwrap();
+        let uses = (0..=self.dice.below(3)).map(|place| TokenUses {
+            grant: GrantId(held.id),
+            client: held.client,
+            subject: held.subject,
+            asked_by: (place == 1).then_some(held.client),
+            network: (place != 2).then(|| self.digest()),
+            endpoint: "/api/user".to_owned(),
+            count: 1 + place as u64,
+            first: hour,
+            last: hour,
+        });
+        let uses: Vec<TokenUses> = uses.collect();
+        let command = TokenUseCommand::Count(vec![
+            TokenUseCounted {
+                hour,
+                uses: uses.clone(),
+            },
+            TokenUseCounted { hour, uses },
+        ]);
+        let id = self.ledger.random().uuid().unwrap();
+        let _ = self
+            .act::<TokenUse, _, _>(id, |counts| counts.decide(&command))
+            .await;
+    }
+
     /// A browser login begins, is confirmed, or ends.
     pub(crate) async fn session_step(&mut self, subject: SubjectId) {
         let known = self.sessions.iter().find(|(_, owner)| *owner == subject).copied();
@@ -348,6 +379,7 @@ impl World {
             challenge: None,
             confirmation: None,
             password_generation: circumstances.password_generation,
+            management: None,
             consent_withdrawals: circumstances.consent_withdrawals,
             issued_at: at,
             expires_at: at + Duration::from_mins(1),

@@ -103,6 +103,7 @@ impl Grant {
             access_expires_at: access.expires_at,
             confirmation: access.confirmation,
             refresh: true,
+            rests_on_others: family.basis.is_some(),
             exchanged: None,
         };
         let event = if retried {
@@ -164,6 +165,7 @@ impl Grant {
             access_expires_at: access.expires_at,
             confirmation: access.confirmation,
             refresh: false,
+            rests_on_others: family.basis.is_some(),
             exchanged: None,
         };
         Decision::accept(vec![event.into()], Outcome::Tokens(Box::new(issued)))

@@ -136,6 +136,7 @@ impl Granting<'_> {
             redirect_uri_required: target.redirect_uri_given,
             challenge: request.challenge.clone(),
             confirmation: request.confirmation,
+            management: request.management,
             password_generation: live.user.password_generation,
             consent_withdrawals: consent.withdrawals,
             issued_at: at,

@@ -40,6 +40,8 @@ pub enum AuthorizeError {
     InvalidRequestUri,
     /// The `registration` parameter (OpenID Connect Core §7.2.1) is not supported.
     RegistrationNotSupported,
+    /// The `grant_id` is not that of a live grant of this client (Grant Management for OAuth 2.0).
+    InvalidGrantId,
     /// Nobody is logged in, and no page may be shown.
     LoginRequired,
     /// The user has not consented, and no page may be shown.
@@ -74,6 +76,7 @@ impl AuthorizeError {
             }
             Self::InvalidRequestUri => "The pushed request was answered before; push another.",
             Self::RegistrationNotSupported => "The registration parameter is not supported.",
+            Self::InvalidGrantId => "The grant_id is not that of a grant that the client has.",
             Self::LoginRequired => {
                 "Nobody is logged in, or not whom or as recently as asked, and prompt=none forbids to ask."
             }
@@ -101,6 +104,7 @@ impl WireError for AuthorizeError {
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",
+            Self::InvalidGrantId => "invalid_grant_id",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
@@ -148,6 +152,7 @@ impl Rejection<AuthorizeError> {
             client: self.client,
             subject: self.subject,
             grant: self.grant,
+            authentication: self.authentication.clone(),
             origins: None,
         }
     }

@@ -14,6 +14,7 @@ mod dpop_jkt;
 mod error;
 mod jarm;
 mod login;
+mod management;
 mod parameters;
 mod redirect;
 mod request;
@@ -70,6 +71,13 @@ pub fn routes() -> Router<App> {
 pub fn query_in(query: &str) -> Option<String> {
     let parameters = Parameters::parse(query).ok()?;
     Some(parameters.after_login())
+}
+
+/// The parameters of a text that has the form of a request object; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn parameters_in_object(text: &str) -> Option<String> {
+    request_object::parameters_in(text)
 }
 
 /// An authorization request.

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::authentication::AuthenticationRequest;
 use super::dpop_jkt;
 use super::error::{AuthorizeError, invalid_request};
+use super::management;
 use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
 use super::response_mode::ResponseMode;
 use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
 use crate::domain::confirmation::Confirmation;
+use crate::domain::grant::Management;
 use crate::domain::openid::OPENID;
 use crate::domain::pkce::{Challenge, Method};
 use crate::domain::redirect_uri;
@@ -51,6 +53,8 @@ pub(super) struct AuthorizationRequest {
     /// The key that the code is to be bound to.
     pub(super) confirmation: Option<Confirmation>,
     pub(super) prompt: Prompt,
+    /// Whether the client is to know the grant by an id, and by which.
+    pub(super) management: Option<Management>,
     /// What OpenID Connect adds.
     pub(super) openid: AuthenticationRequest,
 }
@@ -189,7 +193,10 @@ pub(super) async fn check(
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
-    let openid = AuthenticationRequest::read(app, unit, parameters, (registration, &scope)).await?;
+    let (management, owner) = management::read(app, unit, parameters, target.key).await?;
+    let openid = AuthenticationRequest::read(app, unit, parameters, (registration, &scope))
+        .await?
+        .of(owner);
     supported(parameters)?;
     response_mode(parameters, metadata)?;
     Ok(AuthorizationRequest {
@@ -204,6 +211,7 @@ pub(super) async fn check(
         challenge,
         confirmation: dpop_jkt::read(parameters, metadata)?,
         prompt,
+        management,
         openid,
     })
 }

@@ -40,6 +40,7 @@ use crate::http::error::Rejection;
 use crate::http::form::Form;
 use crate::http::limits::{Counted, counted_address};
 use crate::http::login_form::{LoginForm, Submitted};
+use crate::http::network_throttles;
 use crate::http::page::{self, DeviceAnswerPage, DeviceCodePage, ErrorPage, PageError, device_answered};
 use crate::http::session::{self, LiveSession, Presented};
 use crate::ids::{ClientKey, GrantId, SubjectId};
@@ -104,7 +105,11 @@ async fn finish(
     if let Some(refused) = rejection.refused() {
         app.ledger.record_refusal(&context, refused).await;
     }
-    let error = rejection.error;
+    let error = if rejection.error == PageError::Malformed {
+        PageError::DeviceMalformed
+    } else {
+        rejection.error
+    };
     if matches!(error, PageError::UserCodeUnknown | PageError::TooMany(_)) {
         let notice = Some(error);
         return DeviceCodePage { typed, notice }.into_response();
@@ -287,6 +292,10 @@ impl<'a> Visit<'a> {
             rejection.subject = Some(subject);
             rejection
         };
+        if let Err(wait) = network_throttles::check(app, &self.context) {
+            let error = PageError::TooMany(wait.retry_after);
+            return Err(refused(error, RefusalReason::NetworkThrottled));
+        }
         let most = app.settings.failures_per_minute;
         let now = app.ledger.clock().now();
         if let Err(wait) = app.limits.check_and_count(&self.counted(subject), most, now) {

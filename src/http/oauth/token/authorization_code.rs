@@ -1,7 +1,7 @@
 //! `grant_type=authorization_code`, RFC 6749 §4.1.3, with PKCE (RFC 7636 §4.5).
 
-use super::super::{ClientRequest, authorization_details, resource, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_audience};
+use super::super::{ClientRequest, authorization_details, grant_management, resource, rounds, standing};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -66,12 +66,14 @@ async fn round(
         ),
         at: unit.at(),
     };
-    let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else {
+    let decision = grant_management::replacing(unit, (address.grant, family), grant.redeem(&command)).await?;
+    let Some(concluded) = unit.conclude(&grant, decision).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            let response = TokenResponse::new(app, &client.registration, address.grant, &issued, randoms)?;
+            let response = TokenResponse::new(app, &client.registration, place, &issued, randoms)?;
             let id_token = IdTokenFor {
                 client: &client.registration,
                 grant: &grant,

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 
 use super::super::{ClientRequest, authorization_details, rounds};
-use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, IssueToken, Outcome};
@@ -67,9 +67,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+            TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

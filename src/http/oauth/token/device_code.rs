@@ -2,7 +2,7 @@
 //! answered.
 
 use super::super::{ClientRequest, authorization_details, device, resource, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_audience};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -66,9 +66,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.redeem_device(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            let response = TokenResponse::new(app, &client.registration, address.grant, &issued, randoms)?;
+            let response = TokenResponse::new(app, &client.registration, place, &issued, randoms)?;
             let id_token = IdTokenFor {
                 client: &client.registration,
                 grant: &grant,

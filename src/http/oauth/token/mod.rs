@@ -29,12 +29,21 @@ use crate::domain::openid::OPENID;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
+use crate::http::network_throttles;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 pub(crate) use refresh_token::was_issued;
+use response::Place;
 pub use response::TokenResponse;
 
-const ENDPOINT: &str = "/oauth/token";
+pub(crate) const ENDPOINT: &str = "/oauth/token";
+
+/// Whether a text has the form of an assertion (RFC 7523 §2.1); for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn is_assertion(text: &str) -> bool {
+    jwt_bearer::is_assertion(text)
+}
 
 /// Exchanges a grant for tokens.
 pub async fn token(
@@ -54,6 +63,10 @@ async fn exchange(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
+    network_throttles::check(app, &context).map_err(|wait| {
+        let error = TokenError::TooMany(wait.retry_after);
+        Rejection::new(error, RefusalReason::NetworkThrottled)
+    })?;
     let request = ClientRequest::read(app, context, headers, body)
         .await?
         .with_proof(app, origin, headers)?;

@@ -1,7 +1,7 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
 use super::super::{ClientRequest, authorization_details, imported, resource, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -76,9 +76,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.rotate_refresh(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            let response = TokenResponse::new(app, &client.registration, grant_id, &issued, randoms)?;
+            let response = TokenResponse::new(app, &client.registration, place, &issued, randoms)?;
             let id_token = IdTokenFor {
                 client: &client.registration,
                 grant: &grant,
@@ -139,6 +140,7 @@ pub(crate) async fn was_issued(
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::RefreshReplayed(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::TokenRevoked(_),
         )
         | None => None,

@@ -3,7 +3,7 @@
 
 use super::super::{ClientRequest, authorization_details, resource, rounds, standing};
 use super::presented_token::{PresentedToken, TokenType};
-use super::{Randoms, TokenResponse, allowed, parameter_scope};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_scope};
 use crate::app::App;
 use crate::domain::client::{ExchangeMode, ExchangeRule, GrantType, TokenFormat};
 use crate::domain::grant::{ActiveToken, Exchange, Grant, Outcome};
@@ -112,9 +112,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.exchange(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+            TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,
