@@ -7,6 +7,7 @@ use super::class::Activity;
 use super::mapping::{Mapped, Mapping};
 use crate::domain::LedgerEvent;
 use crate::domain::alert::{AlertEvent, AlertRaised, ContainmentApplied, Severity};
+use crate::domain::authorization_detail::AuthorizationDetailTypeEvent;
 use crate::domain::client::ClientEvent;
 use crate::domain::initial_access_token::InitialAccessTokenEvent;
 use crate::domain::policy::PolicyEvent;
@@ -52,6 +53,19 @@ pub(super) fn map_scope(event: &ScopeEvent, id: Uuid) -> Mapped {
         ScopeEvent::ScopeRetired(_) => Mapping::entity(Activity::ENTITY_DEACTIVATE, "OAuth scope", &id, None),
     }
     .into()
+}
+
+pub(super) fn map_detail_type(event: &AuthorizationDetailTypeEvent, id: Uuid) -> Mapped {
+    let (activity, name) = match event {
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeDefined(event) => {
+            (Activity::ENTITY_CREATE, Some(event.name.as_str()))
+        }
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeChanged(_) => (Activity::ENTITY_UPDATE, None),
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeRetired(_) => {
+            (Activity::ENTITY_DEACTIVATE, None)
+        }
+    };
+    Mapping::entity(activity, "authorization detail type", &id, name).into()
 }
 
 pub(super) fn map_signing_key(event: &SigningKeyEvent, id: Uuid) -> Mapped {
