@@ -110,6 +110,7 @@ async fn fold(
         | Event::User(_)
         | Event::Client(_)
         | Event::Scope(_)
+        | Event::AuthorizationDetailType(_)
         | Event::Refusal(_)
         | Event::SigningKey(_)
         | Event::Trail(_)

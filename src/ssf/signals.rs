@@ -79,6 +79,7 @@ pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Sig
         | Event::User(_)
         | Event::Client(_)
         | Event::Scope(_)
+        | Event::AuthorizationDetailType(_)
         | Event::Consent(_)
         | Event::Grant(_)
         | Event::Refusal(_)

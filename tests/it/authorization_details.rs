@@ -349,9 +349,10 @@ async fn a_token_request_narrows_authorization_details_and_never_widens_them() {
     // A token for one resource server has what is for that one (RFC 9396 §9.1); one for nothing is not issued.
     let (_, drive) = rich.refresh(&again, &[("resource", DRIVE)]).await;
     assert_eq!(claimed(&drive), json!([whole[1]]));
+    let payment_alone = json!([whole[0]]).to_string();
     let elsewhere = [
         ("resource", DRIVE),
-        ("authorization_details", &*json!([whole[0]]).to_string()),
+        ("authorization_details", payment_alone.as_str()),
     ];
     assert_eq!(error(&rich.refresh(&drive, &elsewhere).await), INVALID);
     assert_eq!(
@@ -359,9 +360,10 @@ async fn a_token_request_narrows_authorization_details_and_never_widens_them() {
         INVALID
     );
     // A client's own tokens.
+    let narrow_text = narrow.to_string();
     let form = [
         ("grant_type", "client_credentials"),
-        ("authorization_details", &*narrow.to_string()),
+        ("authorization_details", narrow_text.as_str()),
     ];
     let (status, own) = rich.post("/oauth/token", &form).await;
     assert_eq!((status, claimed(&own)), (200, narrow.clone()), "{own}");
@@ -395,7 +397,7 @@ async fn opaque_tokens_and_the_answers_of_devices_have_authorization_details_too
     let form = [
         ("scope", "view-user"),
         ("resource", BANK),
-        ("authorization_details", &details),
+        ("authorization_details", details.as_str()),
     ];
     let (status, begun) = rich.post("/oauth/device_authorization", &form).await;
     assert_eq!(status, 200, "{begun}");

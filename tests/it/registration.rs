@@ -497,6 +497,7 @@ async fn a_secret_that_was_made_for_a_refused_registration_is_forgotten() {
         scope: ScopeSet::default(),
         default_scope: ScopeSet::default(),
         grant_types: vec![GrantType::AuthorizationCode],
+        authorization_details_types: Vec::new(),
     };
     let new = NewRegistration {
         metadata: self_registration::metadata(stated.as_object().unwrap().clone(), &terms, None).unwrap(),

@@ -42,6 +42,8 @@ async fn issue(
         subject: Some(subject),
         scope: ScopeSet::parse("view-user").unwrap(),
         audience: Vec::new(),
+        authorization_details: None,
+        details: None,
         access: AccessToken {
             digest: Digest(ledger.random().bytes().unwrap()),
             expires_at,

@@ -56,12 +56,16 @@ pub(super) fn map_scope(event: &ScopeEvent, id: Uuid) -> Mapped {
 }
 
 pub(super) fn map_authorization_detail_type(event: &AuthorizationDetailTypeEvent, id: Uuid) -> Mapped {
-    let activity = match event {
-        AuthorizationDetailTypeEvent::AuthorizationDetailTypeDefined(_) => Activity::ENTITY_CREATE,
-        AuthorizationDetailTypeEvent::AuthorizationDetailTypeChanged(_) => Activity::ENTITY_UPDATE,
-        AuthorizationDetailTypeEvent::AuthorizationDetailTypeRetired(_) => Activity::ENTITY_DEACTIVATE,
+    let (activity, name) = match event {
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeDefined(event) => {
+            (Activity::ENTITY_CREATE, Some(event.name.as_str()))
+        }
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeChanged(_) => (Activity::ENTITY_UPDATE, None),
+        AuthorizationDetailTypeEvent::AuthorizationDetailTypeRetired(_) => {
+            (Activity::ENTITY_DEACTIVATE, None)
+        }
     };
-    Mapping::entity(activity, "authorization detail type", &id, None).into()
+    Mapping::entity(activity, "authorization detail type", &id, name).into()
 }
 
 pub(super) fn map_signing_key(event: &SigningKeyEvent, id: Uuid) -> Mapped {

@@ -16,6 +16,7 @@ async fn the_metadata_names_the_types_and_clients_register_for_those_they_may_ha
     let open = |settings: &mut grantlog::config::Settings| {
         settings.registration = grantlog::config::RegistrationMode::Open;
         settings.registration_scopes = vec!["view-user".to_owned()];
+        settings.registrations_per_minute = 100;
         settings.registration_authorization_details_types = vec![PAYMENT.to_owned()];
     };
     let server = TestServer::start_with(open).await;

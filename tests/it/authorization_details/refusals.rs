@@ -63,7 +63,10 @@ async fn bad_authorization_details_are_refused_at_every_endpoint() {
             "{details}"
         );
         let details = details.to_string();
-        let form = [("scope", "view-user"), ("authorization_details", &*details)];
+        let form = [
+            ("scope", "view-user"),
+            ("authorization_details", details.as_str()),
+        ];
         assert_eq!(
             error(&rich.post("/oauth/device_authorization", &form).await),
             INVALID,
@@ -71,7 +74,7 @@ async fn bad_authorization_details_are_refused_at_every_endpoint() {
         );
         let form = [
             ("grant_type", "client_credentials"),
-            ("authorization_details", &*details),
+            ("authorization_details", details.as_str()),
         ];
         assert_eq!(
             error(&rich.post("/oauth/token", &form).await),
@@ -116,7 +119,7 @@ async fn grant_types_that_take_no_authorization_details_say_so() {
                 "subject_token_type",
                 "urn:ietf:params:oauth:token-type:access_token",
             ),
-            ("authorization_details", &details),
+            ("authorization_details", details.as_str()),
         ],
     ] {
         assert_eq!(error(&rich.post("/oauth/token", &form).await), INVALID);

@@ -125,6 +125,7 @@ pub(super) fn signed_statement(bytes: &[u8]) -> Read {
             default_scope: scope.clone(),
             scope,
             grant_types: vec![grantlog::domain::client::GrantType::AuthorizationCode],
+            authorization_details_types: Vec::new(),
         };
         if let Ok(metadata) = self_registration::metadata(statement.members, &terms, None) {
             assert!(metadata.scope.is_subset(&terms.scope) && !metadata.legacy);
