@@ -1,7 +1,7 @@
 # The recipes that CI runs, and the long ones that it does not.
 
 # Everything that must pass before a commit lands.
-check: format lint test clients samples
+check: format lint test clients samples siem
 
 format:
     cargo fmt --check
@@ -21,13 +21,18 @@ deny:
 clients:
     REQUIRE_CHROMIUM=1 tests/clients/run
 
-# Ten minutes of made inputs for each parser, two of them at once; a finding is kept in tests/corpus.
-soak:
-    GRANTLOG_SOAK_SECONDS=600 cargo test --test it parsers:: -- --nocapture --test-threads=2
+# Ten CPU minutes of made inputs for each parser whose name begins with `word`, two of them at once. It goes on where the
+# run before stopped, `portion` CPU seconds a run; `rm -r target/tmp/soak` begins anew. A finding is kept in tests/corpus.
+soak word='' seconds='600' portion='600':
+    GRANTLOG_SOAK_SECONDS={{seconds}} GRANTLOG_SOAK_PORTION={{portion}} cargo test --test it parsers::{{word}} -- --nocapture --test-threads=2
 
 # The sample requests of the two servers that Grantlog stands in for, as their documents write them.
 samples:
     tests/samples/run
+
+# What SIEMs are sent, as py-ocsf-models reads it and rsyslog writes it down.
+siem:
+    tests/siem/run
 
 # Every measurement, about ten minutes on two cores.
 bench:

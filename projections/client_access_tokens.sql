@@ -3,6 +3,7 @@
 -- Events   TokenIssued, RefreshRotated, RefreshRetried (one row each); TokenRevoked (one row, or the family's);
 --          PasswordChanged, UserDisabled, SubjectKeyDestroyed (the user's rows), ConsentWithdrawn (the user's at
 --          that client), ClientRevoked (the client's).
+-- Pruned   90 days after expired_at, by the time of the events that are folded; with its quarter, where that is detached.
 -- Key      id: the position of the issuing event. (family, sequence) is unique too.
 -- Erasure  nothing: it holds digests and random ids only; the user's rows are revoked.
 --
@@ -32,6 +33,7 @@ CREATE UNIQUE INDEX {table}_id     ON public.{table} (id);
 CREATE INDEX        {table}_client ON public.{table} (client_id);
 CREATE INDEX        {table}_user   ON public.{table} (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX        {table}_family ON public.{table} (family, sequence);
+CREATE INDEX        {table}_expiry ON public.{table} USING brin (expired_at);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
 

@@ -3,6 +3,7 @@
 -- Events   CodeIssued (one row), CodeRedeemed, CodeReplayed, TokenRevoked of a family; PasswordChanged,
 --          UserDisabled, SubjectKeyDestroyed (the user's unused codes), ConsentWithdrawn (the user's unused codes
 --          at that client), ClientRevoked (the client's unused codes).
+-- Pruned   90 days after expired_at, by the time of the events that are folded; with its quarter, where that is detached.
 -- Key      id: the position of CodeIssued. family is unique too: a grant has one code.
 -- Erasure  nothing: it holds digests and random ids only; the user's unused codes are revoked.
 --
@@ -34,6 +35,7 @@ CREATE INDEX        {table}_client ON public.{table} (client_id);
 CREATE INDEX        {table}_user   ON public.{table} (user_id);
 CREATE INDEX        {table}_family ON public.{table} (family);
 CREATE INDEX        {table}_digest ON public.{table} (code);
+CREATE INDEX        {table}_expiry ON public.{table} USING brin (expired_at);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
 

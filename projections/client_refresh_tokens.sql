@@ -4,6 +4,7 @@
 --          generation before it is replaced); TokenRevoked of a family; PasswordChanged, UserDisabled,
 --          SubjectKeyDestroyed (the user's rows), ConsentWithdrawn (the user's at that client), ClientRevoked
 --          (the client's).
+-- Pruned   90 days after expired_at, by the time of the events that are folded; with its quarter, where that is detached.
 -- Key      id: the position of the issuing event. (family, generation) is unique too.
 -- Erasure  nothing: it holds digests and random ids only; the user's rows are revoked.
 --
@@ -36,6 +37,7 @@ CREATE INDEX        {table}_client ON public.{table} (client_id);
 CREATE INDEX        {table}_user   ON public.{table} (user_id) WHERE user_id IS NOT NULL;
 CREATE INDEX        {table}_family ON public.{table} (family, generation);
 CREATE INDEX        {table}_digest ON public.{table} (refresh_token);
+CREATE INDEX        {table}_expiry ON public.{table} USING brin (expired_at);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
 

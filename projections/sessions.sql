@@ -1,6 +1,7 @@
 -- Which browser logins are there, since when, and which are over?
 --
 -- Events   SessionStarted, SessionReauthenticated, SessionEnded.
+-- Pruned   90 days after expires_at, by the time of the events that are folded.
 -- Key      id: the position of SessionStarted. session (the aggregate, `sid`) is unique too.
 -- Erasure  nothing: it holds random ids only. Addresses and agents are in the events' metadata, encrypted.
 --
@@ -23,6 +24,7 @@ CREATE TABLE public.{table} (
 CREATE UNIQUE INDEX {table}_id      ON public.{table} (id);
 CREATE UNIQUE INDEX {table}_session ON public.{table} (session);
 CREATE INDEX        {table}_subject ON public.{table} (subject);
+CREATE INDEX        {table}_expiry  ON public.{table} (expires_at);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
 

@@ -38,6 +38,9 @@ pub struct Settings {
     /// The database that holds the data keys, where it is another.
     #[serde(default)]
     pub keys_database_url: Option<String>,
+    /// Days for which backups of the table of data keys are kept: until when an old one can undo an erasure.
+    #[serde(default)]
+    pub key_backup_days: Option<u32>,
     /// The master key, 32 bytes in base64url or hexadecimal.
     #[serde(default)]
     pub master_key: Option<Secret>,
@@ -113,9 +116,15 @@ pub struct Settings {
     /// Whether every authorization request must be pushed (RFC 9126 §5).
     #[serde(default)]
     pub require_pushed_authorization_requests: bool,
+    /// Whether every authorization request must say what is to become of the grant (Grant Management for OAuth 2.0).
+    #[serde(default)]
+    pub grant_management_action_required: bool,
     /// Whether every authorization request must be a signed request object (RFC 9101 §10.5).
     #[serde(default)]
     pub require_signed_request_objects: bool,
+    /// Whether clients may hear of their users by the Shared Signals Framework.
+    #[serde(default)]
+    pub shared_signals: bool,
     /// Seconds that a pushed request waits for the browser.
     #[serde(default = "default_pushed_request_lifetime")]
     pub pushed_request_lifetime: u32,
@@ -128,6 +137,9 @@ pub struct Settings {
     /// The scopes that clients may register themselves for.
     #[serde(default = "default_registration_scopes")]
     pub registration_scopes: Vec<String>,
+    /// The types of authorization details (RFC 9396) that clients may register themselves for.
+    #[serde(default)]
+    pub registration_authorization_details_types: Vec<String>,
     /// The grant types that clients may register themselves for.
     #[serde(default = "default_registration_grant_types")]
     pub registration_grant_types: Vec<GrantType>,
@@ -146,6 +158,12 @@ pub struct Settings {
     /// Seconds after its `iat` that a DPoP proof is accepted.
     #[serde(default = "default_dpop_proof_lifetime")]
     pub dpop_proof_lifetime: u32,
+    /// Whether JWT access tokens name a status list, and the lists are served (draft-ietf-oauth-status-list).
+    #[serde(default)]
+    pub status_list: bool,
+    /// Seconds within which a revocation shows in whatever follows those lists.
+    #[serde(default = "default_status_list_ttl")]
+    pub status_list_ttl: u32,
     /// Seconds that an authorization code lives.
     #[serde(default = "default_code_lifetime")]
     pub code_lifetime: u32,
@@ -182,6 +200,9 @@ pub struct Settings {
     /// Readers of `/admin/events` that this node serves at once.
     #[serde(default = "default_event_stream_connections")]
     pub event_stream_connections: u32,
+    /// Seconds between two writings down of how often tokens were used here; 0 counts nothing.
+    #[serde(default = "default_token_use_seconds")]
+    pub token_use_seconds: u32,
     /// Connections to the database for reading.
     #[serde(default = "default_database_connections")]
     pub database_connections: u32,
@@ -373,6 +394,10 @@ fn default_evidence_witness_seconds() -> u32 {
     60
 }
 
+fn default_status_list_ttl() -> u32 {
+    60
+}
+
 fn default_code_lifetime() -> u32 {
     600
 }
@@ -419,6 +444,10 @@ fn default_api_requests_per_minute() -> u32 {
 
 fn default_event_stream_connections() -> u32 {
     32
+}
+
+fn default_token_use_seconds() -> u32 {
+    60
 }
 
 fn default_database_connections() -> u32 {

@@ -41,3 +41,12 @@ ids! {
     /// One HTTP request or command-line call; what a refused caller can quote. Random.
     RequestId,
 }
+
+impl GrantId {
+    /// A grant's id in its one usual spelling.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Uuid::try_parse(text).ok()?;
+        (id.to_string() == text).then_some(Self(id))
+    }
+}

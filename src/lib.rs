@@ -9,6 +9,7 @@ mod event_macro;
 
 pub mod app;
 pub mod bench;
+pub mod blast_radius;
 pub mod canonical;
 pub mod cli;
 pub mod clock;
@@ -28,5 +29,7 @@ pub mod policy;
 pub mod postgres;
 pub mod projection;
 pub mod server;
+pub mod ssf;
 pub mod stream;
 pub mod telemetry;
+pub mod trail;

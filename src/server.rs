@@ -134,6 +134,9 @@ pub(crate) async fn serve_router(
         None => server.serve(service).await,
     };
     closing.abort();
+    if let Err(error) = app.uses.write_down(&app.ledger).await {
+        tracing::warn!(%error, "the last uses of tokens were not written down");
+    }
     background.stop().await;
     if let Some(metrics) = metrics {
         metrics.abort();

@@ -17,6 +17,8 @@ pub(super) fn token_issued(client: ClientKey, audience: &str, digest: Digest, at
         subject: None,
         scope: ["server-operations"].into_iter().collect::<ScopeSet>(),
         audience: vec![audience.to_owned()],
+        authorization_details: None,
+        details: None,
         access: AccessToken {
             digest,
             expires_at: end,

@@ -13,6 +13,7 @@ mod ledger_rows;
 mod policy;
 mod rebuild;
 mod server;
+mod trail;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -47,6 +48,9 @@ pub struct Arguments {
     /// Events of the ledger that is rebuilt.
     #[arg(long, default_value_t = 1_000_000)]
     pub events: u64,
+    /// Events of the ledger that is searched, and folded as of a moment.
+    #[arg(long, default_value_t = 5_000_000)]
+    pub trail_events: u64,
     /// Where the benchmark's own Postgres lives; a temporary directory unless given.
     #[arg(long)]
     pub data_dir: Option<PathBuf>,
@@ -79,10 +83,12 @@ pub enum What {
     Import,
     /// Verifying an export of the evidence log.
     Evidence,
+    /// Searching a large ledger by its index, and folding its tables as of a moment.
+    Trail,
 }
 
 impl What {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Append,
         Self::Http,
         Self::Introspection,
@@ -92,6 +98,7 @@ impl What {
         Self::Memory,
         Self::Import,
         Self::Evidence,
+        Self::Trail,
     ];
 }
 
@@ -197,6 +204,7 @@ impl Bench {
                 What::Policy => policy::measure(self, report).await?,
                 What::Import => import::measure(self, report).await?,
                 What::Evidence => evidence::measure(self, report).await?,
+                What::Trail => trail::measure(self, report).await?,
                 What::Memory => http::memory(self, report).await?,
             }
         }

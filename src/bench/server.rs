@@ -183,6 +183,7 @@ async fn register(app: &App) -> Result<(ClientKey, String, SubjectId)> {
         subject: user,
         client: created.key,
         scope,
+        authorization_details: None,
         at: unit.at(),
     };
     unit.conclude(&consent, consent.decide(&give)).await?;
@@ -209,12 +210,14 @@ async fn code(app: &App, client: ClientKey, subject: SubjectId) -> Result<String
             id_token_claims: None,
             scope: ["view-user"].into_iter().collect(),
             audience: vec![app.settings.issuer.clone()],
+            authorization_details: None,
             digest: credential::digest(Kind::Code, &random),
             redirect_uri: REDIRECT_URI.to_owned(),
             redirect_uri_required: true,
             challenge: Some(Challenge::parse(CHALLENGE, Method::S256)?),
             confirmation: None,
             password_generation: user.password_generation,
+            management: None,
             consent_withdrawals: 0,
             issued_at: at,
             expires_at: at + chrono::TimeDelta::seconds(600),

@@ -1,7 +1,7 @@
 //! A moment or a position, as commands take it.
 
 use anyhow::{Context as _, ensure};
-use chrono::DateTime;
+use chrono::{DateTime, TimeDelta};
 
 use crate::clock::Timestamp;
 use crate::ledger::{Ledger, head_position, position_at};
@@ -33,6 +33,17 @@ impl std::str::FromStr for AsOf {
 }
 
 impl AsOf {
+    /// The last position before it begins.
+    pub(super) async fn before(self, ledger: &Ledger) -> anyhow::Result<i64> {
+        match self {
+            // A ledger's moments are microseconds.
+            Self::Time(at) => position_at(ledger.pool(), at - TimeDelta::microseconds(1))
+                .await
+                .context("the ledger could not be read"),
+            Self::Position(position) => Ok(position - 1),
+        }
+    }
+
     /// The last position that it covers. A position that the ledger has not reached is refused: what comes later
     /// would not be in it.
     pub(super) async fn position(self, ledger: &Ledger) -> anyhow::Result<i64> {

@@ -4,18 +4,15 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
-use uuid::Uuid;
+use serde_json::Value;
 
 use super::arguments::{Connection, Json};
 use super::client_approval::who;
-use super::grant::event_json;
 use super::session::Session;
-use super::{audit_export, audit_key, audit_prove, audit_verify, output};
-use crate::crypto::vault::{KeyOwner, Place};
+use super::{audit_export, audit_key, audit_prove, audit_search, audit_verify, output};
 use crate::domain::trail::LedgerRead;
-use crate::ids::SubjectId;
-use crate::ledger::{Caller, LANE, Ledger, Metadata, Operator, StoredEvent, head_position};
+use crate::ledger::{Caller, Ledger, Metadata, Operator, StoredEvent, head_position};
+use crate::trail::document;
 
 /// How often the ledger is looked at for more.
 const POLL: Duration = Duration::from_millis(250);
@@ -27,6 +24,8 @@ const PAGE: u32 = 500;
 pub(super) enum Command {
     /// Print events with their circumstances; without --from the last ones
     Tail(Tail),
+    /// Find events by whom and what they concern; without filters the last ones
+    Search(audit_search::Search),
     /// Print the evidence log's last signed checkpoint: keep it where nobody can change it
     Checkpoint(audit_export::Checkpoint),
     /// Write the evidence log to files that can be verified without this server
@@ -62,6 +61,7 @@ pub(super) struct Tail {
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Tail(options) => tail(connection, options).await,
+        Command::Search(options) => audit_search::run(connection, options).await,
         Command::Checkpoint(options) => audit_export::checkpoint(connection, options).await,
         Command::Export(options) => audit_export::run(connection, options).await,
         Command::Verify(options) => audit_verify::run(connection, options).await,
@@ -104,7 +104,7 @@ async fn print(session: &Session, tail: &Tail) -> anyhow::Result<()> {
             if !tail.follow && event.position > head {
                 return Ok(());
             }
-            print_event(session.ledger(), event, tail).await?;
+            print_event(session.ledger(), event, (tail.reveal, tail.output)).await?;
             after = event.position;
         }
         if events.is_empty() {
@@ -116,22 +116,22 @@ async fn print(session: &Session, tail: &Tail) -> anyhow::Result<()> {
     }
 }
 
-async fn print_event(ledger: &Ledger, event: &StoredEvent, tail: &Tail) -> anyhow::Result<()> {
-    let caller = if tail.reveal {
-        reveal(ledger, event).await?
+/// Prints an event on a line.
+pub(super) async fn print_event(
+    ledger: &Ledger,
+    event: &StoredEvent,
+    (revealing, output): (bool, Json),
+) -> anyhow::Result<()> {
+    if output.json {
+        return output::json_line(&document::with_people(ledger, event, revealing).await?);
+    }
+    let caller = if revealing {
+        document::caller(ledger, event).await?
     } else {
         None
     };
     let metadata = metadata(event)?;
     let operator = operator(ledger, event, &metadata).await?;
-    if tail.output.json {
-        let mut document = event_json(event)?;
-        if let Some(members) = document.as_object_mut() {
-            members.extend(caller.map(|caller| ("caller".to_owned(), json!(caller))));
-            members.extend(operator.map(|operator| ("operator".to_owned(), json!(operator))));
-        }
-        return output::json_line(&document);
-    }
     let mut text = format!(
         "{:>8}  {}  {:<24} {} {}/{}  {}  {}  {}",
         event.position,
@@ -173,69 +173,5 @@ pub(super) async fn operator(
     event: &StoredEvent,
     metadata: &Metadata,
 ) -> anyhow::Result<Option<Operator>> {
-    let place = (
-        event.aggregate_type.as_str(),
-        event.aggregate_id,
-        event.event_type.as_str(),
-    );
-    Ok(metadata
-        .operator(ledger.vault(), place, event.recorded_at)
-        .await?)
-}
-
-/// The caller's address and agent; none where there is none, or the key to it is destroyed.
-async fn reveal(ledger: &Ledger, event: &StoredEvent) -> anyhow::Result<Option<Caller>> {
-    let metadata = metadata(event)?;
-    let Some(sealed) = &metadata.caller else {
-        return Ok(None);
-    };
-    let place = Place {
-        aggregate_type: &event.aggregate_type,
-        aggregate_id: event.aggregate_id,
-        event_type: &event.event_type,
-        field: "metadata.caller",
-    };
-    for subject in subjects(ledger, event, &metadata).await? {
-        let owner = KeyOwner::network(subject, event.recorded_at);
-        let Some(key) = ledger.vault().find(&owner).await? else {
-            continue;
-        };
-        // Under another subject's key it does not open, which is how the right one is found.
-        if let Ok(plain) = key.open(&place, sealed) {
-            return Ok(serde_json::from_str(&plain).ok());
-        }
-    }
-    Ok(None)
-}
-
-/// Whose network data it may be: the actor's, the one that the event or its grant names, or nobody's.
-async fn subjects(
-    ledger: &Ledger,
-    event: &StoredEvent,
-    metadata: &Metadata,
-) -> anyhow::Result<Vec<Option<SubjectId>>> {
-    let parse = |text: &str| Uuid::try_parse(text).ok().map(SubjectId);
-    let mut subjects = vec![None];
-    subjects.extend(metadata.actor.strip_prefix("user:").map(parse));
-    let payload: Value = serde_json::from_str(&event.payload)?;
-    subjects.extend(payload.get("subject").and_then(Value::as_str).map(parse));
-    match event.aggregate_type.as_str() {
-        "user" => subjects.push(Some(SubjectId(event.aggregate_id))),
-        "grant" | "session" => {
-            // Only their first event names the user.
-            let first: Option<String> = sqlx::query_scalar(
-                "SELECT payload->>'subject' FROM grantlog.ledger \
-                 WHERE lane = $1 AND aggregate_type = $2 AND aggregate_id = $3 AND sequence = 1",
-            )
-            .bind(LANE)
-            .bind(&event.aggregate_type)
-            .bind(event.aggregate_id)
-            .fetch_optional(ledger.pool())
-            .await?
-            .flatten();
-            subjects.extend(first.as_deref().map(parse));
-        }
-        _ => {}
-    }
-    Ok(subjects)
+    Ok(document::operator(ledger, event, metadata).await?)
 }

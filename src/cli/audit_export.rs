@@ -53,7 +53,14 @@ pub(super) async fn run(connection: &Connection, arguments: Export) -> anyhow::R
     if arguments.output.json {
         return output::json(&json!({
             "directory": arguments.directory, "size": exported.size, "written": exported.written, "kept": exported.kept,
+            "left_out": exported.left_out,
         }));
+    }
+    if exported.left_out > 0 {
+        output::note(&format!(
+            "{} bundles are left out: events in them were detached; carry on the export that was made then to have all",
+            exported.left_out
+        ));
     }
     output::line(&format!(
         "{} events in {}: {} tiles written, {} were there",

@@ -9,6 +9,7 @@ use super::arguments::{Connection, Json};
 use super::output;
 use super::policy::{ActionName, When, duration, moment, read_sigma};
 use super::session::Session;
+use super::stretch::stretch;
 use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
 use crate::policy::backtest::{self, Histogram, Report, Stretch};
@@ -83,10 +84,8 @@ pub(super) async fn run(
     let places = places.as_deref().map(GeoIp::open).transpose()?.map(Arc::new);
     let ledger = session.ledger();
     let now = ledger.clock().now();
-    let stretch = Stretch {
-        since: arguments.since.map(|since| since.at(now)),
-        until: arguments.until.map(|until| until.at(now)),
-    };
+    let (since, until) = stretch((arguments.since, arguments.until), now)?;
+    let stretch = Stretch { since, until };
     let bar = output::bar(0, "events");
     let shown = bar.clone();
     let progress = move |done, total| {
@@ -136,12 +135,13 @@ fn print(report: &Report) -> anyhow::Result<()> {
     ))?;
     let would = &report.would;
     output::line(&format!(
-        "with the action {} it would have revoked {} grants, suspended {} clients, throttled {} clients, asked {} users \
-         to log in again",
+        "with the action {} it would have revoked {} grants, suspended {} clients, throttled {} clients and \
+         {} networks, asked {} users to log in again",
         report.action,
         would.revoke_grants.len(),
         would.suspend_clients.len(),
         would.throttle_clients.len(),
+        would.throttle_networks.len(),
         would.fresh_logins.len()
     ))?;
     histogram(&report.histogram)?;

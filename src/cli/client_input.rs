@@ -49,6 +49,9 @@ pub(super) struct Members {
     /// A browser origin that may call the endpoints (repeat)
     #[arg(long = "allowed-origin", value_name = "ORIGIN")]
     allowed_origins: Vec<String>,
+    /// A type of authorization details (RFC 9396) that it may ask for (repeat)
+    #[arg(long = "authorization-details-type", value_name = "TYPE")]
+    authorization_details_types: Vec<String>,
     /// The audience of its access tokens (repeat)
     #[arg(long, value_name = "AUDIENCE")]
     audience: Vec<String>,
@@ -99,6 +102,10 @@ impl Members {
         set("profile", self.profile.as_ref().map(|profile| json!(profile)));
         set("allowed_origins", list(&self.allowed_origins));
         set("audience", list(&self.audience));
+        set(
+            "authorization_details_types",
+            list(&self.authorization_details_types),
+        );
         set(
             "access_token_format",
             self.access_token_format.as_ref().map(|format| json!(format)),

@@ -7,6 +7,7 @@ use serde_json::json;
 use super::arguments::{Confirmation, Connection, Json};
 use super::policy::{When, moment};
 use super::session::Session;
+use super::stretch::stretch;
 use super::{client, output, prompt, user};
 use crate::policy::contain::{By, Containment};
 
@@ -84,10 +85,11 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
         bail!("--reason: say why");
     }
     let now = session.ledger().clock().now();
+    let (since, until) = stretch((arguments.since, arguments.until), now)?;
     let containment = Containment {
         by: choose(session, &arguments).await?,
-        since: arguments.since.map(|since| since.at(now)),
-        until: arguments.until.map(|until| until.at(now)),
+        since,
+        until,
         whole: arguments.whole,
         reason: arguments.reason,
     };

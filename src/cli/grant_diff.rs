@@ -25,7 +25,7 @@ pub(super) async fn run(
         None => i64::MAX,
     };
     ensure!(from <= to, "--from comes after --to");
-    let events = found.read(session, "grant diff", to).await?;
+    let events = found.read(session, "grant diff", (to, false)).await?;
     if events.is_empty() {
         bail!("there was no grant {} at either moment", found.grant);
     }

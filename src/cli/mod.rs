@@ -8,8 +8,12 @@ mod audit;
 mod audit_export;
 mod audit_key;
 mod audit_prove;
+mod audit_search;
 mod audit_verify;
+mod audit_write;
+mod authorization_detail_type;
 mod backtest;
+mod blast_radius;
 mod client;
 mod client_approval;
 mod client_exchange;
@@ -21,6 +25,8 @@ mod dev_files;
 mod doctor;
 mod grant;
 mod grant_diff;
+mod grant_show;
+mod grant_uses;
 mod import;
 mod initial_access_token;
 mod key;
@@ -28,15 +34,19 @@ mod output;
 mod policy;
 mod projection;
 mod prompt;
+mod recover;
 mod replay;
+mod retention;
 mod scope;
 mod serve;
 mod session;
 mod stream;
 mod stream_shown;
+mod stretch;
 mod trust;
 mod user;
 mod user_claims;
+mod user_erase;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
@@ -79,6 +89,9 @@ enum Command {
     /// Define scopes
     #[command(subcommand)]
     Scope(scope::Command),
+    /// Define types of authorization details (RFC 9396)
+    #[command(subcommand)]
+    AuthorizationDetailType(authorization_detail_type::Command),
     /// Trust other servers' assertions
     #[command(subcommand)]
     Trust(trust::Command),
@@ -93,6 +106,8 @@ enum Command {
     Policy(policy::Command),
     /// Revoke grants by client, user, key, address or window of time
     Contain(contain::Arguments),
+    /// What a token, secret, key, client, user, address or act could do between two moments, and what it did
+    BlastRadius(blast_radius::Arguments),
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
@@ -101,6 +116,11 @@ enum Command {
     Stream(stream::Command),
     /// Fold the tables as they stood at a moment into a schema of their own
     Replay(replay::Arguments),
+    /// How long grants and refusals are kept; take quarters that are over out of the ledger
+    #[command(subcommand)]
+    Retention(retention::Command),
+    /// Begin a new epoch of a ledger that is older than what was signed; everything that may be alive is revoked
+    Recover(recover::Arguments),
     /// Bring another server's clients, users and live refresh tokens here
     #[command(subcommand)]
     Import(import::Command),
@@ -129,14 +149,20 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Key(command) => key::run(&connection, command).await,
         Command::Grant(command) => grant::run(&connection, command).await,
         Command::Scope(command) => scope::run(&connection, command).await,
+        Command::AuthorizationDetailType(command) => {
+            authorization_detail_type::run(&connection, command).await
+        }
         Command::Trust(command) => trust::run(&connection, command).await,
         Command::Audit(command) => audit::run(&connection, command).await,
         Command::Projection(command) => projection::run(&connection, command).await,
         Command::Policy(command) => policy::run(&connection, command).await,
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
+        Command::BlastRadius(arguments) => blast_radius::run(&connection, arguments).await,
         Command::Alert(command) => alert::run(&connection, command).await,
         Command::Stream(command) => stream::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
+        Command::Retention(command) => retention::run(&connection, command).await,
+        Command::Recover(arguments) => recover::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }

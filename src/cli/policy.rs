@@ -60,6 +60,8 @@ pub(super) enum ActionName {
     Alert,
     /// And let the client have few tokens for an hour
     Throttle,
+    /// And let the network have few logins, device codes and tokens for an hour
+    ThrottleNetwork,
     /// And let no login of the user be good any more
     RequireFreshLogin,
     /// And revoke the grant
@@ -73,6 +75,7 @@ impl From<ActionName> for Action {
         match name {
             ActionName::Alert => Self::Alert,
             ActionName::Throttle => Self::Throttle,
+            ActionName::ThrottleNetwork => Self::ThrottleNetwork,
             ActionName::RequireFreshLogin => Self::RequireFreshLogin,
             ActionName::RevokeGrant => Self::RevokeGrant,
             ActionName::SuspendClient => Self::SuspendClient,

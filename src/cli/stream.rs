@@ -112,6 +112,12 @@ enum Kind {
     Webhook,
     /// NATS JetStream
     Nats,
+    /// OCSF events, one per line, in a file on the server
+    OcsfFile,
+    /// OCSF events, posted as lines of JSON
+    OcsfHttp,
+    /// OCSF events as syslog messages (RFC 5424) over TCP or TLS
+    Syslog,
 }
 
 /// What happens when an event was tried as often as it may be.
@@ -129,7 +135,8 @@ struct Definition {
     /// How it is delivered
     #[arg(long, value_enum)]
     kind: Kind,
-    /// Where to: an https URL, or nats://HOST:PORT (tls:// for TLS)
+    /// Where to: an https URL, nats://HOST:PORT (tls:// for TLS), syslog+tls://HOST[:PORT] or syslog+tcp://HOST[:PORT], or
+    /// the absolute path of a file
     #[arg(long)]
     url: String,
     /// Many events in one request (webhook)
@@ -138,6 +145,9 @@ struct Definition {
     /// The first words of the subjects (nats)
     #[arg(long, default_value = "grantlog")]
     prefix: String,
+    /// Put the file aside once it has so many bytes (ocsf-file; 0: never)
+    #[arg(long, value_name = "BYTES", default_value_t = 100 * 1024 * 1024)]
+    max_bytes: u64,
     /// Carry events of this name (repeat)
     #[arg(long = "type", value_name = "EVENT")]
     types: Vec<String>,
@@ -153,9 +163,9 @@ struct Definition {
     /// How often an event is tried
     #[arg(long, value_name = "COUNT", default_value_t = 12)]
     attempts: u32,
-    /// What happens then
-    #[arg(long, value_enum, default_value = "dead-letter")]
-    on_failure: Failing,
+    /// What happens then [default: dead-letter; hold for ocsf-file, ocsf-http and syslog]
+    #[arg(long, value_enum)]
+    on_failure: Option<Failing>,
 }
 
 /// Options of `add`.
@@ -168,7 +178,8 @@ pub(super) struct Add {
     /// Where to begin: beginning, now, or a position
     #[arg(long, value_name = "START", default_value = "now", value_parser = start)]
     from: Start,
-    /// A file with the credentials of a NATS stream, USER:PASSWORD or a token; - is standard input
+    /// A file with the credentials: USER:PASSWORD or a token (nats), the Authorization header (ocsf-http); - is standard
+    /// input
     #[arg(long, value_name = "FILE")]
     credentials: Option<String>,
     #[command(flatten)]
@@ -204,17 +215,30 @@ impl Definition {
             clients.push(client::find(session, id).await?);
         }
         let url = self.url.clone();
-        Ok(StreamDefinition {
-            target: match self.kind {
-                Kind::Webhook => StreamTarget::Webhook {
-                    url,
-                    batched: self.batched,
-                },
-                Kind::Nats => StreamTarget::Nats {
-                    url,
-                    prefix: self.prefix.clone(),
-                },
+        let target = match self.kind {
+            Kind::Webhook => StreamTarget::Webhook {
+                url,
+                batched: self.batched,
             },
+            Kind::Nats => StreamTarget::Nats {
+                url,
+                prefix: self.prefix.clone(),
+            },
+            Kind::OcsfFile => StreamTarget::OcsfFile {
+                path: url,
+                max_bytes: self.max_bytes,
+            },
+            Kind::OcsfHttp => StreamTarget::OcsfHttp { url },
+            Kind::Syslog => StreamTarget::Syslog { url },
+        };
+        let on_failure = match self.on_failure {
+            Some(Failing::DeadLetter) => OnFailure::DeadLetter,
+            Some(Failing::Hold) => OnFailure::Hold,
+            None if target.is_siem() => OnFailure::Hold,
+            None => OnFailure::DeadLetter,
+        };
+        Ok(StreamDefinition {
+            target,
             filter: StreamFilter {
                 types: self.types.clone(),
                 aggregates: self.aggregates.clone(),
@@ -222,10 +246,7 @@ impl Definition {
             },
             batch: self.batch,
             attempts: self.attempts,
-            on_failure: match self.on_failure {
-                Failing::DeadLetter => OnFailure::DeadLetter,
-                Failing::Hold => OnFailure::Hold,
-            },
+            on_failure,
             secrets: Vec::new(),
         })
     }
@@ -318,12 +339,21 @@ fn secret(
         StreamTarget::Webhook { .. } => {
             ensure!(
                 credentials.is_none(),
-                "--credentials are for streams of the kind nats"
+                "--credentials are for streams of the kinds nats and ocsf-http"
             );
             let (bytes, told) = session.operations.webhook_secret()?;
             Ok((Some(bytes), Some(told)))
         }
-        StreamTarget::Nats { .. } => Ok((credentials.map(read_credentials).transpose()?, None)),
+        StreamTarget::Nats { .. } | StreamTarget::OcsfHttp { .. } => {
+            Ok((credentials.map(read_credentials).transpose()?, None))
+        }
+        StreamTarget::OcsfFile { .. } | StreamTarget::Syslog { .. } => {
+            ensure!(
+                credentials.is_none(),
+                "--credentials are for streams of the kinds nats and ocsf-http"
+            );
+            Ok((None, None))
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::arguments::{Confirmation, Connection, Json, Page};
+use super::arguments::{Connection, Json, Page};
 use super::session::Session;
 use super::user_claims::Claims;
+use super::user_erase::{Erase, Hold, Release};
 use super::{client, output, prompt};
 use crate::domain::client::Client;
 use crate::domain::user::User;
@@ -51,12 +52,11 @@ pub(super) enum Command {
     /// Let a user act again
     Enable(Target),
     /// Destroy the keys to everything that is stored of a user, for good
-    Erase {
-        #[command(flatten)]
-        target: Target,
-        #[command(flatten)]
-        confirmation: Confirmation,
-    },
+    Erase(Erase),
+    /// Keep a user's data: it cannot be erased while the hold stands
+    Hold(Hold),
+    /// End a legal hold
+    Release(Release),
 }
 
 /// A user to be registered.
@@ -173,12 +173,12 @@ pub(super) struct Target {
 
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
-    administer(&session, command).await?;
+    administer(&session, connection, command).await?;
     session.close().await;
     Ok(())
 }
 
-async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
+async fn administer(session: &Session, connection: &Connection, command: Command) -> anyhow::Result<()> {
     let operations = &session.operations;
     match command {
         Command::Create(create) => create.run(session).await,
@@ -207,14 +207,9 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
             operations.enable_user(&context, subject).await?;
             show(session, subject, target.output).await
         }
-        Command::Erase { target, confirmation } => {
-            let subject = find(session, &target.user).await?;
-            let question = format!("Erase {} for good?", output::visible(&target.user));
-            prompt::confirm(confirmation, &question)?;
-            let context = session.context_with("user erase", target.reason.as_deref())?;
-            operations.erase_user(&context, subject).await?;
-            show(session, subject, target.output).await
-        }
+        Command::Erase(erase) => erase.run(session, connection).await,
+        Command::Hold(hold) => hold.run(session).await,
+        Command::Release(release) => release.run(session).await,
     }
 }
 
@@ -252,7 +247,8 @@ async fn document(session: &Session, subject: SubjectId) -> anyhow::Result<Value
         .collect();
     let mut document = json!({
         "sub": subject, "state": state, "username": username, "name": name, "email": email,
-        "has_password": account.password.is_some(), "legal_hold": account.legal_hold,
+        "has_password": account.password.is_some(),
+        "legal_hold": session.operations.standing_hold(subject).await?,
     });
     if let Some(members) = document.as_object_mut() {
         members.extend(updated_at.map(|at| ("updated_at".to_owned(), json!(at))));
@@ -288,7 +284,7 @@ async fn show_for(session: &Session, (user, client): (&str, &str), output: Json)
     print(&document, output)
 }
 
-async fn show(session: &Session, subject: SubjectId, output: Json) -> anyhow::Result<()> {
+pub(super) async fn show(session: &Session, subject: SubjectId, output: Json) -> anyhow::Result<()> {
     print(&document(session, subject).await?, output)
 }
 

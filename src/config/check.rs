@@ -11,6 +11,7 @@ use url::{Host, Url};
 use super::error::{Origin, Problem};
 use super::{Settings, key_file};
 use crate::crypto::software_statement::Publishers;
+use crate::domain::authorization_detail::is_type_name;
 use crate::domain::client::GrantType;
 use crate::domain::value::is_scope_token;
 use crate::evidence::note::is_key_name;
@@ -49,6 +50,12 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
         .into_iter()
         .chain(device_ranges(settings))
         .chain(dpop_ranges(settings))
+        .chain(
+            settings
+                .key_backup_days
+                .map(|days| ("key_backup_days", days.into(), 1..=36_500)),
+        )
+        .chain([("status_list_ttl", settings.status_list_ttl.into(), 20..=86_400)])
     {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();
@@ -135,6 +142,11 @@ fn registration(settings: &Settings) -> Option<(&'static str, String)> {
         .find(|scope| !is_scope_token(scope))
     {
         return Some(("registration_scopes", format!("{bad} is not the name of a scope")));
+    }
+    let types = &settings.registration_authorization_details_types;
+    if let Some(bad) = types.iter().find(|name| !is_type_name(name)) {
+        let what = format!("{bad} is not the name of a type of authorization details");
+        return Some(("registration_authorization_details_types", what));
     }
     match Publishers::read(&settings.software_statement_issuers) {
         Err(what) => Some(("software_statement_issuers", what)),
@@ -300,6 +312,7 @@ fn ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 13]
             100..=10_000_000,
         ),
         ("hashing_threads", size(settings.hashing_threads), 1..=256),
+        ("token_use_seconds", settings.token_use_seconds.into(), 0..=3600),
         ("shutdown_seconds", settings.shutdown_seconds.into(), 1..=3600),
     ]
 }

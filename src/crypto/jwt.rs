@@ -18,6 +18,7 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use signature::Signer;
 
+use crate::domain::authorization_detail::Detail;
 use crate::domain::client::TokenAlgorithm;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Act, MayAct};
@@ -46,12 +47,41 @@ pub struct AccessClaims {
     /// The key that it is bound to (RFC 7800 §3.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cnf: Option<Confirmation>,
+    /// What was granted besides the scope (RFC 9396 §9.1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details: Vec<Detail>,
     /// Who acts for the subject (RFC 8693 §4.1).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub act: Option<Act>,
+    /// Where its status is listed (draft-ietf-oauth-status-list §6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<TokenStatus>,
     /// Who alone may act for the subject (RFC 8693 §4.4). Nothing here issues it; it is honoured where it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub may_act: Option<MayAct>,
+}
+
+/// Whether a `typ` names this media type (RFC 7515 §4.1.9): in any case, with or without `application/`.
+#[must_use]
+pub fn is_typ(typ: &str, media_type: &str) -> bool {
+    let (kind, subtype) = typ.split_once('/').unwrap_or(("application", typ));
+    kind.eq_ignore_ascii_case("application") && subtype.eq_ignore_ascii_case(media_type)
+}
+
+/// Where a token's status is listed (draft-ietf-oauth-status-list §6.1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenStatus {
+    /// The list and the place in it.
+    pub status_list: StatusReference,
+}
+
+/// A place in a status list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusReference {
+    /// The index.
+    pub idx: u32,
+    /// The list.
+    pub uri: String,
 }
 
 /// One audience or several (RFC 7519 §4.1.3).
@@ -193,6 +223,34 @@ impl JwtSigner for CachedSigner {
             Pair::Ps256(_) => Algorithm::PS256,
             Pair::EdDsa(_) => Algorithm::EdDSA,
             Pair::Hs256(_) => Algorithm::HS256,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typ_is_a_media_type_with_or_without_its_kind() {
+        for good in [
+            "dpop+jwt",
+            "DPoP+JWT",
+            "application/dpop+jwt",
+            "Application/DPOP+jwt",
+        ] {
+            assert!(is_typ(good, "dpop+jwt"), "{good}");
+        }
+        for bad in [
+            "",
+            "JWT",
+            "text/dpop+jwt",
+            "application/",
+            "x/application/dpop+jwt",
+            "application/dpop+jwt/",
+            " dpop+jwt",
+        ] {
+            assert!(!is_typ(bad, "dpop+jwt"), "{bad}");
         }
     }
 }

@@ -17,6 +17,7 @@ pub struct MasterKey {
     network: hmac::Key,
     forms: hmac::Key,
     pairwise: hmac::Key,
+    status_lists: hmac::Key,
     address: AddressKey,
 }
 
@@ -51,6 +52,7 @@ impl MasterKey {
             network: hmac::Key::new(hmac::HMAC_SHA256, &key("network")),
             forms: hmac::Key::new(hmac::HMAC_SHA256, &key("forms")),
             pairwise: hmac::Key::new(hmac::HMAC_SHA256, &key("pairwise")),
+            status_lists: hmac::Key::new(hmac::HMAC_SHA256, &key("status lists")),
             address: AddressKey::new(1, &key("address")).expect("the key has 32 bytes"),
         }
     }
@@ -84,6 +86,14 @@ impl MasterKey {
     #[must_use]
     pub fn pairwise_subject(&self, sector: &str, subject: SubjectId) -> [u8; 32] {
         mac(&self.pairwise, &[sector.as_bytes(), subject.0.as_bytes()])
+    }
+
+    /// What shuffles the places of a status list, for one half of a place in one round: 16 bits.
+    #[must_use]
+    pub fn status_list_round(&self, list: i64, round: u8, half: u32) -> u16 {
+        let parts: [&[u8]; 3] = [&list.to_be_bytes(), &[round], &half.to_be_bytes()];
+        let [first, second, ..] = mac(&self.status_lists, &parts);
+        u16::from_be_bytes([first, second])
     }
 
     /// Wraps a key for storage; `label` names what it is and must be given again.

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::clock::Timestamp;
+use crate::crypto::jwt::is_typ;
 use crate::domain::client::{AssertionAlgorithm, PublicJwks, SoftwareStatementAccepted};
 use crate::domain::value::Digest;
 
@@ -136,7 +137,7 @@ fn parse(text: &str) -> Option<Parsed<'_>> {
     let typ = header.typ.as_deref().unwrap_or("JWT");
     let typed = ["JWT", "software-statement+jwt"]
         .iter()
-        .any(|known| typ.eq_ignore_ascii_case(known));
+        .any(|known| is_typ(typ, known));
     if !typed || header.crit.is_some() {
         return None;
     }

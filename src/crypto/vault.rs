@@ -1,7 +1,7 @@
 //! Data keys: personal data is encrypted in the event, under a key per subject, so that destroying the key
 //! erases the subject while every byte of the ledger stays as it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, LessSafeKey, UnboundKey};
@@ -15,8 +15,11 @@ use super::CryptoError;
 use super::master::{self, MasterKey};
 use crate::clock::{Randomness, Timestamp};
 use crate::domain::value::Sealed;
-use crate::ids::SubjectId;
+use crate::ids::{ClientKey, SubjectId};
 use crate::ledger::retrying;
+
+/// The period of a client's key, which has none.
+const CLIENT: &str = "client";
 
 /// Whose data a key encrypts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -41,6 +44,15 @@ impl KeyOwner {
         Self {
             owner: subject.map_or(Uuid::nil(), |subject| subject.0),
             period: month(at),
+        }
+    }
+
+    /// What clients ask for that act for themselves, or before a user has answered.
+    #[must_use]
+    pub fn client(client: ClientKey) -> Self {
+        Self {
+            owner: client.0,
+            period: CLIENT.to_owned(),
         }
     }
 
@@ -241,8 +253,34 @@ impl Vault {
             .bind(subject.0)
             .execute(&self.pool)
             .await?;
-        self.cache.retain(|owner, _| owner.owner != subject.0);
+        self.forget(&[subject.0]);
         Ok(deleted.rows_affected())
+    }
+
+    /// Forgets what this node remembers of these subjects' keys: another node destroyed them.
+    pub fn forget(&self, subjects: &[Uuid]) {
+        let subjects: HashSet<&Uuid> = subjects.iter().collect();
+        self.cache.retain(|owner, _| !subjects.contains(&owner.owner));
+    }
+
+    /// The periods of a subject's stored keys: empty for its personal data, a month for its network data.
+    pub async fn periods(&self, subject: SubjectId) -> Result<Vec<String>, VaultError> {
+        Ok(
+            sqlx::query_scalar("SELECT period FROM grantlog.data_keys WHERE owner = $1 ORDER BY period")
+                .bind(subject.0)
+                .fetch_all(&self.pool)
+                .await?,
+        )
+    }
+
+    /// Which of these subjects have any stored key.
+    pub async fn with_keys(&self, subjects: &[Uuid]) -> Result<Vec<Uuid>, VaultError> {
+        Ok(
+            sqlx::query_scalar("SELECT DISTINCT owner FROM grantlog.data_keys WHERE owner = ANY ($1)")
+                .bind(subjects)
+                .fetch_all(&self.pool)
+                .await?,
+        )
     }
 
     fn keep(&self, owner: &KeyOwner, wrapped: &[u8]) -> Result<Arc<DataKey>, VaultError> {

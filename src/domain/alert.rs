@@ -57,6 +57,8 @@ events! {
             clients: Vec<ClientKey>,
             /// Users who must log in again.
             subjects: Vec<SubjectId>,
+            /// Networks that were throttled, as digests keyed per month.
+            networks: Option<Vec<Digest>>,
         },
     }
 }

@@ -1,11 +1,10 @@
 //! What the claims about a user may be (OpenID Connect Core §5.1), and the text that is stored of each.
 
+use super::openid::Claim;
+use super::uri;
+use super::value::{is_plain_text, is_visible_text, steers};
 use chrono::NaiveDate;
 use serde_json::{Map, Value};
-use url::Url;
-
-use super::openid::Claim;
-use super::value::{is_plain_text, is_visible_text, steers};
 
 /// The members of an address (OpenID Connect Core §5.1.1).
 const ADDRESS_MEMBERS: [&str; 6] = [
@@ -41,7 +40,9 @@ pub enum UnfitClaim {
     #[error("it is empty or too long, or has a character that controls the text's direction or the terminal")]
     NotPlain,
     /// It is not a URL.
-    #[error("it is not an http or https URL of at most 2000 bytes")]
+    #[error(
+        "it is not an http or https URL of at most 2000 bytes, all of them characters that URIs have (RFC 3986)"
+    )]
     NotUrl,
     /// It is not a date.
     #[error("it is not a date such as 1815-12-10, 0000-12-10 (without the year) or 1815 (the year alone)")]
@@ -154,9 +155,7 @@ fn check(claim: Claim, text: &str) -> Result<(), UnfitClaim> {
 }
 
 fn is_url(text: &str) -> bool {
-    text.len() <= MAX_URL
-        && is_plain_text(text)
-        && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
+    text.len() <= MAX_URL && uri::is_web(text)
 }
 
 /// Year 0000 is a leap year: 0000-02-29 is a birthday.

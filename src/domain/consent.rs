@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::value::ScopeSet;
+use super::value::{ScopeSet, Sealed};
 use super::{Decision, aggregate};
 use crate::clock::Timestamp;
 use crate::ids::{ClientKey, SubjectId};
@@ -20,6 +20,8 @@ events! {
             client: ClientKey,
             /// To what, in this act.
             scope: ScopeSet,
+            /// To which authorization details (RFC 9396), as JSON.
+            authorization_details: Option<Sealed>,
             /// When.
             at: Timestamp,
         },
@@ -34,8 +36,11 @@ events! {
 /// A consent's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Consent {
-    /// All that is allowed now; empty where nothing is.
+    /// All scopes that are allowed now.
     pub scope: ScopeSet,
+    /// The authorization details that are remembered as allowed, the latest last: lists, each sealed as it was given.
+    #[serde(default)]
+    pub authorization_details: Vec<Sealed>,
     /// How often it was withdrawn; a grant remembers the number that it was given under.
     pub withdrawals: u32,
 }
@@ -51,6 +56,8 @@ pub enum ConsentCommand {
         client: ClientKey,
         /// To what.
         scope: ScopeSet,
+        /// To which authorization details, sealed for the subject.
+        authorization_details: Option<Sealed>,
         /// When.
         at: Timestamp,
     },
@@ -60,6 +67,9 @@ pub enum ConsentCommand {
         at: Timestamp,
     },
 }
+
+/// How many acts of consent to authorization details are remembered: they are asked anew after that.
+const REMEMBERED: usize = 50;
 
 /// Why a consent command was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -85,6 +95,12 @@ impl Consent {
         uuid::Builder::from_custom_bytes(bytes).into_uuid()
     }
 
+    /// Whether nothing is allowed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.scope.is_empty() && self.authorization_details.is_empty()
+    }
+
     /// Decides a command.
     #[must_use]
     pub fn decide(&self, command: &ConsentCommand) -> Decision<ConsentEvent, (), ConsentRefusal> {
@@ -93,19 +109,19 @@ impl Consent {
                 subject,
                 client,
                 scope,
+                authorization_details,
                 at,
             } => {
                 let event = ConsentGiven {
                     subject: *subject,
                     client: *client,
                     scope: scope.clone(),
+                    authorization_details: authorization_details.clone(),
                     at: *at,
                 };
                 Decision::accept(vec![event.into()], ())
             }
-            ConsentCommand::Withdraw { .. } if self.scope.is_empty() => {
-                Decision::refuse(ConsentRefusal::NotGiven)
-            }
+            ConsentCommand::Withdraw { .. } if self.is_empty() => Decision::refuse(ConsentRefusal::NotGiven),
             ConsentCommand::Withdraw { at } => {
                 Decision::accept(vec![ConsentWithdrawn { at: *at }.into()], ())
             }
@@ -114,9 +130,15 @@ impl Consent {
 
     fn evolve(&mut self, event: ConsentEvent) {
         match event {
-            ConsentEvent::ConsentGiven(given) => self.scope = self.scope.union(&given.scope),
+            ConsentEvent::ConsentGiven(given) => {
+                self.scope = self.scope.union(&given.scope);
+                self.authorization_details.extend(given.authorization_details);
+                let forgotten = self.authorization_details.len().saturating_sub(REMEMBERED);
+                self.authorization_details.drain(..forgotten);
+            }
             ConsentEvent::ConsentWithdrawn(_) => {
                 self.scope = ScopeSet::default();
+                self.authorization_details.clear();
                 self.withdrawals += 1;
             }
         }

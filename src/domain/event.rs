@@ -2,16 +2,20 @@
 
 use crate::canonical::CanonicalError;
 use crate::domain::alert::AlertEvent;
+use crate::domain::authorization_detail::AuthorizationDetailTypeEvent;
 use crate::domain::client::ClientEvent;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::grant::GrantEvent;
 use crate::domain::initial_access_token::InitialAccessTokenEvent;
+use crate::domain::network::NetworkEvent;
 use crate::domain::policy::PolicyEvent;
 use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
+use crate::domain::ssf_stream::SsfStreamEvent;
 use crate::domain::stream::StreamEvent;
+use crate::domain::token_use::TokenUseEvent;
 use crate::domain::trail::TrailEvent;
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
@@ -94,9 +98,13 @@ pub enum Event {
     Trail(TrailEvent),
     InitialAccessToken(InitialAccessTokenEvent),
     TrustedIssuer(TrustedIssuerEvent),
+    SsfStream(SsfStreamEvent),
     Policy(PolicyEvent),
     Alert(AlertEvent),
+    AuthorizationDetailType(AuthorizationDetailTypeEvent),
     Stream(StreamEvent),
+    Network(NetworkEvent),
+    TokenUse(TokenUseEvent),
 }
 
 impl Event {
@@ -124,9 +132,15 @@ impl Event {
             "trusted_issuer" => {
                 Self::TrustedIssuer(TrustedIssuerEvent::decode(event_type, version, payload)?)
             }
+            "ssf_stream" => Self::SsfStream(SsfStreamEvent::decode(event_type, version, payload)?),
             "policy" => Self::Policy(PolicyEvent::decode(event_type, version, payload)?),
             "alert" => Self::Alert(AlertEvent::decode(event_type, version, payload)?),
+            "authorization_detail_type" => Self::AuthorizationDetailType(
+                AuthorizationDetailTypeEvent::decode(event_type, version, payload)?,
+            ),
             "stream" => Self::Stream(StreamEvent::decode(event_type, version, payload)?),
+            "network" => Self::Network(NetworkEvent::decode(event_type, version, payload)?),
+            "token_use" => Self::TokenUse(TokenUseEvent::decode(event_type, version, payload)?),
             _ => return Err(UnknownEvent::new(aggregate, event_type, version, None)),
         })
     }
@@ -146,9 +160,13 @@ impl Event {
             TrailEvent::SCHEMAS,
             InitialAccessTokenEvent::SCHEMAS,
             TrustedIssuerEvent::SCHEMAS,
+            SsfStreamEvent::SCHEMAS,
             PolicyEvent::SCHEMAS,
             AlertEvent::SCHEMAS,
+            AuthorizationDetailTypeEvent::SCHEMAS,
             StreamEvent::SCHEMAS,
+            NetworkEvent::SCHEMAS,
+            TokenUseEvent::SCHEMAS,
         ]
         .concat()
     }

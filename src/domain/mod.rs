@@ -4,6 +4,7 @@
 //! digests.
 
 pub mod alert;
+pub mod authorization_detail;
 pub mod claim_value;
 pub mod client;
 pub mod confirmation;
@@ -11,6 +12,7 @@ pub mod consent;
 pub mod event;
 pub mod grant;
 pub mod initial_access_token;
+pub mod network;
 pub mod openid;
 pub mod pkce;
 pub mod policy;
@@ -19,9 +21,13 @@ pub mod refusal;
 pub mod scope;
 pub mod session;
 pub mod signing_key;
+pub mod ssf_stream;
+pub mod status_list;
 pub mod stream;
+pub mod token_use;
 pub mod trail;
 pub mod trusted_issuer;
+pub mod uri;
 pub mod user;
 pub mod value;
 
@@ -97,17 +103,25 @@ pub enum AggregateType {
     InitialAccessToken,
     /// The trust in an issuer of assertions.
     TrustedIssuer,
+    /// By which a client hears of its users.
+    SsfStream,
     /// How a rule that watches the ledger is set.
     Policy,
     /// Something that somebody should look at.
     Alert,
+    /// A type of authorization details.
+    AuthorizationDetailType,
     /// Where the ledger's events are carried to.
     Stream,
+    /// A network that somebody guesses from.
+    Network,
+    /// Counts of uses of tokens.
+    TokenUse,
 }
 
 impl AggregateType {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 18] = [
         Self::Client,
         Self::Scope,
         Self::User,
@@ -119,9 +133,13 @@ impl AggregateType {
         Self::Trail,
         Self::InitialAccessToken,
         Self::TrustedIssuer,
+        Self::SsfStream,
         Self::Policy,
         Self::Alert,
+        Self::AuthorizationDetailType,
         Self::Stream,
+        Self::Network,
+        Self::TokenUse,
     ];
 
     /// The name in the ledger's `aggregate_type` column.
@@ -139,9 +157,13 @@ impl AggregateType {
             Self::Trail => "trail",
             Self::InitialAccessToken => "initial_access_token",
             Self::TrustedIssuer => "trusted_issuer",
+            Self::SsfStream => "ssf_stream",
             Self::Policy => "policy",
             Self::Alert => "alert",
+            Self::AuthorizationDetailType => "authorization_detail_type",
             Self::Stream => "stream",
+            Self::Network => "network",
+            Self::TokenUse => "token_use",
         }
     }
 

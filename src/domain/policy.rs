@@ -63,6 +63,8 @@ pub enum Action {
     Alert,
     /// The client gets few tokens a minute for a while.
     Throttle,
+    /// The network gets few logins, device codes and tokens a minute for a while.
+    ThrottleNetwork,
     /// The user's logins so far are good no more.
     RequireFreshLogin,
     /// The grant ends, and everything that came of it.
@@ -73,9 +75,10 @@ pub enum Action {
 
 impl Action {
     /// All of them, the mildest first.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Alert,
         Self::Throttle,
+        Self::ThrottleNetwork,
         Self::RequireFreshLogin,
         Self::RevokeGrant,
         Self::SuspendClient,
@@ -87,6 +90,7 @@ impl Action {
         match self {
             Self::Alert => "alert",
             Self::Throttle => "throttle",
+            Self::ThrottleNetwork => "throttle_network",
             Self::RequireFreshLogin => "require_fresh_login",
             Self::RevokeGrant => "revoke_grant",
             Self::SuspendClient => "suspend_client",

@@ -95,6 +95,23 @@ pub enum StreamTarget {
         /// The first word of the subjects.
         prefix: String,
     },
+    /// OCSF events, one per line, in a file of each node's.
+    OcsfFile {
+        /// Where it is.
+        path: String,
+        /// Once it has so many bytes it is put aside; 0: never.
+        max_bytes: u64,
+    },
+    /// OCSF events, posted as lines of JSON.
+    OcsfHttp {
+        /// Where to post.
+        url: String,
+    },
+    /// OCSF events as syslog messages over TCP.
+    Syslog {
+        /// The receiver.
+        url: String,
+    },
 }
 
 impl StreamTarget {
@@ -104,14 +121,30 @@ impl StreamTarget {
         match self {
             Self::Webhook { .. } => "webhook",
             Self::Nats { .. } => "nats",
+            Self::OcsfFile { .. } => "ocsf-file",
+            Self::OcsfHttp { .. } => "ocsf-http",
+            Self::Syslog { .. } => "syslog",
         }
+    }
+
+    /// Whether it goes to a SIEM, where a hole in the record is worse than a delay.
+    #[must_use]
+    pub fn is_siem(&self) -> bool {
+        matches!(
+            self,
+            Self::OcsfFile { .. } | Self::OcsfHttp { .. } | Self::Syslog { .. }
+        )
     }
 
     /// Where to, for people.
     #[must_use]
     pub fn address(&self) -> &str {
         match self {
-            Self::Webhook { url, .. } | Self::Nats { url, .. } => url,
+            Self::Webhook { url, .. }
+            | Self::Nats { url, .. }
+            | Self::OcsfHttp { url }
+            | Self::Syslog { url } => url,
+            Self::OcsfFile { path, .. } => path,
         }
     }
 }

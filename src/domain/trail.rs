@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use uuid::Uuid;
+
 use super::value::Digest;
 use super::{Decision, aggregate};
 use crate::ids::GrantId;
@@ -57,6 +59,76 @@ events! {
         },
         /// It signs nothing more. What it signed stays verifiable.
         LogKeyRetired 1 {},
+        /// The ledger is older than what was signed, and goes on all the same: what is lost is given up.
+        EpochOpened 1 {
+            /// The epoch that begins.
+            epoch: i64,
+            /// The last position that the ledger surely has as it was signed.
+            kept: i64,
+            /// The last position that was signed.
+            signed: i64,
+            /// The root of the tree that was signed.
+            root: Digest,
+        },
+        /// It was set how long events of a class are kept.
+        RetentionSet 1 {
+            /// Which events.
+            class: Class,
+            /// Days after the end of their quarter; none where they are kept for good.
+            keep_days: Option<u32>,
+        },
+        /// A quarter that is over is taken out of the ledger, once it is exported and the export is verified. Its hashes stay.
+        PartitionDetached 1 {
+            /// Which events.
+            class: Class,
+            /// The partition, `grant_2024q1`.
+            partition: String,
+            /// The least id in it.
+            lower: Uuid,
+            /// The least id after it.
+            upper: Uuid,
+            /// How many events it has.
+            events: i64,
+            /// The first one's position; 0 where there is none.
+            first: i64,
+            /// The last one's position; 0 where there is none.
+            last: i64,
+            /// SHA-256 of its leaves' hashes in the order of their positions.
+            leaves: Digest,
+        },
+    }
+}
+
+/// Events that are detached by quarters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// Of grants.
+    Grant,
+    /// Of refused requests.
+    Refusal,
+}
+
+impl Class {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Grant, Self::Refusal];
+
+    /// The name of the aggregate type.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Grant => "grant",
+            Self::Refusal => "refusal",
+        }
+    }
+
+    /// The act on the ledger that says how long they are kept.
+    #[must_use]
+    pub const fn retention(self) -> Uuid {
+        match self {
+            Self::Grant => Uuid::from_u128(0x7265_7465_6e74_896f_ae00_6772_616e_7400),
+            Self::Refusal => Uuid::from_u128(0x7265_7465_6e74_896f_ae72_6566_7573_616c),
+        }
     }
 }
 
@@ -72,6 +144,12 @@ pub struct Trail {
     /// The key of the evidence log that it is.
     #[serde(default)]
     pub log_key: LogKey,
+    /// How many days events are kept, where this is the act that says so; none for good.
+    #[serde(default)]
+    pub keep_days: Option<u32>,
+    /// Whether it is the detachment of a partition.
+    #[serde(default)]
+    pub detached: bool,
 }
 
 /// A key of the evidence log.
@@ -101,6 +179,12 @@ pub enum TrailCommand {
     RetireLogKey,
     /// Record that the trail was read.
     Read(LedgerRead),
+    /// Set how long events of a class are kept. Where it is so already, nothing happens.
+    SetRetention(RetentionSet),
+    /// Record a new epoch.
+    OpenEpoch(EpochOpened),
+    /// Record that a partition is taken out of the ledger.
+    Detach(PartitionDetached),
 }
 
 /// Why a command on the trail was refused.
@@ -145,6 +229,13 @@ impl Trail {
                 Decision::refuse(TrailRefusal::UnknownLogKey)
             }
             TrailCommand::RetireLogKey => Decision::accept(vec![LogKeyRetired {}.into()], ()),
+            TrailCommand::SetRetention(event) if event.keep_days == self.keep_days => {
+                Decision::accept(Vec::new(), ())
+            }
+            TrailCommand::SetRetention(event) => Decision::accept(vec![event.clone().into()], ()),
+            TrailCommand::OpenEpoch(event) => Decision::accept(vec![event.clone().into()], ()),
+            TrailCommand::Detach(_) if self.detached => Decision::refuse(TrailRefusal::Exists),
+            TrailCommand::Detach(event) => Decision::accept(vec![event.clone().into()], ()),
         }
     }
 
@@ -156,6 +247,9 @@ impl Trail {
             TrailEvent::LegacyKeyForgotten(_) => self.legacy_key = None,
             TrailEvent::LogKeyGenerated(_) => self.log_key = LogKey::Active,
             TrailEvent::LogKeyRetired(_) => self.log_key = LogKey::Retired,
+            TrailEvent::RetentionSet(set) => self.keep_days = set.keep_days,
+            TrailEvent::PartitionDetached(_) => self.detached = true,
+            TrailEvent::EpochOpened(_) => {}
         }
     }
 }

@@ -65,13 +65,18 @@ events! {
             /// Why.
             reason: String,
         },
-        /// The user's data must be kept: erasure is refused.
+        /// The user's data must be kept: erasure is refused, and so is the detachment of what the user's grants did.
         LegalHoldPlaced 1 {
-            /// Why, in the administrator's words.
-            reason: String,
+            /// Why, in the administrator's words (sealed: it may name persons).
+            reason: Sealed,
+            /// When the hold ends by itself; none where somebody must lift it.
+            until: Option<Timestamp>,
         },
         /// The hold is over.
-        LegalHoldLifted 1 {},
+        LegalHoldLifted 1 {
+            /// Why, in the administrator's words (sealed: it may name persons).
+            reason: Option<Sealed>,
+        },
         /// The subject was erased: the key to all its personal data is gone.
         SubjectKeyDestroyed 1 {},
     }
@@ -110,11 +115,61 @@ pub struct Account {
     pub updated_at: Option<Timestamp>,
     /// Whether it may not act.
     pub disabled: bool,
-    /// Whether it must be kept.
-    pub legal_hold: bool,
+    /// Why it must be kept, where it must.
+    pub legal_hold: Option<LegalHold>,
+}
+
+/// Why, and until when, a user's data must be kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LegalHold {
+    /// In the administrator's words (sealed).
+    pub reason: Sealed,
+    /// When it ends by itself; none where somebody must lift it.
+    pub until: Option<Timestamp>,
+}
+
+impl LegalHold {
+    /// Whether it is still in force at a moment.
+    #[must_use]
+    pub fn holds_at(&self, at: Timestamp) -> bool {
+        self.until.is_none_or(|until| at < until)
+    }
+
+    /// Whether this hold ends before another does.
+    fn is_shorter_than(&self, other: &Self) -> bool {
+        match (self.until, other.until) {
+            (Some(_), None) => true,
+            (Some(mine), Some(other)) => mine < other,
+            (None, _) => false,
+        }
+    }
 }
 
 impl Account {
+    /// Whether it must be kept at a moment.
+    #[must_use]
+    pub fn is_held_at(&self, at: Timestamp) -> bool {
+        self.legal_hold.as_ref().is_some_and(|hold| hold.holds_at(at))
+    }
+
+    /// A later hold may say more and last longer, never less.
+    fn place_hold(&self, hold: &LegalHold, at: Timestamp) -> Decision<UserEvent, (), UserRefusal> {
+        let standing = self.legal_hold.as_ref().filter(|standing| standing.holds_at(at));
+        if standing.is_some_and(|standing| hold.is_shorter_than(standing)) {
+            return Decision::refuse(UserRefusal::HoldLasts);
+        }
+        let LegalHold { reason, until } = hold.clone();
+        Decision::accept(vec![LegalHoldPlaced { reason, until }.into()], ())
+    }
+
+    fn lift_hold(&self, reason: &Sealed) -> Decision<UserEvent, (), UserRefusal> {
+        if self.legal_hold.is_none() {
+            return Decision::refuse(UserRefusal::NoHold);
+        }
+        let reason = Some(reason.clone());
+        Decision::accept(vec![LegalHoldLifted { reason }.into()], ())
+    }
+
     fn update(&mut self, event: ClaimsUpdated) {
         let ClaimsUpdated { claims, removed, at } = event;
         if claims.contains_key(&Claim::PhoneNumber) || removed.contains(&Claim::PhoneNumber) {
@@ -155,13 +210,21 @@ pub enum UserCommand {
     Enable,
     /// Keep the data whatever is asked.
     PlaceHold {
-        /// Why.
-        reason: String,
+        /// Why, and until when.
+        hold: LegalHold,
+        /// When.
+        at: Timestamp,
     },
     /// End the hold.
-    LiftHold,
+    LiftHold {
+        /// Why.
+        reason: Sealed,
+    },
     /// Erase the subject.
-    Erase,
+    Erase {
+        /// When: a hold may be over by itself.
+        at: Timestamp,
+    },
 }
 
 /// Why a user command was refused.
@@ -176,6 +239,14 @@ pub enum UserRefusal {
     /// The data must be kept.
     #[error("a legal hold is placed on this user: it cannot be erased before the hold is lifted")]
     LegalHold,
+    /// The hold that is placed lasts longer.
+    #[error(
+        "the hold that is placed lasts longer: it ends by `user release` only, so that nobody shortens it unseen"
+    )]
+    HoldLasts,
+    /// There is no hold to lift.
+    #[error("no legal hold is placed on this user")]
+    NoHold,
 }
 
 impl User {
@@ -202,8 +273,8 @@ impl User {
                 | UserCommand::RequireFreshLogin { .. }
                 | UserCommand::Enable
                 | UserCommand::PlaceHold { .. }
-                | UserCommand::LiftHold
-                | UserCommand::Erase => Decision::refuse(UserRefusal::Unknown),
+                | UserCommand::LiftHold { .. }
+                | UserCommand::Erase { .. } => Decision::refuse(UserRefusal::Unknown),
             };
         };
         let event: UserEvent = match command {
@@ -232,17 +303,13 @@ impl User {
             }
             .into(),
             UserCommand::Enable if account.disabled => UserEnabled {}.into(),
-            UserCommand::PlaceHold { reason } if !account.legal_hold => LegalHoldPlaced {
-                reason: reason.clone(),
+            UserCommand::PlaceHold { hold, at } => return account.place_hold(hold, *at),
+            UserCommand::LiftHold { reason } => return account.lift_hold(reason),
+            UserCommand::Erase { at } if account.is_held_at(*at) => {
+                return Decision::refuse(UserRefusal::LegalHold);
             }
-            .into(),
-            UserCommand::LiftHold if account.legal_hold => LegalHoldLifted {}.into(),
-            UserCommand::Erase if account.legal_hold => return Decision::refuse(UserRefusal::LegalHold),
-            UserCommand::Erase => SubjectKeyDestroyed {}.into(),
-            UserCommand::Disable { .. }
-            | UserCommand::Enable
-            | UserCommand::PlaceHold { .. }
-            | UserCommand::LiftHold => return Decision::accept(Vec::new(), ()),
+            UserCommand::Erase { .. } => SubjectKeyDestroyed {}.into(),
+            UserCommand::Disable { .. } | UserCommand::Enable => return Decision::accept(Vec::new(), ()),
         };
         Decision::accept(vec![event], ())
     }
@@ -264,7 +331,7 @@ impl User {
                     claims: BTreeMap::new(),
                     updated_at: None,
                     disabled: false,
-                    legal_hold: false,
+                    legal_hold: None,
                 });
             }
             UserEvent::FreshLoginRequired(event) => self.fresh_login_since = Some(event.since),
@@ -302,8 +369,10 @@ impl User {
             UserEvent::ClaimsUpdated(event) => account.update(event),
             UserEvent::UserDisabled(_) => account.disabled = true,
             UserEvent::UserEnabled(_) => account.disabled = false,
-            UserEvent::LegalHoldPlaced(_) => account.legal_hold = true,
-            UserEvent::LegalHoldLifted(_) => account.legal_hold = false,
+            UserEvent::LegalHoldPlaced(LegalHoldPlaced { reason, until }) => {
+                account.legal_hold = Some(LegalHold { reason, until });
+            }
+            UserEvent::LegalHoldLifted(_) => account.legal_hold = None,
             UserEvent::UserRegistered(_)
             | UserEvent::SubjectKeyDestroyed(_)
             | UserEvent::FreshLoginRequired(_) => {}
@@ -312,3 +381,72 @@ impl User {
 }
 
 aggregate!(User, User, "user", UserCommand, UserEvent, UserRefusal);
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn at(hours: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + TimeDelta::hours(hours)
+    }
+
+    fn hold(until: Option<i64>) -> LegalHold {
+        LegalHold {
+            reason: Sealed("sealed".to_owned()),
+            until: until.map(at),
+        }
+    }
+
+    fn user() -> User {
+        let mut user = User::default();
+        user.evolve(
+            UserRegistered {
+                username: Sealed("sealed".to_owned()),
+                name: None,
+                email: None,
+                password: None,
+                imported: None,
+            }
+            .into(),
+        );
+        user
+    }
+
+    fn decide(user: &mut User, command: &UserCommand) -> Result<(), UserRefusal> {
+        let Decision { events, outcome } = user.decide(command);
+        for event in events {
+            user.evolve(event);
+        }
+        outcome
+    }
+
+    #[test]
+    fn a_hold_refuses_an_erasure_until_it_is_lifted_or_over_and_is_never_shortened() {
+        let mut user = user();
+        let place = |until, hours| UserCommand::PlaceHold {
+            hold: hold(until),
+            at: at(hours),
+        };
+        let lift = UserCommand::LiftHold {
+            reason: Sealed("sealed".to_owned()),
+        };
+        assert_eq!(decide(&mut user, &lift), Err(UserRefusal::NoHold));
+        decide(&mut user, &place(Some(10), 0)).unwrap();
+        let erase = |hours| UserCommand::Erase { at: at(hours) };
+        assert_eq!(decide(&mut user, &erase(9)), Err(UserRefusal::LegalHold));
+        assert_eq!(user.decide(&erase(10)).outcome, Ok(()), "it is over by itself");
+        assert_eq!(decide(&mut user, &place(Some(9), 1)), Err(UserRefusal::HoldLasts));
+        decide(&mut user, &place(None, 1)).unwrap();
+        assert_eq!(
+            decide(&mut user, &place(Some(99), 2)),
+            Err(UserRefusal::HoldLasts)
+        );
+        assert_eq!(decide(&mut user, &erase(1000)), Err(UserRefusal::LegalHold));
+        decide(&mut user, &lift).unwrap();
+        decide(&mut user, &erase(3)).unwrap();
+        assert!(user.erased);
+        assert_eq!(decide(&mut user, &place(None, 4)), Err(UserRefusal::Unknown));
+    }
+}

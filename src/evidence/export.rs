@@ -6,6 +6,7 @@ use sqlx::PgPool;
 
 use super::EvidenceError;
 use super::checkpoint::Checkpoint;
+use super::detached;
 use super::note::SignedNote;
 use super::standing::replace;
 use super::store;
@@ -52,6 +53,8 @@ pub struct Exported {
     pub written: u64,
     /// Files that were there.
     pub kept: u64,
+    /// Bundles of events that cannot be written any more: some of their events were detached.
+    pub left_out: u64,
 }
 
 /// Writes the log to a directory. Full tiles that are there are not written again, so an export that was interrupted, or
@@ -72,6 +75,7 @@ pub async fn export(
             size: log.size,
             written: 0,
             kept: 0,
+            left_out: 0,
         },
     };
     files.check_log(&note)?;
@@ -92,8 +96,14 @@ pub async fn export(
         if last <= since || files.has(path) {
             continue;
         }
-        let missing = EvidenceError::Gap(path.index * WIDTH + 1);
-        let leaves = store::entries(pool, path).await?.ok_or(missing)?;
+        let Some(leaves) = store::entries(pool, path).await? else {
+            let first = path.index * WIDTH;
+            if detached::within(pool, (first, last)).await?.is_empty() {
+                return Err(EvidenceError::Gap(first + 1).into());
+            }
+            files.exported.left_out += 1;
+            continue;
+        };
         files.write(path, &bundle(&leaves).ok_or(EvidenceError::TooLarge(last))?)?;
     }
     let keys: Vec<String> = store::verifier_keys(pool)
@@ -104,6 +114,12 @@ pub async fn export(
     files.replace(KEYS, &keys.concat())?;
     if let Some(witnessed) = store::witnessed(pool).await? {
         files.replace(WITNESSED, &witnessed.to_string())?;
+    }
+    let manifest = detached::manifest(pool).await?;
+    if !manifest.is_empty() {
+        let manifest = serde_json::to_string(&manifest).map_err(std::io::Error::from);
+        let manifest = manifest.map_err(detached::unreadable)?;
+        files.replace(detached::MANIFEST, &manifest)?;
     }
     // Last: whoever finds it finds all that it covers.
     files.replace(CHECKPOINT, &note.to_string())?;

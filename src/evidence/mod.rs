@@ -8,7 +8,9 @@
 //!
 //! `docs/evidence.md` says what all of it is for, and defines it for third parties.
 
+pub mod archive;
 pub mod checkpoint;
+pub mod detached;
 pub mod export;
 pub mod leaf;
 pub mod note;
@@ -44,6 +46,12 @@ pub enum EvidenceError {
     /// A position is missing, or is there twice.
     #[error("the ledger has no event at position {0}, or more than one")]
     Gap(u64),
+    /// The event is not in the ledger any more.
+    #[error(
+        "the event at position {0} was taken out of the ledger with its quarter: it and its proof are in the export that \
+         was made then"
+    )]
+    Detached(u64),
     /// A sealed row is not the one that was sealed.
     #[error("the event at position {0} is not the one that was sealed")]
     Changed(u64),

@@ -4,6 +4,7 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::EvidenceError;
+use super::detached;
 use super::proof::{ConsistencyProof, InclusionProof};
 use super::store::{self, Log, signed, unsigned};
 use super::tree::{consistency_ranges, inclusion_ranges, verify_inclusion};
@@ -26,7 +27,12 @@ pub async fn inclusion(pool: &PgPool, position: u64) -> Result<Option<InclusionP
         .ok_or(EvidenceError::Tiles(log.size))?;
     let rows = store::rows(pool, (index, position), 2).await?;
     let [row] = rows.as_slice() else {
-        return Err(EvidenceError::Gap(position));
+        let gone = detached::within(pool, (index, position)).await?;
+        return Err(if detached::covers(&gone, position) {
+            EvidenceError::Detached(position)
+        } else {
+            EvidenceError::Gap(position)
+        });
     };
     if !verify_inclusion((index, &row.hash()), (log.size, &log.root), &hashes) {
         return Err(EvidenceError::Changed(position));

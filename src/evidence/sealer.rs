@@ -19,7 +19,7 @@ use super::note::NoteSigner;
 use super::store::{self, Log, unsigned};
 use super::tile::{Edge, MAX_ENTRY, TileId, WIDTH};
 use super::tree::{Hash, leaf_hash};
-use super::{EvidenceError, Fault, Standing};
+use super::{EvidenceError, Fault, Standing, detached};
 use crate::app::App;
 use crate::clock::monotonic;
 use crate::ledger::{Actor, Context, Ledger};
@@ -252,9 +252,13 @@ pub async fn check_last_rows(connection: &mut PgConnection, edge: &Edge) -> Resu
         return Ok(());
     };
     let after = index * WIDTH;
+    let gone = detached::within(&mut *connection, (after, edge.size())).await?;
     let rows = store::rows(connection, (after, edge.size()), WIDTH).await?;
     let mut rows = rows.iter();
     for (position, hash) in (after + 1..).zip(hashes) {
+        if detached::covers(&gone, position) {
+            continue;
+        }
         if rows.next().is_none_or(|row| row.hash() != *hash) {
             return Err(EvidenceError::Changed(position));
         }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::clock::Timestamp;
 use crate::config::Settings;
-use crate::crypto::jwt::Audience;
+use crate::crypto::jwt::{Audience, is_typ};
 use crate::domain::client::{AssertionAlgorithm, PublicJwk, PublicJwks};
 
 /// The most bytes of an assertion.
@@ -64,7 +64,7 @@ impl<C: DeserializeOwned> SignedJwt<C> {
         let claims: C = serde_json::from_slice(&part(claims)?).ok()?;
         let typ = header.typ.as_deref().unwrap_or("JWT");
         // Explicit typing keeps tokens out that were made for something else (RFC 8725 §3.11).
-        let is_known = types.iter().any(|known| typ.eq_ignore_ascii_case(known));
+        let is_known = types.iter().any(|known| is_typ(typ, known));
         if !is_known || header.crit {
             return None;
         }

@@ -46,7 +46,9 @@ fn audience(path: &str) -> Audience {
         }
         "/oauth/userinfo" => Audience::Registered("GET, POST"),
         "/oauth/jwks" | "/oauth/jwks.json" | "/jwks" | "/jwks.json" => Audience::Everybody,
-        _ if path.starts_with("/.well-known/") => Audience::Everybody,
+        _ if path.starts_with("/.well-known/") || path.starts_with("/oauth/status-lists") => {
+            Audience::Everybody
+        }
         _ if path == "/api" || path.starts_with("/api/") => {
             Audience::Registered("GET, POST, PUT, PATCH, DELETE")
         }

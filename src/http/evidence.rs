@@ -67,12 +67,17 @@ fn text(body: String) -> Response {
 }
 
 fn failed(error: &EvidenceError) -> ApiError {
+    const DETACHED: &str = "The event was taken out of the ledger with its quarter.";
+    if matches!(error, EvidenceError::Detached(_)) {
+        return ApiError::ResourceNotFound(DETACHED);
+    }
     tracing::error!(%error, "the evidence log failed a request");
     match error {
         EvidenceError::Database(_) | EvidenceError::Ledger(_) => ApiError::ServiceUnavailable,
         EvidenceError::Operation(_)
         | EvidenceError::NoKey
         | EvidenceError::Gap(_)
+        | EvidenceError::Detached(_)
         | EvidenceError::Changed(_)
         | EvidenceError::TooLarge(_)
         | EvidenceError::Tiles(_)

@@ -36,6 +36,8 @@ pub enum Counted {
     UserCodesOf(SubjectId),
     /// Requests for tokens of a client that a policy throttled.
     Throttled(ClientKey),
+    /// Logins, device codes and requests for tokens of a network that a policy throttled.
+    ThrottledNetwork(Digest),
     /// Requests with an access token, by the digest of its `jti`.
     Token(Digest),
 }
@@ -90,6 +92,7 @@ impl Limits {
             | Counted::UserCodesFrom(_)
             | Counted::UserCodesOf(_)
             | Counted::Throttled(_)
+            | Counted::ThrottledNetwork(_)
             | Counted::Token(_) => self.failures_per_minute,
         }
     }

@@ -5,6 +5,8 @@ use axum::http::HeaderValue;
 
 use super::error::{Rejection, WireError};
 use super::limits::{Counted, TooMany, counted_address};
+use super::network_throttles;
+use super::oauth::token;
 use super::page::PageError;
 use super::session::{self, Presented, Verified};
 use crate::app::App;
@@ -84,8 +86,28 @@ impl Guess for Attempt {
     }
 }
 
-/// Compares the password; failures are counted. A user that does not exist takes the same steps, and the same time, as one that does.
+/// Compares the password; failures are counted. A network that a policy throttled is refused before.
 pub(super) async fn recognise<E: WireError>(
+    app: &App,
+    context: &Context,
+    username: &str,
+    password: &str,
+) -> Result<Result<Recognised, Refusal>, Rejection<E>> {
+    // The token endpoint has counted its requests itself.
+    let counted_before = context.endpoint == token::ENDPOINT;
+    match (!counted_before).then(|| network_throttles::check(app, context)) {
+        Some(Err(wait)) => Ok(Err(Refusal {
+            reason: RefusalReason::NetworkThrottled,
+            subject: None,
+            blocked: false,
+            wait: Some(wait),
+        })),
+        Some(Ok(())) | None => compare(app, context, username, password).await,
+    }
+}
+
+/// A user that does not exist takes the same steps, and the same time, as one that does.
+async fn compare<E: WireError>(
     app: &App,
     context: &Context,
     username: &str,

@@ -22,11 +22,14 @@ pub mod limits;
 mod login;
 mod login_form;
 pub mod logout;
+pub mod network_throttles;
 pub mod oauth;
 pub mod oidc;
 pub mod one_time;
 pub mod page;
 pub mod session;
+pub mod ssf;
+pub mod token_uses;
 
 use axum::extract::DefaultBodyLimit;
 use axum::response::Response;
@@ -51,9 +54,11 @@ pub fn router(app: App) -> Router {
         .merge(pages)
         .merge(oauth::routes())
         .merge(oauth::register::routes(app.settings.registration))
+        .merge(oauth::status_list::routes(&app.settings))
         .merge(oidc::routes())
         .merge(api::routes())
         .merge(admin::routes())
+        .merge(ssf::routes(app.settings.shared_signals))
         .merge(evidence::routes())
         .merge(health::routes())
         .fallback(nothing_here)

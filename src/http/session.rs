@@ -75,7 +75,12 @@ impl Presented {
     /// The session cookie that a request brought.
     #[must_use]
     pub fn read(app: &App, headers: &HeaderMap) -> Option<Self> {
-        let value = SESSION_COOKIE.read(&app.settings, headers)?;
+        Self::parse(&SESSION_COOKIE.read(&app.settings, headers)?)
+    }
+
+    /// What stands in the cookie. Any text is read or refused.
+    #[must_use]
+    pub fn parse(value: &str) -> Option<Self> {
         let bytes: [u8; 48] = URL_SAFE_NO_PAD.decode(value).ok()?.try_into().ok()?;
         let (id, random) = bytes.split_first_chunk::<16>()?;
         Some(Self {

@@ -312,6 +312,7 @@ async fn append(ledger: &Ledger, context: &Context, newcomer: &Newcomer) -> Resu
                     subject,
                     client: event.client,
                     scope: event.scope.clone(),
+                    authorization_details: None,
                     at,
                 });
                 unit.also(&consent, &given.events)?;

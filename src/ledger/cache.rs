@@ -49,6 +49,11 @@ impl AggregateCache {
         Some((sequence, state.downcast().ok()?))
     }
 
+    /// Forgets an aggregate.
+    pub(super) fn forget(&self, kind: AggregateType, id: Uuid) {
+        self.0.remove(&(kind, id));
+    }
+
     /// Keeps a state, unless a later one is there.
     pub(super) fn put<A: LedgerAggregate>(&self, id: Uuid, sequence: i64, state: Arc<A>) {
         let key = (A::KIND, id);

@@ -46,14 +46,40 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "trusted issuers",
         include_str!("../../migrations/0014_trusted_issuers.sql"),
     ),
+    (
+        15,
+        "authorization detail types",
+        include_str!("../../migrations/0015_authorization_detail_types.sql"),
+    ),
     (18, "evidence", include_str!("../../migrations/0018_evidence.sql")),
+    (19, "networks", include_str!("../../migrations/0019_networks.sql")),
     (20, "policies", include_str!("../../migrations/0020_policies.sql")),
     (
         22,
         "as-of schemas",
         include_str!("../../migrations/0022_as_of_schemas.sql"),
     ),
+    (
+        24,
+        "token use",
+        include_str!("../../migrations/0024_token_use.sql"),
+    ),
     (25, "streams", include_str!("../../migrations/0025_streams.sql")),
+    (
+        26,
+        "shared signals",
+        include_str!("../../migrations/0026_shared_signals.sql"),
+    ),
+    (
+        27,
+        "erasures and holds",
+        include_str!("../../migrations/0027_erasures_and_holds.sql"),
+    ),
+    (
+        28,
+        "retention",
+        include_str!("../../migrations/0028_retention.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -13,6 +13,26 @@ pub async fn head_position(executor: impl PgExecutor<'_>) -> Result<i64, sqlx::E
         .await
 }
 
+/// The stretch of the ledger that was recorded from one moment on and before another: it begins after the first position
+/// and ends with the second. None means from the beginning, and up to now.
+pub async fn positions_between(
+    pool: &PgPool,
+    since: Option<Timestamp>,
+    until: Option<Timestamp>,
+) -> Result<(i64, i64), sqlx::Error> {
+    // The database keeps microseconds.
+    let just_before = |at: Timestamp| at - chrono::TimeDelta::microseconds(1);
+    let after = match since {
+        Some(since) => position_at(pool, just_before(since)).await?,
+        None => 0,
+    };
+    let upto = match until {
+        Some(until) => position_at(pool, just_before(until)).await?,
+        None => head_position(pool).await?,
+    };
+    Ok((after, upto.max(after)))
+}
+
 /// The last position whose event was recorded by a moment; 0 where none was. About as many index probes as the head
 /// has binary digits.
 pub async fn position_at(pool: &PgPool, at: Timestamp) -> Result<i64, sqlx::Error> {

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::append_call::Conflict;
 use super::appender::{AppendError, Appended, Priority};
 use super::command::{Command, Expectation, NameChange, NewEvent};
 use super::load::{self, Loaded};
@@ -26,7 +27,7 @@ use crate::canonical::CanonicalError;
 use crate::clock::{RandomnessUnavailable, Timestamp};
 use crate::crypto::CryptoError;
 use crate::crypto::vault::VaultError;
-use crate::domain::{Decision, LedgerAggregate, LedgerEvent, UnknownEvent};
+use crate::domain::{AggregateType, Decision, LedgerAggregate, LedgerEvent, UnknownEvent};
 use crate::ids::SubjectId;
 
 /// How often a command that loses races is decided again.
@@ -74,6 +75,8 @@ pub struct Concluded<O, R> {
     pub outcome: Result<O, R>,
     /// Where its events stand; none where there are none.
     pub appended: Option<Appended>,
+    /// The position of the first event of the aggregate that was decided on, where it has any.
+    pub first_own: Option<i64>,
 }
 
 /// One command's way through loading, deciding and appending.
@@ -240,6 +243,7 @@ impl<'a> UnitOfWork<'a> {
             self.again()?;
             return Ok(None);
         }
+        let before: usize = self.events.iter().map(|(_, events)| events.len()).sum();
         self.also(on, &events)?;
         if self.events.is_empty() {
             return self.conclude_unwritten(outcome).await;
@@ -248,16 +252,20 @@ impl<'a> UnitOfWork<'a> {
         match self.ledger.append(command, Priority::Normal).await {
             Ok(appended) => {
                 self.concluded = true;
+                let first_own = appended.first_position + i64::try_from(before).unwrap_or_default();
+                let first_own = (!events.is_empty()).then_some(first_own);
                 if !events.is_empty() {
                     self.keep(on, events);
                 }
                 Ok(Some(Concluded {
                     outcome,
                     appended: Some(appended),
+                    first_own,
                 }))
             }
             Err(AppendError::Conflict(conflict)) => {
                 tracing::debug!(?conflict, "deciding again");
+                self.forget_detached(&conflict);
                 self.again()?;
                 Ok(None)
             }
@@ -279,12 +287,23 @@ impl<'a> UnitOfWork<'a> {
         Ok(Some(Concluded {
             outcome,
             appended: None,
+            first_own: None,
         }))
     }
 
     /// Confirms what was loaded, where nothing is to be appended. False: load again.
     pub async fn confirm(&mut self) -> Result<bool, LedgerError> {
         Ok(self.conclude_unwritten(Ok::<(), ()>(())).await?.is_some())
+    }
+
+    /// An aggregate with fewer events than were seen has left the ledger with its quarter: what is remembered of it would
+    /// be read on from for ever.
+    fn forget_detached(&self, conflict: &Conflict) {
+        if conflict.actual < conflict.expected
+            && let Some(kind) = AggregateType::parse(&conflict.aggregate_type)
+        {
+            self.ledger.inner.cache.forget(kind, conflict.aggregate_id);
+        }
     }
 
     /// The next round reads what other writers did.

@@ -131,9 +131,13 @@ async fn fold(db: &mut PgConnection, id: Uuid, event: Event, at: Timestamp) -> R
         | Event::Trail(_)
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
+        | Event::SsfStream(_)
         | Event::Policy(_)
+        | Event::Network(_)
+        | Event::TokenUse(_)
         | Event::Stream(_)
-        | Event::Alert(_) => Ok(()),
+        | Event::Alert(_)
+        | Event::AuthorizationDetailType(_) => Ok(()),
     }
 }
 
@@ -254,6 +258,7 @@ async fn fold_grant(db: &mut PgConnection, id: Uuid, event: GrantEvent) -> Resul
         | GrantEvent::RefreshRotated(_)
         | GrantEvent::AccessTokenRefreshed(_)
         | GrantEvent::RefreshRetried(_)
+        | GrantEvent::GrantReplaced(_)
         | GrantEvent::RefreshReplayed(_)
         | GrantEvent::TokenRevoked(_) => {}
     }

@@ -73,7 +73,11 @@ impl LogoutFollower {
 }
 
 /// Waits; true when it is time to end.
-async fn rest(stopped: &mut watch::Receiver<bool>, pause: Duration, news: impl Future<Output = ()>) -> bool {
+pub(crate) async fn rest(
+    stopped: &mut watch::Receiver<bool>,
+    pause: Duration,
+    news: impl Future<Output = ()>,
+) -> bool {
     tokio::select! {
         ended = stopped.wait_for(|stopped| *stopped) => { drop(ended); true }
         () = news => false,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Operations;
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::ShownDetail;
 use crate::domain::client::{Client, GrantType, Registration};
 use crate::domain::consent::{Consent, ConsentCommand};
 use crate::domain::grant::{Grant, Reason};
@@ -37,9 +38,11 @@ pub struct Application {
     pub registration: Registration,
     /// What it may do, in words; a scope that is not defined any more has its name only.
     pub scopes: Vec<Definition>,
+    /// The authorization details that the user is remembered to have allowed it (RFC 9396), the latest last.
+    pub details: Vec<ShownDetail>,
     /// Since when.
     pub since: Timestamp,
-    /// When it last got a token; none where it never did.
+    /// When it last got a token, or one of its tokens was last used here; none where neither ever was.
     pub last_used: Option<Timestamp>,
 }
 
@@ -87,12 +90,16 @@ impl Operations {
                      SELECT c.client_key, min(t.issued_at) FILTER (WHERE t.alive) AS since, max(t.issued_at) AS last \
                      FROM tokens t JOIN public.clients c ON c.id = t.client_id GROUP BY c.client_key \
                  ), given AS ( \
-                     SELECT client_key, given_at FROM public.consents WHERE subject = $1 AND scope <> '' \
+                     SELECT client_key, given_at FROM public.consents WHERE subject = $1 \
+                         AND (scope <> '' OR withdrawn_at IS NULL OR confirmed_at > withdrawn_at) \
+                 ), presented AS ( \
+                     SELECT client_key, max(last_at) AS last FROM public.token_uses \
+                     WHERE subject = $1 AND asked_by IS DISTINCT FROM client_key GROUP BY client_key \
                  ) \
-                 SELECT client_key, given.given_at, used.since, used.last \
-                 FROM used FULL JOIN given USING (client_key) \
+                 SELECT client_key, given.given_at, used.since, greatest(used.last, presented.last) \
+                 FROM used FULL JOIN given USING (client_key) LEFT JOIN presented USING (client_key) \
                  WHERE given.given_at IS NOT NULL OR used.since IS NOT NULL \
-                 ORDER BY used.last DESC NULLS LAST, client_key LIMIT $3",
+                 ORDER BY greatest(used.last, presented.last) DESC NULLS LAST, client_key LIMIT $3",
             )
             .bind(subject.0)
             .bind(now)
@@ -109,7 +116,7 @@ impl Operations {
             let scope = others
                 .iter()
                 .fold(consent.scope.clone(), |all, (_, scope)| all.union(scope));
-            let began = match (consent.scope.is_empty(), others.is_empty()) {
+            let began = match (consent.is_empty(), others.is_empty()) {
                 (true, true) => None,
                 (true, false) => since,
                 (false, _) => given_at.or(since),
@@ -118,8 +125,10 @@ impl Operations {
             let (Some(began), Some(registration)) = (began, client.registration.as_deref()) else {
                 continue;
             };
+            let details = self.consented_details(subject, key, &consent).await?;
             applications.push(Application {
                 key,
+                details: self.show_details(&details).await?,
                 registration: registration.clone(),
                 scopes: self.definitions(&scope).await?,
                 since: began,

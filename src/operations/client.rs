@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 pub use super::registration::ClientRegistration;
-use super::{OperationError, Operations, run};
+use super::{OperationError, Operations, run, urls};
 use crate::crypto::client_secret;
 use crate::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
@@ -229,8 +229,15 @@ impl Operations {
             ));
         }
         self.check_certificates(metadata)?;
+        urls::check_reach(metadata, &self.sectors)?;
         let context = Context::local(Uuid::nil(), crate::ledger::Actor::System, "check scopes");
         let mut unit = self.ledger.unit_of_work(&context);
+        for name in &metadata.authorization_details_types {
+            if self.authorization_detail_type(name).await?.is_none() {
+                let problem = format!("the type {name} is not defined");
+                return Err(OperationError::invalid("authorization_details_types", problem));
+            }
+        }
         for scope in metadata.scope.iter() {
             if unit.load::<Scope>(Scope::id(scope)).await?.grantable().is_none() {
                 return Err(OperationError::invalid(

@@ -65,6 +65,15 @@ impl Operations {
         .await
     }
 
+    /// The events at these positions, in their order.
+    pub async fn events_at(&self, positions: &[i64]) -> Result<Vec<StoredEvent>, LedgerError> {
+        if positions.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.events("position = ANY ($2) ORDER BY position", positions)
+            .await
+    }
+
     async fn events<B>(&self, condition: &str, value: B) -> Result<Vec<StoredEvent>, LedgerError>
     where
         B: for<'q> sqlx::Encode<'q, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send,

@@ -3,31 +3,39 @@
 
 pub mod account;
 pub mod approval;
+pub mod authorization_detail;
 pub mod client;
 pub mod describe;
+pub mod erasure;
+pub mod erasure_export;
 pub mod exchange;
 pub mod grant;
 pub mod initial_access_token;
 pub mod key;
+pub mod legal_hold;
 pub mod list;
 pub mod log_key;
 pub mod policy;
 pub mod profile;
 pub mod reading;
+pub mod recovery;
 pub mod refusal;
 pub mod registration;
+pub mod retention;
 pub mod scope;
 pub mod sector;
 mod security_profile;
 pub mod self_registration;
 pub mod stream;
 pub mod subject;
+pub mod token_use;
 pub mod trust;
 mod urls;
 pub mod user;
 
 use crate::crypto::password::{Hasher, PasswordError};
 use crate::domain::alert::AlertRefusal;
+use crate::domain::authorization_detail::AuthorizationDetailTypeRefusal;
 use crate::domain::client::ClientRefusal;
 use crate::domain::grant::GrantRefusal;
 use crate::domain::initial_access_token::InitialAccessTokenRefusal;
@@ -102,6 +110,9 @@ pub enum OperationError {
     /// The alert's state does not allow it.
     #[error(transparent)]
     Alert(#[from] AlertRefusal),
+    /// The state of the type of authorization details does not allow it.
+    #[error(transparent)]
+    AuthorizationDetailType(#[from] AuthorizationDetailTypeRefusal),
     /// The stream's state does not allow it.
     #[error(transparent)]
     Stream(#[from] StreamRefusal),

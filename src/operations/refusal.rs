@@ -91,6 +91,7 @@ impl Operations {
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::RefreshRetried(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::TokenRevoked(_) => return Ok(None),
         };
         let family = self.load::<crate::domain::grant::Grant>(row.0).await?;

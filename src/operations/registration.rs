@@ -8,14 +8,19 @@ use serde::Deserialize;
 use super::security_profile::{self, Profiled};
 use super::{OperationError, urls};
 use crate::crypto::certificate::{ClientCertificate, Witness};
+use crate::domain::authorization_detail::is_type_name;
 use crate::domain::client::{
     ApplicationType, AssertionAlgorithm, AuthMethod, CertificateSubject, ClientMetadata, GrantType,
     IdTokenAlgorithm, Lifetimes, PublicJwk, PublicJwks, ResponseProfile, SecurityProfile, SubjectType,
     TokenAlgorithm, TokenFormat,
 };
 use crate::domain::redirect_uri;
+use crate::domain::uri;
 use crate::domain::value::{ScopeSet, hides, is_plain_text, is_visible_text};
 use crate::ids::SubjectId;
+
+/// The most types of authorization details of a client.
+const MAX_DETAILS_TYPES: usize = 50;
 
 /// A registration in RFC 7591's words, plus what a client that moves here brings along.
 #[derive(Clone, Debug, Deserialize)]
@@ -62,6 +67,8 @@ pub struct ClientRegistration {
     pub scope: String,
     #[serde(default)]
     pub default_scopes: Option<String>,
+    #[serde(default)]
+    pub authorization_details_types: Vec<String>,
     #[serde(default)]
     pub audience: Vec<String>,
     #[serde(default)]
@@ -176,6 +183,7 @@ impl ClientRegistration {
             backchannel_logout_session_required: self.backchannel_logout_session_required,
             scope,
             default_scopes,
+            authorization_details_types: self.authorization_details_types.clone(),
             audience: self.audience.clone(),
             introspects: self.introspects.clone(),
             profile: profiled.profile,
@@ -326,16 +334,22 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         return invalid("redirect_uris", "the authorization_code grant needs at least one");
     }
     check_public(metadata)?;
+    check_details_types(&metadata.authorization_details_types)?;
     for (field, url) in [
         ("home_page_url", &metadata.home_page_url),
         ("logo_url", &metadata.logo_url),
         ("privacy_policy_url", &metadata.privacy_policy_url),
         ("tos_uri", &metadata.tos_uri),
     ] {
-        let is_web =
-            |url: &String| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "https" | "http"));
-        if url.as_ref().is_some_and(|url| url.len() > 2000 || !is_web(url)) {
-            return invalid(field, "it is not an http or https URL");
+        if url
+            .as_ref()
+            .is_some_and(|url| url.len() > 2000 || !uri::is_web(url))
+        {
+            return invalid(
+                field,
+                "it is not an http or https URL of at most 2000 characters that URIs have (RFC 3986; others are \
+                 percent-encoded)",
+            );
         }
     }
     check_origins(&metadata.allowed_origins)?;
@@ -410,6 +424,23 @@ fn check_about(metadata: &ClientMetadata) -> Result<(), OperationError> {
     metadata
         .check_sector()
         .map_err(|(field, refusal)| OperationError::invalid(field, refusal.to_string()))
+}
+
+/// RFC 9396 §10.
+fn check_details_types(types: &[String]) -> Result<(), OperationError> {
+    let invalid = |problem: String| Err(OperationError::invalid("authorization_details_types", problem));
+    if types.len() > MAX_DETAILS_TYPES {
+        return invalid(format!("there are more than {MAX_DETAILS_TYPES}"));
+    }
+    for (place, name) in types.iter().enumerate() {
+        if !is_type_name(name) {
+            return invalid("one of them is not the name of a type".to_owned());
+        }
+        if types.iter().take(place).any(|known| known == name) {
+            return invalid(format!("{name} is there twice"));
+        }
+    }
+    Ok(())
 }
 
 /// What only a client that authenticates may do.

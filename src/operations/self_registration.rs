@@ -33,6 +33,7 @@ pub const OPEN: &[&str] = &[
     "jwks",
     "jwks_uri",
     "scope",
+    "authorization_details_types",
     "id_token_signed_response_alg",
     "userinfo_signed_response_alg",
     "introspection_signed_response_alg",
@@ -88,6 +89,8 @@ pub struct Terms {
     pub default_scope: ScopeSet,
     /// The grant types that they may use.
     pub grant_types: Vec<GrantType>,
+    /// The types of authorization details that they may name.
+    pub authorization_details_types: Vec<String>,
 }
 
 impl Terms {
@@ -96,6 +99,8 @@ impl Terms {
     pub fn and(mut self, before: &ClientMetadata) -> Self {
         self.scope = self.scope.union(&before.scope);
         self.grant_types.extend(&before.grant_types);
+        self.authorization_details_types
+            .extend(before.authorization_details_types.iter().cloned());
         self
     }
 }
@@ -260,6 +265,11 @@ fn permitted(metadata: &ClientMetadata, terms: &Terms) -> Result<(), OperationEr
             format!("clients may not register themselves for {scope}"),
         );
     }
+    let mut types = metadata.authorization_details_types.iter();
+    if let Some(name) = types.find(|name| !terms.authorization_details_types.contains(name)) {
+        let problem = format!("clients may not register themselves for {name}");
+        return invalid("authorization_details_types", problem);
+    }
     Ok(())
 }
 
@@ -412,6 +422,7 @@ mod tests {
             scope: ScopeSet::parse("openid profile").unwrap(),
             default_scope: ScopeSet::parse("openid").unwrap(),
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
+            authorization_details_types: vec!["payment".to_owned()],
         }
     }
 

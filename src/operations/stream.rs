@@ -11,6 +11,7 @@ use crate::domain::event::Event;
 use crate::domain::stream::{
     Defined, RedeliveryRequested, Stream, StreamCommand, StreamDefinition, StreamRefusal, StreamTarget,
 };
+use crate::domain::value::is_plain_text;
 use crate::ids::KeyId;
 use crate::ledger::{Context, LedgerError, head_position};
 use crate::stream::standard_webhooks::SECRET_BYTES;
@@ -223,7 +224,16 @@ impl Operations {
                 let checked = self.sectors.check(url);
                 checked.map_err(|error| OperationError::invalid("url", error.to_string()))?;
             }
+            StreamTarget::OcsfHttp { url } => {
+                let checked = self.sectors.check(url);
+                checked.map_err(|error| OperationError::invalid("url", error.to_string()))?;
+            }
             StreamTarget::Nats { url, prefix } => check_nats(url, prefix)?,
+            StreamTarget::Syslog { url } => {
+                let checked = crate::stream::syslog::Address::parse(url);
+                checked.map_err(|error| OperationError::invalid("url", error.to_string()))?;
+            }
+            StreamTarget::OcsfFile { path, .. } => check_path(path)?,
         }
         let schemas = Event::schemas();
         let known = |name: &String| schemas.iter().any(|schema| schema.event_type == name);
@@ -243,6 +253,16 @@ impl Operations {
         }
         Ok(())
     }
+}
+
+/// The servers' working directory is nobody's business.
+fn check_path(path: &str) -> Result<(), OperationError> {
+    let absolute = std::path::Path::new(path);
+    if absolute.is_absolute() && absolute.file_name().is_some() && path.len() <= 1024 && is_plain_text(path) {
+        return Ok(());
+    }
+    let problem = "it is not the absolute path of a file, such as /var/log/grantlog/events.ndjson";
+    Err(OperationError::invalid("url", problem))
 }
 
 /// An administrator names this server; it is usually one inside. Its credentials do not belong into the URL.

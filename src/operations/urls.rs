@@ -4,7 +4,8 @@ use url::Url;
 
 use super::OperationError;
 use crate::domain::client::ClientMetadata;
-use crate::domain::redirect_uri;
+use crate::domain::{redirect_uri, uri};
+use crate::outbound::{Fetcher, OutboundError};
 
 /// The most bytes of a URL that is called.
 const MAX_BYTES: usize = 2000;
@@ -21,11 +22,8 @@ pub(super) fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
             "jwks and jwks_uri exclude each other (RFC 7591 §2)",
         ));
     }
-    for (field, url) in [
-        ("jwks_uri", &metadata.jwks_uri),
-        ("backchannel_logout_uri", &metadata.backchannel_logout_uri),
-    ] {
-        if let Some(problem) = url.as_deref().and_then(problem) {
+    for (field, url) in called(metadata) {
+        if let Some(problem) = url.and_then(problem) {
             return Err(OperationError::invalid(field, problem));
         }
     }
@@ -40,6 +38,29 @@ pub(super) fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     Ok(())
 }
 
+/// Checks that what is called without TLS may be: `http` is for hosts that `outbound_allow` names. What else may change
+/// until the call is checked then.
+pub(super) fn check_reach(metadata: &ClientMetadata, fetcher: &Fetcher) -> Result<(), OperationError> {
+    for (field, url) in called(metadata) {
+        if url.is_some_and(|url| matches!(fetcher.check(url), Err(OutboundError::Scheme))) {
+            let problem = "http is for hosts that this server's outbound_allow names: use https";
+            return Err(OperationError::invalid(field, problem));
+        }
+    }
+    Ok(())
+}
+
+/// The members that are called.
+fn called(metadata: &ClientMetadata) -> [(&'static str, Option<&str>); 2] {
+    [
+        ("jwks_uri", metadata.jwks_uri.as_deref()),
+        (
+            "backchannel_logout_uri",
+            metadata.backchannel_logout_uri.as_deref(),
+        ),
+    ]
+}
+
 /// What is wrong with a URL that is to be called.
 fn problem(text: &str) -> Option<&'static str> {
     let Ok(url) = Url::parse(text) else {
@@ -48,8 +69,10 @@ fn problem(text: &str) -> Option<&'static str> {
     if text.len() > MAX_BYTES {
         return Some("it has more than 2000 bytes");
     }
-    // http is for hosts that outbound_allow names.
-    if !matches!(url.scheme(), "https" | "http") || url.host().is_none() {
+    if !uri::is_spelled(text) {
+        return Some("it has characters that no URI has (RFC 3986); they are percent-encoded");
+    }
+    if !uri::is_web(text) {
         return Some("it is not an https URL");
     }
     if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
@@ -78,6 +101,10 @@ mod tests {
             "ftp://rp.example/",
             "https://u@rp.example/",
             "https://rp.example/#x",
+            "https:rp.example/",
+            "https://rp.example/a b",
+            "https://rp.example/\"<x>",
+            "https://rp.example/é",
             &long,
         ] {
             assert!(problem(bad).is_some(), "{bad}");

@@ -270,36 +270,6 @@ impl Operations {
         Ok(run!(self, context, User, subject.0, &UserCommand::Enable).outcome?)
     }
 
-    /// Erases a user: the names are given up, the keys destroyed; what the ledger holds of the user can be
-    /// read by nobody any more.
-    pub async fn erase_user(&self, context: &Context, subject: SubjectId) -> Result<(), OperationError> {
-        let mut unit = self.ledger.unit_of_work(context);
-        loop {
-            let user = unit.load::<User>(subject.0).await?;
-            if let Some(account) = &user.account {
-                let profile = self.profile(subject, account).await?;
-                if let Some(Profile { username, email, .. }) = profile {
-                    unit.release::<User>(USERNAME, &canonical_username(&username), subject.0);
-                    if let Some(email) = email {
-                        unit.release::<User>(EMAIL, &email.to_lowercase(), subject.0);
-                    }
-                }
-            }
-            let decision = user.decide(&UserCommand::Erase);
-            if let Some(concluded) = unit.conclude(&user, decision).await? {
-                concluded.outcome?;
-                break;
-            }
-        }
-        // After the event, so that a crash in between leaves an erased user whose keys a repetition destroys.
-        self.ledger
-            .vault()
-            .destroy(subject)
-            .await
-            .map_err(LedgerError::from)?;
-        Ok(())
-    }
-
     /// A user's personal data; none once its key is destroyed.
     pub async fn profile(
         &self,
@@ -370,7 +340,7 @@ impl Operations {
     }
 
     /// As [`Self::seal`], but makes no key: an erased or unknown subject gets no new one.
-    async fn seal_existing(
+    pub(super) async fn seal_existing(
         &self,
         subject: SubjectId,
         field: &'static str,

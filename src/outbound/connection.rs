@@ -25,7 +25,7 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
 
 /// Trusts what the system trusts (or `SSL_CERT_FILE` names); Mozilla's list where the system has none.
-pub(super) fn tls() -> Result<TlsConnector, rustls::Error> {
+pub(crate) fn tls() -> Result<TlsConnector, rustls::Error> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "some of the system's certificate authorities cannot be read");
@@ -38,7 +38,7 @@ pub(super) fn tls() -> Result<TlsConnector, rustls::Error> {
     connector(roots)
 }
 
-pub(super) fn connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
+pub(crate) fn connector(roots: RootCertStore) -> Result<TlsConnector, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?

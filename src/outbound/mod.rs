@@ -29,6 +29,9 @@ mod turns;
 
 pub use address::is_public;
 pub use allow::{Allowed, NotAllowable};
+#[cfg(test)]
+pub(crate) use connection::connector;
+pub(crate) use connection::tls;
 pub use error::OutboundError;
 pub use resolve::{Lookup, Resolve};
 
@@ -204,7 +207,7 @@ impl Fetcher {
     /// One that reaches the public internet, and what `allow` names.
     pub fn new(allow: Vec<Allowed>) -> Result<Self, rustls::Error> {
         let resolver = Box::new(SystemResolver::default());
-        Ok(Self::with(allow, resolver, connection::tls()?))
+        Ok(Self::with(allow, resolver, tls()?))
     }
 
     fn with(allow: Vec<Allowed>, resolver: Box<dyn Resolve>, tls: TlsConnector) -> Self {

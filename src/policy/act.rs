@@ -10,15 +10,17 @@ use super::rule::{Definition, Finding};
 use crate::domain::alert::{Alert, AlertCommand, AlertRaised, Cause, ContainmentApplied};
 use crate::domain::client::{Client, ClientCommand};
 use crate::domain::grant::{Grant, Reason, Revoke, Target};
+use crate::domain::network::{Network, NetworkCommand, NetworkThrottled};
 use crate::domain::policy::Action;
 use crate::domain::user::{User, UserCommand};
+use crate::domain::value::Digest;
 use crate::ledger::{Actor, Context, LedgerError, UnitOfWork};
 use crate::operations::Operations;
 
-/// Requests for tokens that a throttled client is answered within a minute.
+/// Requests that a throttled client or network is answered within a minute.
 pub const THROTTLED_PER_MINUTE: u32 = 5;
-/// For how long a client is throttled.
-const THROTTLED_FOR: TimeDelta = TimeDelta::hours(1);
+/// For how long a client or a network is throttled.
+pub const THROTTLED_FOR: TimeDelta = TimeDelta::hours(1);
 /// The metadata's endpoint of what policies do.
 const ENDPOINT: &str = "policy";
 
@@ -116,9 +118,14 @@ async fn contain(
         grants: Vec::new(),
         clients: Vec::new(),
         subjects: Vec::new(),
+        networks: None,
     };
     let at = unit.at();
     let about = alert.about;
+    if let (Action::ThrottleNetwork, Some(network)) = (action, about.network) {
+        applied.networks = Some(vec![network]);
+        return Ok(throttle_network(unit, network, why).await?.then_some(applied));
+    }
     let done = match (action, about.grant, about.client, about.subject) {
         (Action::RevokeGrant, Some(grant), _, _) => {
             applied.grants.push(grant);
@@ -174,6 +181,20 @@ pub(crate) async fn command_client(
     let client = unit.load::<Client>(id).await?;
     let events = client.decide(command).events;
     unit.also(&client, &events)?;
+    Ok(!events.is_empty())
+}
+
+/// Adds the throttling of a network to the append. False: it is throttled for as long already.
+async fn throttle_network(unit: &mut UnitOfWork<'_>, digest: Digest, why: &str) -> Result<bool, LedgerError> {
+    let network = unit.load::<Network>(Network::id(&digest)).await?;
+    let command = NetworkCommand::Throttle(NetworkThrottled {
+        network: digest,
+        per_minute: THROTTLED_PER_MINUTE,
+        until: unit.at() + THROTTLED_FOR,
+        reason: why.to_owned(),
+    });
+    let events = network.decide(&command).events;
+    unit.also(&network, &events)?;
     Ok(!events.is_empty())
 }
 

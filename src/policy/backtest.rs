@@ -79,6 +79,8 @@ pub struct Would {
     pub suspend_clients: BTreeSet<ClientKey>,
     /// Clients that would have been throttled.
     pub throttle_clients: BTreeSet<ClientKey>,
+    /// Networks that would have been throttled, as digests keyed per month.
+    pub throttle_networks: BTreeSet<Digest>,
     /// Users who would have had to log in again.
     pub fresh_logins: BTreeSet<SubjectId>,
 }
@@ -132,12 +134,7 @@ impl Report {
     }
 
     fn add(&mut self, watching: &Watching, (finding, about): (&Finding, About), bar_seconds: i64) {
-        let About {
-            client,
-            subject,
-            grant,
-            network: _,
-        } = about;
+        let About { client, subject, .. } = about;
         let severity = finding.severity.unwrap_or(watching.definition.severity);
         self.fired += 1;
         *self.by_severity.entry(severity.name()).or_default() += 1;
@@ -148,7 +145,7 @@ impl Report {
             *self.subjects.entry(subject).or_default() += 1;
         }
         if finding.acts {
-            self.would.add(watching.action, (grant, client, subject));
+            self.would.add(watching.action, about);
         }
         let begins = finding.at.timestamp().div_euclid(bar_seconds) * bar_seconds;
         if let Some(begins) = Timestamp::from_timestamp(begins, 0) {
@@ -169,14 +166,17 @@ impl Report {
 }
 
 impl Would {
-    fn add(
-        &mut self,
-        action: Action,
-        (grant, client, subject): (Option<GrantId>, Option<ClientKey>, Option<SubjectId>),
-    ) {
+    fn add(&mut self, action: Action, about: About) {
+        let About {
+            client,
+            subject,
+            grant,
+            network,
+        } = about;
         match action {
             Action::Alert => {}
             Action::Throttle => self.throttle_clients.extend(client),
+            Action::ThrottleNetwork => self.throttle_networks.extend(network),
             Action::RequireFreshLogin => self.fresh_logins.extend(subject),
             Action::RevokeGrant => self.revoke_grants.extend(grant),
             Action::SuspendClient => self.suspend_clients.extend(client),

@@ -1,5 +1,5 @@
 //! Containment by hand: an administrator takes access away by client, user, key, address or window. What is chosen is
-//! read from the ledger itself, never from a table that may lag.
+//! found by the index of the trail as far as that has come, and beyond on the ledger itself: nothing lags.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -11,17 +11,25 @@ use super::PolicyError;
 use super::act;
 use crate::clock::Timestamp;
 use crate::crypto::vault::month;
+use crate::domain::LedgerEvent as _;
 use crate::domain::alert::{Alert, AlertCommand, Cause, ContainmentApplied};
 use crate::domain::client::{Client, ClientCommand, Standing};
 use crate::domain::grant::{Grant, Reason, Revoke, Target};
 use crate::domain::policy::Action;
+use crate::domain::token_use::TokenUseEvent;
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::{Context, LANE, Ledger, LedgerError, network_of};
+use crate::ledger::{Context, LANE, Ledger, LedgerError, network_of, positions_between};
 use crate::operations::{OperationError, Operations};
+use crate::trail::postings::grants_at;
+use crate::trail::{Key, Order, Query, Stretch, positions};
 
 /// The most grants that one append revokes.
 const BATCH: usize = 100;
+/// Positions that are found at once.
+const PAGE: usize = 10_000;
+/// Positions that are looked through at once for a window.
+const WINDOW: i64 = 50_000;
 /// The most months that addresses are compared in.
 const MAX_MONTHS: usize = 120;
 
@@ -96,7 +104,10 @@ impl Containment {
         let ledger = &operations.ledger;
         let mut contained = Contained::default();
         for id in self.candidates(ledger).await? {
-            let grant = operations.load::<Grant>(id).await?;
+            let grant = operations.load::<Grant>(id.0).await?;
+            if !self.is_of(&grant) {
+                continue;
+            }
             let revoke = Revoke {
                 client: None,
                 target: Target::Family,
@@ -104,7 +115,7 @@ impl Containment {
                 at: ledger.clock().now(),
             };
             if !grant.revoke(&revoke).events.is_empty() {
-                contained.grants.push(GrantId(id));
+                contained.grants.push(id);
             }
         }
         match (&self.by, self.whole) {
@@ -193,65 +204,146 @@ impl Containment {
             grants: Vec::new(),
             clients: client.into_iter().collect(),
             subjects: subject.into_iter().collect(),
+            networks: None,
         }
     }
 
     /// Grants that have an event of what is looked for, over or not.
-    async fn candidates(&self, ledger: &Ledger) -> Result<Vec<Uuid>, PolicyError> {
-        let (condition, values) = match &self.by {
-            By::Client(client) => ("payload->>'client' = ANY ($4)", vec![client.to_string()]),
-            By::User(subject) => ("payload->>'subject' = ANY ($4)", vec![subject.to_string()]),
-            By::Key(key) => (
-                "(payload->'access'->'confirmation'->>'jkt' = ANY ($4) \
-                  OR payload->'access'->'confirmation'->>'x5t#S256' = ANY ($4) \
-                  OR payload->'confirmation'->>'jkt' = ANY ($4) \
-                  OR payload->'refresh'->'confirmation'->>'jkt' = ANY ($4) \
-                  OR metadata->'authentication'->>'kid' = ANY ($4) \
-                  OR metadata->'authentication'->>'certificate' = ANY ($4))",
-                vec![key.clone()],
-            ),
-            By::Address(address) => (
-                "metadata->>'network' = ANY ($4)",
-                self.networks(ledger, *address).await?,
-            ),
-            By::Window => ("$4::text[] IS NOT NULL", Vec::new()),
+    async fn candidates(&self, ledger: &Ledger) -> Result<BTreeSet<GrantId>, PolicyError> {
+        let (after, upto) = positions_between(ledger.pool(), self.since, self.until).await?;
+        let stretch = Stretch { after, upto };
+        let query = match &self.by {
+            By::Client(client) => Query::of(&Key::Client(*client)),
+            By::User(subject) => Query::of(&Key::Subject(*subject)),
+            By::Key(key) => Query::of(&Key::PublicKey(key.clone())),
+            By::Address(address) => {
+                let networks = network_digests(ledger, *address, (self.since, self.until)).await?;
+                let mut grants = used_from(ledger, &networks, stretch).await?;
+                let query = Query::new().and_any(networks.into_iter().map(Key::Network));
+                grants.extend(concerned(ledger, &query, stretch).await?);
+                return Ok(grants);
+            }
+            By::Window => return begun_or_used(ledger, stretch).await,
         };
-        let query = format!(
-            "SELECT DISTINCT aggregate_id FROM grantlog.ledger_grant \
-             WHERE lane = $1 AND ($2::timestamptz IS NULL OR recorded_at >= $2) \
-               AND ($3::timestamptz IS NULL OR recorded_at < $3) AND {condition} ORDER BY aggregate_id"
-        );
-        Ok(sqlx::query_scalar(&query)
-            .bind(LANE)
-            .bind(self.since)
-            .bind(self.until)
-            .bind(values)
-            .fetch_all(ledger.pool())
-            .await?)
+        concerned(ledger, &query, stretch).await
     }
 
-    /// The digests of an address's network, in each month that it is looked for in.
-    async fn networks(&self, ledger: &Ledger, address: IpAddr) -> Result<Vec<String>, PolicyError> {
-        let first: Option<Timestamp> = match self.since {
-            Some(since) => Some(since),
-            None => {
-                sqlx::query_scalar("SELECT min(recorded_at) FROM grantlog.ledger_grant WHERE lane = $1")
-                    .bind(LANE)
-                    .fetch_one(ledger.pool())
-                    .await?
-            }
-        };
-        let last = self.until.unwrap_or_else(|| ledger.clock().now());
-        let months = first.map(|first| months(first, last)).unwrap_or_default();
-        let network = network_of(address);
-        let digest = |month: &String| -> Digest { ledger.vault().master().network_digest(month, &network) };
-        Ok(months.iter().map(|month| digest(month).to_string()).collect())
+    /// Whether a grant is one of those: events of others may name their client or user.
+    fn is_of(&self, grant: &Grant) -> bool {
+        let family = grant.family.as_deref();
+        match &self.by {
+            By::Client(client) => family.is_some_and(|family| family.client == *client),
+            By::User(subject) => family.is_some_and(|family| family.subject == Some(*subject)),
+            By::Key(_) | By::Address(_) | By::Window => true,
+        }
     }
+}
+
+/// The grants that have an event which a query asks for.
+async fn concerned(
+    ledger: &Ledger,
+    query: &Query,
+    mut stretch: Stretch,
+) -> Result<BTreeSet<GrantId>, PolicyError> {
+    let mut connection = ledger.pool().acquire().await?;
+    let mut grants = BTreeSet::new();
+    loop {
+        let order = (Order::OldestFirst, PAGE);
+        let found = positions(&mut connection, query, stretch, order).await?.positions;
+        grants.extend(grants_at(&mut connection, &found).await?);
+        match found.last() {
+            Some(last) if found.len() >= PAGE => stretch.after = *last,
+            _ => return Ok(grants),
+        }
+    }
+}
+
+/// The grants that have any event in a stretch.
+async fn begun_or_used(ledger: &Ledger, stretch: Stretch) -> Result<BTreeSet<GrantId>, PolicyError> {
+    let mut grants = BTreeSet::new();
+    let mut after = stretch.after;
+    while after < stretch.upto {
+        let upto = after.saturating_add(WINDOW).min(stretch.upto);
+        let ids: Vec<Uuid> = sqlx::query_scalar(
+            "SELECT DISTINCT aggregate_id FROM grantlog.ledger_grant WHERE lane = $1 AND position > $2 AND position <= $3",
+        )
+        .bind(LANE)
+        .bind(after)
+        .bind(upto)
+        .fetch_all(ledger.pool())
+        .await?;
+        grants.extend(ids.into_iter().map(GrantId));
+        after = upto;
+    }
+    Ok(grants)
+}
+
+/// The grants whose tokens were presented from a network at this server's own endpoints, as far as that is counted.
+async fn used_from(
+    ledger: &Ledger,
+    networks: &[Digest],
+    stretch: Stretch,
+) -> Result<BTreeSet<GrantId>, PolicyError> {
+    let counted = Key::EventType("TokenUseCounted".to_owned());
+    let query = Query::of(&counted).and_any(networks.iter().copied().map(Key::Network));
+    let mut connection = ledger.pool().acquire().await?;
+    let order = (Order::OldestFirst, usize::MAX);
+    let found = positions(&mut connection, &query, stretch, order)
+        .await?
+        .positions;
+    let mut grants = BTreeSet::new();
+    for page in found.chunks(PAGE) {
+        let rows: Vec<(String, i16, String)> = sqlx::query_as(
+            "SELECT event_type, event_version, payload::text FROM grantlog.ledger_token_use \
+             WHERE lane = $1 AND position = ANY ($2)",
+        )
+        .bind(LANE)
+        .bind(page)
+        .fetch_all(&mut *connection)
+        .await?;
+        for (event_type, version, payload) in rows {
+            let TokenUseEvent::TokenUseCounted(event) =
+                TokenUseEvent::decode(&event_type, version, &payload)?;
+            let uses = event.uses.into_iter().filter(|uses| {
+                // Who asks about a token does not hold it.
+                uses.asked_by.is_none() && uses.network.is_some_and(|network| networks.contains(&network))
+            });
+            grants.extend(uses.map(|uses| uses.grant));
+        }
+    }
+    Ok(grants)
+}
+
+/// The digests of an address's network, in each month between two moments: none means since the first grant, and now.
+pub(crate) async fn network_digests(
+    ledger: &Ledger,
+    address: IpAddr,
+    (since, until): (Option<Timestamp>, Option<Timestamp>),
+) -> Result<Vec<Digest>, sqlx::Error> {
+    let first: Option<Timestamp> = match since {
+        Some(since) => Some(since),
+        None => {
+            sqlx::query_scalar(
+                "SELECT recorded_at FROM grantlog.ledger WHERE lane = $1 ORDER BY position LIMIT 1",
+            )
+            .bind(LANE)
+            .fetch_optional(ledger.pool())
+            .await?
+        }
+    };
+    let last = until.unwrap_or_else(|| ledger.clock().now());
+    let months = first.map(|first| months(first, last)).unwrap_or_default();
+    let network = network_of(address);
+    let master = ledger.vault().master();
+    Ok(months
+        .iter()
+        .map(|month| master.network_digest(month, &network))
+        .collect())
 }
 
 /// The months from one moment to another. An event is sealed a little before it is recorded, so the month before the
 /// first is one of them.
-fn months(first: Timestamp, last: Timestamp) -> BTreeSet<String> {
+pub(crate) fn months(first: Timestamp, last: Timestamp) -> BTreeSet<String> {
     let mut months = BTreeSet::from([month(last), month(first - chrono::TimeDelta::hours(1))]);
     let mut begins = NaiveDate::from_ymd_opt(first.year(), first.month(), 1);
     while let Some(day) = begins.filter(|day| *day <= last.date_naive() && months.len() < MAX_MONTHS) {

@@ -67,6 +67,7 @@ fn first_use<'a>(before: &[(&'a StoredEvent, GrantEvent)], replay: &GrantEvent) 
         | GrantEvent::AccessTokenRefreshed(_)
         | GrantEvent::RefreshRotated(_)
         | GrantEvent::RefreshRetried(_)
+        | GrantEvent::GrantReplaced(_)
         | GrantEvent::TokenRevoked(_) => None,
     }
 }
@@ -176,6 +177,7 @@ impl Ended {
                 | GrantEvent::DeviceCodeReplayed(_)
                 | GrantEvent::TokenExchanged(_)
                 | GrantEvent::AssertionAccepted(_)
+                | GrantEvent::GrantReplaced(_)
                 | GrantEvent::RefreshReplayed(_) => continue,
             };
             ended.access_tokens += u32::from(access.is_some_and(|access| access.expires_at > at));

@@ -25,7 +25,7 @@ pub mod sigma;
 mod state;
 pub mod watch;
 
-pub use act::THROTTLED_PER_MINUTE;
+pub use act::{THROTTLED_FOR, THROTTLED_PER_MINUTE};
 pub use engine::PolicyEngine;
 pub use state::{EngineStatus, measure, status};
 

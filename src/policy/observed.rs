@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::agent::AgentFamily;
 use crate::clock::Timestamp;
+use crate::domain::client::AuthMethod;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
 
@@ -149,6 +150,8 @@ pub struct Observed {
     pub aggregate: Uuid,
     /// Whether a policy caused it.
     pub by_policy: bool,
+    /// Whether the client had proven who it is.
+    pub authenticated: bool,
     /// The caller's network, as a digest keyed per month.
     pub network: Option<Digest>,
     /// The family of the caller's user agent.
@@ -242,6 +245,14 @@ struct SlimMetadata<'a> {
     actor: std::borrow::Cow<'a, str>,
     network: Option<Digest>,
     agent: Option<AgentFamily>,
+    #[serde(borrow)]
+    authentication: Option<SlimAuthentication<'a>>,
+}
+
+#[derive(Deserialize)]
+struct SlimAuthentication<'a> {
+    #[serde(borrow)]
+    method: std::borrow::Cow<'a, str>,
 }
 
 /// What the columns of an event come to before its JSON is read.
@@ -271,6 +282,10 @@ impl Observed {
             by_policy: metadata
                 .as_ref()
                 .is_some_and(|metadata| metadata.actor == "policy"),
+            authenticated: metadata
+                .as_ref()
+                .and_then(|metadata| metadata.authentication.as_ref())
+                .is_some_and(|how| how.method != AuthMethod::None.name()),
             network: metadata.as_ref().and_then(|metadata| metadata.network),
             agent: metadata.and_then(|metadata| metadata.agent),
             place: None,

@@ -76,8 +76,7 @@ async fn in_database(
         random,
         pool.clone(),
     );
-    // Linux: the high-water mark starts anew.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    reset_peak_rss();
     let rebuilt = rebuild(&pool, &vault, &NAMES, progress).await?;
     let peak_rss_kib = peak_rss_kib();
     pool.close().await;
@@ -93,7 +92,13 @@ fn per_second(events: u64, took: Duration) -> f64 {
     f64::from(u32::try_from(events).unwrap_or(u32::MAX)) / took.as_secs_f64().max(f64::EPSILON)
 }
 
-fn peak_rss_kib() -> Option<u64> {
+/// Lets the high-water mark of this process's memory start anew, where the system can (Linux).
+pub(crate) fn reset_peak_rss() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+/// The most memory that this process held since, in KiB, where the system tells.
+pub(crate) fn peak_rss_kib() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
     line.split_whitespace().nth(1)?.parse().ok()
@@ -141,8 +146,15 @@ async fn copy(connection: &mut PgConnection, events: &[Recorded]) -> Result<(), 
     Ok(())
 }
 
+/// Each event is of a request of its own.
+fn metadata(position: i64) -> String {
+    let request = uuid::Uuid::from_u128(u128::from(position.unsigned_abs()));
+    format!(
+        r#"{{"actor":"client:00000000-0000-4000-8000-000000000000","endpoint":"/oauth/token","request_id":"{request}"}}"#
+    )
+}
+
 fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError> {
-    const METADATA: &str = r#"{"actor":"client:00000000-0000-4000-8000-000000000000","endpoint":"/oauth/token","request_id":"00000000-0000-4000-8000-000000000000"}"#;
     let (kind, name, version, payload) = match &event.event {
         Event::Client(inner) => ("client", inner.name(), inner.version(), inner.payload()),
         Event::User(inner) => ("user", inner.name(), inner.version(), inner.payload()),
@@ -155,9 +167,13 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         | Event::Trail(_)
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
+        | Event::SsfStream(_)
         | Event::Policy(_)
+        | Event::Network(_)
+        | Event::TokenUse(_)
         | Event::Stream(_)
-        | Event::Alert(_) => {
+        | Event::Alert(_)
+        | Event::AuthorizationDetailType(_) => {
             return Err(ProjectionError::Bench("no such synthetic event".to_owned()));
         }
     };
@@ -173,7 +189,7 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         name.to_owned(),
         version.to_string(),
         payload.replace('\\', "\\\\"),
-        METADATA.to_owned(),
+        metadata(position),
         event.recorded_at.to_rfc3339(),
     ];
     text.push_str(&line.join("\t"));

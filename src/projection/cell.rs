@@ -30,6 +30,8 @@ pub enum Cell {
     Time(Option<Timestamp>),
     /// `text[]`.
     Texts(Vec<String>),
+    /// `bigint[]`.
+    Ints(Vec<i64>),
 }
 
 /// The cells of a row are not those of its columns.
@@ -59,6 +61,8 @@ pub enum Array {
     Time(Vec<Option<Timestamp>>),
     /// `text[]`, as array literals: `unnest` would flatten arrays of arrays.
     Texts(Vec<String>),
+    /// `bigint[]`, as array literals.
+    Ints(Vec<String>),
 }
 
 impl Array {
@@ -71,6 +75,7 @@ impl Array {
             Cell::Uuid(_) => Self::Uuid(Vec::new()),
             Cell::Time(_) => Self::Time(Vec::new()),
             Cell::Texts(_) => Self::Texts(Vec::new()),
+            Cell::Ints(_) => Self::Ints(Vec::new()),
         }
     }
 
@@ -85,6 +90,10 @@ impl Array {
             (Self::Uuid(values), Cell::Uuid(value)) => values.push(*value),
             (Self::Time(values), Cell::Time(value)) => values.push(*value),
             (Self::Texts(values), Cell::Texts(value)) => values.push(literal(value)),
+            (Self::Ints(values), Cell::Ints(value)) => {
+                let numbers: Vec<String> = value.iter().map(i64::to_string).collect();
+                values.push(format!("{{{}}}", numbers.join(",")));
+            }
             _ => return Err(Mismatch),
         }
         Ok(())
@@ -95,7 +104,7 @@ impl Array {
             Self::Int(_) => "bigint[]",
             Self::Small(_) => "int[]",
             Self::Bool(_) => "boolean[]",
-            Self::Text(_) | Self::Texts(_) => "text[]",
+            Self::Text(_) | Self::Texts(_) | Self::Ints(_) => "text[]",
             Self::Uuid(_) => "uuid[]",
             Self::Time(_) => "timestamptz[]",
         }
@@ -109,7 +118,7 @@ impl Array {
             Self::Text(values) => query.bind(values),
             Self::Uuid(values) => query.bind(values),
             Self::Time(values) => query.bind(values),
-            Self::Texts(values) => query.bind(values),
+            Self::Texts(values) | Self::Ints(values) => query.bind(values),
         }
     }
 }
@@ -182,6 +191,7 @@ impl Columns {
             .zip(&self.arrays)
             .map(|(column, array)| match array {
                 Array::Texts(_) => format!("{column}::text[]"),
+                Array::Ints(_) => format!("{column}::bigint[]"),
                 Array::Int(_)
                 | Array::Small(_)
                 | Array::Bool(_)
@@ -241,6 +251,7 @@ pub(super) struct CopyBuffer {
 
 const COPY_HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
 const TEXT_OID: u32 = 25;
+const BIGINT_OID: u32 = 20;
 
 impl CopyBuffer {
     pub(super) fn len(&self) -> usize {
@@ -274,7 +285,11 @@ impl CopyBuffer {
             Cell::Hex(value) => self.hex(value),
             Cell::Uuid(Some(value)) => self.sized(value.as_bytes()),
             Cell::Time(Some(value)) => self.sized(&postgres_micros(*value).to_be_bytes()),
-            Cell::Texts(values) => self.texts(values),
+            Cell::Texts(values) => self.array(TEXT_OID, values.iter().map(String::as_bytes)),
+            Cell::Ints(values) => {
+                let values: Vec<[u8; 8]> = values.iter().map(|value| value.to_be_bytes()).collect();
+                self.array(BIGINT_OID, values.iter().map(<[u8; 8]>::as_slice))
+            }
             Cell::Int(None) | Cell::Text(None) | Cell::Word(None) | Cell::Uuid(None) | Cell::Time(None) => {
                 self.bytes.extend_from_slice(&(-1_i32).to_be_bytes());
                 Ok(())
@@ -295,19 +310,22 @@ impl CopyBuffer {
     }
 
     /// An array: dimensions, flags, element type; then, unless empty, length, lower bound and elements.
-    fn texts(&mut self, values: &[String]) -> Result<(), Mismatch> {
+    fn array<'a>(
+        &mut self,
+        element_oid: u32,
+        values: impl ExactSizeIterator<Item = &'a [u8]>,
+    ) -> Result<(), Mismatch> {
         let start = self.bytes.len();
+        let count = i32::try_from(values.len()).map_err(|_| Mismatch)?;
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes
-            .extend_from_slice(&i32::from(!values.is_empty()).to_be_bytes());
+        self.bytes.extend_from_slice(&i32::from(count > 0).to_be_bytes());
         self.bytes.extend_from_slice(&0_i32.to_be_bytes());
-        self.bytes.extend_from_slice(&TEXT_OID.to_be_bytes());
-        if !values.is_empty() {
-            let count = i32::try_from(values.len()).map_err(|_| Mismatch)?;
+        self.bytes.extend_from_slice(&element_oid.to_be_bytes());
+        if count > 0 {
             self.bytes.extend_from_slice(&count.to_be_bytes());
             self.bytes.extend_from_slice(&1_i32.to_be_bytes());
             for value in values {
-                self.sized(value.as_bytes())?;
+                self.sized(value)?;
             }
         }
         let len = i32::try_from(self.bytes.len() - start - 4).map_err(|_| Mismatch)?;

@@ -150,6 +150,7 @@ impl AccessTokens {
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }
@@ -177,9 +178,13 @@ impl Projection for AccessTokens {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
-            | Event::Alert(_) => self.revocations.outside(recorded, known),
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -125,6 +125,7 @@ impl Codes {
             | GrantEvent::RefreshRotated(_)
             | GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::RefreshRetried(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }
@@ -183,9 +184,13 @@ impl Projection for Codes {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
-            | Event::Alert(_) => self.revocations.outside(recorded, known),
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),
         }
     }
 

@@ -194,6 +194,7 @@ impl RefreshTokens {
             | GrantEvent::DeviceAuthorizationDenied(_)
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::DeviceCodeReplayed(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
     }
@@ -245,9 +246,13 @@ impl Projection for RefreshTokens {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
-            | Event::Alert(_) => self.revocations.outside(recorded, known),
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => self.revocations.outside(recorded, known),
         }
     }
 

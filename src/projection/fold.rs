@@ -10,8 +10,9 @@ use super::Projection;
 use super::cell::Columns;
 use super::error::ProjectionError;
 use super::known::{Known, Resolver};
-use super::read;
 use super::recorded::Recorded;
+use super::{prune, read};
+use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::event::Event;
 
@@ -22,6 +23,18 @@ pub(super) const BATCH: i64 = 2_000;
 pub(super) struct Target {
     pub(super) projection: Box<dyn Projection>,
     pub(super) table: String,
+    /// What expired before this is pruned ([`super::prune`]); none where that is not known.
+    pub(super) pruned: Option<Timestamp>,
+}
+
+impl Target {
+    pub(super) fn new(projection: Box<dyn Projection>, table: String) -> Self {
+        Self {
+            projection,
+            table,
+            pruned: None,
+        }
+    }
 }
 
 /// How far a batch came.
@@ -57,13 +70,16 @@ pub(super) async fn fold_batch(
     targets: &mut [Target],
 ) -> Result<Folded, FoldError> {
     let events = read::by_position(connection, after, upto, BATCH).await?;
-    let Some(last) = events.last().map(|event| event.position) else {
+    let Some((last, folded_to)) = events.last().map(|event| (event.position, event.recorded_at)) else {
         return Ok(Folded {
             last: after,
             events: 0,
         });
     };
-    let known = resolver.resolve(connection, &events).await?;
+    let mut known = resolver.resolve(connection, &events).await?;
+    if targets.iter().any(|target| target.projection.takes_all()) {
+        resolver.add_origins(connection, &mut known, &events).await?;
+    }
     for target in targets.iter_mut() {
         let folded = match target.projection.whole() {
             None => fold_events(connection, &events, &known, target).await,
@@ -71,6 +87,12 @@ pub(super) async fn fold_batch(
                 let ids = of_kind(&events, kind);
                 fold_whole(connection, resolver, (kind, &ids, last), target).await
             }
+        };
+        let folded = match folded {
+            Ok(()) => prune::after_batch(connection, target, (after, folded_to))
+                .await
+                .map_err(ProjectionError::from),
+            failed @ Err(_) => failed,
         };
         folded.map_err(|error| FoldError {
             culprit: Some(target.projection.schema().name),
@@ -115,7 +137,9 @@ async fn fold_whole(
 }
 
 async fn write(connection: &mut PgConnection, target: &mut Target) -> Result<(), ProjectionError> {
-    let Target { projection, table } = target;
+    let Target {
+        projection, table, ..
+    } = target;
     let mut rows = Columns::default();
     projection.rows(&mut rows)?;
     rows.upsert(connection, projection.schema(), table).await?;
@@ -148,8 +172,12 @@ fn kind_of(event: &Event) -> AggregateType {
         Event::Trail(_) => AggregateType::Trail,
         Event::InitialAccessToken(_) => AggregateType::InitialAccessToken,
         Event::TrustedIssuer(_) => AggregateType::TrustedIssuer,
+        Event::SsfStream(_) => AggregateType::SsfStream,
         Event::Policy(_) => AggregateType::Policy,
         Event::Alert(_) => AggregateType::Alert,
+        Event::AuthorizationDetailType(_) => AggregateType::AuthorizationDetailType,
         Event::Stream(_) => AggregateType::Stream,
+        Event::Network(_) => AggregateType::Network,
+        Event::TokenUse(_) => AggregateType::TokenUse,
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::consent::ConsentEvent;
 use crate::domain::value::Sealed;
 use crate::ids::{ClientKey, SubjectId};
 use crate::ledger::LANE;
+use crate::trail::origins::{OriginReader, Origins};
 
 /// What was fetched for one batch of events.
 #[derive(Default)]
@@ -25,9 +26,16 @@ pub struct Known {
     users: HashMap<Uuid, i64>,
     consents: HashMap<Uuid, (SubjectId, ClientKey)>,
     keys: HashMap<Uuid, Arc<DataKey>>,
+    origins: Origins,
 }
 
 impl Known {
+    /// What the first events of aggregates hand on to the batch's.
+    #[must_use]
+    pub fn origins(&self) -> &Origins {
+        &self.origins
+    }
+
     /// The id of the client's row (the position of its first event), if it was there `before` a position.
     #[must_use]
     pub fn client(&self, client: ClientKey, before: i64) -> Option<i64> {
@@ -65,6 +73,7 @@ impl Known {
 pub(super) struct Resolver {
     vault: Vault,
     births: Arc<Cache<(Kind, Uuid), i64>>,
+    origins: OriginReader,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,6 +87,7 @@ impl Resolver {
         Self {
             vault,
             births: Arc::new(Cache::new(200_000)),
+            origins: OriginReader::default(),
         }
     }
 
@@ -113,7 +123,20 @@ impl Resolver {
             users: self.births(connection, Kind::User, users).await?,
             consents,
             keys: HashMap::new(),
+            origins: Origins::default(),
         })
+    }
+
+    /// Adds what the first events of aggregates hand on to these.
+    pub(super) async fn add_origins(
+        &self,
+        connection: &mut PgConnection,
+        known: &mut Known,
+        events: &[Recorded],
+    ) -> Result<(), ProjectionError> {
+        let events = events.iter().filter_map(Recorded::indexed);
+        known.origins = self.origins.read(connection, events).await?;
+        Ok(())
     }
 
     /// Adds the personal-data keys of these subjects.

@@ -15,9 +15,11 @@ mod client_refresh_tokens;
 mod clients;
 mod consents;
 mod error;
+mod event_postings;
 mod fold;
 mod install;
 mod known;
+pub mod prune;
 mod read;
 pub mod rebuild;
 mod recorded;
@@ -27,10 +29,12 @@ pub mod runner;
 mod schema;
 mod sessions;
 mod status;
+mod token_uses;
 mod users;
 pub mod verify;
 
 pub use error::ProjectionError;
+pub(crate) use event_postings::postings_cursor;
 pub use known::Known;
 pub use rebuild::{Progress, rebuild};
 pub use recorded::Recorded;
@@ -52,6 +56,11 @@ pub trait Projection: Send {
     /// None: rows are written once and changed by what comes later; the type is then the grant.
     fn whole(&self) -> Option<AggregateType>;
 
+    /// Whether it takes the events of every aggregate, each on its own and with its metadata.
+    fn takes_all(&self) -> bool {
+        false
+    }
+
     /// Takes the next event: by position, or in the order of its aggregate.
     fn fold(&mut self, recorded: &Recorded, known: &Known);
 
@@ -66,14 +75,16 @@ pub trait Projection: Send {
 }
 
 /// The names of all projections, in alphabetical order.
-pub const NAMES: [&str; 8] = [
+pub const NAMES: [&str; 10] = [
     alerts::SCHEMA.name,
     client_access_tokens::SCHEMA.name,
     client_authorization_codes::SCHEMA.name,
     client_refresh_tokens::SCHEMA.name,
     clients::SCHEMA.name,
     consents::SCHEMA.name,
+    event_postings::SCHEMA.name,
     sessions::SCHEMA.name,
+    token_uses::SCHEMA.name,
     users::SCHEMA.name,
 ];
 
@@ -87,7 +98,9 @@ pub fn all() -> Vec<Box<dyn Projection>> {
         Box::<client_refresh_tokens::RefreshTokens>::default(),
         Box::<clients::Clients>::default(),
         Box::<consents::Consents>::default(),
+        Box::<event_postings::EventPostings>::default(),
         Box::<sessions::Sessions>::default(),
+        Box::<token_uses::Uses>::default(),
         Box::<users::Users>::default(),
     ]
 }

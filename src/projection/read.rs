@@ -5,26 +5,57 @@ use sqlx::postgres::PgConnectOptions;
 use uuid::Uuid;
 
 use super::error::ProjectionError;
-use super::recorded::Recorded;
+use super::recorded::{Recorded, Source};
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::event::Event;
 use crate::ledger::LANE;
 
-type Row = (i64, String, Uuid, i64, String, i16, String, Timestamp);
+/// The last column is the metadata, where it was asked for.
+type Row = (
+    i64,
+    String,
+    Uuid,
+    i64,
+    String,
+    i16,
+    String,
+    Timestamp,
+    Option<String>,
+);
 
 fn decode(row: Row) -> Result<Recorded, ProjectionError> {
-    let (position, aggregate_type, aggregate_id, sequence, event_type, version, payload, recorded_at) = row;
+    let (
+        position,
+        aggregate_type,
+        aggregate_id,
+        sequence,
+        event_type,
+        version,
+        payload,
+        recorded_at,
+        metadata,
+    ) = row;
+    let event = Event::decode(&aggregate_type, &event_type, version, &payload)?;
+    let source = metadata.zip(AggregateType::parse(&aggregate_type));
     Ok(Recorded {
         position,
         aggregate_id,
         sequence: i32::try_from(sequence).unwrap_or(i32::MAX),
         recorded_at,
-        event: Event::decode(&aggregate_type, &event_type, version, &payload)?,
+        event,
+        source: source.map(|(metadata, kind)| {
+            Box::new(Source {
+                kind,
+                event_type,
+                payload,
+                metadata,
+            })
+        }),
     })
 }
 
-/// The next events after a position, up to another.
+/// The next events after a position, up to another, with their sources.
 pub(super) async fn by_position(
     connection: &mut PgConnection,
     after: i64,
@@ -33,7 +64,7 @@ pub(super) async fn by_position(
 ) -> Result<Vec<Recorded>, ProjectionError> {
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
-                recorded_at \
+                recorded_at, metadata::text \
          FROM grantlog.ledger WHERE lane = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4",
     )
     .bind(LANE)
@@ -57,7 +88,7 @@ pub(super) async fn histories(
     }
     let sql = format!(
         "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
-                recorded_at \
+                recorded_at, NULL \
          FROM grantlog.ledger_{kind} WHERE lane = $1 AND aggregate_type = '{kind}' AND aggregate_id = ANY ($2) \
            AND position <= $3 ORDER BY aggregate_id, sequence",
         kind = kind.name()

@@ -12,6 +12,8 @@ use crate::domain::event::Event;
 use crate::domain::grant::GrantEvent;
 use crate::domain::user::UserEvent;
 use crate::ids::{ClientKey, SubjectId};
+use crate::trail::concerns::Columns;
+use crate::trail::origins::Indexed;
 
 /// An event with its place in the ledger.
 #[derive(Clone, Debug)]
@@ -26,6 +28,21 @@ pub struct Recorded {
     pub recorded_at: Timestamp,
     /// What it says.
     pub event: Event,
+    /// Its columns as they stand in the ledger, where a projection asks for them.
+    pub source: Option<Box<Source>>,
+}
+
+/// An event's columns as they stand in the ledger.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The aggregate's type.
+    pub kind: AggregateType,
+    /// The event's name.
+    pub event_type: String,
+    /// Canonical JSON.
+    pub payload: String,
+    /// Canonical JSON.
+    pub metadata: String,
 }
 
 /// The other aggregates that an event's rows point to.
@@ -63,6 +80,7 @@ impl Recorded {
                 | GrantEvent::DeviceCodeRedeemed(_)
                 | GrantEvent::DeviceCodeReplayed(_)
                 | GrantEvent::RefreshReplayed(_)
+                | GrantEvent::GrantReplaced(_)
                 | GrantEvent::TokenRevoked(_) => Parties::Nobody,
             },
             Event::Client(ClientEvent::ClientRevoked(_)) => Parties::Client(client, None),
@@ -82,14 +100,33 @@ impl Recorded {
             | Event::Trail(_)
             | Event::InitialAccessToken(_)
             | Event::TrustedIssuer(_)
+            | Event::SsfStream(_)
             | Event::Policy(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::Stream(_)
-            | Event::Alert(_) => Parties::Nobody,
+            | Event::Alert(_)
+            | Event::AuthorizationDetailType(_) => Parties::Nobody,
         }
     }
 }
 
 impl Recorded {
+    /// The event as the index of the trail takes it.
+    pub(super) fn indexed(&self) -> Option<Indexed<'_>> {
+        let source = self.source.as_deref()?;
+        Some(Indexed {
+            sequence: i64::from(self.sequence),
+            columns: Columns {
+                kind: source.kind,
+                aggregate_id: self.aggregate_id,
+                event_type: &source.event_type,
+                payload: &source.payload,
+                metadata: &source.metadata,
+            },
+        })
+    }
+
     /// The row of the user that this event is about.
     pub(super) fn user(&self, known: &Known) -> Option<i64> {
         known.user(SubjectId(self.aggregate_id), self.position)
@@ -117,7 +154,9 @@ impl Recorded {
 
 /// The events of clients, users and consents that change rows of grants: those for which
 /// [`Recorded::parties`] names somebody. A rebuild applies them after the grants.
-pub(super) const OUTSIDE: [(AggregateType, &[&str]); 3] = [
+/// The detachment of a quarter names nobody: it ends rows by the ids of their grants.
+pub(super) const OUTSIDE: [(AggregateType, &[&str]); 4] = [
+    (AggregateType::Trail, &["PartitionDetached"]),
     (AggregateType::Client, &["ClientRevoked"]),
     (
         AggregateType::User,

@@ -140,6 +140,30 @@ async fn publish(
     Ok(())
 }
 
+/// The schemas that replays made and that are still there.
+pub async fn as_of_schemas(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT n.nspname::text FROM pg_namespace AS n \
+         JOIN pg_class AS c ON c.relnamespace = n.oid AND c.relname = 'users' AND c.relkind = 'r' \
+         WHERE starts_with(obj_description(n.oid, 'pg_namespace'), $1) ORDER BY 1",
+    )
+    .bind(MARK)
+    .fetch_all(pool)
+    .await
+}
+
+/// Blanks what a replayed table of users shows of one who was erased since.
+pub async fn blank_user(pool: &PgPool, schema: &str, subject: uuid::Uuid) -> Result<u64, sqlx::Error> {
+    let schema = schema.replace('"', "\"\"");
+    let blanked = sqlx::query(&format!(
+        "UPDATE \"{schema}\".users SET username = NULL, name = NULL, email = NULL, password = NULL WHERE subject = $1"
+    ))
+    .bind(subject)
+    .execute(pool)
+    .await?;
+    Ok(blanked.rows_affected())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

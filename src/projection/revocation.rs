@@ -16,7 +16,7 @@ use crate::domain::refusal::RefusalEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::session::SessionEvent;
 use crate::domain::signing_key::SigningKeyEvent;
-use crate::domain::trail::TrailEvent;
+use crate::domain::trail::{Class, TrailEvent};
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 use crate::domain::user::UserEvent;
 
@@ -74,6 +74,8 @@ pub(super) struct Revocations {
     users: Vec<(i64, Mark)>,
     consents: Vec<(i64, i64, Mark)>,
     clients: Vec<(i64, Mark)>,
+    /// Grants with ids from the first to below the second: their part of the ledger is detached.
+    detached: Vec<(Uuid, Uuid)>,
 }
 
 impl Revocations {
@@ -124,6 +126,11 @@ impl Revocations {
             Event::Client(ClientEvent::ClientRevoked(_)) => {
                 self.client(recorded.client(known), recorded.mark("client_revoked"));
             }
+            Event::Trail(TrailEvent::PartitionDetached(event)) => {
+                if event.class == Class::Grant {
+                    self.detached.push((event.lower, event.upper));
+                }
+            }
             Event::Client(
                 ClientEvent::ClientRegistered(_)
                 | ClientEvent::ClientUpdated(_)
@@ -169,10 +176,14 @@ impl Revocations {
                 | SigningKeyEvent::KeyRetired(_),
             )
             | Event::InitialAccessToken(_)
+            | Event::SsfStream(_)
             // A containment writes on the grants that it ends.
             | Event::Policy(_)
             | Event::Stream(_)
             | Event::Alert(_)
+            | Event::AuthorizationDetailType(_)
+            | Event::Network(_)
+            | Event::TokenUse(_)
             | Event::TrustedIssuer(
                 TrustedIssuerEvent::IssuerTrusted(_) | TrustedIssuerEvent::IssuerDistrusted(_),
             )
@@ -182,7 +193,9 @@ impl Revocations {
                 | TrailEvent::LegacyKeyStored(_)
                 | TrailEvent::LegacyKeyForgotten(_)
                 | TrailEvent::LogKeyGenerated(_)
-                | TrailEvent::LogKeyRetired(_),
+                | TrailEvent::LogKeyRetired(_)
+                | TrailEvent::EpochOpened(_)
+                | TrailEvent::RetentionSet(_),
             )
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}
@@ -203,6 +216,21 @@ impl Revocations {
                 end(row, mark);
             }
         }
+    }
+
+    /// Rows of grants that have left the ledger.
+    fn departures(&mut self) -> Result<Change, Mismatch> {
+        let given = gather(
+            self.detached
+                .drain(..)
+                .map(|(lower, upper)| vec![Cell::Uuid(Some(lower)), Cell::Uuid(Some(upper))]),
+        )?;
+        Ok(Change {
+            sql: "DELETE FROM {table} AS t USING {given} AS e (lower, upper) \
+                  WHERE t.family >= e.lower AND t.family < e.upper"
+                .to_owned(),
+            given,
+        })
     }
 
     /// The rest, as changes of the table.
@@ -241,6 +269,7 @@ impl Revocations {
             vec![position, at, reason, Cell::Int(Some(client))]
         }))?;
         Ok(vec![
+            self.departures()?,
             change("family", "r.family = e.family", families),
             change(
                 "family, number",

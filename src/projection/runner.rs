@@ -271,10 +271,7 @@ impl Worker {
     fn target(&mut self, name: &str, table: String) -> Option<Target> {
         match self.targets.remove(name) {
             Some(target) => Some(Target { table, ..target }),
-            None => Some(Target {
-                projection: named(name)?,
-                table,
-            }),
+            None => Some(Target::new(named(name)?, table)),
         }
     }
 

@@ -94,7 +94,7 @@ mod tests {
             let schema = projection.schema();
             assert_eq!(schema.statements(Kind::Table, "t").len(), 1, "{}", schema.name);
             assert_eq!(schema.statements(Kind::Key, "t").len(), 1, "{}", schema.name);
-            assert!(schema.statements(Kind::Index, "t").len() >= 3, "{}", schema.name);
+            assert!(schema.statements(Kind::Index, "t").len() >= 2, "{}", schema.name);
             assert_eq!(schema.generation(&schema.table(7)), Some(7));
         }
     }

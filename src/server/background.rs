@@ -6,7 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
-use crate::clock::{Timestamp, machine_now};
+use crate::clock::{Timestamp, machine_now, monotonic};
 use crate::crypto::client_secret;
 use crate::evidence::{Sealer, witness};
 use crate::http::one_time::OneTime;
@@ -14,13 +14,17 @@ use crate::ledger::{Actor, Context};
 use crate::logout::LogoutFollower;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
+use crate::ssf::Transmitter;
 use crate::stream::StreamRunner;
 
+const ERASURES_EVERY: Duration = Duration::from_secs(1);
+const ALL_ERASURES_EVERY: Duration = Duration::from_hours(1);
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const CLOCK_EVERY: Duration = Duration::from_secs(30);
 const SUPPRESSED_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 const SECRETS_EVERY: Duration = Duration::from_hours(1);
+const NETWORKS_EVERY: Duration = Duration::from_secs(1);
 const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 
 /// The tasks that run.
@@ -28,6 +32,7 @@ pub(super) struct Background {
     projections: ProjectionRunner,
     logouts: LogoutFollower,
     policies: PolicyEngine,
+    signals: Option<Transmitter>,
     sealer: Sealer,
     streams: StreamRunner,
     tasks: Vec<JoinHandle<()>>,
@@ -39,6 +44,9 @@ impl Background {
     pub(super) async fn stop(self) {
         for task in self.tasks {
             task.abort();
+        }
+        if let Some(signals) = self.signals {
+            signals.stop().await;
         }
         self.streams.stop().await;
         self.policies.stop().await;
@@ -75,6 +83,12 @@ pub(super) fn start(app: &App) -> Background {
                 }
             }
         }),
+        every(NETWORKS_EVERY, app, |app| async move {
+            if let Err(error) = app.throttles.follow(&app.ledger).await {
+                tracing::warn!(%error, "throttled networks could not be read");
+            }
+        }),
+        count_uses(app),
         every(SECRETS_EVERY, app, |app| async move {
             if let Err(error) = client_secret::prune(&app.ledger).await {
                 tracing::warn!(%error, "client secrets that are over could not be deleted");
@@ -87,11 +101,13 @@ pub(super) fn start(app: &App) -> Background {
                 Err(error) => tracing::error!(%error, "partitions could not be created ahead"),
             }
         }),
+        tokio::spawn(follow_erasures(app.clone())),
     ];
     Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
         policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
+        signals: app.settings.shared_signals.then(|| Transmitter::start(app)),
         sealer: Sealer::start(app),
         streams: StreamRunner::start(app),
         tasks,
@@ -110,6 +126,50 @@ where
         loop {
             ticks.tick().await;
             work(app.clone()).await;
+        }
+    })
+}
+
+/// Forgets, and destroys where they are there again, the keys of whom the ledger says was erased: first all of them,
+/// since the table of keys may have come back from a backup, then those that come.
+async fn follow_erasures(app: App) {
+    let mut after = 0;
+    let mut looked = monotonic();
+    loop {
+        match app.operations.repeat_erasures(after).await {
+            Ok((found, last)) => {
+                if !found.is_empty() {
+                    tracing::info!(subjects = found.len(), "keys of erased users were destroyed");
+                }
+                after = last;
+            }
+            Err(error) => tracing::warn!(%error, "erasures could not be followed"),
+        }
+        if looked.elapsed() > ALL_ERASURES_EVERY {
+            (after, looked) = (0, monotonic());
+        }
+        tokio::time::sleep(ERASURES_EVERY).await;
+    }
+}
+
+/// Writes down how often tokens were used, every so often and whenever much has gathered.
+fn count_uses(app: &App) -> JoinHandle<()> {
+    let app = app.clone();
+    tokio::spawn(async move {
+        let seconds = app.settings.token_use_seconds;
+        if seconds == 0 {
+            return;
+        }
+        let mut ticks = tokio::time::interval(Duration::from_secs(seconds.into()));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = app.uses.filled() => {}
+            }
+            if let Err(error) = app.uses.write_down(&app.ledger).await {
+                tracing::warn!(%error, "uses of tokens could not be written down, trying again");
+            }
         }
     })
 }

@@ -64,6 +64,9 @@ async fn ask(app: &App) -> Result<(), ProjectionError> {
     }
     crate::logout::measure(pool).await?;
     crate::policy::measure(pool).await?;
+    if app.settings.shared_signals {
+        crate::ssf::measure(pool).await?;
+    }
     crate::stream::measure(pool).await?;
     Ok(())
 }

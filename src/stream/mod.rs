@@ -3,7 +3,7 @@
 //! - A stream is defined by events ([`crate::domain::stream`]); how far it has come is a row of its own ([`store`]). One
 //!   node at a time leases the row, reads what comes next ([`read`]), hands it to a [`Sink`] and moves the row past what
 //!   was acknowledged ([`worker`]). What follows from a delivery is a pure decision ([`course`]).
-//! - A [`sink`] is one way to deliver: [`webhook`], [`nats`].
+//! - A [`sink`] is one way to deliver: [`webhook`], [`nats`], [`ocsf::file`], [`ocsf::http`], [`syslog`].
 //! - The [`runner`] keeps a worker for each stream on every node.
 //!
 //! A node that dies in the middle of a delivery leaves the row as it was: the next one repeats that delivery, and skips
@@ -13,12 +13,14 @@ pub mod cloud_event;
 pub mod course;
 pub mod envelope;
 pub mod nats;
+pub mod ocsf;
 pub mod read;
 pub mod runner;
 pub mod sink;
 pub mod standard_webhooks;
 pub mod status;
 pub mod store;
+pub mod syslog;
 pub mod webhook;
 mod worker;
 

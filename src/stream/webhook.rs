@@ -120,7 +120,8 @@ fn json(issuer: &str, event: &Envelope) -> Result<String, Failure> {
     text.map_err(|_| Failure::new("not_json"))
 }
 
-fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
+/// What an answer that is no success means.
+pub(super) fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
     let seconds = headers.get(header::RETRY_AFTER);
     let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Failure {

@@ -12,7 +12,7 @@ use super::read::{self, WINDOW};
 use super::runner::Timing;
 use super::sink::{Delivery, Failure, LONGEST, Limits, Sink};
 use super::store::{self, Lease};
-use super::{StreamError, nats, webhook};
+use super::{StreamError, nats, ocsf, syslog, webhook};
 use crate::app::App;
 use crate::clock::monotonic;
 use crate::domain::stream::{Defined, StreamTarget};
@@ -40,6 +40,13 @@ async fn open(app: &App, defined: &Defined, limits: Limits) -> Result<Box<dyn Si
             secrets.into_iter().next(),
             limits,
         )?),
+        StreamTarget::OcsfFile { path, max_bytes } => {
+            Box::new(ocsf::file::OcsfFile::open(app, (path, *max_bytes)))
+        }
+        StreamTarget::OcsfHttp { url } => {
+            Box::new(ocsf::http::OcsfHttp::open(app, url, secrets.into_iter().next())?)
+        }
+        StreamTarget::Syslog { url } => Box::new(syslog::Syslog::open(app, url)?),
     })
 }
 

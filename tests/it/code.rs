@@ -47,6 +47,7 @@ pub(crate) async fn issue_with(
                 subject,
                 client,
                 scope: scope.clone(),
+                authorization_details: None,
                 at,
             };
             unit.also(&consent, &consent.decide(&give).events).unwrap();
@@ -62,12 +63,14 @@ pub(crate) async fn issue_with(
             id_token_claims: None,
             scope,
             audience: vec![server.base.clone()],
+            authorization_details: None,
             digest: credential::digest(Kind::Code, &random),
             redirect_uri: REDIRECT_URI.to_owned(),
             redirect_uri_required: true,
             challenge: Some(Challenge::parse(CHALLENGE, Method::S256).unwrap()),
             confirmation: None,
             password_generation: user.password_generation,
+            management: None,
             consent_withdrawals: consent.withdrawals,
             issued_at: at,
             expires_at: at + chrono::TimeDelta::seconds(600),

@@ -85,7 +85,10 @@ fn terminate(pid: u32) {
 }
 
 /// Polls until there is something.
-async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         if let Some(found) = ask().await {
@@ -97,6 +100,12 @@ async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl 
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+}
+
+/// The ledger's last position.
+pub(crate) async fn head(server: &crate::harness::TestServer) -> i64 {
+    let head = grantlog::ledger::head_position(server.app.ledger.pool()).await;
+    head.unwrap()
 }
 
 /// A child process that is killed when the test fails.
@@ -162,6 +171,7 @@ async fn every_command_explains_itself() {
         "policy",
         "alert",
         "contain",
+        "retention",
     ] {
         let mut help = grantlog();
         help.args([command, "--help"]);

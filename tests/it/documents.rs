@@ -21,7 +21,7 @@ fn catalogue() -> String {
          version; once released it changes only by a new version with an upcaster. A bold name is fixed for good.\n\n\
          A payload is canonical JSON (RFC 8785) without null members: an optional member is there or it is not.\n\
          Digests are SHA-256 in hexadecimal, times RFC 3339 in UTC, `Sealed` values are encrypted under the data key\n\
-         of their subject. The metadata beside each payload holds `request_id`, `actor`, `endpoint`, `trace_id`,\n\
+         of their subject, or client. The metadata beside each payload holds `request_id`, `actor`, `endpoint`, `trace_id`,\n\
          `network` (a digest keyed per month), `agent` (the family of the user agent, such as `firefox`), `caller` (address and\n\
          user agent, sealed), for acts of a client\n\
          `authentication` (its method, and the `kid`, number of the secret or thumbprint of the certificate) and, for acts\n\
@@ -148,12 +148,12 @@ fn every_error_code_is_documented() {
     let codes = "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type \
         invalid_scope access_denied server_error temporarily_unavailable unsupported_response_type \
         unsupported_token_type authorization_pending slow_down expired_token login_required consent_required invalid_request_object \
-        request_uri_not_supported registration_not_supported invalid_request_uri invalid_target \
+        invalid_grant_id request_uri_not_supported registration_not_supported invalid_request_uri invalid_target \
         validation_error token_expired token_invalid unauthenticated insufficient_scope unapproved_scope \
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \
-        method_not_allowed request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
+        method_not_allowed not_acceptable not_implemented request_timeout head_too_large invalid_redirect_uri invalid_client_metadata \
         invalid_software_statement unapproved_software_statement invalid_token invalid_dpop_proof \
-        use_dpop_nonce";
+        use_dpop_nonce invalid_authorization_details";
     for code in codes.split_whitespace() {
         assert!(text.contains(&format!("| `{code}` |")), "no row for {code}");
     }

@@ -2,6 +2,7 @@
 
 mod aliases;
 mod authorization;
+mod contained;
 mod exchange;
 mod keys;
 mod opaque;

@@ -1,6 +1,6 @@
 //! The evidence log: what is sealed, what is served, and that every change of what a checkpoint covers is found.
 
-mod attacker;
+pub(crate) mod attacker;
 mod command_line;
 mod keys;
 mod sealing;

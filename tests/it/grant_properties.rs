@@ -3,9 +3,10 @@
 use chrono::{DateTime, TimeDelta};
 use cqrs_es::Aggregate;
 use grantlog::clock::Timestamp;
+use grantlog::domain::authorization_detail::{AskedDetails, Detail, covers, parse};
 use grantlog::domain::client::GrantType;
 use grantlog::domain::grant::*;
-use grantlog::domain::value::{Digest, ScopeSet};
+use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::ids::{ClientKey, SubjectId};
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -85,6 +86,36 @@ fn audience() -> Vec<String> {
     vec!["urn:api".to_owned(), "urn:files".to_owned(), LOST.to_owned()]
 }
 
+/// The widest authorization details of every grant here.
+fn granted_details() -> Vec<Detail> {
+    parse(
+        r#"[{"type": "files", "actions": ["read", "write"]}, {"type": "mail", "locations": ["urn:files"]}, {"type": "lost"}]"#,
+    )
+    .unwrap()
+}
+
+/// A token has what was granted, to a client that has the type still, for its own resource servers.
+fn no_wider_details(issued: &Issued, events: &[GrantEvent]) {
+    let granted = granted_details();
+    assert!(
+        covers(&granted, &issued.details),
+        "details are wider than the grant's"
+    );
+    for detail in &issued.details {
+        assert_ne!(detail.type_name(), "lost", "a token has what its client lost");
+        let elsewhere = detail.type_name() == "mail" && !issued.audience.contains(&"urn:files".to_owned());
+        assert!(!elsewhere, "a token has what is for another resource server");
+    }
+    let selection = match events.last() {
+        Some(GrantEvent::TokenIssued(event)) => &event.details,
+        Some(GrantEvent::RefreshRotated(event)) => &event.details,
+        Some(GrantEvent::RefreshRetried(event)) => &event.details,
+        Some(GrantEvent::AccessTokenRefreshed(event)) => &event.details,
+        _ => panic!("no token was issued"),
+    };
+    assert_eq!(applied(selection.as_ref(), &granted), issued.details);
+}
+
 /// A history under test, and what an independent observer counts.
 struct History {
     grant: Grant,
@@ -162,12 +193,14 @@ impl History {
             id_token_claims: None,
             scope: scope(0b0111),
             audience: audience(),
+            authorization_details: Some(Sealed("sealed".to_owned())),
             digest: code,
             redirect_uri: "https://app.example/".into(),
             redirect_uri_required: false,
             challenge: None,
             confirmation: None,
             password_generation: 0,
+            management: None,
             consent_withdrawals: 0,
             issued_at: now,
             expires_at: now + TimeDelta::seconds(600),
@@ -187,6 +220,7 @@ impl History {
             subject: None,
             scope: scope(0b0110),
             audience: audience(),
+            details: None,
             password_generation: 0,
             grant_expires_at: self.now + TimeDelta::seconds(5000),
             mint,
@@ -315,6 +349,7 @@ impl History {
             verifier: None,
             audience: self.resources(),
             allowed_audience: still_allowed(),
+            details: self.details(),
             redirect_uri_registered: true,
             circumstances: Self::circumstances(),
             mint,
@@ -363,6 +398,7 @@ impl History {
             scope: asked,
             audience: self.resources(),
             allowed_audience: still_allowed(),
+            details: self.details(),
             grace: GRACE,
             rotates,
             circumstances: Self::circumstances(),
@@ -400,7 +436,28 @@ impl History {
         }
     }
 
+    /// What a request wants of the grant's details: less of them, all, more, what was lost.
+    fn details(&self) -> AskedDetails {
+        if self.imported {
+            return AskedDetails::default();
+        }
+        let asked = match self.counter % 8 {
+            0 => r#"[{"type": "files", "actions": ["write"]}]"#,
+            1 => r#"[{"type": "files", "actions": ["read", "delete"]}]"#,
+            2 => r#"[{"type": "lost"}]"#,
+            3 => r#"[{"type": "mail", "locations": ["urn:files"]}]"#,
+            4 => "[]",
+            _ => "",
+        };
+        AskedDetails {
+            granted: granted_details(),
+            asked: parse(asked).ok(),
+            allowed: [("files".to_owned(), vec![]), ("mail".to_owned(), vec![])].into(),
+        }
+    }
+
     fn given(&mut self, issued: &Issued, mint: &Mint) {
+        no_wider_details(issued, &self.events);
         let granted = scope(0b0111);
         assert!(
             issued.scope.is_subset(&granted),
@@ -503,6 +560,7 @@ fn the_flow_of_a_grant_is_what_issued_it() {
         subject: None,
         scope: scope(1),
         audience: Vec::new(),
+        details: None,
         password_generation: 0,
         grant_expires_at: now + TimeDelta::seconds(60),
         mint: Mint {

@@ -86,9 +86,14 @@ struct Publishing {
 impl Publishing {
     async fn new(allow: &[&str]) -> Self {
         let published = Published::start().await;
+        // http is for hosts that are allowed.
+        let url = match allow {
+            [] => published.url.replace("http:", "https:"),
+            [..] => published.url.clone(),
+        };
         let allow = allow.iter().map(|entry| entry.parse().unwrap()).collect();
         let server = TestServer::start_with(|settings| settings.outbound_allow = allow).await;
-        let client = server.client(metadata(&published.url)).await;
+        let client = server.client(metadata(&url)).await;
         Self {
             server,
             client,
@@ -199,6 +204,18 @@ async fn a_jwks_uri_inside_is_not_fetched_unless_the_operator_allows_it() {
     client.published.set(200, &[("1", &first)]);
     assert_eq!(client.token("1", &first).await, 401);
     assert_eq!(client.published.asked(), 0);
+    for member in ["jwks_uri", "backchannel_logout_uri"] {
+        let patch = json!({member: client.published.url});
+        let refused = client
+            .server
+            .update_client(client.client.key, patch)
+            .await
+            .unwrap_err();
+        assert!(
+            refused.to_string().contains("outbound_allow"),
+            "{member}: {refused}"
+        );
+    }
 }
 
 #[tokio::test]

@@ -3,24 +3,26 @@
 //!
 //! `tests/corpus/<parser>` has the inputs that are kept: examples, and whatever was ever found. Each run tries all of them,
 //! and some hundreds that are made of them by a generator with a fixed seed. `just soak` sets `GRANTLOG_SOAK_SECONDS`: for so
-//! long each, with seeds of their own. A finding is written into the corpus, so that it stays a test.
+//! much CPU time each, with seeds of their own, in as many runs as it takes ([`soak`]). A finding is written into the corpus,
+//! so that it stays a test.
 
 mod forms;
 mod jose;
 mod mutate;
 mod names;
 mod registrations;
+mod soak;
+mod tokens;
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
-use tokio::time::Instant;
-
 use self::mutate::Mutator;
+use self::soak::{Soak, Tally};
 
 /// How many made inputs an ordinary run tries.
-const CASES: u32 = 400;
+const CASES: u64 = 400;
 /// The most accepted inputs that are kept to make others of.
 const POOL: usize = 300;
 /// The most bytes of a made input.
@@ -101,7 +103,7 @@ fn found(name: &str, input: &[u8], what: &str) -> ! {
     panic!("{name}: {what}\nthe input is kept in {}", path.display());
 }
 
-fn run(name: &str, parser: Parser) {
+fn run(name: &'static str, parser: Parser) {
     let seeds = corpus(name);
     assert!(!seeds.is_empty(), "tests/corpus/{name} is empty");
     for input in &seeds {
@@ -112,40 +114,39 @@ fn run(name: &str, parser: Parser) {
     // A corpus whose every input is refused at the door would test nothing behind it.
     let reads = |input: &Vec<u8>| !matches!(parser(input), Read::Refused);
     assert!(seeds.iter().any(reads), "{name} reads none of its corpus");
-    let soak: Option<u64> = std::env::var("GRANTLOG_SOAK_SECONDS")
-        .ok()
-        .map(|seconds| seconds.parse().expect("GRANTLOG_SOAK_SECONDS is a number"));
+    let mut soak = Soak::wanted(name);
     let mut mutator = match soak {
         Some(_) => Mutator::new(u64::from(std::process::id()) << 32 | u64::from(name.as_bytes()[0])),
         None => Mutator::new(0x6772_616e_746c_6f67),
     };
-    let mut pool = seeds;
-    let (begun, mut told, mut cases, mut accepted) = (Instant::now(), 0, 0_u64, 0_u64);
+    let (mut pool, mut tally) = (seeds, Tally::default());
     loop {
-        let passed = begun.elapsed().as_secs();
-        match soak {
-            Some(seconds) if passed >= seconds => break,
-            Some(seconds) if passed >= told + 10 => {
-                told = passed;
-                println!("{name}: {passed} of {seconds} s, {cases} inputs, {accepted} read");
-            }
-            None if cases >= u64::from(CASES) => break,
-            Some(_) | None => {}
+        let is_over = match &mut soak {
+            // The system is not asked for the time after each input.
+            Some(soak) => tally.inputs.is_multiple_of(128) && !soak.goes_on(tally),
+            None => tally.inputs >= CASES,
+        };
+        if is_over {
+            break;
         }
         let input = mutator.make(&pool, LONGEST);
         if let Some(what) = wrong(parser, &input) {
+            tally.findings += 1;
+            if let Some(soak) = &soak {
+                soak.end(tally);
+            }
             found(name, &input, &what);
         }
         if !matches!(parser(&input), Read::Refused) {
-            accepted += 1;
+            tally.read += 1;
             if pool.len() < POOL {
                 pool.push(input);
             }
         }
-        cases += 1;
+        tally.inputs += 1;
     }
-    if soak.is_some() {
-        println!("{name}: done, {cases} inputs, {accepted} read");
+    if let Some(soak) = &soak {
+        soak.end(tally);
     }
 }
 
@@ -170,13 +171,22 @@ parsers! {
     basic_header: forms::basic_header;
     authorization_query: forms::authorization_query;
     claims: forms::claims;
+    authorization_details: registrations::authorization_details;
     cookie: forms::cookie;
     forwarded: forms::forwarded;
     user_code: forms::user_code;
+    session_cookie: forms::session_cookie;
+    request_uri: forms::request_uri;
+    resource: forms::resource;
     // What is signed, and with what.
     client_assertion: jose::client_assertion;
     dpop_proof: jose::dpop_proof;
     software_statement: jose::software_statement;
+    signed_statement: tokens::signed_statement;
+    request_object: tokens::request_object;
+    grant_assertion: tokens::grant_assertion;
+    access_token: tokens::access_token;
+    id_token_hint: tokens::id_token_hint;
     jwks: jose::jwks;
     thumbprint: jose::thumbprint;
     pkce: jose::pkce;

@@ -4,6 +4,8 @@ mod backtests;
 mod command_line;
 mod containment;
 mod engine;
+mod kills;
+mod networks;
 mod places;
 
 use std::time::Duration;

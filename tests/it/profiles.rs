@@ -68,10 +68,15 @@ impl Fapi {
     }
 
     fn proof(&self, url: &str) -> String {
-        let mut jwk = self.keys.jwks()["keys"][0].clone();
+        self.proof_under("ES256", url)
+    }
+
+    fn proof_under(&self, alg: &str, url: &str) -> String {
+        let key = if alg == "ES256" { 0 } else { 2 };
+        let mut jwk = self.keys.jwks()["keys"][key].clone();
         jwk.as_object_mut().unwrap().remove("kid");
         self.keys.sign(
-            &json!({"alg": "ES256", "typ": "dpop+jwt", "jwk": jwk}),
+            &json!({"alg": alg, "typ": "application/DPoP+jwt", "jwk": jwk}),
             &json!({
                 "htm": "POST", "htu": url, "iat": self.now(), "jti": uuid::Uuid::new_v4(), "nonce": self.nonce,
             }),
@@ -138,6 +143,37 @@ impl Fapi {
         }
         members.extend(changes.as_object().unwrap().clone());
         form_of(&[("request", &self.keys.sign(header, &claims))])
+    }
+
+    /// As [`Self::tokens`], with a proof under this algorithm.
+    async fn tokens_of(&self, alg: &str) -> Value {
+        let query = self.pushed(&self.query()).await;
+        let parameters = flow::authorize(&self.server, &self.browser, &query).await;
+        let (url, assertion) = (
+            self.server.url("/oauth/token"),
+            self.assertion("PS256", &json!(self.server.base)),
+        );
+        let form = form_of(&[
+            ("grant_type", "authorization_code"),
+            ("code", &parameters["code"]),
+            ("redirect_uri", flow::REDIRECT_URI),
+            ("code_verifier", flow::VERIFIER),
+            ("client_assertion_type", TYPE),
+            ("client_assertion", &assertion),
+        ]);
+        let request = self
+            .browser
+            .post(&url)
+            .header("dpop", self.proof_under(alg, &url));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        request
+            .body(flow::encode(&form))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap()
     }
 
     async fn redeem(&self, code: &str) -> Value {
@@ -271,6 +307,88 @@ async fn a_fapi_clients_assertion_names_the_issuer_alone_and_is_signed_well() {
             .await;
         assert_eq!(status, expected, "{alg} {audience}: {body}");
     }
+}
+
+#[tokio::test]
+async fn a_fapi_client_proves_and_is_answered_with_algorithms_of_fapi_only() {
+    let fapi = Fapi::new("fapi2-security").await;
+    let url = fapi.server.url("/oauth/token");
+    for (alg, expected) in [
+        ("PS256", None),
+        ("ES256", None),
+        ("RS256", Some("invalid_dpop_proof")),
+    ] {
+        let assertion = fapi.assertion("PS256", &json!(fapi.server.base));
+        let form = form_of(&[
+            ("grant_type", "client_credentials"),
+            ("scope", "server-operations"),
+            ("client_assertion_type", TYPE),
+            ("client_assertion", &assertion),
+        ]);
+        let request = fapi
+            .browser
+            .post(&url)
+            .header("dpop", fapi.proof_under(alg, &url));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer: Value = request
+            .body(flow::encode(&form))
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        assert_eq!(answer["error"].as_str(), expected, "{alg}: {answer}");
+    }
+    // Nor at a resource, with a token that is bound to the key.
+    let tokens = fapi.tokens_of("PS256").await;
+    let access = text(&tokens, "access_token");
+    let url = fapi.server.url("/api/user");
+    for (alg, status) in [("PS256", 200), ("RS256", 401)] {
+        let key = fapi.keys.jwks()["keys"][2].clone();
+        let jwk = json!({"kty": "RSA", "n": key["n"], "e": key["e"]});
+        let ath = crate::private_key_jwt::base64(grantlog::domain::value::Digest::of(access.as_bytes()).0);
+        let proof = fapi.keys.sign(
+            &json!({"alg": alg, "typ": "dpop+jwt", "jwk": jwk}),
+            &json!({"htm": "GET", "htu": url, "iat": fapi.now(), "jti": uuid::Uuid::new_v4(), "ath": ath}),
+        );
+        let request = fapi.browser.get(&url).header("dpop", proof);
+        let answer = request
+            .header("authorization", format!("DPoP {access}"))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), status, "{alg}");
+    }
+    // What it is told as a resource server.
+    let assertion = fapi.assertion("PS256", &json!(fapi.server.base));
+    let form = form_of(&[
+        ("token", access),
+        ("client_assertion_type", TYPE),
+        ("client_assertion", &assertion),
+    ]);
+    let request = fapi.browser.post(fapi.server.url("/oauth/introspect"));
+    let request = request
+        .header("content-type", "application/x-www-form-urlencoded")
+        .header("accept", "application/token-introspection+jwt");
+    let jwt = request
+        .body(flow::encode(&form))
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
+    assert_eq!(crate::tokens::part(&jwt, 0)["alg"], "ES256");
+}
+
+#[tokio::test]
+async fn a_request_beside_a_pushed_one_is_refused_and_not_ignored() {
+    let fapi = Fapi::new("fapi2-security").await;
+    let mut query = fapi.pushed(&fapi.query()).await;
+    query.extend(fapi.object(&json!({"alg": "PS256", "typ": "oauth-authz-req+jwt"}), &json!({})));
+    let answer = flow::request(&fapi.server, &fapi.browser, &query).await;
+    assert_eq!(answer.parameters()["error"], "invalid_request");
 }
 
 #[tokio::test]

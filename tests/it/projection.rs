@@ -8,6 +8,7 @@
 )]
 
 mod columns;
+mod postings;
 mod replay;
 mod running;
 mod steps;

@@ -67,6 +67,14 @@ impl Node {
         }
     }
 
+    /// SIGTERM; returns once the process has ended.
+    pub(crate) async fn stop(&mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status().await.unwrap();
+        assert!(sent.success());
+        assert!(self.child.wait().await.unwrap().success());
+    }
+
     /// SIGKILL.
     pub(crate) async fn kill(&mut self) {
         self.child.kill().await.unwrap();

@@ -12,7 +12,8 @@ use grantlog::crypto::master::MasterKey;
 use grantlog::domain::client::GrantType;
 use grantlog::domain::initial_access_token::RegistrationPermit;
 use grantlog::domain::value::ScopeSet;
-use grantlog::operations::initial_access_token::NewInitialToken;
+use grantlog::operations::initial_access_token::{NewInitialToken, PresentedInitialToken};
+use grantlog::operations::self_registration::{self, NewRegistration, Terms};
 use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -449,6 +450,103 @@ async fn a_default_max_age_counts_where_a_request_names_none() {
         let answer = flow::request(&provider.server, &http, &query).await;
         let came = answer.parameters().get("error").cloned();
         assert_eq!(came.as_deref(), error, "{max_age}");
+    }
+}
+
+#[tokio::test]
+async fn a_default_max_age_of_less_than_a_minute_asks_nobody_who_has_just_logged_in() {
+    let provider = Provider::with(json!({"default_max_age": 0})).await;
+    let http = browser();
+    let answer = flow::authorize(&provider.server, &http, &provider.query(&[])).await;
+    assert!(answer.contains_key("code"), "{answer:?}");
+    for (wait, error) in [(50, None), (11, Some("login_required"))] {
+        provider
+            .server
+            .clock
+            .advance(std::time::Duration::from_secs(wait));
+        let query = provider.query(&[("prompt", "none")]);
+        let answer = flow::request(&provider.server, &http, &query).await;
+        let came = answer.parameters().get("error").cloned();
+        assert_eq!(came.as_deref(), error, "{wait}");
+    }
+    let answer = flow::authorize(&provider.server, &http, &provider.query(&[])).await;
+    assert!(answer.contains_key("code"), "{answer:?}");
+}
+
+/// The private keys and secrets that are stored.
+async fn stored_keys(server: &TestServer) -> i64 {
+    sqlx::query_scalar("SELECT count(*) FROM grantlog.key_material")
+        .fetch_one(server.app.ledger.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_secret_that_was_made_for_a_refused_registration_is_forgotten() {
+    let mode = RegistrationMode::InitialAccessToken;
+    let server = registering(mode, |settings| settings.allow_client_secret_jwt = true).await;
+    let (_, token) = initial(&server, 1, RegistrationPermit::default()).await;
+    let before = stored_keys(&server).await;
+    let mut stated = minimal();
+    stated["token_endpoint_auth_method"] = json!("client_secret_jwt");
+    let answer = register(&server, Some(&token), &stated).await;
+    assert_eq!(answer.status, 201, "{}", answer.body);
+    assert_eq!(stored_keys(&server).await, before + 1);
+    // The token's only use is taken in the moment between its check and the append.
+    let terms = Terms {
+        scope: ScopeSet::default(),
+        default_scope: ScopeSet::default(),
+        grant_types: vec![GrantType::AuthorizationCode],
+    };
+    let new = NewRegistration {
+        metadata: self_registration::metadata(stated.as_object().unwrap().clone(), &terms, None).unwrap(),
+        statement: None,
+        initial: PresentedInitialToken::parse(&token),
+    };
+    let operations = &server.app.operations;
+    let refused = operations
+        .register_self(&TestServer::context(), new)
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("uses"), "{refused}");
+    assert_eq!(stored_keys(&server).await, before + 1);
+    // Nor does a replacement leave one behind that it was refused with.
+    let (_, other) = initial(&server, 1, RegistrationPermit::default()).await;
+    let answer = register(&server, Some(&other), &minimal()).await.body;
+    let update = json!({
+        "client_id": answer["client_id"], "redirect_uris": [REDIRECT_URI], "client_secret": "guessed",
+        "token_endpoint_auth_method": "client_secret_jwt",
+    });
+    let uri = answer["registration_client_uri"].as_str().unwrap();
+    let token = answer["registration_access_token"].as_str();
+    assert_eq!(send(("PUT", uri), token, Some(&update)).await.status, 400);
+    assert_eq!(stored_keys(&server).await, before + 1);
+}
+
+#[tokio::test]
+async fn a_client_registers_itself_for_assertions_under_their_whole_name_and_where_it_is_permitted() {
+    let server = registering(RegistrationMode::InitialAccessToken, |_| {}).await;
+    let permits = |grant_types| RegistrationPermit {
+        grant_types,
+        ..RegistrationPermit::default()
+    };
+    let (_, usual) = initial(&server, 5, permits(None)).await;
+    let (_, permitted) = initial(&server, 5, permits(Some(vec![GrantType::JwtBearer]))).await;
+    let whole = "urn:ietf:params:oauth:grant-type:jwt-bearer";
+    for (token, name, status) in [
+        (&usual, whole, 400),
+        (&permitted, whole, 201),
+        (&permitted, "jwt-bearer", 400),
+        (&permitted, "jwt_bearer", 400),
+        (&permitted, "client_credentials", 400),
+    ] {
+        let answer = register(&server, Some(token), &json!({"grant_types": [name]})).await;
+        assert_eq!(answer.status, status, "{name}: {}", answer.body);
+        if status == 201 {
+            assert_eq!(answer.body["grant_types"], json!([whole]));
+        } else {
+            assert_eq!(answer.body["error"], "invalid_client_metadata");
+        }
     }
 }
 

@@ -7,11 +7,17 @@ use crate::token::{Party, text};
 
 /// Every row of every table, as text.
 async fn dump(server: &TestServer) -> Vec<(String, String)> {
+    dump_of(server, &["grantlog", "public"]).await
+}
+
+/// Every row of every table of some schemas, as text.
+pub(crate) async fn dump_of(server: &TestServer, schemas: &[&str]) -> Vec<(String, String)> {
     let owner = server.database.owner().await;
     let tables: Vec<String> = sqlx::query_scalar(
         "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-         WHERE c.relkind IN ('r', 'm') AND n.nspname IN ('grantlog', 'public')",
+         WHERE c.relkind IN ('r', 'm') AND n.nspname = ANY ($1)",
     )
+    .bind(schemas)
     .fetch_all(&owner)
     .await
     .unwrap();

@@ -2,6 +2,7 @@
 
 mod events;
 mod nats;
+mod siem;
 mod webhooks;
 
 use std::time::Duration;

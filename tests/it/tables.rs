@@ -105,6 +105,7 @@ async fn facts(server: &TestServer) -> Facts {
     ];
     let second = party.post("/oauth/token", &rotate).await;
     let access = second["access_token"].as_str().unwrap().to_owned();
+    party.post("/oauth/introspect", &[("token", &access)]).await;
     let replayed = flow::authorize(server, &party.http, &query).await["code"].clone();
     party.redeem(&replayed).await;
     assert_eq!(party.redeem(&replayed).await["error"], "invalid_grant");
@@ -367,6 +368,7 @@ async fn ids_are_the_same_after_every_rebuild() {
     facts(&server).await;
     // The replayed code raises an alert.
     crate::policies::watch(&server).await;
+    server.app.uses.write_down(&server.app.ledger).await.unwrap();
     server.settle().await;
     let owner = server.database.owner().await;
     let ids = async || {

@@ -42,6 +42,13 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
             "mend what the error says",
         );
     }
+    if let Err(error) = erased_keys(&operations, findings).await {
+        findings.fail(
+            "erasures",
+            format!("not readable: {error}"),
+            "mend what the error says",
+        );
+    }
     if let Err(error) = data_keys(&operations.ledger, findings).await {
         findings.fail(
             "data keys",
@@ -92,6 +99,24 @@ async fn signing_keys(operations: &Operations, findings: &mut Findings) -> Resul
                 format!("{} signs since {}", algorithm.name(), since.format("%Y-%m-%d")),
             ),
         }
+    }
+    Ok(())
+}
+
+/// Who was erased has no keys.
+async fn erased_keys(operations: &Operations, findings: &mut Findings) -> Result<(), LedgerError> {
+    let (subjects, _) = operations.keys_of_erased(0).await?;
+    if subjects.is_empty() {
+        findings.ok("erasures", "no key is there of anybody who was erased");
+    } else {
+        findings.fail(
+            "erasures",
+            format!(
+                "{} users were erased and have keys: the table came back from a backup",
+                subjects.len()
+            ),
+            "run `grantlog user erase --again`, or start a server, which does the same",
+        );
     }
     Ok(())
 }

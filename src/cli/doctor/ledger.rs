@@ -128,15 +128,22 @@ pub(super) async fn positions(
     findings: &mut Findings,
 ) -> Result<(), sqlx::Error> {
     let (head, last, count, distinct_sum): (i64, i64, i64, bool) = sqlx::query_as(
-        "SELECT (SELECT position FROM grantlog.head WHERE lane = $1), coalesce(max(position), 0), count(*), \
-                coalesce(sum(position::numeric), 0) = count(*)::numeric * (count(*) + 1) / 2 \
-         FROM grantlog.ledger WHERE lane = $1",
+        "SELECT (SELECT position FROM grantlog.head WHERE lane = $1), greatest(l.greatest, d.greatest), l.n + d.n, \
+                l.total + d.total = (l.n + d.n)::numeric * (l.n + d.n + 1) / 2 \
+         FROM (SELECT coalesce(max(position), 0) AS greatest, count(*) AS n, coalesce(sum(position::numeric), 0) AS total \
+               FROM grantlog.ledger WHERE lane = $1) AS l, \
+              (SELECT coalesce(max(last), 0) AS greatest, coalesce(sum(last - first + 1), 0)::bigint AS n, \
+                      coalesce(sum((first + last)::numeric * (last - first + 1) / 2), 0) AS total \
+               FROM grantlog.detached_ranges) AS d",
     )
     .bind(LANE)
     .fetch_one(connection)
     .await?;
     if head == last && last == count && distinct_sum {
-        findings.ok("positions", format!("1 to {head}, without a gap"));
+        findings.ok(
+            "positions",
+            format!("1 to {head}, without a gap, detached quarters counted in"),
+        );
     } else {
         findings.fail(
             "positions",

@@ -99,6 +99,12 @@ pub enum ClientRefusal {
     /// A public client has no secret.
     #[error("a public client has no secret")]
     Public,
+    /// What it was given while it authenticated would be good without from then on.
+    #[error(
+        "a client that authenticates cannot become public: the refresh tokens that it has would be good for whoever finds \
+         them. Register another client"
+    )]
+    BecomesPublic,
     /// A client that proves to hold a key has no secret.
     #[error("a client that authenticates with private_key_jwt or a certificate has no secret")]
     Keyed,
@@ -184,6 +190,9 @@ impl Registration {
         Ok(match command {
             ClientCommand::Register { .. } => return Err(ClientRefusal::Exists),
             ClientCommand::Update(metadata) if **metadata == self.metadata => Vec::new(),
+            ClientCommand::Update(metadata) if self.becomes_public(metadata) => {
+                return Err(ClientRefusal::BecomesPublic);
+            }
             ClientCommand::Update(metadata) => vec![
                 ClientUpdated {
                     metadata: (**metadata).clone(),
@@ -234,6 +243,11 @@ impl Registration {
                 reason,
             } => vec![self.disallow_exchange(*subject_client, *mode, reason)?],
         })
+    }
+
+    /// Whether it authenticates, and with this metadata would no longer.
+    pub(super) fn becomes_public(&self, metadata: &ClientMetadata) -> bool {
+        metadata.is_public() && !self.metadata.is_public()
     }
 
     /// Two secrets may overlap: the newest stays until `retire_at`, an older one ends now.

@@ -223,6 +223,9 @@ pub struct ClientMetadata {
     pub scope: ScopeSet,
     /// What a request without a scope asks for.
     pub default_scopes: ScopeSet,
+    /// The types of authorization details that it may ask for (RFC 9396 §10).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details_types: Vec<String>,
     /// The audience of its access tokens; empty means the issuer.
     pub audience: Vec<String>,
     /// As a resource server: the audiences whose tokens it may introspect.

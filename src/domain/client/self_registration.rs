@@ -68,6 +68,9 @@ impl Client {
         if registration.statement_issuer.is_some() && registration.statement_issuer.as_ref() != signed_by {
             return Decision::refuse(ClientRefusal::StatementMissing);
         }
+        if registration.becomes_public(&command.metadata) {
+            return Decision::refuse(ClientRefusal::BecomesPublic);
+        }
         let mut events: Vec<ClientEvent> = Vec::new();
         if *command.metadata != registration.metadata {
             let metadata = (*command.metadata).clone();

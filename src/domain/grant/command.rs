@@ -1,9 +1,10 @@
 //! Commands on a grant, and what an accepted one comes to.
 
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::{AskedDetails, Detail, Selection};
 use crate::domain::client::GrantType;
 use crate::domain::confirmation::Confirmation;
-use crate::domain::value::{Digest, ScopeSet};
+use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::ids::{ClientKey, SubjectId};
 
 use super::{
@@ -56,6 +57,8 @@ pub struct RedeemCode {
     pub audience: Option<Vec<String>>,
     /// The audience that the client may have now.
     pub allowed_audience: Vec<String>,
+    /// The grant's authorization details, and the parameter.
+    pub details: AskedDetails,
     /// Whether the redirect URI that the code was sent to is still one of the client's.
     pub redirect_uri_registered: bool,
     /// What holds of user, consent and client now.
@@ -79,6 +82,8 @@ pub struct IssueToken {
     pub scope: ScopeSet,
     /// The audience.
     pub audience: Vec<String>,
+    /// The granted authorization details, and the same sealed.
+    pub details: Option<(Vec<Detail>, Sealed)>,
     /// How often the user's password had changed.
     pub password_generation: u32,
     /// When the whole grant ends.
@@ -107,6 +112,8 @@ pub struct Rotate {
     pub audience: Option<Vec<String>>,
     /// The audience that the client may have now.
     pub allowed_audience: Vec<String>,
+    /// The grant's authorization details, and the parameter.
+    pub details: AskedDetails,
     /// The grace period in seconds.
     pub grace: u32,
     /// Whether the token changes at each use.
@@ -200,6 +207,8 @@ pub struct Issued {
     pub scope: ScopeSet,
     /// Its audience.
     pub audience: Vec<String>,
+    /// Its authorization details.
+    pub details: Vec<Detail>,
     /// When it was issued.
     pub issued_at: Timestamp,
     /// When it ends.
@@ -208,22 +217,33 @@ pub struct Issued {
     pub confirmation: Option<Confirmation>,
     /// Whether a refresh token was issued with it.
     pub refresh: bool,
+    /// Whether it ends with other tokens, or with the trust in an issuer.
+    pub rests_on_others: bool,
     /// What the token says besides, where it was exchanged.
     pub exchanged: Option<Box<Exchanged>>,
 }
 
 impl Issued {
-    pub(super) fn of(event: &TokenIssued, sequence: u32) -> Self {
+    /// `granted` are the authorization details of the grant.
+    pub(super) fn of(event: &TokenIssued, sequence: u32, granted: &[Detail]) -> Self {
         Self {
             sequence,
             subject: event.subject,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
+            details: applied(event.details.as_ref(), granted),
             issued_at: event.issued_at,
             access_expires_at: event.access.expires_at,
             confirmation: event.access.confirmation,
             refresh: event.refresh.is_some(),
+            rests_on_others: matches!(event.flow, GrantType::TokenExchange | GrantType::JwtBearer),
             exchanged: None,
         }
     }
+}
+
+/// What a selection has of a grant's authorization details; nothing where there is none.
+#[must_use]
+pub fn applied(selection: Option<&Selection>, granted: &[Detail]) -> Vec<Detail> {
+    selection.map_or_else(Vec::new, |selection| selection.apply(granted))
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Circumstances, DeviceAuthorizationApproved, DeviceAuthorizationRequested, Family, Grant, Mint};
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::AskedDetails;
 use crate::domain::client::GrantType;
 use crate::domain::openid::{Authentication, OPENID};
 use crate::domain::value::Digest;
@@ -20,6 +21,9 @@ pub struct Device {
     pub expires_at: Timestamp,
     /// How far it has come.
     pub stage: DeviceStage,
+    /// The resource servers that the device named, for its user to see.
+    #[serde(default)]
+    pub resources: Vec<String>,
 }
 
 /// How far a device authorization has come.
@@ -60,6 +64,8 @@ pub struct RedeemDeviceCode {
     pub audience: Option<Vec<String>>,
     /// The audience that the client's tokens may have now.
     pub allowed_audience: Vec<String>,
+    /// The grant's authorization details, and the parameter.
+    pub details: AskedDetails,
     /// What holds of user, consent and client now.
     pub circumstances: Circumstances,
     /// The tokens to issue.
@@ -94,6 +100,7 @@ impl Family {
             imported: false,
             scope: event.scope,
             audience: event.audience,
+            authorization_details: event.authorization_details,
             session: None,
             authentication: None,
             password_generation: 0,
@@ -104,11 +111,14 @@ impl Family {
                 digest: event.digest,
                 expires_at: event.expires_at,
                 stage: DeviceStage::Pending,
+                resources: event.resources.unwrap_or_default(),
             }),
             refresh: None,
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 
@@ -118,6 +128,7 @@ impl Family {
             device.stage = DeviceStage::Approved;
         }
         self.subject = Some(event.subject);
+        self.authorization_details = event.authorization_details;
         self.session = Some(event.session);
         self.password_generation = event.password_generation;
         self.consent_withdrawals = event.consent_withdrawals;

@@ -4,14 +4,16 @@
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::Selection;
 use crate::domain::client::{ExchangeMode, GrantType};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::openid::Claim;
 use crate::domain::pkce::Challenge;
-use crate::domain::value::{Digest, ScopeSet};
-use crate::ids::{ClientKey, IssuerKey, SessionId, SubjectId};
+use crate::domain::value::{Digest, ScopeSet, Sealed};
+use crate::ids::{ClientKey, GrantId, IssuerKey, SessionId, SubjectId};
 
 use super::exchange::{Act, TokenRef};
+use super::management::Management;
 
 events! {
     /// Events of one grant.
@@ -36,6 +38,8 @@ events! {
             scope: ScopeSet,
             /// The audience of its tokens.
             audience: Vec<String>,
+            /// What was granted besides (RFC 9396), as JSON.
+            authorization_details: Option<Sealed>,
             /// SHA-256 of the code's random part.
             digest: Digest,
             /// Where it was sent.
@@ -46,6 +50,8 @@ events! {
             challenge: Option<Challenge>,
             /// The key that the code is bound to (RFC 9449 §10).
             confirmation: Option<Confirmation>,
+            /// Whether the client knows the grant by an id, and by which (Grant Management for OAuth 2.0).
+            management: Option<Management>,
             /// How often the user's password had changed.
             password_generation: u32,
             /// How often the consent had been withdrawn.
@@ -83,6 +89,10 @@ events! {
             scope: ScopeSet,
             /// Its audience.
             audience: Vec<String>,
+            /// What was granted besides (RFC 9396), as JSON, where the grant begins here.
+            authorization_details: Option<Sealed>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The refresh token.
@@ -102,6 +112,10 @@ events! {
             scope: ScopeSet,
             /// The audience of its tokens.
             audience: Vec<String>,
+            /// The resource servers that it named (RFC 8707).
+            resources: Option<Vec<String>>,
+            /// What it asks for besides (RFC 9396), as JSON, sealed for the client.
+            authorization_details: Option<Sealed>,
             /// SHA-256 of the device code's random part.
             digest: Digest,
             /// A digest of the user code, keyed with the master key.
@@ -129,6 +143,8 @@ events! {
             password_generation: u32,
             /// How often the consent had been withdrawn.
             consent_withdrawals: u32,
+            /// What was asked for besides (RFC 9396), sealed for the user from here on.
+            authorization_details: Option<Sealed>,
             /// When.
             at: Timestamp,
         },
@@ -242,6 +258,8 @@ events! {
             scope: ScopeSet,
             /// The audience of the access token.
             audience: Vec<String>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The new generation.
@@ -259,6 +277,8 @@ events! {
             scope: ScopeSet,
             /// Its audience.
             audience: Vec<String>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The number of the refresh token in the grant.
@@ -277,6 +297,8 @@ events! {
             scope: ScopeSet,
             /// The audience of the access token.
             audience: Vec<String>,
+            /// Which of the grant's authorization details the access token has.
+            details: Option<Selection>,
             /// The access token.
             access: AccessToken,
             /// The new generation.
@@ -290,6 +312,14 @@ events! {
             client: ClientKey,
             /// The sequence of the event that had issued it.
             sequence: u32,
+            /// When.
+            at: Timestamp,
+        },
+        /// Another grant took the place of what was granted under this one's id (Grant Management for OAuth 2.0). What it
+        /// replaced is revoked in the same append: this grant, or the one that had replaced it before.
+        GrantReplaced 1 {
+            /// By which.
+            by: GrantId,
             /// When.
             at: Timestamp,
         },
@@ -376,6 +406,8 @@ pub enum Reason {
     User,
     /// A policy did; the event's note names the alert.
     Policy,
+    /// Another grant took its place (Grant Management for OAuth 2.0).
+    Replaced,
 }
 
 impl Reason {
@@ -390,6 +422,7 @@ impl Reason {
             Self::SessionEnded => "session_ended",
             Self::User => "user",
             Self::Policy => "policy",
+            Self::Replaced => "replaced",
         }
     }
 }
@@ -412,9 +445,11 @@ mod tests {
             auth_time: Some(at),
             amr: Some(vec!["pwd".to_owned()]),
             nonce: Some("n".to_owned()),
+            management: None,
             id_token_claims: Some(vec![Claim::Email]),
             scope: ["openid"].into_iter().collect(),
             audience: Vec::new(),
+            authorization_details: None,
             digest: Digest::of(b"code"),
             redirect_uri: "https://app.example/".to_owned(),
             redirect_uri_required: false,

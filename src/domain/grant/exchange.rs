@@ -30,6 +30,16 @@ pub struct TokenRef {
     pub key: Option<KeyId>,
 }
 
+impl TokenExchanged {
+    /// All the tokens that the new one rests on, however many exchanges ago.
+    pub fn rests_on(&self) -> impl Iterator<Item = &TokenRef> {
+        std::iter::once(&self.subject_token)
+            .chain(&self.actor_token)
+            .chain(&self.earlier_subjects)
+            .chain(&self.earlier_actors)
+    }
+}
+
 /// Who acts (RFC 8693 §4.1), as the token says it. The outermost is the current actor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Act {

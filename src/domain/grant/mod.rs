@@ -6,6 +6,7 @@ mod decide;
 mod device;
 mod event;
 mod exchange;
+mod management;
 mod refusal;
 
 pub use command::*;
@@ -13,6 +14,7 @@ pub use decide::Decision;
 pub use device::*;
 pub use event::*;
 pub use exchange::*;
+pub use management::*;
 pub use refusal::*;
 
 use std::collections::BTreeMap;
@@ -24,9 +26,9 @@ use super::client::GrantType;
 use super::confirmation::Confirmation;
 use super::openid::{Authentication, OPENID};
 use super::pkce::Challenge;
-use super::value::{Digest, ScopeSet};
+use super::value::{Digest, ScopeSet, Sealed};
 use crate::clock::Timestamp;
-use crate::ids::{ClientKey, SessionId, SubjectId};
+use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
 
 /// A grant's state. Its size does not grow with its age: older generations are rows of the ledger, not entries
 /// here.
@@ -54,6 +56,10 @@ pub struct Family {
     pub scope: ScopeSet,
     /// The audience of its tokens.
     pub audience: Vec<String>,
+    /// The widest authorization details that its tokens may have (RFC 9396), sealed for its user, or for its client where
+    /// it has none.
+    #[serde(default)]
+    pub authorization_details: Option<Sealed>,
     /// The login that it was given in.
     pub session: Option<SessionId>,
     /// What its ID tokens say of that login, where `openid` was granted.
@@ -79,6 +85,12 @@ pub struct Family {
     /// What it rests on, where it has no login of its own.
     #[serde(default)]
     pub basis: Option<Box<Basis>>,
+    /// Whether its client knows it by an id, and by which.
+    #[serde(default)]
+    pub management: Option<Management>,
+    /// The grant that took its place under its id.
+    #[serde(default)]
+    pub replaced_by: Option<GrantId>,
 }
 
 /// An authorization code (RFC 6749 §4.1.2).
@@ -226,6 +238,7 @@ impl Grant {
                     family.revoke(&event);
                 }
             }
+            GrantEvent::GrantReplaced(event) => self.is_replaced(event.by),
             GrantEvent::AccessTokenRefreshed(_)
             | GrantEvent::CodeReplayed(_)
             | GrantEvent::DeviceCodeReplayed(_)
@@ -274,11 +287,14 @@ impl Family {
             imported: false,
             scope: event.scope,
             audience: event.audience,
+            authorization_details: event.authorization_details,
             session: event.session,
             authentication,
             password_generation: event.password_generation,
             consent_withdrawals: event.consent_withdrawals,
             expires_at: event.grant_expires_at,
+            management: event.management,
+            replaced_by: None,
             code: Some(Code {
                 digest: event.digest,
                 redirect_uri: event.redirect_uri,
@@ -304,6 +320,7 @@ impl Family {
             imported: false,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
+            authorization_details: event.authorization_details.clone(),
             session: None,
             authentication: None,
             password_generation: event.password_generation,
@@ -315,6 +332,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 
@@ -328,6 +347,7 @@ impl Family {
             imported: true,
             scope: event.scope,
             audience: event.audience,
+            authorization_details: None,
             session: None,
             authentication: None,
             password_generation: 0,
@@ -339,6 +359,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 
@@ -384,6 +406,7 @@ impl Family {
             imported: false,
             scope: ScopeSet::default(),
             audience: Vec::new(),
+            authorization_details: None,
             session: None,
             authentication: None,
             password_generation: 0,
@@ -395,6 +418,8 @@ impl Family {
             revoked: None,
             revoked_access: BTreeMap::new(),
             basis: None,
+            management: None,
+            replaced_by: None,
         }
     }
 

@@ -63,6 +63,12 @@ pub enum GrantRefusal {
     /// A resource that the client has lost, or none is left of those that were granted.
     #[error("the client may no longer have tokens for the resource")]
     ResourceNoLongerAllowed,
+    /// Authorization details that are not within the granted ones.
+    #[error("the authorization details exceed what was granted")]
+    DetailsExceeded,
+    /// Authorization details that the client has lost, or that are not for the token's resource servers.
+    #[error("the client may no longer have the authorization details, or not at these resource servers")]
+    DetailsNoLongerAllowed,
     /// The client has given up the redirect URI that the code was sent to.
     #[error("the redirect_uri that the code was sent to is no longer registered")]
     RedirectUriRemoved,
@@ -125,6 +131,8 @@ impl GrantRefusal {
             Self::ScopeExceeded => RefusalReason::ScopeExceeded,
             Self::ResourceExceeded => RefusalReason::ResourceExceeded,
             Self::ResourceNoLongerAllowed => RefusalReason::ResourceNoLongerAllowed,
+            Self::DetailsExceeded => RefusalReason::DetailsExceeded,
+            Self::DetailsNoLongerAllowed => RefusalReason::DetailsNoLongerAllowed,
             Self::RedirectUriRemoved => RefusalReason::RedirectUriNotRegistered,
             Self::ScopeNoLongerAllowed => RefusalReason::ScopeNoLongerAllowed,
             Self::UserDisabled => RefusalReason::UserDisabled,

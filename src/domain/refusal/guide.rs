@@ -43,6 +43,8 @@ pub enum Guide {
     Scope,
     /// The resource is not acceptable.
     Resource,
+    /// The authorization details are not acceptable.
+    AuthorizationDetails,
     /// A DPoP proof is not good.
     DpopProof,
     /// A DPoP proof needs a nonce.
@@ -71,6 +73,8 @@ pub enum Guide {
     Permission,
     /// There is no such thing.
     NotFound,
+    /// A request about an event stream is not good.
+    EventStream,
     /// A token that opens client registration is not good.
     RegistrationToken,
     /// What was to be registered of a client is not acceptable.
@@ -388,6 +392,20 @@ advice! {
         ],
         prevention: ["Keep each resource's URI in one place, and use it at both endpoints."],
     }
+    AuthorizationDetails Medium {
+        causes: [
+            "The type is misspelled (it is compared byte by byte), not defined here, or not among the client's authorization_details_types.",
+            "A detail has a member that its type does not know, lacks one, or has a value that the type's schema does not allow.",
+            "A detail names locations that are not among the client's audience.",
+            "A token request asks for a detail that is not a granted one with shorter lists of actions, datatypes, privileges or locations.",
+        ],
+        resolution: [
+            "Compare the request with `grantlog authorization-detail-type show TYPE`; `check` says what is wrong with a detail.",
+            "Compare types and locations with authorization_details_types and audience in `grantlog client show`.",
+            "Leave the parameter out of token requests that want all that was granted.",
+        ],
+        prevention: ["Check details against the type's schema in the application's tests."],
+    }
     DpopProof High {
         causes: [
             "The application sent one proof twice, for instance in an automatic retry.",
@@ -547,10 +565,23 @@ advice! {
         causes: [
             "The id is mistyped, or from another installation.",
             "The user was erased.",
+            "The grant was revoked, or has ended by itself.",
             "The refusal is older than what the ledger still holds, or was suppressed under load.",
         ],
         resolution: ["Check the id; treat an erased user as gone."],
         prevention: ["Drop stored ids when the server says that they are gone."],
+    }
+    EventStream Low {
+        causes: [
+            "The delivery names no method that is known here, or an address that is not public or not https.",
+            "A property that the server supplies was sent along with another value.",
+            "The receiver creates a stream each time it starts, instead of asking for the ones that it has.",
+        ],
+        resolution: [
+            "Read the message of the answer, and compare with docs/shared-signals.md.",
+            "List the streams with `GET /ssf/stream`, and delete those that are not used.",
+        ],
+        prevention: ["Let the receiver keep its stream_id, and change the stream that it has."],
     }
     RegistrationToken High {
         causes: [

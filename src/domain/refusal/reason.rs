@@ -82,6 +82,14 @@ reasons! {
     PostLogoutRedirectUriNotRegistered "post_logout_redirect_uri_not_registered" RedirectUri,
     /// The `claims` parameter is not the JSON that it should be, or is too long.
     ClaimsMalformed "claims_malformed" Malformed,
+    /// The `grant_management_action` is missing where there must be one.
+    GrantActionMissing "grant_management_action_missing" Malformed,
+    /// The `grant_management_action` is not one of this server's, or the `grant_id` does not go with it.
+    GrantActionInvalid "grant_management_action_invalid" Malformed,
+    /// The `grant_id` is not that of a live grant of this client and user.
+    GrantIdInvalid "grant_id_invalid" Malformed,
+    /// There is a `request_uri` beside a `request` (RFC 9101 §5).
+    RequestAndRequestUri "request_and_request_uri" Malformed,
     /// The `response_type` is missing.
     ResponseTypeMissing "response_type_missing" Malformed,
     /// An id in the address is not a UUID.
@@ -265,11 +273,31 @@ reasons! {
     /// The client may no longer have tokens for the `resource`, or for any that was granted.
     ResourceNoLongerAllowed "resource_no_longer_allowed" Resource,
 
+    // Authorization details (RFC 9396).
+    /// The `authorization_details` are not a list of JSON objects with a `type`, are too large, or have what cannot be shown.
+    DetailsMalformed "authorization_details_malformed" AuthorizationDetails,
+    /// An authorization detail is of a type that is not defined here, or retired.
+    DetailTypeUnknown "authorization_detail_type_unknown" AuthorizationDetails,
+    /// An authorization detail is of a type that the client is not registered for.
+    DetailTypeNotAllowed "authorization_detail_type_not_allowed" AuthorizationDetails,
+    /// An authorization detail does not conform to the schema of its type.
+    DetailInvalid "authorization_detail_invalid" AuthorizationDetails,
+    /// An authorization detail is for a resource server that its type, or the client, does not have.
+    DetailLocationNotAllowed "authorization_detail_location_not_allowed" AuthorizationDetails,
+    /// A token request asked for authorization details that are not within the granted ones.
+    DetailsExceeded "authorization_details_exceeded" AuthorizationDetails,
+    /// Granted authorization details may no longer be had by this client, or not at the token's resource servers.
+    DetailsNoLongerAllowed "authorization_details_no_longer_allowed" AuthorizationDetails,
+    /// A grant type was used with `authorization_details` that takes none.
+    DetailsNotTaken "authorization_details_not_taken" AuthorizationDetails,
+
     // DPoP (RFC 9449).
     /// The request has no DPoP proof, and the client's registration, or the scheme of its token, asks for one.
     DpopProofMissing "dpop_proof_missing" DpopProof,
     /// There is more than one `DPoP` header.
     DpopHeaderDoubled "dpop_header_doubled" DpopProof,
+    /// The DPoP proof is signed with an algorithm that the client's profile does not let it use.
+    DpopAlgorithm "dpop_algorithm" DpopProof,
     /// The DPoP proof is not a JWT of the type `dpop+jwt` with a public key, an algorithm that is supported, and the claims that it needs.
     DpopMalformed "dpop_malformed" DpopProof,
     /// The DPoP proof is not signed with the key in its header.
@@ -402,10 +430,24 @@ reasons! {
     OtherUser "other_user" Permission,
     /// There is no user with that id, or the user was erased.
     NoSuchUser "no_such_user" NotFound,
+    /// There is no grant with that `grant_id`, or it is over.
+    NoSuchGrant "no_such_grant" NotFound,
     /// No refusal with that request id is recorded.
     NoSuchRefusal "no_such_refusal" NotFound,
+    /// There is no grant with that id, or what was pasted leads to none.
+    NoSuchGrant "no_such_grant" NotFound,
     /// The evidence log has no such entries, or not yet.
     NoSuchEntries "no_such_entries" NotFound,
+    /// The client has no such event stream.
+    NoSuchStream "no_such_stream" NotFound,
+
+    // Shared signals.
+    /// What is said of an event stream, or asked of it, is not acceptable.
+    StreamRequest "stream_request" EventStream,
+    /// The client has as many event streams as it may have.
+    TooManyStreams "too_many_streams" EventStream,
+    /// The last verification of the event stream is too near.
+    VerificationTooSoon "verification_too_soon" RateLimit,
 
     // Client registration.
     /// No initial access token came where one is needed to register a client.
@@ -440,6 +482,8 @@ reasons! {
     TooManyFailures "too_many_failures" RateLimit,
     /// A policy throttled the client, and it asked for more tokens within a minute than it gets.
     ClientThrottled "client_throttled" RateLimit,
+    /// A policy throttled the network, and it asked for more logins, device codes or tokens within a minute than it gets.
+    NetworkThrottled "network_throttled" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
     /// Readers of `/admin/events` hold all connections that this node has for them.

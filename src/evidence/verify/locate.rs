@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::gone::Gone;
 use super::place::{Found, Page, Place};
 use super::{Damage, Finding, Stop};
 use crate::evidence::EvidenceError;
@@ -14,14 +15,14 @@ const NEAR: u64 = 4;
 
 /// Finds it. `known_good` is the size of the last checkpoint that agreed.
 pub(super) async fn first_bad(
-    place: &Place,
+    (place, gone): (&Place, &Gone),
     others: &[Place],
     known_good: u64,
     stop: &Stop,
 ) -> Result<Finding, EvidenceError> {
     for hashes in std::iter::once(place).chain(others) {
         if is_trusted(hashes, stop).await?
-            && let Some(finding) = compare(place, hashes, known_good, stop.checkpoint.size).await?
+            && let Some(finding) = compare((place, gone), hashes, known_good, stop.checkpoint.size).await?
         {
             return Ok(finding);
         }
@@ -66,7 +67,7 @@ async fn is_trusted(hashes: &Place, stop: &Stop) -> Result<bool, EvidenceError> 
 
 /// Compares event by event with trusted hashes.
 async fn compare(
-    place: &Place,
+    (place, gone): (&Place, &Gone),
     hashes: &Place,
     known_good: u64,
     size: u64,
@@ -79,7 +80,11 @@ async fn compare(
         };
         for (position, hash) in (index * WIDTH + 1..=index * WIDTH + width).zip(&signed) {
             let here: Vec<&Found> = events.iter().filter(|event| event.position == position).collect();
-            let same = matches!(here.as_slice(), [one] if leaf_hash(&one.leaf) == *hash);
+            let same = match here.as_slice() {
+                [] => gone.has(position),
+                [one] => leaf_hash(&one.leaf) == *hash,
+                [_, ..] => false,
+            };
             if !same {
                 return classify(place, hashes, (position, &here)).await.map(Some);
             }

@@ -5,10 +5,13 @@
 //! something is wrong, not where: for that the hashes of single events are needed, which stored tiles and older exports
 //! have. They are believed where they lead to the checkpoint's root.
 
+mod gone;
 mod locate;
 mod place;
 
 pub use place::{Found, Page, Place};
+
+use gone::Gone;
 
 use serde::Serialize;
 
@@ -83,6 +86,7 @@ struct Run<'a> {
     last_time: String,
     disorder: Option<Finding>,
     tiles: Option<Finding>,
+    gone: Gone,
 }
 
 /// Verifies the events at a place against checkpoints. `others` are places whose hashes help to find a bad position;
@@ -106,6 +110,7 @@ pub async fn verify(
         last_time: String::new(),
         disorder: None,
         tiles: None,
+        gone: Gone::read(place).await?,
     };
     if let Some(finding) = place.foreign().await? {
         run.report.finding = Some(finding);
@@ -114,9 +119,12 @@ pub async fn verify(
     let stopped = run.through(&anchors, progress).await?;
     if let Some(stop) = stopped {
         let known_good = run.report.agreed.last().map_or(0, |(_, size)| *size);
-        run.report.finding = Some(locate::first_bad(place, others, known_good, &stop).await?);
+        run.report.finding = Some(locate::first_bad((place, &run.gone), others, known_good, &stop).await?);
     } else {
         run.report.finding = run.disorder.take().or(run.tiles.take());
+        if run.report.finding.is_none() {
+            run.report.finding = run.gone.unfounded(place).await?;
+        }
     }
     Ok(run.report)
 }
@@ -175,8 +183,8 @@ impl Run<'_> {
         let mut hashes = Vec::new();
         match self.place.page(index, width).await? {
             Page::Absent => {
-                if self.report.events > 0 {
-                    let position = index * WIDTH + 1;
+                let position = index * WIDTH + 1;
+                if self.report.events > 0 && !self.gone.has(position) {
                     self.disorder.get_or_insert(Finding {
                         first_bad_position: position,
                         not_after: position,
@@ -189,9 +197,9 @@ impl Run<'_> {
                 hashes.extend(stored.into_iter().take(usize::try_from(width).unwrap_or(0)));
                 self.report.hashes_only += hashes.len() as u64;
             }
-            Page::Events(events) => hashes = self.events(index, width, &events),
+            Page::Events(events) => hashes = self.events(index, width, &events).await?,
             Page::Surplus(events, position) => {
-                hashes = self.events(index, width, &events);
+                hashes = self.events(index, width, &events).await?;
                 self.disorder.get_or_insert(Finding {
                     first_bad_position: position,
                     not_after: position,
@@ -205,23 +213,35 @@ impl Run<'_> {
     }
 
     /// Hashes the events of one tile, up to the first that is missing or there twice.
-    fn events(&mut self, index: u64, width: u64, events: &[Found]) -> Vec<Hash> {
+    async fn events(&mut self, index: u64, width: u64, events: &[Found]) -> Result<Vec<Hash>, EvidenceError> {
         let mut hashes = Vec::new();
-        for (offset, event) in (1..=width).zip(events) {
-            let position = index * WIDTH + offset;
-            let doubled = usize::try_from(offset).is_ok_and(|next| {
-                events
-                    .get(next)
-                    .is_some_and(|next| next.position == event.position)
-            });
-            if event.position != position || doubled {
+        let mut events = events.iter().peekable();
+        let mut stored: Option<Vec<Hash>> = None;
+        for position in index * WIDTH + 1..=index * WIDTH + width {
+            if let Some(event) = events.next_if(|event| event.position == position) {
+                let doubled = events.peek().is_some_and(|next| next.position == position);
+                if doubled {
+                    break;
+                }
+                self.check_order(position, &event.leaf);
+                hashes.push(leaf_hash(&event.leaf));
+                self.report.events += 1;
+                continue;
+            }
+            if !self.gone.has(position) {
                 break;
             }
-            self.check_order(position, &event.leaf);
-            hashes.push(leaf_hash(&event.leaf));
+            let tile = match &mut stored {
+                Some(tile) => tile,
+                none @ None => none.insert(self.place.hashes(index).await?),
+            };
+            let Some(hash) = tile.get(hashes.len()) else {
+                break;
+            };
+            hashes.push(*hash);
+            self.report.hashes_only += 1;
         }
-        self.report.events += hashes.len() as u64;
-        hashes
+        Ok(hashes)
     }
 
     /// What the log itself should not have signed.

@@ -6,6 +6,7 @@ use sqlx::PgPool;
 
 use super::{Damage, Finding};
 use crate::evidence::EvidenceError;
+use crate::evidence::detached::{self, Partition};
 use crate::evidence::store::{self, signed, unsigned};
 use crate::evidence::tile::{self, TileId, TileKind, TilePath, WIDTH};
 use crate::evidence::tree::Hash;
@@ -74,6 +75,14 @@ impl Place {
                     Page::Events(events)
                 })
             }
+        }
+    }
+
+    /// What was taken out of the ledger, as the place itself says.
+    pub async fn manifest(&self) -> Result<Vec<Partition>, EvidenceError> {
+        match self {
+            Self::Database(pool) => Ok(detached::manifest(pool).await?),
+            Self::Directory(directory) => detached::manifest_of(directory).map_err(detached::unreadable),
         }
     }
 

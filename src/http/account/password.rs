@@ -202,7 +202,8 @@ async fn seal(
         | OperationError::InitialAccessToken(_)
         | OperationError::TrustedIssuer(_)
         | OperationError::Policy(_)
-        | OperationError::Alert(_)
-        | OperationError::Stream(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
+        | OperationError::Stream(_)
+        | OperationError::AuthorizationDetailType(_)
+        | OperationError::Alert(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),
     })
 }

@@ -1,10 +1,11 @@
 //! The administration API: for clients that act for themselves with the restricted scope `admin`.
 
 pub mod events;
+pub mod grants;
 pub mod refusals;
 
 use axum::Router;
-use axum::routing::get;
+use axum::routing::{get, post};
 
 use super::api::bearer::{ActiveToken, BearerToken};
 use super::error::{ApiError, Rejection};
@@ -20,6 +21,8 @@ pub const SCOPE: &str = "admin";
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/admin/refusals/{request_id}", get(refusals::refusal))
+        .route("/admin/grants/{id}", get(grants::grant))
+        .route("/admin/grants/lookup", post(grants::lookup))
         .route("/admin/events", get(events::events))
 }
 

@@ -11,7 +11,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::crypto::certificate::ClientCertificate;
 use crate::crypto::signing::TokenRefusal;
-use crate::domain::client::{Client, Registration};
+use crate::domain::client::{AssertionAlgorithm, Client, Registration};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::Grant;
 use crate::domain::refusal::RefusalReason;
@@ -20,12 +20,15 @@ use crate::domain::user::{Account, User};
 use crate::domain::value::ScopeSet;
 use crate::http::oauth::access_token::PresentedAccessToken;
 use crate::http::oauth::standing;
+use crate::http::token_uses::Used;
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::{Loaded, UnitOfWork};
+use crate::ledger::{LedgerError, Loaded, UnitOfWork};
 
 /// A token that is authentic, and whose time and audience are good.
 pub struct BearerToken {
     token: PresentedAccessToken,
+    /// What the proof that came with it is signed with.
+    proof: Option<AssertionAlgorithm>,
 }
 
 impl BearerToken {
@@ -59,8 +62,9 @@ impl BearerToken {
             }
             Some((scheme, token)) if scheme.eq_ignore_ascii_case(dpop::SCHEME) => {
                 let known = Self::verify(app, token.trim(), audience).await?;
-                known.require_proof(app, origin, (headers, token.trim())).await?;
-                Ok(known)
+                let proof = known.require_proof(app, origin, (headers, token.trim())).await?;
+                let proof = Some(proof);
+                Ok(Self { proof, ..known })
             }
             _ => Err(Rejection::new(
                 ApiError::Unauthenticated,
@@ -80,13 +84,13 @@ impl BearerToken {
         Ok(known)
     }
 
-    /// RFC 9449 §7.1: the request proves to hold the key that the token is bound to.
+    /// RFC 9449 §7.1: the request proves to hold the key that the token is bound to. With what the proof is signed.
     async fn require_proof(
         &self,
         app: &App,
         origin: &Origin,
         (headers, token): (&HeaderMap, &str),
-    ) -> Result<(), Rejection<ApiError>> {
+    ) -> Result<AssertionAlgorithm, Rejection<ApiError>> {
         let read = PresentedProof::read(app, origin, headers, Some(token));
         let missing = || Rejection::new(ApiError::InvalidDpopProof, RefusalReason::DpopProofMissing);
         let proof = read.map_err(|refusal| self.of(refusal.into()))?;
@@ -96,7 +100,8 @@ impl BearerToken {
             return Err(self.of(refused));
         }
         let used = proof.use_up(app).await?;
-        used.map_err(|refusal| self.of(refusal.into()))
+        used.map_err(|refusal| self.of(refusal.into()))?;
+        Ok(proof.algorithm())
     }
 
     /// Names the token's grant in a refusal: a token that comes without its key may have been stolen.
@@ -129,7 +134,7 @@ impl BearerToken {
                 RefusalReason::RateLimitExceeded,
             )
         })?;
-        Ok(Self { token })
+        Ok(Self { token, proof: None })
     }
 
     /// The token, where it is active at this moment.
@@ -149,6 +154,9 @@ impl BearerToken {
                 .client(family.client)
                 .grant(address.grant, family.subject));
         };
+        if let (Some(algorithm), Some(client)) = (self.proof, client.registration.as_deref()) {
+            dpop::check_algorithm(&client.metadata, algorithm).map_err(|refusal| self.of(refusal.into()))?;
+        }
         Ok(ActiveToken {
             grant: address.grant,
             subject: family.subject,
@@ -200,6 +208,12 @@ impl ActiveToken {
 
     /// The client that it was issued to.
     #[must_use]
+    pub fn client(&self) -> ClientKey {
+        self.client.0
+    }
+
+    /// That client's registration.
+    #[must_use]
     pub fn registration(&self) -> Option<Arc<Registration>> {
         self.client.1.registration.clone()
     }
@@ -209,6 +223,21 @@ impl ActiveToken {
     pub fn usable_scope(&self) -> ScopeSet {
         let granted = self.granted.iter();
         granted.filter(|scope| self.allowed.contains(scope)).collect()
+    }
+
+    /// Confirms what was loaded, and counts the use where it stands. False: load again.
+    pub async fn confirm_use(&self, app: &App, unit: &mut UnitOfWork<'_>) -> Result<bool, LedgerError> {
+        let stands = unit.confirm().await?;
+        if stands {
+            let used = Used {
+                grant: self.grant,
+                client: self.client.0,
+                subject: self.subject,
+                asked_by: None,
+            };
+            app.uses.count(used, unit.context(), unit.at());
+        }
+        Ok(stands)
     }
 
     /// Names the token's client, grant and user in a refusal.

@@ -91,7 +91,7 @@ async fn profile(
     let token = BearerToken::read(app, origin, headers).await?;
     let context = origin.context(endpoint, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
-    let (subject, account, client) = rounds!(unit, round(&mut unit, &token, scope))?;
+    let (subject, account, client) = rounds!(unit, round((app, &mut unit), &token, scope))?;
     let profile = app.operations.profile(subject, &account).await?;
     // The key is gone: the user was erased in this very moment.
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
@@ -99,7 +99,7 @@ async fn profile(
 }
 
 async fn round(
-    unit: &mut UnitOfWork<'_>,
+    (app, unit): (&App, &mut UnitOfWork<'_>),
     token: &BearerToken,
     scope: &'static str,
 ) -> Result<Option<Shown>, Rejection<ApiError>> {
@@ -110,8 +110,8 @@ async fn round(
     };
     active.require(unit, scope).await?;
     let account = active.own_account(unit, subject).await?;
-    Ok(unit
-        .confirm()
+    Ok(active
+        .confirm_use(app, unit)
         .await?
         .then(|| (subject, account, active.registration())))
 }

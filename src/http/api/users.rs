@@ -133,7 +133,7 @@ async fn round(
         let account = user.account.clone();
         (subject, account.ok_or_else(|| active.about(no_such_user()))?)
     };
-    Ok(unit.confirm().await?.then_some(found))
+    Ok(active.confirm_use(app, unit).await?.then_some(found))
 }
 
 fn no_such_user() -> Rejection<ApiError> {

@@ -18,6 +18,7 @@ use super::context::Origin;
 use super::error::{ApiError, Rejection, TokenError};
 use crate::app::App;
 use crate::config::{DpopNonce, Settings};
+use crate::domain::client::{AssertionAlgorithm, ClientMetadata};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::refusal::RefusalReason;
 use crate::ledger::LedgerError;
@@ -134,6 +135,12 @@ impl PresentedProof {
         Confirmation::JwkThumbprint(self.proof.thumbprint())
     }
 
+    /// What it is signed with.
+    #[must_use]
+    pub fn algorithm(&self) -> AssertionAlgorithm {
+        self.proof.algorithm()
+    }
+
     /// Uses it up (RFC 9449 §11.1), on all nodes at once; asked again by the same request, it says the same.
     pub async fn use_up(&self, app: &App) -> Result<Result<(), ProofRefusal>, LedgerError> {
         let first = self.is_first_use.get_or_try_init(|| self.note(app)).await?;
@@ -157,6 +164,14 @@ impl PresentedProof {
         .await?;
         Ok(inserted.rows_affected() == 1)
     }
+}
+
+/// Whether this client may sign proofs with this algorithm (FAPI 2.0 Security Profile §5.4.1).
+pub fn check_algorithm(client: &ClientMetadata, algorithm: AssertionAlgorithm) -> Result<(), ProofRefusal> {
+    if client.may_sign_with(algorithm) {
+        return Ok(());
+    }
+    Err(ProofRefusal::invalid(RefusalReason::DpopAlgorithm))
 }
 
 /// The nonces; none where proofs need none.

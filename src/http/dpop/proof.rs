@@ -11,6 +11,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::clock::Timestamp;
+use crate::crypto::jwt::is_typ;
 use crate::domain::client::{AssertionAlgorithm, PublicJwk};
 use crate::domain::confirmation::Thumbprint;
 use crate::domain::refusal::RefusalReason;
@@ -96,7 +97,7 @@ impl Proof {
         let part = |text: &str| URL_SAFE_NO_PAD.decode(text).ok();
         let header: Header = serde_json::from_slice(&part(header)?).ok()?;
         let claims: Claims = serde_json::from_slice(&part(claims)?).ok()?;
-        let known = header.typ == TYP && ALGORITHMS.contains(&header.alg.as_str());
+        let known = is_typ(&header.typ, TYP) && ALGORITHMS.contains(&header.alg.as_str());
         if !known || header.crit.is_some() || claims.jti.is_empty() || claims.jti.len() > MAX_JTI {
             return None;
         }
@@ -143,6 +144,11 @@ impl Proof {
             Some(token) if self.claims.ath != Some(hash(token)) => Err(RefusalReason::DpopTokenHash),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// What it is signed with.
+    pub(super) fn algorithm(&self) -> AssertionAlgorithm {
+        self.algorithm
     }
 
     /// The `nonce`, which may be anything.

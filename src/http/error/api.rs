@@ -29,6 +29,8 @@ pub enum ApiError {
     PermissionDenied,
     /// The request is malformed. Says how, in fixed words.
     ValidationError(&'static str),
+    /// The state of what is there does not allow it. Says why, in fixed words.
+    Conflict(&'static str),
     /// There is no such resource. Says which, in fixed words.
     ResourceNotFound(&'static str),
     /// Too many requests: come back after so many seconds.
@@ -58,6 +60,7 @@ impl ApiError {
             Self::InsufficientScope(_) | Self::UnapprovedScope(_) | Self::PermissionDenied => {
                 StatusCode::FORBIDDEN
             }
+            Self::Conflict(_) => StatusCode::CONFLICT,
             Self::ResourceNotFound(_) => StatusCode::NOT_FOUND,
             Self::RateLimitExceeded(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
@@ -81,7 +84,7 @@ impl ApiError {
             }
             Self::UnapprovedScope(_) => "The client is not approved for the scope that this resource needs.",
             Self::PermissionDenied => "The token's owner may not access this resource.",
-            Self::ValidationError(what) | Self::ResourceNotFound(what) => what,
+            Self::ValidationError(what) | Self::Conflict(what) | Self::ResourceNotFound(what) => what,
             Self::RateLimitExceeded(_) => "Too many requests in a short time.",
             Self::ServerError => "Something went wrong on the server.",
             Self::ServiceUnavailable => "The service is temporarily unavailable.",
@@ -102,6 +105,7 @@ impl ApiError {
             | Self::UnapprovedScope(_)
             | Self::PermissionDenied
             | Self::ValidationError(_)
+            | Self::Conflict(_)
             | Self::ResourceNotFound(_)
             | Self::ServerError => None,
         }
@@ -130,6 +134,7 @@ impl ApiError {
                 self.message()
             )),
             Self::PermissionDenied
+            | Self::Conflict(_)
             | Self::ResourceNotFound(_)
             | Self::RateLimitExceeded(_)
             | Self::ServerError
@@ -150,6 +155,7 @@ impl WireError for ApiError {
             Self::UnapprovedScope(_) => "unapproved_scope",
             Self::PermissionDenied => "permission_denied",
             Self::ValidationError(_) => "validation_error",
+            Self::Conflict(_) => "conflict",
             Self::ResourceNotFound(_) => "resource_not_found",
             Self::RateLimitExceeded(_) => "rate_limit_exceeded",
             Self::ServerError => "server_error",

@@ -18,7 +18,7 @@ use super::cors::OriginsOf;
 use crate::crypto::password::PasswordError;
 use crate::domain::refusal::RefusalReason;
 use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
-use crate::ledger::{LedgerError, Refused};
+use crate::ledger::{ClientAuthentication, LedgerError, Refused};
 
 /// A refused request: what its caller is told, and what the ledger is told.
 #[derive(Clone, Debug)]
@@ -33,6 +33,8 @@ pub struct Rejection<E> {
     pub subject: Option<SubjectId>,
     /// The grant, where a credential's digest matched.
     pub grant: Option<GrantId>,
+    /// How the client had authenticated, where it had.
+    pub authentication: Option<Box<ClientAuthentication>>,
     /// The client, once it was authenticated: pages of other clients may not read the answer.
     pub origins: Option<OriginsOf>,
 }
@@ -74,6 +76,7 @@ impl<E: WireError> Rejection<E> {
             client: None,
             subject: None,
             grant: None,
+            authentication: None,
             origins: None,
         }
     }

@@ -18,6 +18,10 @@ pub enum ProtocolError {
     NotFound,
     /// The path takes other methods, which the answer's Allow header names.
     MethodNotAllowed,
+    /// The answer has one media type, and it is not among those that the request accepts.
+    NotAcceptable,
+    /// A status list of an earlier time is not kept (draft-ietf-oauth-status-list §8.4).
+    NoHistoricalStatus,
     /// The request took too long.
     Timeout,
     /// The head is larger than the server accepts, or has too many fields.
@@ -52,6 +56,16 @@ impl ProtocolError {
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
                 "This path does not take this method; the Allow header names those that it takes.",
+            ),
+            Self::NotAcceptable => (
+                StatusCode::NOT_ACCEPTABLE,
+                "not_acceptable",
+                "What is at this path has no media type that the Accept header names.",
+            ),
+            Self::NoHistoricalStatus => (
+                StatusCode::NOT_IMPLEMENTED,
+                "not_implemented",
+                "Status lists of earlier times are not kept: there is none for the parameter time.",
             ),
             Self::Timeout => (
                 StatusCode::REQUEST_TIMEOUT,

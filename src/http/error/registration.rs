@@ -169,6 +169,7 @@ impl From<OperationError> for Rejection<RegistrationError> {
             | OperationError::LogKey(_)
             | OperationError::TrustedIssuer(_)
             | OperationError::Policy(_)
+            | OperationError::AuthorizationDetailType(_)
             | OperationError::Alert(_)
             | OperationError::Stream(_)
             | OperationError::Grant(_) => {
@@ -189,6 +190,13 @@ impl From<ClientRefusal> for Rejection<RegistrationError> {
             ClientRefusal::StatementMissing => (
                 RegistrationError::UnapprovedSoftwareStatement,
                 RefusalReason::SoftwareStatementUnapproved,
+            ),
+            ClientRefusal::BecomesPublic => (
+                RegistrationError::InvalidClientMetadata(format!(
+                    "token_endpoint_auth_method: {}",
+                    ClientRefusal::BecomesPublic
+                )),
+                RefusalReason::RegistrationMetadata,
             ),
             ClientRefusal::Exists
             | ClientRefusal::Public

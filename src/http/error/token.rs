@@ -33,6 +33,8 @@ pub enum TokenError {
     InvalidScope,
     /// A `resource` is malformed, or not one of the client's or the grant's (RFC 8707 §2).
     InvalidTarget,
+    /// The authorization details are malformed, unknown, not the client's, or more than was granted (RFC 9396 §5).
+    InvalidAuthorizationDetails,
     /// The DPoP proof is not good (RFC 9449 §5).
     InvalidDpopProof,
     /// The DPoP proof needs the nonce that the answer gives (RFC 9449 §8).
@@ -83,6 +85,7 @@ impl TokenError {
             | Self::ExpiredToken
             | Self::InvalidScope
             | Self::InvalidTarget
+            | Self::InvalidAuthorizationDetails
             | Self::InvalidDpopProof
             | Self::Pushed(..)
             | Self::UseDpopNonce => StatusCode::BAD_REQUEST,
@@ -137,6 +140,11 @@ impl TokenError {
                 "The requested resource is malformed, unknown, or not one that the client or the grant has.",
                 "The requested resource is not acceptable.",
                 "Check that each resource is an absolute URI without a fragment, and one of the client's audience.",
+            ),
+            Self::InvalidAuthorizationDetails => (
+                "The authorization_details are malformed, of a type that is unknown or not the client's, do not conform to their type, or exceed what was granted.",
+                "The authorization details are not acceptable.",
+                "Check that they are a JSON array of objects with a type that the client is registered for, that each conforms to its type, and that a token request asks for no more than was granted.",
             ),
             Self::InvalidDpopProof => (
                 "The DPoP proof is missing a claim, malformed, for another request, out of its time, not signed with its key, or was used before.",
@@ -212,6 +220,7 @@ impl WireError for TokenError {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnsupportedResponseType => "unsupported_response_type",
@@ -260,6 +269,9 @@ impl From<GrantRefusal> for Rejection<TokenError> {
             GrantRefusal::ScopeExceeded | GrantRefusal::ScopeNoLongerAllowed => TokenError::InvalidScope,
             GrantRefusal::ResourceExceeded | GrantRefusal::ResourceNoLongerAllowed => {
                 TokenError::InvalidTarget
+            }
+            GrantRefusal::DetailsExceeded | GrantRefusal::DetailsNoLongerAllowed => {
+                TokenError::InvalidAuthorizationDetails
             }
             GrantRefusal::DevicePending => TokenError::AuthorizationPending,
             GrantRefusal::DeviceDenied => TokenError::AccessDenied,
@@ -329,6 +341,7 @@ impl ErrorAnswer for TokenError {
             | Self::ExpiredToken
             | Self::InvalidScope
             | Self::InvalidTarget
+            | Self::InvalidAuthorizationDetails
             | Self::InvalidDpopProof
             | Self::UseDpopNonce
             | Self::Pushed(..)

@@ -12,6 +12,7 @@ use crate::clock::Timestamp;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::AccessClaims;
 use crate::crypto::signing::TokenRefusal;
+use crate::domain::authorization_detail::{Detail, Selection};
 use crate::domain::client::{Client, GrantType, Registration};
 use crate::domain::grant::{AccessToken, Act, Grant, GrantEvent, TokenExchanged};
 use crate::domain::value::ScopeSet;
@@ -86,6 +87,7 @@ struct Issued {
     subject: Option<SubjectId>,
     scope: ScopeSet,
     audience: Vec<String>,
+    details: Option<Selection>,
     access: AccessToken,
     at: Timestamp,
     exchanged: bool,
@@ -99,6 +101,7 @@ macro_rules! refreshed {
             subject: $event.subject,
             scope: $event.scope,
             audience: $event.audience,
+            details: $event.details,
             access: $event.access,
             at: $event.issued_at,
             exchanged: false,
@@ -122,6 +125,7 @@ impl Issued {
                 subject: event.subject,
                 scope: event.scope,
                 audience: event.audience,
+                details: event.details,
                 access: event.access,
                 at: event.issued_at,
                 exchanged: event.flow == GrantType::TokenExchange,
@@ -141,6 +145,7 @@ impl Issued {
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::GrantImported(_)
             | GrantEvent::RefreshReplayed(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::TokenRevoked(_) => None,
         }
     }
@@ -162,6 +167,10 @@ impl Issued {
                 None => return Ok(None),
             },
         };
+        let authorization_details = match &self.details {
+            Some(selection) => granted(app, grant, selection).await?,
+            None => Vec::new(),
+        };
         Ok(Some(AccessClaims {
             iss: app.settings.issuer.clone(),
             sub,
@@ -172,7 +181,9 @@ impl Issued {
             exp: self.access.expires_at.timestamp(),
             jti: String::new(),
             cnf: self.access.confirmation,
+            authorization_details,
             act,
+            status: None,
             may_act: None,
         }))
     }
@@ -193,6 +204,17 @@ async fn exchanged(app: &App, grant: GrantId) -> Result<Option<(Option<Act>, Cli
     } = event;
     let root = earlier_subjects.last().unwrap_or(&subject_token).client;
     Ok(Some((act, root)))
+}
+
+/// What a token has of its grant's authorization details. A grant keeps those that it began with.
+async fn granted(app: &App, id: GrantId, selection: &Selection) -> Result<Vec<Detail>, LedgerError> {
+    let context = Context::local(Uuid::nil(), Actor::System, "access token");
+    let mut unit = app.ledger.unit_of_work(&context);
+    let grant = unit.load::<Grant>(id.0).await?;
+    let Some(family) = grant.family.as_deref() else {
+        return Ok(Vec::new());
+    };
+    Ok(selection.apply(&app.operations.details_of(id, family).await?))
 }
 
 /// A client's registration, as this node knows it: its name never changes. What may change of it is for the standing of

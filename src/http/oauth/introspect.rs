@@ -13,16 +13,19 @@ use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError};
 use super::access_token::PresentedAccessToken;
 use super::introspection_jwt::{self, Form};
-use super::{ClientRequest, answer, imported, rounds, sender, standing};
+use super::{ClientRequest, answer, authorization_details, imported, rounds, sender, standing};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::jwt::Audience;
+use crate::domain::authorization_detail::Detail;
+use crate::domain::client::Client;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Act, Family, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
-use crate::ledger::{Actor, UnitOfWork};
+use crate::http::token_uses::Used;
+use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 const ENDPOINT: &str = "/oauth/introspect";
 
@@ -51,8 +54,13 @@ struct ActiveToken {
     /// RFC 8705 §3.2, RFC 9449 §6.2.
     #[serde(skip_serializing_if = "Option::is_none")]
     cnf: Option<Confirmation>,
+    /// RFC 9396 §9.2.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details: Vec<Detail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     act: Option<Act>,
+    #[serde(skip)]
+    used: Used,
 }
 
 const INACTIVE: Introspection = Introspection::Inactive { active: false };
@@ -142,7 +150,13 @@ async fn round(
         Token::Refresh(_) if form == Form::Jwt => INACTIVE,
         Token::Refresh(presented) => refresh(app, unit, &caller, presented).await?,
     };
-    Ok(unit.confirm().await?.then_some(introspection))
+    if !unit.confirm().await? {
+        return Ok(None);
+    }
+    if let Introspection::Active(token) = &introspection {
+        app.uses.count(token.used, unit.context(), unit.at());
+    }
+    Ok(Some(introspection))
 }
 
 async fn access(
@@ -171,9 +185,12 @@ async fn access(
     let Some(family) = grant.access_at(presented.address.sequence) else {
         return Ok(INACTIVE);
     };
-    let Some((_, circumstances)) = standing::carried(unit, family).await? else {
+    let Some((client, circumstances)) = standing::carried(unit, family).await? else {
         return Ok(INACTIVE);
     };
+    let audience = (!own).then(|| introspected(caller, &claims.aud));
+    let granted = &claims.authorization_details;
+    let authorization_details = details(unit, &client, granted, audience.as_deref()).await?;
     let scope = ScopeSet::parse(&claims.scope).unwrap_or_default();
     let scope: ScopeSet = scope
         .iter()
@@ -191,8 +208,39 @@ async fn access(
         iss: claims.iss.clone(),
         jti: Some(claims.jti.clone()).filter(|jti| !jti.is_empty()),
         cnf: claims.cnf,
+        authorization_details,
         act: claims.act.clone(),
+        used: used(presented, family, caller),
     })))
+}
+
+/// The resource servers that the caller asks for, of those that the token is for.
+fn introspected(caller: &AuthenticatedClient, audience: &Audience) -> Vec<String> {
+    let own = &caller.registration.metadata.introspects;
+    own.iter().filter(|one| audience.contains(one)).cloned().collect()
+}
+
+/// What of a token's authorization details may be used now, at these resource servers.
+async fn details(
+    unit: &mut UnitOfWork<'_>,
+    client: &Client,
+    granted: &[Detail],
+    audience: Option<&[String]>,
+) -> Result<Vec<Detail>, LedgerError> {
+    match client.active() {
+        Some(registration) => authorization_details::usable(unit, registration, granted, audience).await,
+        None => Ok(Vec::new()),
+    }
+}
+
+/// Whose token it is, and who asks.
+fn used(presented: &Presented, family: &Family, caller: &AuthenticatedClient) -> Used {
+    Used {
+        grant: presented.address.grant,
+        client: family.client,
+        subject: family.subject,
+        asked_by: Some(caller.key),
+    }
 }
 
 async fn refresh(
@@ -209,9 +257,11 @@ async fn refresh(
     let Some((family, generation)) = live.filter(|(family, _)| usable(family)) else {
         return Ok(INACTIVE);
     };
-    let Some((_, circumstances)) = standing::carried(unit, family).await? else {
+    let Some((client, circumstances)) = standing::carried(unit, family).await? else {
         return Ok(INACTIVE);
     };
+    let granted = app.operations.details_of(presented.address.grant, family).await?;
+    let authorization_details = details(unit, &client, &granted, None).await?;
     let issued_at = family.refresh.as_ref().map_or(at, |refresh| refresh.rotated_at);
     let client_id = caller.registration.client_id.clone();
     Ok(Introspection::Active(Box::new(ActiveToken {
@@ -229,6 +279,8 @@ async fn refresh(
         client_id,
         jti: None,
         cnf: generation.confirmation,
+        authorization_details,
         act: None,
+        used: used(presented, family, caller),
     })))
 }

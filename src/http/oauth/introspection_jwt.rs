@@ -61,9 +61,15 @@ fn weighed(range: &str) -> (&str, f32) {
     (name, if in_range { weight } else { 0.0 })
 }
 
-/// The algorithm of a resource server's answers (RFC 9701 §6).
+/// The algorithm of a resource server's answers (RFC 9701 §6 has RS256 where none is registered; FAPI 2.0 Security Profile
+/// §5.4.1 does not let that sign).
 pub(super) fn algorithm(metadata: &ClientMetadata) -> IdTokenAlgorithm {
-    metadata.introspection_signed_response_alg.unwrap_or_default()
+    let usual = if metadata.is_fapi2() {
+        IdTokenAlgorithm::ES256
+    } else {
+        IdTokenAlgorithm::default()
+    };
+    metadata.introspection_signed_response_alg.unwrap_or(usual)
 }
 
 /// RFC 9701 §5. It has neither `sub` nor `exp`: nobody shall take it for another token (§8.1).

@@ -8,7 +8,9 @@ use serde::Serialize;
 use url::Url;
 
 use super::authorize::{AuthorizationMetadata, ResponseMode};
+use super::grant_management::GrantManagementMetadata;
 use super::register;
+use super::status_list;
 use crate::app::App;
 use crate::config::{RegistrationMode, Settings};
 use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType, IdTokenAlgorithm};
@@ -94,6 +96,9 @@ struct Metadata {
     introspection_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     /// RFC 9701 §7.
     introspection_signing_alg_values_supported: Vec<&'static str>,
+    /// draft-ietf-oauth-status-list §9.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status_list_aggregation_endpoint: Option<String>,
     revocation_endpoint_auth_methods_supported: Vec<&'static str>,
     revocation_endpoint_auth_signing_alg_values_supported: Vec<&'static str>,
     tls_client_certificate_bound_access_tokens: bool,
@@ -103,15 +108,40 @@ struct Metadata {
     authorization_response_iss_parameter_supported: bool,
     dpop_signing_alg_values_supported: &'static [&'static str],
     #[serde(flatten)]
+    grant_management: GrantManagementMetadata,
+    #[serde(flatten)]
     authorization: AuthorizationMetadata,
+    /// RFC 9396 §10.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details_types_supported: Vec<String>,
     #[serde(flatten)]
     openid: Option<OpenidMetadata>,
 }
 
+/// What of the document is data on the ledger.
+pub(crate) struct Defined {
+    openid: Option<OpenidMetadata>,
+    authorization_details_types: Vec<String>,
+}
+
+impl Defined {
+    pub(crate) async fn read(app: &App) -> Result<Self, LedgerError> {
+        Ok(Self {
+            openid: OpenidMetadata::read(app).await?,
+            authorization_details_types: app.operations.authorization_detail_types().await?,
+        })
+    }
+
+    /// Whether this server is an OpenID provider.
+    pub(crate) fn is_openid_provider(&self) -> bool {
+        self.openid.is_some()
+    }
+}
+
 /// What this server can do.
 pub async fn metadata(State(app): State<App>, Extension(origin): Extension<Origin>) -> Response {
-    match OpenidMetadata::read(&app).await {
-        Ok(openid) => document(&app, openid),
+    match Defined::read(&app).await {
+        Ok(defined) => document(&app, defined),
         Err(error) => unavailable(error, &origin),
     }
 }
@@ -122,7 +152,7 @@ pub(crate) fn unavailable(error: LedgerError, origin: &Origin) -> Response {
 }
 
 /// The one document of RFC 8414 and OpenID Connect Discovery.
-pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
+pub(crate) fn document(app: &App, defined: Defined) -> Response {
     let issuer = app.settings.issuer.clone();
     let endpoint = |path: &str| format!("{issuer}{path}");
     let mut grant_types = vec!["authorization_code", "refresh_token", "client_credentials"];
@@ -162,6 +192,7 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
             .into_iter()
             .map(|algorithm| algorithm.key().name())
             .collect(),
+        status_list_aggregation_endpoint: app.settings.status_list.then(|| endpoint(status_list::PATH)),
         revocation_endpoint_auth_methods_supported: methods,
         revocation_endpoint_auth_signing_alg_values_supported: algorithms,
         tls_client_certificate_bound_access_tokens: app.settings.serves_client_certificates(),
@@ -169,8 +200,10 @@ pub(crate) fn document(app: &App, openid: Option<OpenidMetadata>) -> Response {
         code_challenge_methods_supported: &["S256"],
         authorization_response_iss_parameter_supported: true,
         dpop_signing_alg_values_supported: &dpop::ALGORITHMS,
+        grant_management: GrantManagementMetadata::of(&app.settings),
         authorization: AuthorizationMetadata::of(&app.settings),
-        openid,
+        authorization_details_types_supported: defined.authorization_details_types,
+        openid: defined.openid,
         issuer,
     };
     ([(header::CACHE_CONTROL, "public, max-age=300")], Json(metadata)).into_response()

@@ -1,8 +1,10 @@
 //! The OAuth endpoints, one file each, named like their URLs.
 
 pub(crate) mod access_token;
+mod authorization_details;
 pub mod authorize;
 pub mod device;
+pub mod grant_management;
 pub(crate) mod imported;
 pub mod introspect;
 mod introspection_jwt;
@@ -11,10 +13,11 @@ mod lineage;
 pub mod metadata;
 pub mod par;
 pub mod register;
-pub(crate) mod resource;
+pub mod resource;
 pub mod revoke;
 mod sender;
 pub mod standing;
+pub mod status_list;
 pub mod token;
 
 use std::sync::{Arc, OnceLock};
@@ -46,6 +49,10 @@ pub fn routes() -> Router<App> {
         .route("/oauth/device_authorization", post(device::authorize_device))
         .route("/oauth/introspect", post(introspect::introspect))
         .route("/oauth/revoke", post(revoke::revoke))
+        .route(
+            grant_management::GRANT,
+            get(grant_management::query).delete(grant_management::revoke),
+        )
         .route("/oauth/jwks", get(jwks::jwks))
         .route(metadata::PATH, get(metadata::metadata))
         .route(
@@ -183,6 +190,7 @@ impl ClientRequest {
                     app.limits.record_failure(&counted, app.ledger.clock().now());
                 }
                 rejection.origins = origins;
+                rejection.authentication = self.context.authentication.get().cloned().map(Box::new);
                 return Err(rejection);
             }
         };
@@ -264,6 +272,9 @@ pub(crate) async fn answer<E: ErrorAnswer>(
         Err(rejection) => {
             if let Some(refused) = rejection.refused() {
                 let context = origin.context(endpoint, Actor::Anonymous);
+                if let Some(how) = &rejection.authentication {
+                    let _ = context.authentication.set((**how).clone());
+                }
                 app.ledger.record_refusal(&context, refused).await;
             }
             let mut response = rejection.error.respond(origin.request);

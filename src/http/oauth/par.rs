@@ -24,6 +24,8 @@ use crate::http::dpop::PresentedProof;
 use crate::http::form::Form;
 use crate::ledger::{Actor, UnitOfWork};
 
+#[doc(hidden)]
+pub use request_uri::is_request_uri;
 pub(crate) use request_uri::{PushedRequest, is_ours, open};
 
 const ENDPOINT: &str = "/oauth/par";
@@ -178,8 +180,12 @@ pub(super) fn retold<E: WireError>(rejection: &Rejection<E>) -> Rejection<TokenE
         "temporarily_unavailable" => {
             return Rejection::new(TokenError::TemporarilyUnavailable, rejection.reason);
         }
-        known
-        @ ("unauthorized_client" | "unsupported_response_type" | "invalid_scope" | "invalid_target") => known,
+        known @ ("unauthorized_client"
+        | "unsupported_response_type"
+        | "invalid_scope"
+        | "invalid_target"
+        | "invalid_authorization_details"
+        | "invalid_grant_id") => known,
         _ => "invalid_request",
     };
     let error = match rejection.error.what() {

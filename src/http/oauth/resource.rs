@@ -28,6 +28,13 @@ pub(super) fn requested(form: &Form) -> Result<Option<Vec<String>>, RefusalReaso
     Ok((!asked.is_empty()).then_some(asked))
 }
 
+/// The resources that a query asks for; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn resources_in(query: &str) -> Option<Vec<String>> {
+    requested(&Form::parse(query).ok()?).ok().flatten()
+}
+
 /// The audience of a grant about to be made: what is asked for, or all that the client may have.
 pub(super) fn audience(form: &Form, allowed: Vec<String>) -> Result<Vec<String>, RefusalReason> {
     match requested(form)? {

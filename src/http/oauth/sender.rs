@@ -31,13 +31,15 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// Uses the proof up, once the client is authenticated.
+    /// Uses the proof up, once the client is authenticated and may sign like that.
     pub(super) async fn use_proof_up(
         &self,
         app: &App,
         client: &AuthenticatedClient,
     ) -> Result<(), Rejection<TokenError>> {
         let Some(proof) = &self.proof else { return Ok(()) };
+        dpop::check_algorithm(&client.registration.metadata, proof.algorithm())
+            .map_err(|refusal| Rejection::from(refusal).client(client.key))?;
         let used = proof.use_up(app).await?;
         used.map_err(|refusal| Rejection::from(refusal).client(client.key))
     }

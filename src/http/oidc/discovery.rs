@@ -91,9 +91,9 @@ impl OpenidMetadata {
 
 /// The document, where this server is an OpenID provider.
 pub async fn configuration(State(app): State<App>, Extension(origin): Extension<Origin>) -> Response {
-    match OpenidMetadata::read(&app).await {
-        Ok(Some(members)) => metadata::document(&app, Some(members)),
-        Ok(None) => ProtocolError::NotFound.respond(origin.request),
+    match metadata::Defined::read(&app).await {
+        Ok(defined) if defined.is_openid_provider() => metadata::document(&app, defined),
+        Ok(_) => ProtocolError::NotFound.respond(origin.request),
         Err(error) => metadata::unavailable(error, &origin),
     }
 }

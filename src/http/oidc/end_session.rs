@@ -119,7 +119,12 @@ async fn finish(app: &App, context: &Context, answer: Result<Response, Rejection
             if let Some(refused) = rejection.refused() {
                 app.ledger.record_refusal(context, refused).await;
             }
-            logout::failed(context, rejection.error)
+            let error = if rejection.error == PageError::Malformed {
+                PageError::LogoutMalformed
+            } else {
+                rejection.error
+            };
+            logout::failed(context, error)
         }
     }
 }

@@ -137,7 +137,7 @@ async fn user_info(
     };
     let context = origin.context(PATH, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
-    let known = rounds!(unit, round(&mut unit, &token))?;
+    let known = rounds!(unit, round((app, &mut unit), &token))?;
     let profile = app.operations.profile(known.subject, &known.account).await?;
     // The key is gone: the user was erased in this very moment.
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
@@ -184,7 +184,10 @@ struct Known {
     client: Arc<Registration>,
 }
 
-async fn round(unit: &mut UnitOfWork<'_>, token: &BearerToken) -> Result<Option<Known>, Rejection<ApiError>> {
+async fn round(
+    (app, unit): (&App, &mut UnitOfWork<'_>),
+    token: &BearerToken,
+) -> Result<Option<Known>, Rejection<ApiError>> {
     let active = token.active(unit).await?;
     let Some(subject) = active.subject else {
         let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoUser);
@@ -204,5 +207,5 @@ async fn round(unit: &mut UnitOfWork<'_>, token: &BearerToken) -> Result<Option<
         scope: active.usable_scope(),
         client,
     };
-    Ok(unit.confirm().await?.then_some(known))
+    Ok(active.confirm_use(app, unit).await?.then_some(known))
 }

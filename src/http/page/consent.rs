@@ -3,22 +3,16 @@
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
-use url::{Host, Url};
 
-use super::{Forms, Page, PageError, hidden, isolated, monogram, notice};
+use super::asked::{
+    Account, account, actions, cautions, details, image_origin, links, logo, resources, scopes,
+};
+use super::{Forms, Page, PageError, hidden, isolated, notice};
+use crate::domain::authorization_detail::ShownDetail;
 use crate::domain::client::ClientMetadata;
 use crate::domain::scope::Definition;
 use crate::domain::value::Digest;
 use crate::ids::SessionId;
-
-/// The account that is logged in, in words that its owner knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// The login name.
-    pub username: String,
-    /// The display name.
-    pub name: Option<String>,
-}
 
 /// What the consent page shows.
 pub struct ConsentPage<'a> {
@@ -30,6 +24,10 @@ pub struct ConsentPage<'a> {
     pub scopes: &'a [Definition],
     /// The resource servers that it names (RFC 8707).
     pub resources: &'a [String],
+    /// What it asks for besides (RFC 9396).
+    pub details: &'a [ShownDetail],
+    /// Whether it registered itself.
+    pub is_self_registered: bool,
     /// Who is asked.
     pub account: &'a Account,
     /// The authorization request's query, which the form carries on.
@@ -51,27 +49,16 @@ impl IntoResponse for ConsentPage<'_> {
             (logo(self.client, image.is_some()))
             h1 { bdi { (client_name) } " asks for access" }
             (notice(self.notice))
-            @if !self.client.is_live {
-                p.notice.development {
-                    "This application is in development. It works for you only, because you own it."
-                }
-            }
+            (cautions(self.client, self.is_self_registered))
             form method="post" action={ "?" (self.query) } {
                 (hidden("consent", &format!("{token}.{}", self.shown)))
                 input type="hidden" name="session" value=(session);
                 (account(self.account))
-                h2 #scopes { "If you approve, " bdi { (client_name) } " can:" }
-                ul.scopes role="list" aria-labelledby="scopes" {
-                    @for scope in self.scopes {
-                        li { span { bdi { (scope.description) } } " " code { (scope.name) } }
-                    }
-                }
+                (scopes(&can(client_name), self.scopes))
+                (details(&may(client_name), self.details))
                 (resources(self.resources))
                 p.note { "You then return to " strong { bdi { (self.destination) } } "." }
-                div.actions {
-                    button.primary type="submit" name="decision" value="approve" { "Approve" }
-                    button type="submit" name="decision" value="deny" { "Deny" }
-                }
+                (actions())
             }
             (links(self.client))
         };
@@ -90,81 +77,10 @@ impl IntoResponse for ConsentPage<'_> {
     }
 }
 
-/// Where the access is good, in the request's own words: none where the request names nothing.
-fn resources(resources: &[String]) -> Markup {
-    html! {
-        @if !resources.is_empty() {
-            h2 #resources { "This access is for:" }
-            ul.scopes role="list" aria-labelledby="resources" {
-                @for resource in resources {
-                    li { code { bdi { (resource) } } }
-                }
-            }
-        }
-    }
+fn can(client_name: &str) -> Markup {
+    html! { "If you approve, " bdi { (client_name) } " can:" }
 }
 
-pub(super) fn account(account: &Account) -> Markup {
-    html! {
-        div.account {
-            p {
-                "Logged in as "
-                strong { bdi { (account.username) } }
-                @if let Some(name) = &account.name { " (" bdi { (name) } ")" }
-            }
-            p {
-                "Not you? "
-                button.link type="submit" name="decision" value="switch" { "Use another account" }
-            }
-        }
-    }
-}
-
-/// The client's logo, or a letter in its place. The image is fetched from where the client has it: that says no more
-/// than the client knows already, which has just sent the user here and can ask with `prompt=none` whether anybody is
-/// logged in. No address of ours is told, and only https is used.
-pub(super) fn logo(client: &ClientMetadata, allowed: bool) -> Markup {
-    html! {
-        @if let Some(url) = client.logo_url.as_ref().filter(|_| allowed) {
-            img.logo src=(url) alt="" width="48" height="48" referrerpolicy="no-referrer";
-        } @else {
-            (monogram(&client.client_name))
-        }
-    }
-}
-
-/// The origin that a Content Security Policy must name for an image to be shown; none for one that it cannot name or
-/// that would be fetched in clear.
-pub(super) fn image_origin(url: &str) -> Option<String> {
-    let url = Url::parse(url).ok().filter(|url| url.scheme() == "https")?;
-    // Written into a policy: nothing that could end the directive, or widen it.
-    let is_name = |host: &str| {
-        host.bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-')
-    };
-    match url.host()? {
-        Host::Domain(host) if !is_name(host) => None,
-        Host::Domain(_) | Host::Ipv4(_) => Some(url.origin().ascii_serialization()),
-        Host::Ipv6(_) => None,
-    }
-}
-
-/// Registration lets only http and https URLs in, so none of these can be a script.
-pub(super) fn links(client: &ClientMetadata) -> Markup {
-    let links = [
-        ("Home page", &client.home_page_url),
-        ("Privacy policy", &client.privacy_policy_url),
-        ("Terms of service", &client.tos_uri),
-    ];
-    html! {
-        @if links.iter().any(|(_, url)| url.is_some()) {
-            ul.links role="list" aria-label={ "About " (isolated(&client.client_name)) } {
-                @for (label, url) in links {
-                    @if let Some(url) = url {
-                        li { a href=(url) target="_blank" rel="noreferrer noopener" { (label) " (opens a new tab)" } }
-                    }
-                }
-            }
-        }
-    }
+fn may(client_name: &str) -> Markup {
+    html! { "If you approve, you allow " bdi { (client_name) } " this:" }
 }

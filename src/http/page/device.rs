@@ -2,10 +2,13 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use maud::html;
+use maud::{Markup, html};
 
-use super::consent::{account, image_origin, links, logo};
-use super::{Account, Forms, Page, PageError, hidden, isolated, notice};
+use super::asked::{
+    Account, account, actions, cautions, details, image_origin, links, logo, resources, scopes,
+};
+use super::{Forms, Page, PageError, hidden, isolated, notice};
+use crate::domain::authorization_detail::ShownDetail;
 use crate::domain::client::ClientMetadata;
 use crate::domain::scope::Definition;
 use crate::domain::value::Digest;
@@ -57,6 +60,12 @@ pub struct DeviceAnswerPage<'a> {
     pub client: &'a ClientMetadata,
     /// What it asks for.
     pub scopes: &'a [Definition],
+    /// The resource servers that it names (RFC 8707).
+    pub resources: &'a [String],
+    /// What it asks for besides (RFC 9396).
+    pub details: &'a [ShownDetail],
+    /// Whether it registered itself.
+    pub is_self_registered: bool,
     /// Who is asked.
     pub account: &'a Account,
     /// The code that the device must show, too.
@@ -78,11 +87,7 @@ impl IntoResponse for DeviceAnswerPage<'_> {
             (logo(self.client, image.is_some()))
             h1 { bdi { (client_name) } " on another device asks for access" }
             (notice(self.notice))
-            @if !self.client.is_live {
-                p.notice.development {
-                    "This application is in development. It works for you only, because you own it."
-                }
-            }
+            (cautions(self.client, self.is_self_registered))
             p #code-label { "Your device must show this code:" }
             p.user-code aria-labelledby="code-label" { (self.user_code) }
             p.notice {
@@ -92,18 +97,10 @@ impl IntoResponse for DeviceAnswerPage<'_> {
                 (hidden("answer", token))
                 input type="hidden" name="session" value=(session);
                 (account(self.account))
-                @if !self.scopes.is_empty() {
-                    h2 #scopes { "If you approve, " bdi { (client_name) } " on that device can:" }
-                    ul.scopes role="list" aria-labelledby="scopes" {
-                        @for scope in self.scopes {
-                            li { span { bdi { (scope.description) } } " " code { (scope.name) } }
-                        }
-                    }
-                }
-                div.actions {
-                    button.primary type="submit" name="decision" value="approve" { "Approve" }
-                    button type="submit" name="decision" value="deny" { "Deny" }
-                }
+                (scopes(&can(client_name), self.scopes))
+                (details(&may(client_name), self.details))
+                (resources(self.resources))
+                (actions())
             }
             (links(self.client))
         };
@@ -120,6 +117,14 @@ impl IntoResponse for DeviceAnswerPage<'_> {
         }
         response
     }
+}
+
+fn can(client_name: &str) -> Markup {
+    html! { "If you approve, " bdi { (client_name) } " on that device can:" }
+}
+
+fn may(client_name: &str) -> Markup {
+    html! { "If you approve, you allow " bdi { (client_name) } " on that device this:" }
 }
 
 /// Says that the answer is given.

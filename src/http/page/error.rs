@@ -14,6 +14,10 @@ use crate::ids::RequestId;
 pub enum PageError {
     /// The request cannot be read.
     Malformed,
+    /// The same, where it was to end a login.
+    LogoutMalformed,
+    /// The same, where it was to connect a device.
+    DeviceMalformed,
     /// `client_id` or `redirect_uri` is there twice.
     Doubled,
     /// There is no `client_id`.
@@ -64,6 +68,8 @@ impl PageError {
     pub fn status(self) -> StatusCode {
         match self {
             Self::Malformed
+            | Self::LogoutMalformed
+            | Self::DeviceMalformed
             | Self::Doubled
             | Self::ClientMissing
             | Self::ClientUnknown
@@ -100,9 +106,11 @@ impl PageError {
             | Self::RequestObjectInvalid => "This login link does not work",
             Self::UserCodeUnknown => "This code does not work",
             Self::DeviceRefused => "This device cannot be connected",
-            Self::LogoutHintInvalid | Self::LogoutClientUnknown | Self::PostLogoutRedirectUriUnknown => {
-                "This logout link does not work"
-            }
+            Self::DeviceMalformed => "This device link does not work",
+            Self::LogoutMalformed
+            | Self::LogoutHintInvalid
+            | Self::LogoutClientUnknown
+            | Self::PostLogoutRedirectUriUnknown => "This logout link does not work",
             Self::ForgedForm | Self::ConsentOutdated => "The page was out of date",
             Self::ForeignForm => "This form came from another site",
             Self::TooMany(_) => "Too many attempts",
@@ -118,6 +126,12 @@ impl PageError {
     pub fn text(self) -> &'static str {
         match self {
             Self::Malformed => "The application sent a request that cannot be read.",
+            Self::LogoutMalformed => {
+                "The application sent a logout request that cannot be read. You are still logged in."
+            }
+            Self::DeviceMalformed => {
+                "The address cannot be read. Open the one that the device shows, and type its code there. Nothing was done."
+            }
             Self::Doubled => "The application named itself, or the address to return to, more than once.",
             Self::ClientMissing => "The application did not say who it is: client_id is missing.",
             Self::ClientUnknown => "The application is not registered here: its client_id is unknown.",
@@ -172,7 +186,9 @@ impl PageError {
     /// What is wrong with the request, for the application's developers; none where it is not the request.
     fn description(self) -> Option<&'static str> {
         match self {
-            Self::Malformed => Some("The request is not a form in UTF-8."),
+            Self::Malformed | Self::LogoutMalformed | Self::DeviceMalformed => {
+                Some("The request is not a form in UTF-8, or has a parameter twice.")
+            }
             Self::Doubled => Some("The client_id or the redirect_uri is included more than once."),
             Self::ClientMissing => Some("The client_id is missing."),
             Self::ClientUnknown => Some("The client_id is unknown."),
@@ -217,6 +233,8 @@ impl PageError {
             Self::TooMany(seconds) => Some(seconds),
             Self::TemporarilyUnavailable => Some(1),
             Self::Malformed
+            | Self::LogoutMalformed
+            | Self::DeviceMalformed
             | Self::Doubled
             | Self::ClientMissing
             | Self::ClientUnknown
@@ -253,6 +271,8 @@ impl WireError for PageError {
     fn code(&self) -> &'static str {
         match self {
             Self::Malformed
+            | Self::LogoutMalformed
+            | Self::DeviceMalformed
             | Self::Doubled
             | Self::ClientMissing
             | Self::RedirectUriMissing

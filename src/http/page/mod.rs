@@ -2,6 +2,7 @@
 //! everybody else, and under a policy that lets nothing else in.
 
 mod account;
+mod asked;
 mod consent;
 mod device;
 mod error;
@@ -12,7 +13,8 @@ mod logout;
 mod password;
 
 pub use account::{ApplicationsPage, SessionsPage, account};
-pub use consent::{Account, ConsentPage};
+pub use asked::Account;
+pub use consent::ConsentPage;
 pub use device::{DeviceAnswerPage, DeviceCodePage, device_answered};
 pub use error::{ErrorPage, PageError};
 pub use form_post::FormPostPage;

@@ -78,8 +78,15 @@ const ON_GRANTS: &[Action] = &[
 const ON_CLIENTS: &[Action] = &[Action::Alert, Action::Throttle, Action::SuspendClient];
 /// Where a user is known.
 const ON_USERS: &[Action] = &[Action::Alert, Action::RequireFreshLogin];
-/// Where nothing is known that could be ended.
-const ON_NOBODY: &[Action] = &[Action::Alert];
+/// Where a network is known, and nobody else.
+const ON_NETWORKS: &[Action] = &[Action::Alert, Action::ThrottleNetwork];
+/// Where a client and a network are known.
+const ON_CLIENTS_AT_NETWORKS: &[Action] = &[
+    Action::Alert,
+    Action::Throttle,
+    Action::ThrottleNetwork,
+    Action::SuspendClient,
+];
 
 /// All of them.
 pub const ALL: &[BuiltIn] = &[
@@ -230,7 +237,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 10,
         window: 300,
         lookback: HOUR + 300,
-        actions: ON_CLIENTS,
+        actions: ON_CLIENTS_AT_NETWORKS,
         begin: |definition| {
             Box::new(Running::new(refusals::SecretBruteForce {
                 measure: measure(definition),
@@ -266,7 +273,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 10,
         window: HOUR / 6,
         lookback: HOUR / 6,
-        actions: ON_NOBODY,
+        actions: ON_NETWORKS,
         begin: |definition| {
             Box::new(Running::new(logins::Spray {
                 measure: measure(definition),
@@ -300,7 +307,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 10,
         window: HOUR / 6,
         lookback: HOUR / 6,
-        actions: ON_NOBODY,
+        actions: ON_NETWORKS,
         begin: |definition| {
             Box::new(Running::new(device::Guessing {
                 measure: measure(definition),
@@ -358,9 +365,11 @@ pub const ALL: &[BuiltIn] = &[
     },
     BuiltIn {
         id: "scope-probing",
-        version: 1,
+        version: 2,
         title: "A client tries scopes",
-        description: "Requests that were refused with invalid_scope: somebody finds out what the client may do.",
+        description: "Requests that were refused with invalid_scope: somebody finds out what the client may do. Only those \
+                      that the client had authenticated for are acted upon; those that anybody may make in its name are \
+                      counted for each network, and told.",
         severity: Severity::Low,
         technique: "T1069.003",
         threshold: 5,

@@ -1,5 +1,7 @@
 //! Refused requests of clients, counted.
 
+use std::hash::Hash;
+
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
@@ -21,16 +23,13 @@ pub(super) fn reason(event: &Observed) -> Option<RefusalReason> {
 }
 
 /// Counts a refusal of a client, where it is one of those that are looked for.
-fn count_client(
-    tallies: &mut Recent<ClientKey, Tally>,
+fn count_client<K: Hash + Eq + Ord + Clone>(
+    (tallies, key): (&mut Recent<K, Tally>, K),
     event: &Observed,
     measure: Measure,
     summary: impl FnOnce(usize) -> String,
 ) -> Vec<Finding> {
-    let Some(client) = event.facts.client else {
-        return Vec::new();
-    };
-    let tally = tallies.touch(client, event.at);
+    let tally = tallies.touch(key, event.at);
     let fired = tally.add(event.position, (event.at, event.position), measure);
     let finding = fired.map(|evidence| {
         let count = evidence.len();
@@ -68,7 +67,10 @@ impl Fold for CodeMismatch {
         if !mismatch || event.facts.grant.is_none() {
             return Vec::new();
         }
-        count_client(state, event, self.measure, |count| {
+        let Some(client) = event.facts.client else {
+            return Vec::new();
+        };
+        count_client((state, client), event, self.measure, |count| {
             format!("{count} authentic codes did not fit the requests that brought them.")
         })
     }
@@ -79,8 +81,15 @@ pub(super) struct ScopeProbing {
     pub(super) measure: Measure,
 }
 
+/// Who was refused: the client itself, which had proven who it is, or whoever named it, at one network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) enum Prober {
+    Client(ClientKey),
+    Anybody(ClientKey, Option<Digest>),
+}
+
 impl Fold for ScopeProbing {
-    type State = Recent<ClientKey, Tally>;
+    type State = Recent<Prober, Tally>;
 
     const WANTS: Kinds = Kinds::of(&[Kind::RequestRefused]);
 
@@ -92,9 +101,26 @@ impl Fold for ScopeProbing {
         if event.facts.endpoint.as_deref() == Some("/oauth/authorize") && event.facts.subject.is_none() {
             return Vec::new();
         }
-        count_client(state, event, self.measure, |count| {
-            format!("{count} requests were refused with invalid_scope.")
-        })
+        let Some(client) = event.facts.client else {
+            return Vec::new();
+        };
+        if event.authenticated {
+            return count_client((state, Prober::Client(client)), event, self.measure, |count| {
+                format!("{count} requests were refused with invalid_scope.")
+            });
+        }
+        // Whoever can make requests in the client's name must not have it blocked for them.
+        let prober = Prober::Anybody(client, event.network);
+        let found = count_client((state, prober), event, self.measure, |count| {
+            format!(
+                "{count} requests that anybody could make were refused with invalid_scope, from one network."
+            )
+        });
+        let told = found.into_iter().map(|mut finding| {
+            finding.about.network = event.network;
+            finding.told()
+        });
+        told.collect()
     }
 }
 

@@ -225,6 +225,42 @@ fn scope_probing_fires_at_the_fifth_refusal() {
 }
 
 #[test]
+fn scopes_probed_in_a_clients_name_are_told_and_only_its_own_are_acted_upon() {
+    let refused = json!({"client": id(1), "error": "invalid_scope", "reason": "scope_not_allowed"});
+    let probe = |story: &mut Story, method: Option<&str>, from: &str| {
+        story.position += 1;
+        story.at += chrono::TimeDelta::seconds(1);
+        let metadata = json!({
+            "actor": "anonymous", "endpoint": "/oauth/token", "request_id": id(9), "network": network(from),
+            "authentication": method.map(|method| json!({"method": method})),
+        });
+        let event = story.read((Kind::RequestRefused, id(1)), &refused, &metadata);
+        story.watching.observe(&event)
+    };
+    // A public client proves nothing, nor does whoever names a confidential one.
+    for method in [None, Some("none")] {
+        let mut story = Story::of("scope-probing");
+        for from in ["attic", "cellar"] {
+            let found: Vec<Finding> = (0..5).flat_map(|_| probe(&mut story, method, from)).collect();
+            assert_eq!(found.len(), 1, "each network is counted by itself");
+            assert!(!found[0].acts);
+            assert_eq!(found[0].about.network, Some(network(from)));
+        }
+    }
+    let mut story = Story::of("scope-probing");
+    for _ in 0..4 {
+        assert!(probe(&mut story, Some("client_secret_basic"), "attic").is_empty());
+        assert!(
+            probe(&mut story, None, "attic").is_empty(),
+            "strangers add nothing"
+        );
+    }
+    let found = probe(&mut story, Some("private_key_jwt"), "cellar");
+    assert_eq!(found.len(), 1);
+    assert!(found[0].acts && found[0].about.network.is_none());
+}
+
+#[test]
 fn a_success_after_guesses_from_the_same_network_is_critical() {
     let wrong = json!({"client": id(1), "error": "invalid_client", "reason": "wrong_client_secret"});
     let mut story = Story::of("client-secret-brute-force");

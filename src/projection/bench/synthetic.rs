@@ -84,6 +84,7 @@ impl Source {
             sequence,
             recorded_at: self.now(),
             event,
+            source: None,
         }
     }
 
@@ -193,6 +194,8 @@ impl Source {
                 subject,
                 scope,
                 audience,
+                authorization_details: None,
+                details: None,
                 access,
                 refresh: subject.map(|_| refresh),
                 password_generation: 0,
@@ -205,6 +208,7 @@ impl Source {
                 subject,
                 scope,
                 audience,
+                details: None,
                 access,
                 refresh,
                 issued_at: at,
@@ -237,6 +241,7 @@ impl Source {
             id_token_claims: None,
             scope,
             audience,
+            authorization_details: None,
             digest: Digest(self.random.bytes()?),
             redirect_uri: "https://client.example.com/callback".to_owned(),
             redirect_uri_required: true,
@@ -246,6 +251,7 @@ impl Source {
             }),
             confirmation: None,
             password_generation: 0,
+            management: None,
             consent_withdrawals: 0,
             issued_at: at,
             expires_at: at + chrono::TimeDelta::minutes(1),
@@ -269,6 +275,7 @@ fn metadata() -> ClientMetadata {
         backchannel_logout_session_required: false,
         scope: ScopeSet::default(),
         default_scopes: ScopeSet::default(),
+        authorization_details_types: Vec::new(),
         audience: Vec::new(),
         introspects: Vec::new(),
         legacy: false,

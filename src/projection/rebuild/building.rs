@@ -22,7 +22,7 @@ use crate::projection::fold::{Target, fold_batch, fold_events};
 use crate::projection::known::Resolver;
 use crate::projection::recorded::OUTSIDE;
 use crate::projection::schema::{Kind, Schema};
-use crate::projection::{ProjectionError, install, named, read};
+use crate::projection::{ProjectionError, install, named, prune, read};
 
 /// Fresh tables of some projections, complete up to a position.
 pub(crate) struct Building {
@@ -37,16 +37,6 @@ pub(crate) struct Building {
     /// Events read by the bulk build.
     read: Arc<AtomicU64>,
 }
-
-/// The types of aggregates that tables are folded from.
-const KINDS: [AggregateType; 6] = [
-    AggregateType::Client,
-    AggregateType::User,
-    AggregateType::Consent,
-    AggregateType::Session,
-    AggregateType::Alert,
-    AggregateType::Grant,
-];
 
 impl Building {
     /// Takes the lock, sweeps up after one that died, and creates empty tables.
@@ -63,7 +53,7 @@ impl Building {
             let table = install::create_table(&mut connection, schema).await?;
             let projection = named(schema.name)
                 .ok_or_else(|| ProjectionError::NoSuchProjection(schema.name.to_owned()))?;
-            targets.push(Target { projection, table });
+            targets.push(Target::new(projection, table));
         }
         Ok(Self {
             connection,
@@ -108,6 +98,9 @@ impl Building {
         self.index().await?;
         tell(Phase::CatchingUp);
         self.outside(upto).await?;
+        for target in &mut self.targets {
+            prune::up_to(&mut self.connection, target, upto).await?;
+        }
         self.position = upto;
         Ok(())
     }
@@ -146,11 +139,14 @@ impl Building {
 
     /// Grants are read once for all tables that are made of them.
     async fn bulk(&self, upto: i64) -> Result<(), ProjectionError> {
-        for kind in KINDS {
+        for kind in AggregateType::ALL {
             let tables: Vec<(&'static str, String)> = self
                 .targets
                 .iter()
-                .filter(|target| target.projection.whole().unwrap_or(AggregateType::Grant) == kind)
+                .filter(|target| {
+                    let projection = &target.projection;
+                    projection.takes_all() || projection.whole().unwrap_or(AggregateType::Grant) == kind
+                })
                 .map(|target| (target.projection.schema().name, target.table.clone()))
                 .collect();
             if tables.is_empty() {
@@ -221,13 +217,14 @@ impl Building {
                 lower: Uuid::nil(),
                 upper: None,
                 upto,
+                sources: false,
             });
             while let Some(page) = pages.next(&mut reader).await? {
                 let known = self.resolver.resolve(&mut self.connection, &page).await?;
                 for target in self
                     .targets
                     .iter_mut()
-                    .filter(|target| target.projection.whole().is_none())
+                    .filter(|target| target.projection.whole().is_none() && !target.projection.takes_all())
                 {
                     let mut transaction = self.connection.begin().await?;
                     fold_events(&mut transaction, &page, &known, target).await?;

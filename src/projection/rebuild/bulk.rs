@@ -98,6 +98,11 @@ impl Bulk {
                 ids.dedup();
                 self.resolver.add_keys(&mut known, &ids).await?;
             }
+            if self.takes_all() {
+                self.resolver
+                    .add_origins(&mut connection, &mut known, &page)
+                    .await?;
+            }
             for event in &page {
                 if last.replace(event.aggregate_id) != Some(event.aggregate_id) {
                     finish(&mut folds)?;
@@ -115,14 +120,17 @@ impl Bulk {
         Ok(())
     }
 
+    /// Whether one of its tables is made of every event.
+    fn takes_all(&self) -> bool {
+        let mut names = self.tables.iter().map(|(name, _)| named(name));
+        names.any(|projection| projection.is_some_and(|projection| projection.takes_all()))
+    }
+
     fn folds(&self) -> Vec<(Target, CopyBuffer)> {
         self.tables
             .iter()
             .filter_map(|(name, table)| {
-                let target = Target {
-                    projection: named(name)?,
-                    table: table.clone(),
-                };
+                let target = Target::new(named(name)?, table.clone());
                 Some((target, CopyBuffer::default()))
             })
             .collect()
@@ -172,6 +180,7 @@ impl Bulk {
                 lower,
                 upper,
                 upto: self.upto,
+                sources: self.takes_all(),
             })
             .collect())
     }

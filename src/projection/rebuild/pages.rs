@@ -11,6 +11,7 @@ use crate::domain::AggregateType;
 use crate::domain::event::Event;
 use crate::ledger::LANE;
 use crate::projection::cell::POSTGRES_EPOCH_MICROS;
+use crate::projection::recorded::Source;
 use crate::projection::{ProjectionError, Recorded};
 
 /// Events per page.
@@ -27,6 +28,8 @@ pub(crate) struct Range {
     pub(crate) upper: Option<Uuid>,
     /// No event after this position.
     pub(crate) upto: i64,
+    /// Whether with their sources.
+    pub(crate) sources: bool,
 }
 
 /// A place in a range: the last event that was read.
@@ -61,7 +64,7 @@ impl Pages {
             return Ok(None);
         }
         let bytes = copy_out(connection, &self.statement()).await?;
-        let page = decode(self.range.kind, &bytes)?;
+        let page = decode(self.range.kind, self.range.sources, &bytes)?;
         self.ended = page.len() < PAGE;
         self.after = page.last().map(|event| Place {
             aggregate_id: event.aggregate_id,
@@ -78,7 +81,9 @@ impl Pages {
             lower,
             upper,
             upto,
+            sources,
         } = &self.range;
+        let metadata = if *sources { ", metadata" } else { "" };
         let kind = kind.name();
         let mut conditions = vec![
             format!("lane = {LANE} AND aggregate_type = '{kind}' AND position <= {upto}"),
@@ -98,7 +103,7 @@ impl Pages {
             conditions.push(format!("event_type IN ('{}')", only.join("', '")));
         }
         format!(
-            "COPY (SELECT aggregate_id, sequence, position, event_type, event_version, payload, recorded_at \
+            "COPY (SELECT aggregate_id, sequence, position, event_type, event_version, payload, recorded_at{metadata} \
              FROM grantlog.ledger_{kind} WHERE {} ORDER BY aggregate_id, sequence LIMIT {PAGE}) \
              TO STDOUT (FORMAT binary)",
             conditions.join(" AND ")
@@ -116,14 +121,15 @@ async fn copy_out(connection: &mut PgConnection, statement: &str) -> Result<Vec<
 }
 
 /// Takes binary COPY data apart (PostgreSQL manual, "COPY", binary format).
-fn decode(kind: AggregateType, bytes: &[u8]) -> Result<Vec<Recorded>, ProjectionError> {
+fn decode(kind: AggregateType, sources: bool, bytes: &[u8]) -> Result<Vec<Recorded>, ProjectionError> {
     let mut bytes = Bytes(bytes);
     bytes.take(b"PGCOPY\n\xff\r\n\0".len() + 4)?;
     let extension = bytes.int4()?;
     bytes.take(usize::try_from(extension).map_err(|_| ProjectionError::Copy)?)?;
     let mut events = Vec::with_capacity(PAGE);
     // A row's number of fields, or -1 at the end.
-    while bytes.int2()? == 7 {
+    let fields = if sources { 8 } else { 7 };
+    while bytes.int2()? == fields {
         let aggregate_id = Uuid::from_bytes(bytes.array()?);
         let sequence = i64::from_be_bytes(bytes.array()?);
         let position = i64::from_be_bytes(bytes.array()?);
@@ -131,6 +137,7 @@ fn decode(kind: AggregateType, bytes: &[u8]) -> Result<Vec<Recorded>, Projection
         let version = i16::from_be_bytes(bytes.array()?);
         let payload = bytes.text()?;
         let micros = i64::from_be_bytes(bytes.array()?);
+        let metadata = if sources { Some(bytes.text()?) } else { None };
         events.push(Recorded {
             position,
             aggregate_id,
@@ -138,6 +145,14 @@ fn decode(kind: AggregateType, bytes: &[u8]) -> Result<Vec<Recorded>, Projection
             recorded_at: Timestamp::from_timestamp_micros(micros.saturating_add(POSTGRES_EPOCH_MICROS))
                 .ok_or(ProjectionError::Copy)?,
             event: Event::decode(kind.name(), event_type, version, payload)?,
+            source: metadata.map(|metadata| {
+                Box::new(Source {
+                    kind,
+                    event_type: event_type.to_owned(),
+                    payload: payload.to_owned(),
+                    metadata: metadata.to_owned(),
+                })
+            }),
         });
     }
     Ok(events)

@@ -107,7 +107,10 @@ async fn a_blocked_client_denies_access_at_every_step() {
         .command_client(&TestServer::context(), client.key, &suspend)
         .await
         .unwrap();
-    assert_denied(&server, &flow::request(&server, &browser, &query).await);
+    for prompt in ["", "none", "login", "consent"] {
+        let query = with(&query, &[("prompt", prompt)]);
+        assert_denied(&server, &flow::request(&server, &browser, &query).await);
+    }
     let token = login.hidden("form_token");
     let fields = [
         ("step", "login"),

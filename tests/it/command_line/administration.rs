@@ -338,6 +338,7 @@ async fn grant(server: &TestServer) -> (GrantId, String) {
         subject: None,
         scope: ScopeSet::default(),
         audience: Vec::new(),
+        details: None,
         password_generation: 0,
         grant_expires_at: at + chrono::TimeDelta::days(1),
         mint: Mint {

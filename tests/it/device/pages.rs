@@ -40,6 +40,9 @@ async fn a_code_is_entered_by_hand_however_it_is_typed() {
         assert_eq!(page.status, if typed.is_empty() { 200 } else { 400 }, "{typed}");
         assert!(!page.body.contains("<script>") && page.body.contains("name=\"user_code\""));
     }
+    let doubled = "/oauth/device?user_code=BCDF-GHJK&user_code=BCDF-GHJL";
+    let doubled = flow::get(&device.server, &device.browser, doubled).await;
+    assert!(doubled.status == 400 && doubled.body.contains("This device link does not work"));
     for (header, wanted) in [
         ("x-frame-options", "DENY"),
         ("cache-control", "no-store"),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use cqrs_es::Aggregate;
 use grantlog::clock::Timestamp;
+use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::GrantType;
 use grantlog::domain::grant::*;
 use grantlog::domain::value::{Digest, ScopeSet};
@@ -55,6 +56,8 @@ fn request(now: Timestamp) -> DeviceAuthorizationRequested {
         client: OWNER,
         scope: scope(),
         audience: vec!["urn:api".to_owned()],
+        resources: None,
+        authorization_details: None,
         digest: Digest::of(b"device code"),
         user_code: Digest::of(b"user code"),
         interval: 5,
@@ -72,6 +75,7 @@ fn approval(at: Timestamp) -> DeviceAuthorizationApproved {
         amr: vec!["pwd".to_owned()],
         password_generation: 1,
         consent_withdrawals: 2,
+        authorization_details: None,
         at,
     }
 }
@@ -92,6 +96,7 @@ fn poll(step: &Step, at: Timestamp) -> RedeemDeviceCode {
         client: if *by_owner { OWNER } else { STRANGER },
         audience: None,
         allowed_audience: vec!["urn:api".to_owned()],
+        details: AskedDetails::default(),
         circumstances: Circumstances {
             session_over: false,
             user_may_act: true,

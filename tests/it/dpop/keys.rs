@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta};
 use cqrs_es::Aggregate;
 use grantlog::clock::Timestamp;
+use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::GrantType;
 use grantlog::domain::confirmation::{Confirmation, Thumbprint};
 use grantlog::domain::grant::*;
@@ -48,6 +49,7 @@ impl History {
             subject: None,
             scope: ScopeSet::default(),
             audience: vec!["urn:api".to_owned()],
+            details: None,
             password_generation: 0,
             grant_expires_at: history.now + TimeDelta::days(9),
             mint,
@@ -104,6 +106,7 @@ impl History {
             scope: None,
             audience: None,
             allowed_audience: vec!["urn:api".to_owned()],
+            details: AskedDetails::default(),
             grace: 10,
             rotates: true,
             circumstances: Circumstances {

@@ -13,7 +13,7 @@ use crate::harness::TestServer;
 const P: u64 = 400;
 
 /// Superuser, with every trigger off.
-async fn attacker(server: &TestServer) -> PgConnection {
+pub(crate) async fn attacker(server: &TestServer) -> PgConnection {
     let mut connection = PgConnection::connect(&server.database.owner_url).await.unwrap();
     connection
         .execute("SET session_replication_role = replica")
@@ -22,12 +22,12 @@ async fn attacker(server: &TestServer) -> PgConnection {
     connection
 }
 
-const BACKUP: &str = "CREATE TABLE backup_ledger AS SELECT * FROM grantlog.ledger; \
+pub(crate) const BACKUP: &str = "CREATE TABLE backup_ledger AS SELECT * FROM grantlog.ledger; \
     CREATE TABLE backup_tiles AS SELECT * FROM grantlog.evidence_tiles; \
     CREATE TABLE backup_log AS SELECT * FROM grantlog.evidence_log; \
     CREATE TABLE backup_checkpoints AS SELECT * FROM grantlog.evidence_checkpoints; \
     CREATE TABLE backup_head AS SELECT * FROM grantlog.head;";
-const RESTORE: &str = "DELETE FROM grantlog.ledger; INSERT INTO grantlog.ledger SELECT * FROM backup_ledger; \
+pub(crate) const RESTORE: &str = "DELETE FROM grantlog.ledger; INSERT INTO grantlog.ledger SELECT * FROM backup_ledger; \
     DELETE FROM grantlog.evidence_tiles; INSERT INTO grantlog.evidence_tiles SELECT * FROM backup_tiles; \
     DELETE FROM grantlog.evidence_log; INSERT INTO grantlog.evidence_log SELECT * FROM backup_log; \
     DELETE FROM grantlog.evidence_checkpoints; INSERT INTO grantlog.evidence_checkpoints SELECT * FROM backup_checkpoints; \

@@ -174,6 +174,11 @@ async fn a_logout_request_that_is_not_good_ends_nothing_and_leads_nowhere() {
             (400, None),
             "{parameters:?}"
         );
+        assert!(
+            answer.body.contains("This logout link does not work"),
+            "{}",
+            answer.body
+        );
         assert!(desk.is_logged_in().await, "{parameters:?}");
         let refused = desk.events("RequestRefused").await;
         let last = refused.last().unwrap();

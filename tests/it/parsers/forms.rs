@@ -9,8 +9,9 @@ use grantlog::http::client_auth::Credentials;
 use grantlog::http::context;
 use grantlog::http::cookie::Cookie;
 use grantlog::http::form::{self, Form};
-use grantlog::http::oauth::{authorize, device};
+use grantlog::http::oauth::{authorize, device, par, resource};
 use grantlog::http::oidc::claims_request::ClaimsRequest;
+use grantlog::http::session::Presented;
 use url::form_urlencoded;
 
 use super::{Read, text};
@@ -108,4 +109,28 @@ pub(super) fn forwarded(bytes: &[u8]) -> Read {
 
 pub(super) fn user_code(bytes: &[u8]) -> Read {
     text(bytes, |typed| Read::text(device::user_code_in(typed)))
+}
+
+/// The session cookie's value.
+pub(super) fn session_cookie(bytes: &[u8]) -> Read {
+    text(bytes, |value| Read::when(Presented::parse(value).is_some()))
+}
+
+pub(super) fn request_uri(bytes: &[u8]) -> Read {
+    text(bytes, |value| Read::when(par::is_request_uri(value)))
+}
+
+/// What a query asks for, as a query.
+pub(super) fn resource(bytes: &[u8]) -> Read {
+    text(bytes, |query| {
+        Read::text(resource::resources_in(query).map(|resources| {
+            assert!(
+                resources.iter().all(|one| !one.contains('#')),
+                "a fragment was taken"
+            );
+            form_urlencoded::Serializer::new(String::new())
+                .extend_pairs(resources.iter().map(|one| ("resource", one)))
+                .finish()
+        }))
+    })
 }

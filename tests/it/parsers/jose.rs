@@ -18,7 +18,7 @@ use super::{Read, text};
 
 /// A JWT of a header and claims that stand on lines of their own, so that changes reach what is encoded; any other text as
 /// it is.
-fn compact(text: &str) -> String {
+pub(super) fn compact(text: &str) -> String {
     match text.split_once('\n') {
         Some((header, claims)) => format!(
             "{}.{}.c2ln",

@@ -1,6 +1,7 @@
 //! Registrations, what stands in them, and the files of an import.
 
 use grantlog::canonical;
+use grantlog::domain::authorization_detail::parse;
 use grantlog::domain::redirect_uri;
 use grantlog::domain::value::ScopeSet;
 use grantlog::import::{rows_of_csv, rows_of_dump};
@@ -40,6 +41,7 @@ pub(super) fn self_registration(bytes: &[u8]) -> Read {
         grant_types: describe::parse(serde_json::json!({"client_name": "x"}))
             .unwrap()
             .grant_types,
+        authorization_details_types: Vec::new(),
     };
     match self_registration::metadata(members, &terms, None) {
         Ok(metadata) => {
@@ -49,6 +51,14 @@ pub(super) fn self_registration(bytes: &[u8]) -> Read {
         }
         Err(_) => Read::Refused,
     }
+}
+
+/// What has been read is stored, compared and shown as it is written.
+pub(super) fn authorization_details(bytes: &[u8]) -> Read {
+    text(bytes, |input| match parse(input) {
+        Ok(details) => Read::As(serde_json::to_vec(&details).unwrap()),
+        Err(_) => Read::Refused,
+    })
 }
 
 /// A registered URI, and on the next line the one of a request.

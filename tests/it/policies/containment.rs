@@ -64,3 +64,58 @@ async fn a_containment_counts_first_and_then_revokes_with_its_cause() {
     assert_eq!(count(&contain(&party, &by_client).await), 0);
     assert_eq!(events(&party.server, "ContainmentApplied").await.len(), 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_containment_of_the_whole_takes_the_client_or_the_logins_too() {
+    let party = Party::new().await;
+    let server = &party.server;
+    let reason = ["--reason", "an incident"];
+    let (_, free) = party.redeem(&party.code("view-user").await).await;
+    let free = text(&free, "access_token");
+    // The user's logins of before are good no more, the grants have ended.
+    let whole = ["--whole"];
+    let by_user = [&["--by", "user", "ada"][..], &reason, &whole].concat();
+    let done = contain(&party, &by_user).await;
+    assert_eq!(
+        (count(&done), &done["subject"]),
+        (1, &serde_json::json!(party.subject))
+    );
+    assert_eq!(events(server, "FreshLoginRequired").await.len(), 1);
+    assert!(!party.is_active(free).await);
+
+    // The client issues nothing more, until it is reinstated.
+    let (_, tokens) = party.redeem(&party.code("view-user").await).await;
+    let by_client = [&["--by", "client", party.client_id.as_str()][..], &reason, &whole].concat();
+    let done = contain(&party, &by_client).await;
+    assert_eq!(
+        (count(&done), &done["client"]),
+        (1, &serde_json::json!(party.key))
+    );
+    assert_eq!(events(server, "ClientSuspended").await.len(), 1);
+    let (status, body) = party.refresh(text(&tokens, "refresh_token")).await;
+    assert_eq!((status, text(&body, "error")), (401, "invalid_client"));
+    let again = contain(&party, &by_client).await;
+    assert_eq!((count(&again), &again["client"]), (0, &Value::Null), "it is done");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stretch_in_which_nothing_can_have_happened_is_refused() {
+    let server = crate::harness::TestServer::start().await;
+    for (arguments, why) in [
+        (["--since", "1h", "--until", "2h"], "is not after --since"),
+        (["--since", "2099-01-01", "--until", "1h"], "is in the future"),
+        (["--since", "1h", "--until", "2099-01-01"], "is in the future"),
+    ] {
+        for command in [
+            &["contain", "--by", "window", "--reason", "x", "--dry-run"][..],
+            &["policy", "backtest", "scope-probing"],
+        ] {
+            let mut process = grantlog_on(&server.database);
+            process.args(command).args(arguments);
+            let refused = finish(process, None).await;
+            assert!(!refused.status.success(), "{command:?} {arguments:?}");
+            let told = String::from_utf8_lossy(&refused.stderr);
+            assert!(told.contains(why), "{told}");
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use grantlog::domain::alert::{About, Alert, AlertCommand, AlertRaised, Cause, ContainmentApplied, Severity};
 use grantlog::domain::client::{Approval, AuthMethod, ClientCommand, SecretVerifier};
 use grantlog::domain::policy::Action;
-use grantlog::domain::user::{ProfileUpdated, UserCommand};
+use grantlog::domain::user::{LegalHold, ProfileUpdated, UserCommand};
 use grantlog::ids::{ClientKey, SubjectId};
 
 use super::world::World;
@@ -40,7 +40,8 @@ impl World {
             50..54 => _ = self.issue_alone(client).await,
             54..56 => self.session_step(user).await,
             _ if self.grants.is_empty() => {}
-            56..72 => self.redeem(newest).await,
+            56 => self.count_uses(newest).await,
+            57..72 => self.redeem(newest).await,
             72..90 => self.rotate(newest, 0).await,
             90..93 => {
                 if let Some(rotated) = self.grants.iter().rposition(|held| held.refresh.len() > 1) {
@@ -83,6 +84,7 @@ impl World {
             grants: Vec::new(),
             clients: vec![client],
             subjects: Vec::new(),
+            networks: None,
         };
         let alert = AlertRaised {
             rule: "scope-probing".to_owned(),
@@ -123,8 +125,16 @@ impl World {
             }),
             7 => UserCommand::Disable { reason },
             8 => UserCommand::Enable,
-            9 => UserCommand::PlaceHold { reason },
-            10 => UserCommand::LiftHold,
+            9 => UserCommand::PlaceHold {
+                hold: LegalHold {
+                    reason: self.seal(user, "legal_hold", "a lawsuit").await,
+                    until: None,
+                },
+                at: self.ledger.clock().now(),
+            },
+            10 => UserCommand::LiftHold {
+                reason: self.seal(user, "legal_hold", "it is over").await,
+            },
             _ => return self.erase(user).await,
         };
         self.user(user, command).await;

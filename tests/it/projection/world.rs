@@ -6,6 +6,7 @@ use std::time::Duration;
 use grantlog::clock::{Clock, Randomness};
 use grantlog::credential::Kind;
 use grantlog::crypto::vault::{KeyOwner, Place};
+use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
     SecretVerifier, SubjectType, TokenAlgorithm, TokenFormat,
@@ -16,10 +17,11 @@ use grantlog::domain::grant::{
     RedeemCode, Revoke, Rotate, Target,
 };
 use grantlog::domain::session::{Login, Session, SessionCommand};
+use grantlog::domain::token_use::{TokenUse, TokenUseCommand, TokenUseCounted, TokenUses};
 use grantlog::domain::user::{User, UserCommand, UserRegistered};
 use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::domain::{Decision, LedgerAggregate};
-use grantlog::ids::{ClientKey, SubjectId};
+use grantlog::ids::{ClientKey, GrantId, SubjectId};
 use grantlog::ledger::{Actor, Context, Ledger, Loaded};
 use uuid::Uuid;
 
@@ -134,7 +136,8 @@ impl World {
     }
 
     pub(crate) async fn erase(&self, user: SubjectId) {
-        self.user(user, UserCommand::Erase).await;
+        let at = self.ledger.clock().now();
+        self.user(user, UserCommand::Erase { at }).await;
         let state: User = self.state(user.0).await;
         if state.erased {
             self.ledger.vault().destroy(user).await.unwrap();
@@ -184,6 +187,7 @@ impl World {
             scope: ScopeSet::parse("a b c").unwrap(),
             default_scopes: ScopeSet::default(),
             audience: Vec::new(),
+            authorization_details_types: Vec::new(),
             introspects: Vec::new(),
             legacy: false,
             json_requests: false,
@@ -271,6 +275,7 @@ impl World {
             subject,
             client,
             scope,
+            authorization_details: None,
             at,
         };
         let _ = self
@@ -284,6 +289,35 @@ impl World {
             .act::<Consent, _, _>(Consent::id(subject, client), |state| {
                 state.decide(&ConsentCommand::Withdraw { at })
             })
+            .await;
+    }
+
+    /// Uses of a grant's tokens are written down.
+    pub(crate) async fn count_uses(&mut self, index: usize) {
+        let held = self.grants[index].clone();
+        let hour = "2026-11-22T10:00:00Z".parse().unwrap();
+        let uses = (0..=self.dice.below(3)).map(|place| TokenUses {
+            grant: GrantId(held.id),
+            client: held.client,
+            subject: held.subject,
+            asked_by: (place == 1).then_some(held.client),
+            network: (place != 2).then(|| self.digest()),
+            endpoint: "/api/user".to_owned(),
+            count: 1 + place as u64,
+            first: hour,
+            last: hour,
+        });
+        let uses: Vec<TokenUses> = uses.collect();
+        let command = TokenUseCommand::Count(vec![
+            TokenUseCounted {
+                hour,
+                uses: uses.clone(),
+            },
+            TokenUseCounted { hour, uses },
+        ]);
+        let id = self.ledger.random().uuid().unwrap();
+        let _ = self
+            .act::<TokenUse, _, _>(id, |counts| counts.decide(&command))
             .await;
     }
 
@@ -338,12 +372,14 @@ impl World {
             id_token_claims: None,
             scope: ScopeSet::parse("a b").unwrap(),
             audience: Self::audience(),
+            authorization_details: None,
             digest,
             redirect_uri: "https://c.example/cb".to_owned(),
             redirect_uri_required: false,
             challenge: None,
             confirmation: None,
             password_generation: circumstances.password_generation,
+            management: None,
             consent_withdrawals: circumstances.consent_withdrawals,
             issued_at: at,
             expires_at: at + Duration::from_mins(1),
@@ -372,6 +408,7 @@ impl World {
             verifier: None,
             audience: None,
             allowed_audience: Self::audience(),
+            details: AskedDetails::default(),
             redirect_uri_registered: true,
             circumstances: self.circumstances(&held).await,
             mint,
@@ -395,6 +432,7 @@ impl World {
             scope: None,
             audience: None,
             allowed_audience: Self::audience(),
+            details: AskedDetails::default(),
             grace: 10,
             rotates,
             circumstances: self.circumstances(&held).await,
@@ -423,6 +461,7 @@ impl World {
             subject: None,
             scope: ScopeSet::parse("a").unwrap(),
             audience: Vec::new(),
+            details: None,
             password_generation: 0,
             grant_expires_at: at + Duration::from_mins(10),
             mint,

@@ -167,7 +167,7 @@ async fn an_update_that_is_not_acceptable_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_client_that_becomes_confidential_is_given_a_secret_and_loses_it_again() {
+async fn a_client_that_becomes_confidential_is_given_a_secret_and_stays_confidential() {
     let client = Registered::with(json!({
         "redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": "none",
     }))
@@ -184,12 +184,28 @@ async fn a_client_that_becomes_confidential_is_given_a_secret_and_loses_it_again
         async move { request.body("token=x").send().await.unwrap().status().as_u16() }
     };
     assert_eq!(revoke(secret.clone()).await, 200);
+    // Its refresh tokens would be good for whoever finds them.
     let public = client.update(json!({"token_endpoint_auth_method": "none"}));
-    assert_eq!(client.send("PUT", Some(&public)).await.status, 200);
+    let answer = client.send("PUT", Some(&public)).await;
+    assert_eq!(
+        (answer.status, &answer.body["error"]),
+        (400, &json!("invalid_client_metadata"))
+    );
+    assert_eq!(revoke(secret.clone()).await, 200);
+    let by_hand = client
+        .server
+        .update_client(client.key(), json!({"token_endpoint_auth_method": "none"}))
+        .await;
+    assert!(by_hand.unwrap_err().to_string().contains("cannot become public"));
+    // With keys it needs no secret any more, and what is over stays over.
+    let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+    let keyed =
+        client.update(json!({"token_endpoint_auth_method": "private_key_jwt", "jwks": {"keys": [jwk]}}));
+    assert_eq!(client.send("PUT", Some(&keyed)).await.status, 200);
     assert_eq!(revoke(secret.clone()).await, 401);
     let answer = client.send("PUT", Some(&confidential)).await;
     assert!(answer.body["client_secret"].is_string());
-    assert_eq!(revoke(secret).await, 401, "what was over stays over");
+    assert_eq!(revoke(secret).await, 401);
 }
 
 #[tokio::test]

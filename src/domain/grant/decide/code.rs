@@ -83,6 +83,10 @@ impl Grant {
             Ok(audience) => audience,
             Err(refusal) => return Decision::refuse(refusal),
         };
+        let details = match family.selected(&command.details, (&scope, &audience)) {
+            Ok(details) => details,
+            Err(refusal) => return Decision::refuse(refusal),
+        };
         let redeemed = CodeRedeemed {
             client: command.client,
             at: command.at,
@@ -94,13 +98,19 @@ impl Grant {
             subject: family.subject,
             scope,
             audience,
+            authorization_details: None,
+            details,
             access,
             refresh,
             password_generation: family.password_generation,
             issued_at: command.at,
             grant_expires_at: family.expires_at,
         };
-        let outcome = Outcome::Tokens(Box::new(Issued::of(&issued, self.sequence + 2)));
+        let outcome = Outcome::Tokens(Box::new(Issued::of(
+            &issued,
+            self.sequence + 2,
+            &command.details.granted,
+        )));
         Decision::accept(vec![redeemed.into(), issued.into()], outcome)
     }
 }

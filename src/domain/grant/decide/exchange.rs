@@ -31,6 +31,8 @@ impl Grant {
             subject: event.subject,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
+            authorization_details: None,
+            details: None,
             access,
             refresh: None,
             password_generation: event.password_generation,
@@ -58,6 +60,8 @@ impl Grant {
             subject: event.subject,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
+            authorization_details: None,
+            details: None,
             access,
             refresh: None,
             password_generation: event.password_generation,
@@ -68,7 +72,7 @@ impl Grant {
     }
 
     fn issue_on(&self, basis: GrantEvent, issued: TokenIssued, exchanged: Option<Exchanged>) -> Decision {
-        let mut outcome = Issued::of(&issued, self.sequence + 2);
+        let mut outcome = Issued::of(&issued, self.sequence + 2, &[]);
         outcome.exchanged = exchanged.map(Box::new);
         Decision::accept(vec![basis, issued.into()], Outcome::Tokens(Box::new(outcome)))
     }

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::domain;
+use crate::domain::authorization_detail::{AskedDetails, DetailsRefusal, Selection};
 use crate::domain::client::GrantType;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::value::ScopeSet;
@@ -57,19 +58,23 @@ impl Grant {
             return Decision::refuse(GrantRefusal::Exists);
         }
         let (access, refresh) = mint(&command.mint, 1, command.at, command.grant_expires_at);
+        let (granted, sealed) = command.details.clone().unzip();
+        let granted = granted.unwrap_or_default();
         let issued = TokenIssued {
             flow: command.flow,
             client: command.client,
             subject: command.subject,
             scope: command.scope.clone(),
             audience: command.audience.clone(),
+            details: sealed.as_ref().map(|_| Selection::of(&granted, |_| true)),
+            authorization_details: sealed,
             access,
             refresh,
             password_generation: command.password_generation,
             issued_at: command.at,
             grant_expires_at: command.grant_expires_at,
         };
-        let outcome = Outcome::Tokens(Box::new(Issued::of(&issued, self.sequence + 1)));
+        let outcome = Outcome::Tokens(Box::new(Issued::of(&issued, self.sequence + 1, &granted)));
         Decision::accept(vec![issued.into()], outcome)
     }
 
@@ -172,6 +177,23 @@ impl Family {
             return Err(GrantRefusal::ResourceNoLongerAllowed);
         }
         Ok(left)
+    }
+
+    /// Which of the grant's authorization details an access token gets. A token that would allow nothing is not issued.
+    fn selected(
+        &self,
+        details: &AskedDetails,
+        (scope, audience): (&ScopeSet, &[String]),
+    ) -> Result<Option<Selection>, GrantRefusal> {
+        let selection = details.select(audience).map_err(|refusal| match refusal {
+            DetailsRefusal::Exceeded => GrantRefusal::DetailsExceeded,
+            DetailsRefusal::NoLongerAllowed => GrantRefusal::DetailsNoLongerAllowed,
+        })?;
+        let nothing_left = selection.as_ref().is_none_or(Selection::is_empty) && scope.is_empty();
+        if self.authorization_details.is_some() && nothing_left {
+            return Err(GrantRefusal::DetailsNoLongerAllowed);
+        }
+        Ok(selection)
     }
 
     fn mint(&self, tokens: &Mint, generation: u32, at: Timestamp) -> (AccessToken, Option<RefreshToken>) {

@@ -3,9 +3,10 @@
 use chrono::TimeDelta;
 
 use super::{Decision, holds};
+use crate::domain::authorization_detail::Selection;
 use crate::domain::grant::{
     AccessTokenRefreshed, Family, Generation, Grant, GrantRefusal, Issued, Outcome, Reason, RefreshReplayed,
-    RefreshRetried, RefreshRotated, Rotate,
+    RefreshRetried, RefreshRotated, Rotate, applied,
 };
 use crate::domain::value::ScopeSet;
 
@@ -77,14 +78,14 @@ impl Grant {
         if let Err(refusal) = family.stands(&command.circumstances, command.at) {
             return Decision::refuse(refusal);
         }
-        let (scope, audience) = match family.refreshed(command) {
+        let (scope, audience, details) = match family.refreshed(command) {
             Ok(refreshed) => refreshed,
             Err(refusal) => return Decision::refuse(refusal),
         };
         // Another server's token is exchanged for one of ours, whatever its client's do.
         let foreign = family.imported && presented.number == 1;
         if !command.rotates && !retried && !foreign {
-            return self.keep_generation(family, presented, (scope, audience), command);
+            return self.keep_generation(family, presented, (scope, audience, details), command);
         }
         // A retry kills the unused successor, so it skips that one's number.
         let number = presented.number + if retried { 2 } else { 1 };
@@ -97,10 +98,12 @@ impl Grant {
             subject,
             scope: scope.clone(),
             audience: audience.clone(),
+            details: applied(details.as_ref(), &command.details.granted),
             issued_at,
             access_expires_at: access.expires_at,
             confirmation: access.confirmation,
             refresh: true,
+            rests_on_others: family.basis.is_some(),
             exchanged: None,
         };
         let event = if retried {
@@ -109,6 +112,7 @@ impl Grant {
                 subject,
                 scope,
                 audience,
+                details,
                 access,
                 refresh,
                 issued_at,
@@ -120,6 +124,7 @@ impl Grant {
                 subject,
                 scope,
                 audience,
+                details,
                 access,
                 refresh,
                 issued_at,
@@ -134,7 +139,7 @@ impl Grant {
         &self,
         family: &Family,
         presented: &Generation,
-        (scope, audience): (ScopeSet, Vec<String>),
+        (scope, audience, details): Refreshed,
         command: &Rotate,
     ) -> Decision {
         let (access, Some(_)) = family.mint(&command.mint, presented.number, command.at) else {
@@ -145,6 +150,7 @@ impl Grant {
             subject: family.subject,
             scope: scope.clone(),
             audience: audience.clone(),
+            details: details.clone(),
             access,
             generation: presented.number,
             issued_at: command.at,
@@ -154,10 +160,12 @@ impl Grant {
             subject: family.subject,
             scope,
             audience,
+            details: applied(details.as_ref(), &command.details.granted),
             issued_at: command.at,
             access_expires_at: access.expires_at,
             confirmation: access.confirmation,
             refresh: false,
+            rests_on_others: family.basis.is_some(),
             exchanged: None,
         };
         Decision::accept(vec![event.into()], Outcome::Tokens(Box::new(issued)))
@@ -165,11 +173,11 @@ impl Grant {
 }
 
 impl Family {
-    /// Scope and audience of the new access token.
-    fn refreshed(&self, command: &Rotate) -> Result<(ScopeSet, Vec<String>), GrantRefusal> {
+    fn refreshed(&self, command: &Rotate) -> Result<Refreshed, GrantRefusal> {
         let scope = self.refreshed_scope(command)?;
         let audience = self.narrowed(command.audience.as_ref(), &command.allowed_audience)?;
-        Ok((scope, audience))
+        let details = self.selected(&command.details, (&scope, &audience))?;
+        Ok((scope, audience, details))
     }
 
     /// The scope of the new access token (RFC 6749 §6). What is named is had or refused; what is not named follows what
@@ -187,6 +195,9 @@ impl Family {
             .ok_or(GrantRefusal::ScopeNoLongerAllowed)
     }
 }
+
+/// Scope, audience and authorization details of the new access token.
+type Refreshed = (ScopeSet, Vec<String>, Option<Selection>);
 
 /// Which of a family's refresh tokens was presented; its digest was checked.
 enum Presented<'a> {

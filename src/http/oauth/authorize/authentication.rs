@@ -16,6 +16,7 @@ use crate::domain::value::{ScopeSet, is_plain_text};
 use crate::http::error::Rejection;
 use crate::http::oauth::standing;
 use crate::http::oidc::claims_request::ClaimsRequest;
+use crate::ids::SubjectId;
 use crate::ledger::UnitOfWork;
 
 /// The most characters of a `nonce`: it is kept with the grant.
@@ -32,6 +33,8 @@ pub(super) struct AuthenticationRequest {
     max_age: Option<TimeDelta>,
     /// The user whom the `id_token_hint` is of.
     hinted: Option<String>,
+    /// The user whose grant is to be replaced.
+    owner: Option<SubjectId>,
     /// The `claims` parameter.
     claims: ClaimsRequest,
     /// The sector whose subjects the client knows; none where they are public.
@@ -49,9 +52,15 @@ impl AuthenticationRequest {
             nonce: nonce(parameters, scope)?,
             max_age: max_age(parameters)?.or_else(|| client.metadata.default_max_age()),
             hinted: hinted(app, unit, parameters, &client.client_id).await?,
+            owner: None,
             claims: claims(parameters)?,
             sector: client.pairwise_sector(),
         })
+    }
+
+    /// The same for one user only, where there is one.
+    pub(super) fn of(self, owner: Option<SubjectId>) -> Self {
+        Self { owner, ..self }
     }
 
     /// Whether this login will do at `at`; if not, the user has to log in (again).
@@ -62,8 +71,11 @@ impl AuthenticationRequest {
         recent && !self.asks_for_another(app, login)
     }
 
-    /// Whether it is another user that will do (`id_token_hint`, or `sub` in `claims`).
+    /// Whether it is another user that will do (`id_token_hint`, `sub` in `claims`, or the owner of a grant).
     pub(super) fn asks_for_another(&self, app: &App, login: &Login) -> bool {
+        if self.owner.is_some_and(|owner| owner != login.subject) {
+            return true;
+        }
         let subject = app.operations.subject_in(self.sector.as_deref(), login.subject);
         let other = |hinted: &String| *hinted != subject;
         let asked = self.claims.subjects.as_ref();

@@ -14,11 +14,12 @@ use crate::domain::grant::{CodeIssued, Grant};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::http::error::Rejection;
-use crate::http::oauth::standing;
+use crate::http::oauth::{authorization_details, standing};
 use crate::http::oidc::userinfo;
 use crate::http::session::LiveSession;
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, Loaded, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 
 /// What a code rests on.
 #[derive(Clone, Copy)]
@@ -42,10 +43,13 @@ pub(super) async fn issue(
     let id = app.ledger.random().uuid_at(at).map_err(LedgerError::from)?;
     unit.about(Some(granting.live.login.subject));
     if granting.consents_now {
-        give_consent(unit, &granting)?;
+        give_consent(visit, unit, &granting).await?;
     }
     let grant = unit.create::<Grant>(id);
-    let event = granting.code_issued(visit, credential::digest(Kind::Code, &random), at);
+    let mut event = granting.code_issued(visit, credential::digest(Kind::Code, &random), at);
+    let holder = Holder::Subject(granting.live.login.subject);
+    let details = authorization_details::details(&granting.request.details);
+    event.authorization_details = app.operations.seal_details(GrantId(id), holder, &details).await?;
     if granting.target.back.mode.is_signed() {
         standing::may_sign(app, unit, granting.target.back.algorithm.key()).await?;
     }
@@ -70,7 +74,11 @@ pub(super) async fn issue(
 }
 
 /// Writes the consent where it adds something, or where the client had the user asked again.
-fn give_consent(unit: &mut UnitOfWork<'_>, granting: &Granting<'_>) -> Result<(), LedgerError> {
+async fn give_consent(
+    visit: &Visit,
+    unit: &mut UnitOfWork<'_>,
+    granting: &Granting<'_>,
+) -> Result<(), LedgerError> {
     let Granting {
         target,
         request,
@@ -78,13 +86,22 @@ fn give_consent(unit: &mut UnitOfWork<'_>, granting: &Granting<'_>) -> Result<()
         consent,
         ..
     } = *granting;
-    if request.scope.is_subset(&consent.scope) && !request.prompt.consent {
+    let subject = live.login.subject;
+    let details = authorization_details::details(&request.details);
+    let new_details = visit
+        .app
+        .operations
+        .seal_unconsented((subject, target.key), consent, &details)
+        .await?;
+    let adds = new_details.is_some() || !request.scope.is_subset(&consent.scope);
+    if !adds && !request.prompt.consent {
         return Ok(());
     }
     let command = ConsentCommand::Give {
-        subject: live.login.subject,
+        subject,
         client: target.key,
         scope: request.scope.clone(),
+        authorization_details: new_details,
         at: unit.at(),
     };
     unit.also(consent, &consent.decide(&command).events)
@@ -113,11 +130,13 @@ impl Granting<'_> {
             id_token_claims: request.openid.id_token_claims(&request.scope),
             scope: request.scope.clone(),
             audience,
+            authorization_details: None,
             digest,
             redirect_uri: target.back.redirect_uri.clone(),
             redirect_uri_required: target.redirect_uri_given,
             challenge: request.challenge.clone(),
             confirmation: request.confirmation,
+            management: request.management,
             password_generation: live.user.password_generation,
             consent_withdrawals: consent.withdrawals,
             issued_at: at,

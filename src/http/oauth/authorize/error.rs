@@ -28,6 +28,9 @@ pub enum AuthorizeError {
     InvalidScope,
     /// A `resource` is malformed, or not one of the client's (RFC 8707 §2).
     InvalidTarget,
+    /// The authorization details are malformed, of a type that is unknown or not the client's, or do not conform to it (RFC
+    /// 9396 §5). Says what, in fixed words.
+    InvalidAuthorizationDetails(&'static str),
     /// The `request` parameter is not a request object that is good for this client (RFC 9101 §6). Says why, in fixed
     /// words.
     InvalidRequestObject(&'static str),
@@ -37,6 +40,8 @@ pub enum AuthorizeError {
     InvalidRequestUri,
     /// The `registration` parameter (OpenID Connect Core §7.2.1) is not supported.
     RegistrationNotSupported,
+    /// The `grant_id` is not that of a live grant of this client (Grant Management for OAuth 2.0).
+    InvalidGrantId,
     /// Nobody is logged in, and no page may be shown.
     LoginRequired,
     /// The user has not consented, and no page may be shown.
@@ -55,7 +60,9 @@ impl AuthorizeError {
     #[must_use]
     pub fn description(self) -> &'static str {
         match self {
-            Self::InvalidRequest(what) | Self::InvalidRequestObject(what) => what,
+            Self::InvalidRequest(what)
+            | Self::InvalidRequestObject(what)
+            | Self::InvalidAuthorizationDetails(what) => what,
             Self::UnauthorizedClient => "The client may not use the authorization code grant.",
             Self::AccessDenied => "The resource owner or the authorization server denied the request.",
             Self::ClientNotLive => "The client is in development: it works for the user who owns it only.",
@@ -69,6 +76,7 @@ impl AuthorizeError {
             }
             Self::InvalidRequestUri => "The pushed request was answered before; push another.",
             Self::RegistrationNotSupported => "The registration parameter is not supported.",
+            Self::InvalidGrantId => "The grant_id is not that of a grant that the client has.",
             Self::LoginRequired => {
                 "Nobody is logged in, or not whom or as recently as asked, and prompt=none forbids to ask."
             }
@@ -91,10 +99,12 @@ impl WireError for AuthorizeError {
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails(_) => "invalid_authorization_details",
             Self::InvalidRequestObject(_) => "invalid_request_object",
             Self::RequestUriNotSupported => "request_uri_not_supported",
             Self::InvalidRequestUri => "invalid_request_uri",
             Self::RegistrationNotSupported => "registration_not_supported",
+            Self::InvalidGrantId => "invalid_grant_id",
             Self::LoginRequired => "login_required",
             Self::ConsentRequired => "consent_required",
             Self::UnmetAuthenticationRequirements => "unmet_authentication_requirements",
@@ -142,6 +152,7 @@ impl Rejection<AuthorizeError> {
             client: self.client,
             subject: self.subject,
             grant: self.grant,
+            authentication: self.authentication.clone(),
             origins: None,
         }
     }

@@ -14,6 +14,7 @@ mod dpop_jkt;
 mod error;
 mod jarm;
 mod login;
+mod management;
 mod parameters;
 mod redirect;
 mod request;
@@ -43,16 +44,18 @@ use self::parameters::Parameters;
 use self::request::{AuthorizationRequest, Target};
 use self::visit::{Typed, Visit, refuse};
 use crate::app::App;
+use crate::domain::authorization_detail::covers;
 use crate::domain::consent::Consent;
 use crate::domain::redirect_uri;
 use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
 use crate::http::error::{ProtocolError, Rejection, TokenError};
 use crate::http::form::{Form, FormError, check_content_type};
-use crate::http::oauth::{par, rounds};
+use crate::http::oauth::{authorization_details, par, rounds};
 use crate::http::page::{PageError, Problem};
 use crate::http::session::{self, LiveSession};
-use crate::ledger::{Actor, UnitOfWork};
+use crate::ids::SubjectId;
+use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 /// The path, as the trail names it.
 pub(in crate::http) const ENDPOINT: &str = "/oauth/authorize";
@@ -68,6 +71,13 @@ pub fn routes() -> Router<App> {
 pub fn query_in(query: &str) -> Option<String> {
     let parameters = Parameters::parse(query).ok()?;
     Some(parameters.after_login())
+}
+
+/// The parameters of a text that has the form of a request object; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn parameters_in_object(text: &str) -> Option<String> {
+    request_object::parameters_in(text)
 }
 
 /// An authorization request.
@@ -241,7 +251,8 @@ async fn proceed(
     let consent = unit
         .load::<Consent>(Consent::id(live.login.subject, target.key))
         .await?;
-    if !must_ask(target, request, &consent) {
+    let subject = live.login.subject;
+    if !must_ask(target, request, &consent) && remembers(visit, (target, request), subject, &consent).await? {
         let granting = code::Granting {
             target,
             request,
@@ -269,6 +280,24 @@ fn may_use(target: &Target, live: &LiveSession) -> Result<(), Rejection<Authoriz
     Err(Rejection::new(
         AuthorizeError::ClientNotLive,
         RefusalReason::ClientNotLive,
+    ))
+}
+
+/// Whether the user has allowed this client these authorization details before, or more.
+async fn remembers(
+    visit: &Visit,
+    (target, request): (&Target, &AuthorizationRequest),
+    subject: SubjectId,
+    consent: &Consent,
+) -> Result<bool, LedgerError> {
+    if request.details.is_empty() {
+        return Ok(true);
+    }
+    let operations = &visit.app.operations;
+    let allowed = operations.consented_details(subject, target.key, consent).await?;
+    Ok(covers(
+        &allowed,
+        &authorization_details::details(&request.details),
     ))
 }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use super::authentication::AuthenticationRequest;
 use super::dpop_jkt;
 use super::error::{AuthorizeError, invalid_request};
+use super::management;
 use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
 use super::response_mode::ResponseMode;
 use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
 use crate::domain::confirmation::Confirmation;
+use crate::domain::grant::Management;
 use crate::domain::openid::OPENID;
 use crate::domain::pkce::{Challenge, Method};
 use crate::domain::redirect_uri;
@@ -18,6 +20,7 @@ use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::{Definition, Scope};
 use crate::domain::value::ScopeSet;
 use crate::http::error::Rejection;
+use crate::http::oauth::authorization_details::{self, Asked};
 use crate::http::oauth::{resource, standing};
 use crate::http::page::PageError;
 use crate::ids::ClientKey;
@@ -44,10 +47,14 @@ pub(super) struct AuthorizationRequest {
     pub(super) audience: Vec<String>,
     /// The resources that the request names, for the user to see.
     pub(super) resources: Vec<String>,
+    /// What is asked for besides (RFC 9396).
+    pub(super) details: Vec<Asked>,
     pub(super) challenge: Option<Challenge>,
     /// The key that the code is to be bound to.
     pub(super) confirmation: Option<Confirmation>,
     pub(super) prompt: Prompt,
+    /// Whether the client is to know the grant by an id, and by which.
+    pub(super) management: Option<Management>,
     /// What OpenID Connect adds.
     pub(super) openid: AuthenticationRequest,
 }
@@ -175,17 +182,21 @@ pub(super) async fn check(
             RefusalReason::GrantTypeNotAllowed,
         ));
     }
-    let scope = requested_scope(unit, parameters.get("scope"), registration).await?;
+    let scope = requested_scope(unit, parameters, registration).await?;
     let scopes = granted_scopes(unit, registration, &scope).await?;
     let audience = resource::audience(&parameters.form, metadata.audience_or(&target.back.issuer))
         .map_err(|reason| Rejection::new(AuthorizeError::InvalidTarget, reason))?;
+    let details = details(unit, parameters, target).await?;
     let challenge = challenge(
         parameters.get("code_challenge"),
         parameters.get("code_challenge_method"),
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
-    let openid = AuthenticationRequest::read(app, unit, parameters, (registration, &scope)).await?;
+    let (management, owner) = management::read(app, unit, parameters, target.key).await?;
+    let openid = AuthenticationRequest::read(app, unit, parameters, (registration, &scope))
+        .await?
+        .of(owner);
     supported(parameters)?;
     response_mode(parameters, metadata)?;
     Ok(AuthorizationRequest {
@@ -196,9 +207,11 @@ pub(super) async fn check(
             .ok()
             .flatten()
             .unwrap_or_default(),
+        details,
         challenge,
         confirmation: dpop_jkt::read(parameters, metadata)?,
         prompt,
+        management,
         openid,
     })
 }
@@ -238,18 +251,34 @@ fn response_type(requested: Option<&str>) -> Result<(), Rejection<AuthorizeError
     }
 }
 
-/// RFC 6749 §3.3: what is asked for, or the client's default, and no more than the client may ask for.
+/// RFC 9396 §3, §5.
+async fn details(
+    unit: &mut UnitOfWork<'_>,
+    parameters: &Parameters,
+    target: &Target,
+) -> Result<Vec<Asked>, Rejection<AuthorizeError>> {
+    let registration = &target.registration;
+    let audience = registration.metadata.audience_or(&target.back.issuer);
+    let refuse = |reason| {
+        let error = AuthorizeError::InvalidAuthorizationDetails(authorization_details::what(reason));
+        Rejection::new(error, reason)
+    };
+    authorization_details::requested(unit, &parameters.form, (registration, &audience), refuse).await
+}
+
+/// RFC 6749 §3.3: what is asked for, or the client's default, and no more than the client may ask for. Authorization
+/// details do without (RFC 9396 §3.1).
 async fn requested_scope(
     unit: &mut UnitOfWork<'_>,
-    requested: Option<&str>,
+    parameters: &Parameters,
     registration: &Registration,
 ) -> Result<ScopeSet, Rejection<AuthorizeError>> {
     let invalid = |reason| Rejection::new(AuthorizeError::InvalidScope, reason);
-    let scope = match requested {
+    let scope = match parameters.get("scope") {
         Some(text) => ScopeSet::parse(text).map_err(|_| invalid(RefusalReason::ScopeMalformed))?,
         None => standing::omitted_scope(unit, registration).await?,
     };
-    if scope.is_empty() {
+    if scope.is_empty() && !authorization_details::are_asked_for(&parameters.form) {
         return Err(invalid(RefusalReason::ScopeMissing));
     }
     if !scope.is_subset(&registration.metadata.scope) {

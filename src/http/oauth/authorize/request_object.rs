@@ -89,6 +89,18 @@ pub(in crate::http::oauth) async fn parameters<'a>(
     encode(&client.client_id, claims).ok_or(RefusalReason::RequestObjectMalformed)
 }
 
+/// The parameters of a text that has the form of a request object; for the tests of all parsers.
+pub(super) fn parameters_in(text: &str) -> Option<String> {
+    let jwt: SignedJwt<Claims> = SignedJwt::parse(text, &[TYPE, "JWT"])?;
+    let at = Timestamp::default();
+    let _ = (
+        is_for("https://id.example", &jwt.claims),
+        is_good_at(at, false, &jwt.claims),
+        is_good_at(at, true, &jwt.claims),
+    );
+    encode(jwt.claims.text("client_id")?, &jwt.claims)
+}
+
 /// The compact form; a FAPI client says in the header what it is.
 fn read(client: &Registration, object: &str) -> Result<SignedJwt<Claims>, RefusalReason> {
     let types: &[&str] = if client.metadata.is_fapi2() {

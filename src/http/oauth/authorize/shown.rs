@@ -16,6 +16,11 @@ pub(super) fn digest(target: &Target, request: &AuthorizationRequest) -> Digest 
         request.audience,
         request.resources,
         scopes,
+        request
+            .details
+            .iter()
+            .map(|asked| &asked.shown)
+            .collect::<Vec<_>>(),
     ]);
     Digest::of(shown.to_string().as_bytes())
 }

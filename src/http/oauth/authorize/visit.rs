@@ -36,6 +36,8 @@ pub(super) struct Visit {
     pub(super) pushed: Option<PushedRequest>,
     /// Where they are of a signed request object (RFC 9101): when a browser first brought it.
     signed_at: Option<Timestamp>,
+    /// Whether it says in two ways what its parameters are.
+    is_ambiguous: bool,
     pub(super) session: Option<Presented>,
     pub(super) mark: Option<BrowserMark>,
 }
@@ -49,6 +51,8 @@ impl Visit {
     ) -> Result<Self, Failure> {
         let mut context = origin.context(ENDPOINT, Actor::Anonymous);
         let mut parameters = Parameters::parse(query)?;
+        let is_ambiguous =
+            parameters.get("request_uri").is_some() && parameters.get(request_object::PARAMETER).is_some();
         let pushed = match parameters.get("request_uri").filter(|uri| par::is_ours(uri)) {
             None => None,
             Some(uri) => Some(par::open(app, parameters.get("client_id"), uri).await?),
@@ -74,6 +78,7 @@ impl Visit {
             parameters,
             pushed,
             signed_at,
+            is_ambiguous,
             session,
             mark: BrowserMark::read(app, headers),
         })
@@ -143,7 +148,8 @@ impl Visit {
     ) -> Result<(Target, AuthorizationRequest), Failure> {
         let target = request::target(&self.app, unit, &self.parameters).await?;
         let checked = match self
-            .check_pushed(&target)
+            .check_one_source()
+            .and_then(|()| self.check_pushed(&target))
             .and_then(|()| self.check_signed(&target))
         {
             Ok(()) => request::check(&self.app, unit, &self.parameters, &target).await,
@@ -157,6 +163,15 @@ impl Visit {
                 rejection,
             )),
         }
+    }
+
+    /// RFC 9101 §5: a `request` and a `request_uri` are not used together. Neither counts for less than the other.
+    fn check_one_source(&self) -> Result<(), Rejection<AuthorizeError>> {
+        if !self.is_ambiguous {
+            return Ok(());
+        }
+        let what = "There are a request and a request_uri: use one of them.";
+        Err(invalid_request(what, RefusalReason::RequestAndRequestUri))
     }
 
     /// Where server or client require it, a request is pushed (RFC 9126 §5, §6).
@@ -221,6 +236,12 @@ impl Visit {
             destination: &destination(&target.back.redirect_uri),
             scopes: &request.scopes,
             resources: &request.resources,
+            details: &request
+                .details
+                .iter()
+                .map(|asked| asked.shown.clone())
+                .collect::<Vec<_>>(),
+            is_self_registered: target.registration.registration_access_token.is_some(),
             account: &live.account(&self.app).await?,
             query: self.query(),
             session: (live.id, token),

@@ -4,9 +4,11 @@ use axum::response::Response;
 
 use super::user_code::UserCode;
 use super::{Asked, Visit, asked, back, query};
+use crate::app::App;
 use crate::domain::consent::{Consent, ConsentCommand};
 use crate::domain::grant::{DeviceAuthorizationApproved, DeviceAuthorizationDenied, GrantRefusal};
 use crate::domain::refusal::RefusalReason;
+use crate::domain::scope::Definition;
 use crate::http::csrf::{self, Purpose};
 use crate::http::error::{Rejection, WireError};
 use crate::http::form::Form;
@@ -16,6 +18,7 @@ use crate::http::page::{self, PageError};
 use crate::http::session::{self, LiveSession, SESSION_COOKIE};
 use crate::ids::{GrantId, SessionId};
 use crate::ledger::{Refused, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 
 /// What the user chose about the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +96,7 @@ async fn give(
     let Some(live) = session::find(visit.session.as_ref(), unit).await? else {
         return Ok(Some(back(code)));
     };
-    let asked = asked(unit, id, &live).await?;
+    let asked = asked(visit.app, unit, id, &live).await?;
     let (subject, at) = (live.login.subject, unit.at());
     unit.about(Some(subject));
     let decision = match answer {
@@ -102,7 +105,7 @@ async fn give(
             return Ok(unit.confirm().await?.then(|| back(code)));
         }
         Answer::Approve => {
-            let event = approve(unit, &asked, &live).await?;
+            let event = approve(visit.app, unit, &asked, &live).await?;
             asked.grant.approve_device(&event)
         }
         Answer::Deny => asked
@@ -121,6 +124,7 @@ async fn give(
 
 /// The approval. The consent is written where it adds something.
 async fn approve(
+    app: &App,
     unit: &mut UnitOfWork<'_>,
     asked: &Asked,
     live: &LiveSession,
@@ -128,17 +132,20 @@ async fn approve(
     let (subject, at) = (live.login.subject, unit.at());
     let consent = unit.load::<Consent>(Consent::id(subject, asked.client)).await?;
     let scope = asked.scopes.iter().map(|scope| scope.name.as_str()).collect();
+    let operations = &app.operations;
+    let new_details = operations
+        .seal_unconsented((subject, asked.client), &consent, &asked.details)
+        .await?;
+    let is_new = |scope: &Definition| !consent.scope.contains(&scope.name);
+    let adds = new_details.is_some() || asked.scopes.iter().any(is_new);
     let give = ConsentCommand::Give {
         subject,
         client: asked.client,
         scope,
+        authorization_details: new_details,
         at,
     };
-    if asked
-        .scopes
-        .iter()
-        .any(|scope| !consent.scope.contains(&scope.name))
-    {
+    if adds {
         unit.also(&consent, &consent.decide(&give).events)?;
     }
     Ok(DeviceAuthorizationApproved {
@@ -148,6 +155,9 @@ async fn approve(
         amr: live.login.amr.clone(),
         password_generation: live.user.password_generation,
         consent_withdrawals: consent.withdrawals,
+        authorization_details: operations
+            .seal_details(GrantId(asked.grant.id), Holder::Subject(subject), &asked.details)
+            .await?,
         at,
     })
 }

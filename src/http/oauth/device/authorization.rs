@@ -22,10 +22,11 @@ use crate::http::client_auth::AuthenticatedClient;
 use crate::http::context::Origin;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::limits::{Counted, counted_address};
-use crate::http::oauth::{ClientRequest, answer, rounds, token};
+use crate::http::oauth::{ClientRequest, answer, authorization_details, resource, rounds, token};
 use crate::http::oidc::userinfo;
 use crate::ids::GrantId;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 
 const ENDPOINT: &str = "/oauth/device_authorization";
 
@@ -92,13 +93,28 @@ async fn round(
     token::allowed(app, unit, &client, GrantType::DeviceCode).await?;
     let scope = token::requested_scope(request, unit, &client).await?;
     let audience = token::audience(app, request, &client)?;
+    let refuse = |reason| Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key);
+    let whole = client.registration.metadata.audience_or(&app.settings.issuer);
+    let asked = authorization_details::requested(
+        unit,
+        &request.form,
+        (&*client.registration, whole.as_slice()),
+        refuse,
+    );
+    let details = authorization_details::details(&asked.await?);
     let at = unit.at();
     let waiting = kept.get_or_try_init(|| keep(app, request, &client, at)).await?;
+    let sealed = app
+        .operations
+        .seal_details(waiting.grant, Holder::Client(client.key), &details)
+        .await?;
     let settings = &app.settings;
     let event = DeviceAuthorizationRequested {
         client: client.key,
         audience: userinfo::audience(settings, &scope, audience),
         scope,
+        authorization_details: sealed,
+        resources: resource::requested(&request.form).ok().flatten(),
         digest: credential::digest(Kind::Device, random),
         user_code: waiting.digest,
         interval: settings.device_poll_interval,

@@ -26,9 +26,10 @@ use axum::routing::get;
 use self::user_code::UserCode;
 use self::waiting::Found;
 use super::authorize::{read_form, see_other};
-use super::{rounds, standing};
+use super::{authorization_details, rounds, standing};
 use crate::app::App;
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::Detail;
 use crate::domain::client::{Client, GrantType, Registration, Standing};
 use crate::domain::grant::{Grant, GrantRefusal};
 use crate::domain::refusal::RefusalReason;
@@ -39,6 +40,7 @@ use crate::http::error::Rejection;
 use crate::http::form::Form;
 use crate::http::limits::{Counted, counted_address};
 use crate::http::login_form::{LoginForm, Submitted};
+use crate::http::network_throttles;
 use crate::http::page::{self, DeviceAnswerPage, DeviceCodePage, ErrorPage, PageError, device_answered};
 use crate::http::session::{self, LiveSession, Presented};
 use crate::ids::{ClientKey, GrantId, SubjectId};
@@ -103,7 +105,11 @@ async fn finish(
     if let Some(refused) = rejection.refused() {
         app.ledger.record_refusal(&context, refused).await;
     }
-    let error = rejection.error;
+    let error = if rejection.error == PageError::Malformed {
+        PageError::DeviceMalformed
+    } else {
+        rejection.error
+    };
     if matches!(error, PageError::UserCodeUnknown | PageError::TooMany(_)) {
         let notice = Some(error);
         return DeviceCodePage { typed, notice }.into_response();
@@ -150,6 +156,10 @@ struct Asked {
     client: ClientKey,
     registration: Arc<Registration>,
     scopes: Vec<Definition>,
+    /// The resource servers that it names (RFC 8707).
+    resources: Vec<String>,
+    /// What it asks for besides (RFC 9396).
+    details: Vec<Detail>,
 }
 
 impl Asked {
@@ -251,7 +261,7 @@ impl<'a> Visit<'a> {
         let Some(live) = session::find(self.session.as_ref(), unit).await? else {
             return Ok(Some(back(code)));
         };
-        let asked = asked(unit, grant, &live).await?;
+        let asked = asked(self.app, unit, grant, &live).await?;
         let query = query(code);
         if !asked.accepts(&live, unit.at()) {
             let page = self.login_form(&query).page()?;
@@ -261,6 +271,9 @@ impl<'a> Visit<'a> {
         let page = DeviceAnswerPage {
             client: &asked.registration.metadata,
             scopes: &asked.scopes,
+            resources: &asked.resources,
+            details: &self.app.operations.show_details(&asked.details).await?,
+            is_self_registered: asked.registration.registration_access_token.is_some(),
             account: &live.account(self.app).await?,
             user_code: &code.to_string(),
             query: &query,
@@ -279,6 +292,10 @@ impl<'a> Visit<'a> {
             rejection.subject = Some(subject);
             rejection
         };
+        if let Err(wait) = network_throttles::check(app, &self.context) {
+            let error = PageError::TooMany(wait.retry_after);
+            return Err(refused(error, RefusalReason::NetworkThrottled));
+        }
         let most = app.settings.failures_per_minute;
         let now = app.ledger.clock().now();
         if let Err(wait) = app.limits.check_and_count(&self.counted(subject), most, now) {
@@ -325,6 +342,7 @@ fn back(code: &UserCode) -> Response {
 /// What the device asks for, where it still waits and its client may have all of that from this user. A code that is
 /// over is to the visitor what one is that never was.
 async fn asked(
+    app: &App,
     unit: &mut UnitOfWork<'_>,
     id: GrantId,
     live: &LiveSession,
@@ -361,13 +379,21 @@ async fn asked(
     if standing::allowed_scope(unit, &registration, &family.scope).await? != family.scope {
         return refused(RefusalReason::ScopeNoLongerAllowed);
     }
+    let details = app.operations.details_of(id, family).await?;
+    let allowed = authorization_details::usable(unit, &registration, &details, None).await?;
+    if allowed != details {
+        return refused(RefusalReason::DetailsNoLongerAllowed);
+    }
     let mut scopes = Vec::new();
     for name in family.scope.iter() {
         let scope = unit.load::<Scope>(Scope::id(name)).await?;
         scopes.extend(scope.grantable().cloned());
     }
+    let device = family.device.as_ref();
     Ok(Asked {
         client: family.client,
+        resources: device.map(|device| device.resources.clone()).unwrap_or_default(),
+        details,
         registration,
         scopes,
         grant,

@@ -38,6 +38,13 @@ pub(crate) fn is_ours(request_uri: &str) -> bool {
     request_uri.starts_with(PREFIX)
 }
 
+/// Whether a text is a `request_uri` of ours, to the last character; for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn is_request_uri(text: &str) -> bool {
+    is_ours(text) && random_part(text).is_some()
+}
+
 /// Keeps a request and names it.
 pub(super) async fn keep(app: &App, client: ClientKey, parameters: &str) -> Result<String, LedgerError> {
     let random: [u8; 32] = app.ledger.random().bytes()?;

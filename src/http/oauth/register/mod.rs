@@ -251,6 +251,7 @@ async fn terms(app: &App, permit: &RegistrationPermit) -> Result<Terms, LedgerEr
         default_scope: app.operations.unrestricted(&scope).await?,
         scope,
         grant_types: grant_types.unwrap_or_else(|| settings.registration_grant_types.clone()),
+        authorization_details_types: settings.registration_authorization_details_types.clone(),
     })
 }
 

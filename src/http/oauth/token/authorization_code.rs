@@ -1,7 +1,7 @@
 //! `grant_type=authorization_code`, RFC 6749 §4.1.3, with PKCE (RFC 7636 §4.5).
 
-use super::super::{ClientRequest, resource, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_audience};
+use super::super::{ClientRequest, authorization_details, grant_management, resource, rounds, standing};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -34,6 +34,7 @@ async fn round(
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::AuthorizationCode).await?;
     let audience = parameter_audience(request)?;
+    let asked = authorization_details::parameter(request)?;
     let Some(Presented { address, digest }) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
     };
@@ -46,8 +47,7 @@ async fn round(
     circumstances.session_over = standing::login_over(unit, family).await?;
     let metadata = &client.registration.metadata;
     let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
-    let code = family.and_then(|family| family.code.as_ref());
-    let sent_to = code.map(|code| code.redirect_uri.as_str());
+    let sent_to = family.and_then(|family| Some(family.code.as_ref()?.redirect_uri.as_str()));
     unit.about(subject);
     let command = RedeemCode {
         digest,
@@ -56,6 +56,7 @@ async fn round(
         verifier: request.form.get("code_verifier").map(str::to_owned),
         audience,
         allowed_audience,
+        details: authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?,
         redirect_uri_registered: sent_to.is_none_or(|uri| metadata.registered_redirect_uri(uri).is_some()),
         circumstances,
         mint: randoms.mint(
@@ -65,12 +66,14 @@ async fn round(
         ),
         at: unit.at(),
     };
-    let Some(concluded) = unit.conclude(&grant, grant.redeem(&command)).await? else {
+    let decision = grant_management::replacing(unit, (address.grant, family), grant.redeem(&command)).await?;
+    let Some(concluded) = unit.conclude(&grant, decision).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            let response = TokenResponse::new(app, &client.registration, address.grant, &issued, randoms)?;
+            let response = TokenResponse::new(app, &client.registration, place, &issued, randoms)?;
             let id_token = IdTokenFor {
                 client: &client.registration,
                 grant: &grant,

@@ -3,8 +3,8 @@
 
 use chrono::TimeDelta;
 
-use super::super::{ClientRequest, rounds};
-use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::super::{ClientRequest, authorization_details, rounds};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, IssueToken, Outcome};
@@ -12,6 +12,7 @@ use crate::domain::refusal::RefusalReason;
 use crate::http::error::{Rejection, TokenError};
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 
 pub(super) async fn issue(
     app: &App,
@@ -32,8 +33,16 @@ async fn round(
     allowed(app, unit, &client, GrantType::ClientCredentials).await?;
     let scope = requested_scope(request, unit, &client).await?;
     let audience = audience(app, request, &client)?;
+    let refuse = |reason| Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key);
+    let asked = (&*client.registration, audience.as_slice());
+    let asked = authorization_details::requested(unit, &request.form, asked, refuse).await?;
     let at = unit.at();
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
+    let details = authorization_details::details(&asked);
+    let sealed = app
+        .operations
+        .seal_details(id, Holder::Client(client.key), &details)
+        .await?;
     let grant = unit.create::<Grant>(id.0);
     let confirmation = request.confirmation(&client)?;
     let mint = randoms.mint(&client.registration, GrantType::ClientCredentials, confirmation);
@@ -49,6 +58,7 @@ async fn round(
         subject: None,
         scope,
         audience,
+        details: sealed.map(|sealed| (details, sealed)),
         password_generation: 0,
         grant_expires_at,
         mint,
@@ -57,9 +67,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+            TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

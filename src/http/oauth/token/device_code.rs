@@ -1,8 +1,8 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:device_code`, RFC 8628 §3.4: a device polls until its user has
 //! answered.
 
-use super::super::{ClientRequest, device, resource, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_audience};
+use super::super::{ClientRequest, authorization_details, device, resource, rounds, standing};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -35,6 +35,7 @@ async fn round(
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::DeviceCode).await?;
     let audience = parameter_audience(request)?;
+    let asked = authorization_details::parameter(request)?;
     let Some(Presented { address, digest }) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
     };
@@ -45,6 +46,7 @@ async fn round(
     let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
     circumstances.session_over = standing::login_over(unit, family).await?;
+    let details = authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?;
     unit.about(subject);
     let at = unit.at();
     let command = RedeemDeviceCode {
@@ -52,6 +54,7 @@ async fn round(
         client: client.key,
         audience,
         allowed_audience: resource::allowed_now(app, &client.registration, &circumstances.allowed_scope),
+        details,
         circumstances,
         mint: randoms.mint(
             &client.registration,
@@ -63,9 +66,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.redeem_device(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            let response = TokenResponse::new(app, &client.registration, address.grant, &issued, randoms)?;
+            let response = TokenResponse::new(app, &client.registration, place, &issued, randoms)?;
             let id_token = IdTokenFor {
                 client: &client.registration,
                 grant: &grant,

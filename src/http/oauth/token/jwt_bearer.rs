@@ -5,8 +5,8 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use tokio::sync::OnceCell;
 
-use super::super::{ClientRequest, rounds};
-use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::super::{ClientRequest, authorization_details, rounds};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Settings;
@@ -56,6 +56,21 @@ struct Assertion {
     algorithm: AssertionAlgorithm,
     /// Whether it is used for the first time.
     is_first_use: OnceCell<bool>,
+}
+
+/// Whether a text has the form of an assertion, and the moment that its times would let it end; for the tests of all
+/// parsers.
+pub(super) fn is_assertion(text: &str) -> bool {
+    Assertion::parse(text).is_some_and(|assertion| {
+        let claims = &assertion.jwt.claims;
+        let _ = assertion::ends(
+            claims.exp,
+            [claims.nbf, claims.iat],
+            (Timestamp::default(), LONGEST),
+        );
+        let _ = (assertion.digest(), parse_subject(&claims.sub));
+        true
+    })
 }
 
 impl Assertion {
@@ -143,6 +158,7 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::JwtBearer).await?;
+    authorization_details::not_taken(request)?;
     let refused = |reason| Rejection::new(TokenError::InvalidGrant, reason).client(client.key);
     let assertion = assertion.ok_or(refused(RefusalReason::GrantAssertionMalformed))?;
     let trusted_id = TrustedIssuer::id(&assertion.jwt.claims.iss);
@@ -185,9 +201,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.accept_assertion(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+            TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

@@ -19,7 +19,7 @@ use axum::response::Response;
 
 use super::super::context::Origin;
 use super::super::error::{Rejection, TokenError};
-use super::{ClientRequest, answer};
+use super::{ClientRequest, answer, authorization_details};
 use crate::app::App;
 use crate::credential::{self, Kind};
 use crate::domain::client::{GrantType, Registration, TokenAlgorithm, TokenFormat};
@@ -29,12 +29,21 @@ use crate::domain::openid::OPENID;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::client_auth::AuthenticatedClient;
+use crate::http::network_throttles;
 use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 pub(crate) use refresh_token::was_issued;
+use response::Place;
 pub use response::TokenResponse;
 
-const ENDPOINT: &str = "/oauth/token";
+pub(crate) const ENDPOINT: &str = "/oauth/token";
+
+/// Whether a text has the form of an assertion (RFC 7523 §2.1); for the tests of all parsers.
+#[doc(hidden)]
+#[must_use]
+pub fn is_assertion(text: &str) -> bool {
+    jwt_bearer::is_assertion(text)
+}
 
 /// Exchanges a grant for tokens.
 pub async fn token(
@@ -54,6 +63,10 @@ async fn exchange(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
+    network_throttles::check(app, &context).map_err(|wait| {
+        let error = TokenError::TooMany(wait.retry_after);
+        Rejection::new(error, RefusalReason::NetworkThrottled)
+    })?;
     let request = ClientRequest::read(app, context, headers, body)
         .await?
         .with_proof(app, origin, headers)?;
@@ -176,7 +189,8 @@ pub(super) async fn requested_scope(
         Some(scope) => scope,
         None => super::standing::omitted_scope(unit, &client.registration).await?,
     };
-    if scope.is_empty() && !metadata.scope.is_empty() {
+    let without_scope = metadata.scope.is_empty() || authorization_details::are_asked_for(&request.form);
+    if scope.is_empty() && !without_scope {
         return Err(refused(RefusalReason::ScopeMissing));
     }
     let allowed = super::standing::allowed_scope(unit, &client.registration, &scope).await?;

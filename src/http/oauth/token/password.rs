@@ -2,8 +2,8 @@
 
 use chrono::TimeDelta;
 
-use super::super::{ClientRequest, rounds};
-use super::{Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::super::{ClientRequest, authorization_details, rounds};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantRefusal, IssueToken, Outcome};
@@ -37,6 +37,7 @@ async fn permitted(
 ) -> Result<Option<()>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::Password).await?;
+    authorization_details::not_taken(request)?;
     Ok(Some(()))
 }
 
@@ -56,7 +57,7 @@ async fn verify(
             Ok(verified)
         }
         Err(refusal) => Err(match refusal.wait {
-            Some(wait) => wait.into(),
+            Some(wait) => Rejection::new(TokenError::TooMany(wait.retry_after), refusal.reason),
             None => Rejection::new(TokenError::InvalidGrant, refusal.reason),
         }),
     }
@@ -71,6 +72,7 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::Password).await?;
+    authorization_details::not_taken(request)?;
     let user = unit.load::<User>(verified.subject.0).await?;
     if !user.may_act() || user.password_generation != verified.password_generation {
         return Err(Rejection::new(TokenError::InvalidGrant, RefusalReason::UserChanged).client(client.key));
@@ -91,6 +93,7 @@ async fn round(
         subject: Some(verified.subject),
         scope,
         audience,
+        details: None,
         password_generation: verified.password_generation,
         grant_expires_at: at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days)),
         mint: randoms.mint(&client.registration, GrantType::Password, confirmation),
@@ -99,9 +102,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.issue(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+            TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

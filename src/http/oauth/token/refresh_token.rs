@@ -1,7 +1,7 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
-use super::super::{ClientRequest, imported, resource, rounds, standing};
-use super::{Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
+use super::super::{ClientRequest, authorization_details, imported, resource, rounds, standing};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -41,6 +41,7 @@ async fn round(
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::RefreshToken).await?;
     let (scope, audience) = (parameter_scope(request)?, parameter_audience(request)?);
+    let asked = authorization_details::parameter(request)?;
     let Some(presented) = presented else {
         return Err(Rejection::from(GrantRefusal::Unknown).client(client.key));
     };
@@ -62,6 +63,7 @@ async fn round(
         scope,
         audience,
         allowed_audience,
+        details: authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?,
         grace: client
             .registration
             .metadata
@@ -74,9 +76,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.rotate_refresh(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            let response = TokenResponse::new(app, &client.registration, grant_id, &issued, randoms)?;
+            let response = TokenResponse::new(app, &client.registration, place, &issued, randoms)?;
             let id_token = IdTokenFor {
                 client: &client.registration,
                 grant: &grant,
@@ -137,6 +140,7 @@ pub(crate) async fn was_issued(
             | GrantEvent::DeviceCodeRedeemed(_)
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::RefreshReplayed(_)
+            | GrantEvent::GrantReplaced(_)
             | GrantEvent::TokenRevoked(_),
         )
         | None => None,

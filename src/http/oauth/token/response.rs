@@ -5,18 +5,20 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::super::sender::token_type;
+use super::super::status_list;
 use super::Randoms;
 use crate::app::App;
 use crate::credential::{self, Address, Kind};
-use crate::crypto::jwt::AccessClaims;
+use crate::crypto::jwt::{AccessClaims, TokenStatus};
 use crate::crypto::master::AddressKey;
+use crate::domain::authorization_detail::Detail;
 use crate::domain::client::{Registration, ResponseProfile, TokenFormat};
-use crate::domain::grant::Issued;
+use crate::domain::grant::{Grant, Issued};
 use crate::domain::value::Digest;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
 use crate::ids::GrantId;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Loaded};
 
 /// Tokens, as the client is given them.
 #[derive(Serialize)]
@@ -33,8 +35,14 @@ pub struct TokenResponse {
     id_token: Option<String>,
     #[serde(skip)]
     id_token_jti: String,
+    /// RFC 9396 §7.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details: Vec<Detail>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
+    /// Grant Management for OAuth 2.0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant_id: Option<GrantId>,
 }
 
 /// The same in camel case, for clients that know nothing else.
@@ -49,8 +57,46 @@ struct CamelCase<'a> {
     scope: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[Detail]>::is_empty")]
+    authorization_details: &'a [Detail],
     #[serde(skip_serializing_if = "Option::is_none")]
     issued_token_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    grant_id: Option<GrantId>,
+}
+
+/// The grant that tokens were issued in, and where its events stand.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    grant: GrantId,
+    before: i64,
+    first: Option<i64>,
+    /// The id that the client knows it by.
+    known_as: Option<GrantId>,
+}
+
+impl Place {
+    /// Of a grant as it was before its command, and the position of its first new event.
+    pub(super) fn of(grant: &Loaded<Grant>, first: Option<i64>) -> Self {
+        let id = GrantId(grant.id);
+        let management = grant.family.as_ref().and_then(|family| family.management);
+        Self {
+            grant: id,
+            before: grant.sequence,
+            first,
+            known_as: management.map(|management| management.grant_id(id)),
+        }
+    }
+
+    /// Where the status of the access token is listed. Not that of one that rests on other tokens, or on an assertion: it
+    /// ends with those, which no list of tokens shows.
+    fn status(self, app: &App, issued: &Issued) -> Option<TokenStatus> {
+        if issued.rests_on_others {
+            return None;
+        }
+        let after_first = i64::from(issued.sequence) - self.before - 1;
+        status_list::status(app, self.first? + after_first)
+    }
 }
 
 impl TokenResponse {
@@ -58,19 +104,19 @@ impl TokenResponse {
     pub(super) fn new(
         app: &App,
         client: &Registration,
-        grant: GrantId,
+        place: Place,
         issued: &Issued,
         randoms: &Randoms,
     ) -> Result<Self, Rejection<TokenError>> {
         let address = Address {
-            grant,
+            grant: place.grant,
             sequence: issued.sequence,
         };
         let key = app.ledger.vault().master().address_key();
         let scope = issued.scope.to_string();
         let access_token = match client.metadata.access_token_format {
             TokenFormat::Opaque => credential::format(Kind::Access, key, address, &randoms.access),
-            TokenFormat::Jwt => sign(app, client, issued, (address, randoms))?,
+            TokenFormat::Jwt => sign(app, client, issued, (address, randoms, place.status(app, issued)))?,
         };
         let refresh_token = issued
             .refresh
@@ -88,7 +134,9 @@ impl TokenResponse {
                 address,
                 (client.metadata.access_token_format, &randoms.access),
             ),
+            authorization_details: issued.details.clone(),
             issued_token_type: None,
+            grant_id: place.known_as,
         })
     }
 
@@ -122,7 +170,9 @@ impl TokenResponse {
                 refresh_token: self.refresh_token.as_deref(),
                 scope: &self.scope,
                 id_token: self.id_token.as_deref(),
+                authorization_details: &self.authorization_details,
                 issued_token_type: self.issued_token_type,
+                grant_id: self.grant_id,
             })
             .into_response(),
         }
@@ -134,7 +184,7 @@ fn sign(
     app: &App,
     client: &Registration,
     issued: &Issued,
-    (address, randoms): (Address, &Randoms),
+    (address, randoms, status): (Address, &Randoms, Option<TokenStatus>),
 ) -> Result<String, Rejection<TokenError>> {
     let key = app.ledger.vault().master().address_key();
     let exchanged = issued.exchanged.as_deref();
@@ -152,7 +202,9 @@ fn sign(
         exp: issued.access_expires_at.timestamp(),
         jti: credential::format(Kind::TokenId, key, address, &randoms.access),
         cnf: issued.confirmation,
+        authorization_details: issued.details.clone(),
         act: exchanged.and_then(|exchanged| exchanged.act.clone()),
+        status,
         may_act: None,
     };
     let signed = app.keys.sign(client.metadata.access_token_algorithm, &claims);

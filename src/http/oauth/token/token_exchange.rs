@@ -1,9 +1,9 @@
 //! `grant_type=urn:ietf:params:oauth:grant-type:token-exchange`, RFC 8693: a token of this server for another one, of
 //! the same subject and for another service, as far as a rule of the requesting client lets it.
 
-use super::super::{ClientRequest, resource, rounds, standing};
+use super::super::{ClientRequest, authorization_details, resource, rounds, standing};
 use super::presented_token::{PresentedToken, TokenType};
-use super::{Randoms, TokenResponse, allowed, parameter_scope};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_scope};
 use crate::app::App;
 use crate::domain::client::{ExchangeMode, ExchangeRule, GrantType, TokenFormat};
 use crate::domain::grant::{ActiveToken, Exchange, Grant, Outcome};
@@ -83,6 +83,7 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     permitted(app, unit, &client).await?;
+    authorization_details::not_taken(request)?;
     if tokens.requested == TokenType::Jwt
         && client.registration.metadata.access_token_format != TokenFormat::Jwt
     {
@@ -111,9 +112,10 @@ async fn round(
     let Some(concluded) = unit.conclude(&grant, grant.exchange(&command)).await? else {
         return Ok(None);
     };
+    let place = Place::of(&grant, concluded.first_own);
     match concluded.outcome {
         Ok(Outcome::Tokens(issued)) => {
-            TokenResponse::new(app, &client.registration, id, &issued, randoms).map(Some)
+            TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
             TokenError::ServerError,

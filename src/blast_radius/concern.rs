@@ -1,0 +1,285 @@
+//! Whom and what a blast radius is about: found once, and asked of the tables and of the trail.
+
+use std::collections::BTreeSet;
+
+use cqrs_es::Aggregate;
+
+use super::{BlastRadiusError, MOST, Of, Window};
+use crate::domain::LedgerEvent;
+use crate::domain::client::{Client, ClientEvent, Registration};
+use crate::domain::grant::{GrantEvent, TokenRef};
+use crate::ids::{ClientKey, GrantId, SubjectId};
+use crate::ledger::{LANE, LedgerError, Metadata, StoredEvent};
+use crate::operations::Operations;
+use crate::policy::contain::network_digests;
+use crate::trail::{Key, Order, Query, Stretch, positions};
+
+/// Events that are read at once.
+const CHUNK: usize = 1_000;
+
+/// What to look for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Concern {
+    /// Events that concern one of these are what it did.
+    pub(super) keys: Vec<Key>,
+    /// Clients that it could act as.
+    pub(super) acts_as: BTreeSet<ClientKey>,
+    /// Clients all of whose tokens are its own.
+    pub(super) clients: BTreeSet<ClientKey>,
+    /// Users all of whose tokens are its own.
+    pub(super) subjects: BTreeSet<SubjectId>,
+    /// Grants all of whose tokens are its own.
+    pub(super) grants: BTreeSet<GrantId>,
+    /// Grants of tokens that were exchanged for its own.
+    pub(super) exchanged: BTreeSet<GrantId>,
+    /// Networks whose uses of tokens are its own.
+    pub(super) networks: Vec<String>,
+    /// Where it is one token.
+    pub(super) token: Option<OneToken>,
+}
+
+/// One token of a grant.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OneToken {
+    pub(super) grant: GrantId,
+    pub(super) sequence: u32,
+    pub(super) access: bool,
+    /// Where it was issued.
+    pub(super) position: i64,
+}
+
+impl OneToken {
+    /// Whether a token of its grant came of it, or is it.
+    pub(super) fn led_to(&self, sequence: i32) -> bool {
+        let own = i32::try_from(self.sequence).unwrap_or(i32::MAX);
+        if self.access {
+            sequence == own
+        } else {
+            sequence >= own
+        }
+    }
+}
+
+/// Finds out what to look for.
+pub(super) async fn resolve(
+    operations: &Operations,
+    of: &Of,
+    window: &Window,
+) -> Result<Concern, BlastRadiusError> {
+    let mut concern = Concern::default();
+    match of {
+        Of::Client(client) => {
+            concern.keys.push(Key::Client(*client));
+            concern.acts_as.insert(*client);
+            concern.clients.insert(*client);
+        }
+        Of::User(subject) => {
+            concern.keys.push(Key::Subject(*subject));
+            concern.subjects.insert(*subject);
+        }
+        Of::Token {
+            grant,
+            sequence,
+            access,
+        } => {
+            let token = token(operations, (*grant, *sequence), *access).await?;
+            concern.token = Some(token);
+            concern.keys.push(Key::Grant(*grant));
+            concern.grants.insert(*grant);
+        }
+        Of::Secret { client, number } => {
+            concern.acts_as.insert(*client);
+            let known = operations.load::<Client>(client.0).await?;
+            let added = known.registration.as_ref().map_or(0, |known| known.secrets_added);
+            let numbers = number.map_or(1..=added, |number| number..=number);
+            concern.keys = numbers.map(|number| Key::Secret(*client, number)).collect();
+        }
+        Of::Key(key) => concern.keys.push(Key::PublicKey(key.clone())),
+        Of::Address(address) => {
+            let bounds = (window.since, Some(window.until));
+            let digests = network_digests(&operations.ledger, *address, bounds).await?;
+            concern.networks = digests.iter().map(ToString::to_string).collect();
+            concern.keys = digests.into_iter().map(Key::Network).collect();
+        }
+        Of::Request(request) => {
+            concern.keys.push(Key::Request(*request));
+            if touched(operations, &mut concern).await? == 0 {
+                return Err(BlastRadiusError::UnknownRequest(*request));
+            }
+        }
+    }
+    match of {
+        // What they opened is theirs: the grants that were begun or renewed with them.
+        Of::Secret { .. } | Of::Key(_) | Of::Address(_) => opened(operations, &mut concern, window).await?,
+        Of::Token { .. } | Of::Client(_) | Of::User(_) | Of::Request(_) => {}
+    }
+    exchanged(operations, &mut concern, window).await?;
+    Ok(concern)
+}
+
+impl Concern {
+    fn add(&mut self, key: Key) {
+        if !self.keys.contains(&key) {
+            self.keys.push(key);
+        }
+    }
+
+    /// The events that it is about.
+    pub(super) fn query(&self) -> Query {
+        Query::new().and_any(self.keys.iter().cloned())
+    }
+
+    /// Whether an exchanged token rests on one of its own.
+    fn is_behind(&self, event: &GrantEvent) -> bool {
+        let GrantEvent::TokenExchanged(event) = event else {
+            return false;
+        };
+        let own = |token: &TokenRef| match self.token {
+            Some(one) => {
+                token.grant == one.grant && one.led_to(i32::try_from(token.sequence).unwrap_or(i32::MAX))
+            }
+            None => self.grants.contains(&token.grant) || self.clients.contains(&token.client),
+        };
+        event.rests_on().any(own)
+    }
+}
+
+async fn token(
+    operations: &Operations,
+    (grant, sequence): (GrantId, u32),
+    access: bool,
+) -> Result<OneToken, BlastRadiusError> {
+    let events = operations.grant_events(grant).await?;
+    let issued = events.iter().find(|event| event.sequence == i64::from(sequence));
+    Ok(OneToken {
+        grant,
+        sequence,
+        access,
+        position: issued.ok_or(BlastRadiusError::UnknownToken(grant))?.position,
+    })
+}
+
+/// What a request changed: whatever came of that is its own. How many events it has.
+async fn touched(operations: &Operations, concern: &mut Concern) -> Result<usize, BlastRadiusError> {
+    let found = found(operations, &concern.query(), Stretch::ALL).await?;
+    for event in &found.events {
+        let id = event.aggregate_id;
+        match event.aggregate_type.as_str() {
+            "client" => {
+                concern.acts_as.insert(ClientKey(id));
+                concern.clients.insert(ClientKey(id));
+                concern.add(Key::Client(ClientKey(id)));
+            }
+            "user" => {
+                concern.subjects.insert(SubjectId(id));
+                concern.add(Key::Subject(SubjectId(id)));
+            }
+            "grant" => {
+                concern.grants.insert(GrantId(id));
+                concern.add(Key::Grant(GrantId(id)));
+            }
+            // Found as an event, and nothing is issued on it.
+            _ => {}
+        }
+    }
+    Ok(found.events.len())
+}
+
+/// The grants that were begun or renewed, and the clients that somebody authenticated as.
+async fn opened(
+    operations: &Operations,
+    concern: &mut Concern,
+    window: &Window,
+) -> Result<(), BlastRadiusError> {
+    let found = found(operations, &concern.query(), window.stretch).await?;
+    for event in &found.events {
+        if event.aggregate_type == "grant" {
+            concern.grants.insert(GrantId(event.aggregate_id));
+        }
+        let metadata = Metadata::read(&event.metadata)?;
+        // From an address anybody may have authenticated; with a key its owner has.
+        let client = metadata.actor.strip_prefix("client:").filter(|_| {
+            let how = metadata.authentication.as_ref();
+            how.is_some_and(|how| how.kid.is_some() || how.certificate.is_some())
+        });
+        let client = client.and_then(|client| uuid::Uuid::try_parse(client).ok());
+        if concern.networks.is_empty() {
+            concern.acts_as.extend(client.map(ClientKey));
+        }
+    }
+    Ok(())
+}
+
+/// The grants of tokens that were exchanged for its own, however many exchanges later: each names all that it rests on.
+async fn exchanged(
+    operations: &Operations,
+    concern: &mut Concern,
+    window: &Window,
+) -> Result<(), BlastRadiusError> {
+    let grants = concern.grants.iter().copied().map(Key::Grant);
+    let clients = concern.clients.iter().copied().map(Key::Client);
+    let query = Query::of(&Key::EventType("TokenExchanged".to_owned())).and_any(grants.chain(clients));
+    let upto = Stretch {
+        after: 0,
+        upto: window.stretch.upto,
+    };
+    for event in &found(operations, &query, upto).await?.events {
+        let decoded = GrantEvent::decode(&event.event_type, event.event_version, &event.payload)
+            .map_err(LedgerError::from)?;
+        if concern.is_behind(&decoded) {
+            concern.exchanged.insert(GrantId(event.aggregate_id));
+        }
+    }
+    for grant in concern.exchanged.clone() {
+        concern.add(Key::Grant(grant));
+    }
+    Ok(())
+}
+
+/// What was found of events.
+pub(super) struct FoundEvents {
+    pub(super) events: Vec<StoredEvent>,
+    /// There was more than [`MOST`].
+    pub(super) truncated: bool,
+}
+
+/// The events that a query asks for, in order.
+pub(super) async fn found(
+    operations: &Operations,
+    query: &Query,
+    stretch: Stretch,
+) -> Result<FoundEvents, BlastRadiusError> {
+    let pool = operations.ledger.pool();
+    let mut connection = pool.acquire().await?;
+    let order = (Order::OldestFirst, MOST + 1);
+    let mut places = positions(&mut connection, query, stretch, order).await?.positions;
+    let truncated = places.len() > MOST;
+    places.truncate(MOST);
+    let mut events = Vec::with_capacity(places.len());
+    for chunk in places.chunks(CHUNK) {
+        events.extend(operations.events_at(chunk).await?);
+    }
+    Ok(FoundEvents { events, truncated })
+}
+
+/// A client as it was at a position; none where it was not registered then.
+pub(super) async fn client_at(
+    operations: &Operations,
+    client: ClientKey,
+    upto: i64,
+) -> Result<Option<Registration>, BlastRadiusError> {
+    let rows: Vec<(String, i16, String)> = sqlx::query_as(
+        "SELECT event_type, event_version, payload::text FROM grantlog.ledger_client \
+         WHERE lane = $1 AND aggregate_type = 'client' AND aggregate_id = $2 AND position <= $3 ORDER BY sequence",
+    )
+    .bind(LANE)
+    .bind(client.0)
+    .bind(upto)
+    .fetch_all(operations.ledger.pool())
+    .await?;
+    let mut state = Client::default();
+    for (event_type, version, payload) in rows {
+        state.apply(ClientEvent::decode(&event_type, version, &payload).map_err(LedgerError::from)?);
+    }
+    Ok(state.registration.as_deref().cloned())
+}

@@ -1,0 +1,165 @@
+//! Tokens that wait for their receivers.
+
+use serde_json::{Map, json};
+use sqlx::{PgConnection, PgExecutor, PgPool};
+use uuid::Uuid;
+
+use super::{MAX_AGE_DAYS, MAX_WAITING};
+use crate::clock::Timestamp;
+use crate::domain::ssf_stream::SsfStreamStatusChanged;
+
+/// SSF §8.1.4.1.
+pub(super) const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+/// SSF §8.1.5.
+pub(super) const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
+
+/// One of them.
+#[derive(Clone, Debug)]
+pub struct Waiting {
+    /// Its `jti`.
+    pub jti: Uuid,
+    /// The event type's URI.
+    pub event_type: String,
+    /// The user that it is about; none where it is about the stream.
+    pub subject: Option<Uuid>,
+    /// The login that it is about.
+    pub session: Option<Uuid>,
+    /// The request that caused it.
+    pub request: Option<Uuid>,
+    /// What stands under the event type, JSON.
+    pub body: String,
+}
+
+type Row = (Uuid, String, Option<Uuid>, Option<Uuid>, Option<Uuid>, String);
+
+/// The next ones of a stream, the oldest first; of one that is not enabled those about itself.
+pub async fn next(
+    executor: impl PgExecutor<'_>,
+    stream: Uuid,
+    limit: i64,
+) -> Result<Vec<Waiting>, sqlx::Error> {
+    let rows: Vec<Row> = sqlx::query_as(
+        "SELECT t.jti, t.event_type, t.subject, t.session, t.request, t.body \
+         FROM grantlog.ssf_sets AS t JOIN grantlog.ssf_streams AS s USING (stream_id) \
+         WHERE t.stream_id = $1 AND (s.status = 'enabled' OR t.event_type = $3) ORDER BY t.number LIMIT $2",
+    )
+    .bind(stream)
+    .bind(limit)
+    .bind(STREAM_UPDATED)
+    .fetch_all(executor)
+    .await?;
+    let waiting = |(jti, event_type, subject, session, request, body)| Waiting {
+        jti,
+        event_type,
+        subject,
+        session,
+        request,
+        body,
+    };
+    Ok(rows.into_iter().map(waiting).collect())
+}
+
+/// The receiver has them, or will not take them: they wait no longer. Returns how many there were.
+pub async fn settle(executor: impl PgExecutor<'_>, stream: Uuid, jtis: &[Uuid]) -> Result<u64, sqlx::Error> {
+    let settled = sqlx::query("DELETE FROM grantlog.ssf_sets WHERE stream_id = $1 AND jti = ANY ($2)")
+        .bind(stream)
+        .bind(jtis)
+        .execute(executor)
+        .await?;
+    Ok(settled.rows_affected())
+}
+
+/// Puts a verification in line (SSF §8.1.4.2). False: the last one is too near.
+pub async fn verify(
+    pool: &PgPool,
+    stream: Uuid,
+    state: Option<&str>,
+    at: Timestamp,
+) -> Result<bool, sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let asked = sqlx::query(
+        "INSERT INTO grantlog.ssf_verifications (stream_id, at) VALUES ($1, $2) \
+         ON CONFLICT (stream_id) DO UPDATE SET at = excluded.at \
+         WHERE ssf_verifications.at <= excluded.at - make_interval(secs => $3)",
+    )
+    .bind(stream)
+    .bind(at)
+    .bind(f64::from(
+        i32::try_from(super::VERIFICATION_SECONDS).unwrap_or(i32::MAX),
+    ))
+    .execute(&mut *transaction)
+    .await?;
+    if asked.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let body = state.map_or_else(|| json!({}), |state| json!({ "state": state }));
+    about_stream(&mut transaction, stream, (VERIFICATION, &body), at).await?;
+    transaction.commit().await?;
+    Ok(true)
+}
+
+/// Tells the receiver that this server changed the stream's status (SSF §8.1.5).
+pub(super) async fn tell_status(
+    db: &mut PgConnection,
+    stream: Uuid,
+    event: &SsfStreamStatusChanged,
+    at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    let mut body = Map::new();
+    body.insert("status".to_owned(), event.status.name().into());
+    if let Some(reason) = &event.reason {
+        body.insert("reason".to_owned(), reason.as_str().into());
+    }
+    about_stream(db, stream, (STREAM_UPDATED, &body.into()), at).await
+}
+
+async fn about_stream(
+    db: &mut PgConnection,
+    stream: Uuid,
+    (event_type, body): (&str, &serde_json::Value),
+    at: Timestamp,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "INSERT INTO grantlog.ssf_sets (stream_id, event_type, control, body, made_at) \
+         VALUES ($1, $2, true, $3, $4)",
+    )
+    .bind(stream)
+    .bind(event_type)
+    .bind(body.to_string())
+    .bind(at)
+    .execute(db)
+    .await
+    .map(|_| ())
+}
+
+/// Streams that are not off and whose receivers have left too much lying, or for too long.
+pub(super) async fn neglected(pool: &PgPool, at: Timestamp) -> Result<Vec<Uuid>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT s.stream_id FROM grantlog.ssf_streams AS s WHERE s.status <> 'disabled' AND ( \
+             EXISTS (SELECT FROM grantlog.ssf_sets AS t \
+                     WHERE t.stream_id = s.stream_id AND t.made_at < $1 - make_interval(days => $2)) \
+             OR (SELECT count(*) FROM (SELECT FROM grantlog.ssf_sets AS t \
+                     WHERE t.stream_id = s.stream_id LIMIT $3 + 1) AS some) > $3)",
+    )
+    .bind(at)
+    .bind(i32::try_from(MAX_AGE_DAYS).unwrap_or(i32::MAX))
+    .bind(MAX_WAITING)
+    .fetch_all(pool)
+    .await
+}
+
+/// Gauges: how much waits, and how far the reader is behind.
+pub async fn measure(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let (waiting, lag): (i64, i64) = sqlx::query_as(
+        "SELECT (SELECT count(*) FROM grantlog.ssf_sets), h.position - c.position \
+         FROM grantlog.ssf_cursor AS c, grantlog.head AS h WHERE h.lane = 0",
+    )
+    .fetch_one(pool)
+    .await?;
+    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+    {
+        metrics::gauge!("grantlog_ssf_waiting_sets").set(waiting as f64);
+        metrics::gauge!("grantlog_ssf_lag_positions").set(lag.max(0) as f64);
+    }
+    Ok(())
+}

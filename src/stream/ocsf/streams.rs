@@ -1,0 +1,41 @@
+//! The events of streams, this one's own among them, and of event streams of shared signals.
+
+use uuid::Uuid;
+
+use super::class::Activity;
+use super::mapping::{Mapped, Mapping};
+use crate::domain::alert::Severity;
+use crate::domain::ssf_stream::{SsfStreamEvent, StreamStatus};
+use crate::domain::stream::StreamEvent;
+
+pub(super) fn map_stream(event: &StreamEvent, id: Uuid) -> Mapped {
+    let entity = |activity| Mapping::entity(activity, "stream", &id, None);
+    match event {
+        StreamEvent::StreamDefined(event) => {
+            Mapping::entity(Activity::ENTITY_CREATE, "stream", &id, Some(&event.name))
+        }
+        StreamEvent::StreamChanged(_) | StreamEvent::RedeliveryRequested(_) => {
+            entity(Activity::ENTITY_UPDATE)
+        }
+        StreamEvent::StreamPaused(_) => entity(Activity::ENTITY_SUSPEND).graver(Severity::Low),
+        StreamEvent::StreamResumed(_) => entity(Activity::ENTITY_RESUME),
+        StreamEvent::StreamRemoved(_) => entity(Activity::ENTITY_DELETE).graver(Severity::Low),
+    }
+    .into()
+}
+
+pub(super) fn map_ssf_stream(event: &SsfStreamEvent, id: Uuid) -> Mapped {
+    let activity = match event {
+        SsfStreamEvent::SsfStreamCreated(_) => Activity::ENTITY_CREATE,
+        SsfStreamEvent::SsfStreamConfigured(_)
+        | SsfStreamEvent::SsfSubjectAdded(_)
+        | SsfStreamEvent::SsfSubjectRemoved(_) => Activity::ENTITY_UPDATE,
+        SsfStreamEvent::SsfStreamStatusChanged(event) => match event.status {
+            StreamStatus::Enabled => Activity::ENTITY_ENABLE,
+            StreamStatus::Paused => Activity::ENTITY_SUSPEND,
+            StreamStatus::Disabled => Activity::ENTITY_DISABLE,
+        },
+        SsfStreamEvent::SsfStreamDeleted(_) => Activity::ENTITY_DELETE,
+    };
+    Mapping::entity(activity, "SSF event stream", &id, None).into()
+}

@@ -1,0 +1,102 @@
+//! Networks that policies throttle.
+
+use std::time::Duration;
+
+use grantlog::domain::policy::{Action, PolicySettings};
+use serde_json::{Value, json};
+
+use super::{act, events, watch};
+use crate::flow;
+use crate::harness::{TestServer, browser};
+
+const ELSEWHERE: &str = "198.51.100.7";
+
+async fn token(server: &TestServer, client: (&str, &str), from: Option<&str>) -> (u16, Value) {
+    let mut request = reqwest::Client::new()
+        .post(server.url("/oauth/token"))
+        .basic_auth(client.0, Some(client.1))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("grant_type=client_credentials&scope=server-operations");
+    if let Some(from) = from {
+        request = request.header("x-forwarded-for", from);
+    }
+    let response = request.send().await.unwrap();
+    let retry = response.headers().contains_key("retry-after");
+    let status = response.status().as_u16();
+    assert_eq!(status == 429, retry);
+    (status, response.json().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_sprays_passwords_gets_few_answers_and_others_get_all() {
+    let server = TestServer::start_with(|settings| {
+        settings.trusted_proxies = vec!["127.0.0.1".parse().unwrap()];
+    })
+    .await;
+    server.user(flow::USERNAME, flow::PASSWORD).await;
+    let mut metadata = flow::confidential();
+    metadata["grant_types"] = json!(["authorization_code", "client_credentials"]);
+    let client = server.client(metadata).await;
+    let credentials = (
+        client.client_id.as_str(),
+        client.client_secret.as_deref().unwrap(),
+    );
+    act(&server, "password-spray", Action::ThrottleNetwork).await;
+    act(&server, "device-code-guessing", Action::ThrottleNetwork).await;
+    let operations = &server.app.operations;
+    let settings = PolicySettings {
+        action: Action::ThrottleNetwork,
+        ..PolicySettings::default()
+    };
+    let refused = operations
+        .enable_policy(&TestServer::context(), "password-guessing", settings)
+        .await;
+    assert!(refused.is_err(), "one user is tried from anywhere: no network");
+
+    let (browser, query) = (browser(), flow::query(&client));
+    for number in 0..10 {
+        let guess = (format!("nobody-{number}"), "wrong");
+        flow::log_in(&server, &browser, &query, (&guess.0, guess.1)).await;
+    }
+    watch(&server).await;
+    watch(&server).await;
+    let throttled = events(&server, "NetworkThrottled").await;
+    assert_eq!(throttled.len(), 1);
+    let contained = events(&server, "ContainmentApplied").await;
+    assert_eq!(contained[0].1["action"], "throttle_network");
+    assert_eq!(contained[0].1["networks"][0], throttled[0].1["network"]);
+    // A node that has not heard of it yet; a moment later it has.
+    assert_eq!(token(&server, credentials, None).await.0, 200);
+    server.app.throttles.follow(&server.app.ledger).await.unwrap();
+
+    let mut statuses = Vec::new();
+    for _ in 0..6 {
+        statuses.push(token(&server, credentials, None).await.0);
+    }
+    assert_eq!(statuses, [200, 200, 200, 200, 200, 429]);
+    let right = (flow::USERNAME, flow::PASSWORD);
+    let page = flow::log_in(&server, &browser, &query, right).await;
+    assert_eq!(page.status, 429, "{}", page.body);
+    assert_eq!(token(&server, credentials, Some(ELSEWHERE)).await.0, 200);
+    let reasons: Vec<String> = sqlx::query_scalar(
+        "SELECT payload->>'endpoint' FROM grantlog.ledger_refusal WHERE payload->>'reason' = 'network_throttled' \
+         ORDER BY position",
+    )
+    .fetch_all(server.app.ledger.pool())
+    .await
+    .unwrap();
+    assert_eq!(reasons, ["/oauth/token", "/oauth/authorize"]);
+
+    server.clock.advance(Duration::from_secs(61));
+    assert_eq!(flow::log_in(&server, &browser, &query, right).await.status, 303);
+    // The device page looks a code up for whoever is logged in; the same five are for all of it.
+    for _ in 0..4 {
+        flow::get(&server, &browser, "/oauth/device?user_code=BBBB-BBBB").await;
+    }
+    let page = flow::get(&server, &browser, "/oauth/device?user_code=BBBB-BBBB").await;
+    assert_eq!(page.status, 429, "{}", page.body);
+    server.clock.advance(Duration::from_hours(1));
+    for _ in 0..7 {
+        assert_eq!(token(&server, credentials, None).await.0, 200);
+    }
+}
