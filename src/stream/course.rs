@@ -90,12 +90,12 @@ pub fn settle(
     definition: &StreamDefinition,
     jitter: f64,
 ) -> Step {
-    let acknowledged = window.positions.get(..delivery.acknowledged);
-    let reached = match acknowledged.unwrap_or(&window.positions).last() {
-        Some(_) if delivery.acknowledged >= window.positions.len() => window.upto,
-        Some(position) => *position,
-        None => progress.position,
+    let reached = match window.positions.get(..delivery.acknowledged) {
+        Some(part) if part.len() < window.positions.len() => part.last().copied(),
+        // All of them, so that nothing up to the end of the window is missing.
+        Some(_) | None => Some(window.upto),
     };
+    let reached = reached.unwrap_or(progress.position);
     let nothing = delivery.acknowledged == 0 && !window.positions.is_empty();
     let silent = nothing.then(|| Failure::new("not_acknowledged"));
     let Some(failure) = delivery.failure.or(silent) else {

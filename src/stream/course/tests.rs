@@ -181,19 +181,17 @@ proptest! {
 
 #[test]
 fn a_batch_that_fails_is_halved_and_the_last_attempt_has_one_event() {
-    let definition = definition(100, 12, OnFailure::DeadLetter);
-    let sizes: Vec<u32> = (0..12)
-        .map(|attempts| {
-            batch_size(
-                Progress {
-                    position: 0,
-                    attempts,
-                },
-                &definition,
-            )
-        })
-        .collect();
-    assert_eq!(sizes, [100, 50, 25, 12, 6, 3, 1, 1, 1, 1, 1, 1]);
+    let sizes = |most: u32| -> Vec<u32> {
+        let definition = definition(100, most, OnFailure::DeadLetter);
+        let size = |attempts| {
+            let position = 0;
+            batch_size(Progress { position, attempts }, &definition)
+        };
+        (0..most).map(size).collect()
+    };
+    assert_eq!(sizes(12), [100, 50, 25, 12, 6, 3, 1, 1, 1, 1, 1, 1]);
+    assert_eq!(sizes(3), [100, 50, 1]);
+    assert_eq!(sizes(1), [1]);
     let seconds: Vec<u64> = [1, 2, 3, 9, 10, 99]
         .map(|attempts| pause(attempts, None, 0.0).as_secs())
         .into();
