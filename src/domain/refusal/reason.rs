@@ -430,11 +430,9 @@ reasons! {
     OtherUser "other_user" Permission,
     /// There is no user with that id, or the user was erased.
     NoSuchUser "no_such_user" NotFound,
-    /// There is no grant with that `grant_id`, or it is over.
-    NoSuchGrant "no_such_grant" NotFound,
     /// No refusal with that request id is recorded.
     NoSuchRefusal "no_such_refusal" NotFound,
-    /// There is no grant with that id, or what was pasted leads to none.
+    /// There is no grant with that id, it is over, or what was pasted leads to none.
     NoSuchGrant "no_such_grant" NotFound,
     /// The evidence log has no such entries, or not yet.
     NoSuchEntries "no_such_entries" NotFound,

@@ -69,7 +69,6 @@ fn map(record: &Record<'_>) -> Mapped {
         Event::Refusal(event) => identity::map_refusal(event),
         Event::Client(event) => administration::map_client(event, id),
         Event::Scope(event) => administration::map_scope(event, id),
-        Event::AuthorizationDetailType(event) => administration::map_detail_type(event, id),
         Event::SigningKey(event) => administration::map_signing_key(event, id),
         Event::Trail(event) => administration::map_trail(event, id),
         Event::InitialAccessToken(event) => administration::map_initial_access_token(event, id),
