@@ -25,7 +25,7 @@ pub(super) enum Command {
     /// Print events with their circumstances; without --from the last ones
     Tail(Tail),
     /// Find events by whom and what they concern; without filters the last ones
-    Search(audit_search::Search),
+    Search(Box<audit_search::Search>),
     /// Print the evidence log's last signed checkpoint: keep it where nobody can change it
     Checkpoint(audit_export::Checkpoint),
     /// Write the evidence log to files that can be verified without this server
@@ -61,7 +61,7 @@ pub(super) struct Tail {
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Tail(options) => tail(connection, options).await,
-        Command::Search(options) => audit_search::run(connection, options).await,
+        Command::Search(options) => audit_search::run(connection, *options).await,
         Command::Checkpoint(options) => audit_export::checkpoint(connection, options).await,
         Command::Export(options) => audit_export::run(connection, options).await,
         Command::Verify(options) => audit_verify::run(connection, options).await,

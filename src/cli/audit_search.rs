@@ -59,7 +59,7 @@ pub(super) struct Search {
 /// What events are looked for: all filters must agree.
 #[derive(Args)]
 struct Arguments {
-    /// Who acted: command_line, system, policy, anonymous, client:ID or user:ID
+    /// Who acted: `command_line`, system, policy, anonymous, client:ID or user:ID
     #[arg(long, value_name = "WHO")]
     actor: Option<String>,
     /// The person at the command line, by the name that was recorded. (--operator says who you are)

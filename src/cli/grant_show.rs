@@ -13,7 +13,7 @@ use crate::domain::grant::Family;
 use crate::ledger::{Caller, Metadata, StoredEvent};
 use crate::trail::document;
 use crate::trail::history::{History, Version};
-use crate::trail::lineage::{Fork, Place, TokenStep};
+use crate::trail::lineage::{Fork, Lineage, Place, TokenStep};
 use crate::trail::pasted::Recognised;
 
 /// How many hexadecimal digits of a network's digest are printed.
@@ -100,7 +100,8 @@ fn at(place: Place) -> String {
     format!("at {} on {}", place.position, output::moment(place.at))
 }
 
-fn print_lineage(history: &History) -> anyhow::Result<()> {
+/// From the login to the code.
+fn beginnings(history: &History) -> Vec<String> {
     let lineage = &history.lineage;
     let mut steps = Vec::new();
     let first = history.rested_on.values().next();
@@ -135,6 +136,12 @@ fn print_lineage(history: &History) -> anyhow::Result<()> {
         steps.extend(code.redeemed.map(|place| format!("  redeemed {}", at(place))));
         steps.extend(forks(&lineage.forks, None));
     }
+    steps
+}
+
+/// Each generation, and what it was exchanged for.
+fn generations(lineage: &Lineage) -> Vec<String> {
+    let mut steps = Vec::new();
     for token in &lineage.tokens {
         steps.push(format!("{} {}", issued(token), at(token.issued)));
         steps.extend(
@@ -159,6 +166,13 @@ fn print_lineage(history: &History) -> anyhow::Result<()> {
             steps.extend(forks(&lineage.forks, token.generation));
         }
     }
+    steps
+}
+
+fn print_lineage(history: &History) -> anyhow::Result<()> {
+    let lineage = &history.lineage;
+    let mut steps = beginnings(history);
+    steps.extend(generations(lineage));
     if let Some(revoked) = &lineage.revoked {
         steps.push(format!(
             "all of it revoked ({}) {}",

@@ -40,16 +40,16 @@ pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow
     let found = loss(&session, &arguments, file.as_deref()).await;
     session.close().await;
     let loss = found?;
-    let lost = format!(
+    let summary = format!(
         "{} events were signed; the ledger has the first {} of them for sure",
         loss.signed, loss.kept
     );
     if arguments.dry_run {
-        return report(&arguments, &loss, None, &lost);
+        return report(&arguments, &loss, None, &summary);
     }
     prompt::confirm(
         arguments.confirmation,
-        &format!("{lost}. Give up the rest, and revoke every grant and login that may be alive?"),
+        &format!("{summary}. Give up the rest, and revoke every grant and login that may be alive?"),
     )?;
     let mut owner = retention::owner(connection).await?;
     let epoch = open_epoch(&mut owner).await?;
@@ -69,7 +69,7 @@ pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow
         std::fs::rename(&file, &aside).with_context(|| format!("{} stays", file.display()))?;
     }
     let done = json!({"epoch": epoch, "grants": ended.grants, "sessions": ended.sessions});
-    report(&arguments, &loss, Some(done), &lost)
+    report(&arguments, &loss, Some(done), &summary)
 }
 
 /// What the checkpoints say is lost.
@@ -108,14 +108,14 @@ fn report(
     arguments: &Arguments,
     loss: &Loss,
     done: Option<serde_json::Value>,
-    lost: &str,
+    summary: &str,
 ) -> anyhow::Result<()> {
     if arguments.output.json {
         return output::json(&json!({
             "dry_run": arguments.dry_run, "kept": loss.kept, "signed": loss.signed, "done": done,
         }));
     }
-    output::line(lost)?;
+    output::line(summary)?;
     let Some(done) = done else {
         return output::line("every grant and login that may be alive would be revoked");
     };

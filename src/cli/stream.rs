@@ -135,8 +135,8 @@ struct Definition {
     /// How it is delivered
     #[arg(long, value_enum)]
     kind: Kind,
-    /// Where to: an https URL, nats://HOST:PORT (tls:// for TLS), syslog+tls://HOST[:PORT] or syslog+tcp://HOST[:PORT], or
-    /// the absolute path of a file
+    /// Where to: an https URL, `nats://HOST:PORT` (`tls://` for TLS), `syslog+tls://HOST[:PORT]` or
+    /// `syslog+tcp://HOST[:PORT]`, or the absolute path of a file
     #[arg(long)]
     url: String,
     /// Many events in one request (webhook)
@@ -234,8 +234,7 @@ impl Definition {
         let on_failure = match self.on_failure {
             Some(Failing::DeadLetter) => OnFailure::DeadLetter,
             Some(Failing::Hold) => OnFailure::Hold,
-            None if target.is_siem() => OnFailure::Hold,
-            None => OnFailure::DeadLetter,
+            None => OnFailure::of(&target),
         };
         Ok(StreamDefinition {
             target,

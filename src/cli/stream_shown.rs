@@ -79,10 +79,9 @@ fn document(defined: &Defined, standing: Option<&StreamStatus>) -> Map<String, V
 fn state(defined: &Defined, standing: Option<&StreamStatus>) -> &'static str {
     match standing {
         _ if defined.paused.is_some() => "paused",
-        None => "waiting for a server",
         Some(standing) if standing.error.is_some() => "failing",
         Some(standing) if standing.held => "running",
-        Some(_) => "waiting for a server",
+        Some(_) | None => "waiting for a server",
     }
 }
 

@@ -198,13 +198,11 @@ async fn fold_tables(session: &Session) -> anyhow::Result<()> {
     let head = *session.ledger().head().borrow();
     let folded = tokio::time::timeout(TABLES_WITHIN, runner.wait_for(head)).await;
     runner.stop().await;
-    match folded {
-        Ok(folded) => folded.context("the keys are destroyed, but a table is not blanked yet"),
-        Err(_) => {
-            output::note("the tables are behind the ledger: a running server blanks them when it gets there");
-            Ok(())
-        }
+    if let Ok(folded) = folded {
+        return folded.context("the keys are destroyed, but a table is not blanked yet");
     }
+    output::note("the tables are behind the ledger: a running server blanks them when it gets there");
+    Ok(())
 }
 
 fn document(

@@ -201,6 +201,16 @@ pub enum OnFailure {
 }
 
 impl OnFailure {
+    /// Where nothing is said: what watches must miss nothing, others must not be kept waiting.
+    #[must_use]
+    pub fn of(target: &StreamTarget) -> Self {
+        if target.is_siem() {
+            Self::Hold
+        } else {
+            Self::DeadLetter
+        }
+    }
+
     /// The word on the ledger.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -60,7 +60,7 @@ pub async fn archive(
         checkpoint,
     };
     let report = verify(&place, vec![anchor], &[], &mut |done| {
-        progress(done, exported.size)
+        progress(done, exported.size);
     })
     .await?;
     if let Some(finding) = report.finding {

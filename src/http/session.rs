@@ -75,7 +75,7 @@ impl Presented {
     /// The session cookie that a request brought.
     #[must_use]
     pub fn read(app: &App, headers: &HeaderMap) -> Option<Self> {
-        Self::parse(&SESSION_COOKIE.read(&app.settings, headers)?)
+        Self::parse(SESSION_COOKIE.read(&app.settings, headers)?)
     }
 
     /// What stands in the cookie. Any text is read or refused.

@@ -70,6 +70,29 @@ pub enum EndError {
     Ledger(#[from] LedgerError),
 }
 
+/// Of the user `$1`, at the time `$2`, at most `$3`.
+const CANDIDATES: &str = "WITH tokens AS ( \
+     SELECT t.client_id, t.issued_at, t.revoked_at IS NULL AND t.expired_at > $2 AS alive \
+     FROM public.client_access_tokens t JOIN public.users u ON u.id = t.user_id WHERE u.subject = $1 \
+     UNION ALL \
+     SELECT t.client_id, t.issued_at, \
+            t.revoked_at IS NULL AND t.used_at IS NULL AND t.expired_at > $2 \
+     FROM public.client_refresh_tokens t JOIN public.users u ON u.id = t.user_id WHERE u.subject = $1 \
+                 ), used AS ( \
+     SELECT c.client_key, min(t.issued_at) FILTER (WHERE t.alive) AS since, max(t.issued_at) AS last \
+     FROM tokens t JOIN public.clients c ON c.id = t.client_id GROUP BY c.client_key \
+                 ), given AS ( \
+     SELECT client_key, given_at FROM public.consents WHERE subject = $1 \
+         AND (scope <> '' OR withdrawn_at IS NULL OR confirmed_at > withdrawn_at) \
+                 ), presented AS ( \
+     SELECT client_key, max(last_at) AS last FROM public.token_uses \
+     WHERE subject = $1 AND asked_by IS DISTINCT FROM client_key GROUP BY client_key \
+                 ) \
+                 SELECT client_key, given.given_at, used.since, greatest(used.last, presented.last) \
+                 FROM used FULL JOIN given USING (client_key) LEFT JOIN presented USING (client_key) \
+                 WHERE given.given_at IS NOT NULL OR used.since IS NOT NULL \
+                 ORDER BY greatest(used.last, presented.last) DESC NULLS LAST, client_key LIMIT $3";
+
 /// A client, when it was allowed something, and its first token that is alive and its last one, as the tables say.
 type Candidate = (Uuid, Option<Timestamp>, Option<Timestamp>, Option<Timestamp>);
 
@@ -78,34 +101,12 @@ impl Operations {
     pub async fn applications(&self, subject: SubjectId) -> Result<Vec<Application>, LedgerError> {
         let now = self.ledger.clock().now();
         let rows: Vec<Candidate> = retrying(|| async {
-            sqlx::query_as(
-                "WITH tokens AS ( \
-                     SELECT t.client_id, t.issued_at, t.revoked_at IS NULL AND t.expired_at > $2 AS alive \
-                     FROM public.client_access_tokens t JOIN public.users u ON u.id = t.user_id WHERE u.subject = $1 \
-                     UNION ALL \
-                     SELECT t.client_id, t.issued_at, \
-                            t.revoked_at IS NULL AND t.used_at IS NULL AND t.expired_at > $2 \
-                     FROM public.client_refresh_tokens t JOIN public.users u ON u.id = t.user_id WHERE u.subject = $1 \
-                 ), used AS ( \
-                     SELECT c.client_key, min(t.issued_at) FILTER (WHERE t.alive) AS since, max(t.issued_at) AS last \
-                     FROM tokens t JOIN public.clients c ON c.id = t.client_id GROUP BY c.client_key \
-                 ), given AS ( \
-                     SELECT client_key, given_at FROM public.consents WHERE subject = $1 \
-                         AND (scope <> '' OR withdrawn_at IS NULL OR confirmed_at > withdrawn_at) \
-                 ), presented AS ( \
-                     SELECT client_key, max(last_at) AS last FROM public.token_uses \
-                     WHERE subject = $1 AND asked_by IS DISTINCT FROM client_key GROUP BY client_key \
-                 ) \
-                 SELECT client_key, given.given_at, used.since, greatest(used.last, presented.last) \
-                 FROM used FULL JOIN given USING (client_key) LEFT JOIN presented USING (client_key) \
-                 WHERE given.given_at IS NOT NULL OR used.since IS NOT NULL \
-                 ORDER BY greatest(used.last, presented.last) DESC NULLS LAST, client_key LIMIT $3",
-            )
-            .bind(subject.0)
-            .bind(now)
-            .bind(MOST)
-            .fetch_all(self.ledger.pool())
-            .await
+            sqlx::query_as(CANDIDATES)
+                .bind(subject.0)
+                .bind(now)
+                .bind(MOST)
+                .fetch_all(self.ledger.pool())
+                .await
         })
         .await?;
         let mut applications = Vec::with_capacity(rows.len());

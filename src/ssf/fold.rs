@@ -117,7 +117,6 @@ async fn fold(
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
         | Event::Policy(_)
-        | Event::AuthorizationDetailType(_)
         | Event::Network(_)
         | Event::TokenUse(_)
         | Event::Stream(_)

@@ -31,6 +31,9 @@ pub(super) enum Whose {
 /// Ends of logins that follow from what ends all logins of the user, and was told then.
 const TOLD_BEFORE: [&str; 3] = ["password_changed", "user_disabled", "user_erased"];
 
+/// What changed of a password (CAEP §3.3).
+const PASSWORD_UPDATE: [(&str, &str); 2] = [("credential_type", "password"), ("change_type", "update")];
+
 /// The signals of a ledger event. `actor` is who caused it, as in its metadata.
 pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Signal> {
     let user = Whose::User(SubjectId(id));
@@ -54,10 +57,7 @@ pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Sig
                 SignalType::CredentialChange,
                 user,
                 "The password was changed.",
-                [
-                    ("credential_type", "password".into()),
-                    ("change_type", "update".into()),
-                ],
+                PASSWORD_UPDATE.map(|(member, value)| (member, value.into())),
             ),
             told.of(SignalType::SessionRevoked, user, "The password was changed.", []),
         ],
@@ -88,7 +88,6 @@ pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Sig
         | Event::InitialAccessToken(_)
         | Event::TrustedIssuer(_)
         | Event::SsfStream(_)
-        | Event::AuthorizationDetailType(_)
         | Event::Network(_)
         | Event::TokenUse(_)
         | Event::Stream(_)

@@ -359,8 +359,8 @@ impl Circumstances {
         };
         let user_known = !matches!(event, GrantEvent::DeviceAuthorizationRequested(_));
         let approved = |scope: &String| {
-            let steps = self.approvals.iter().filter(|(step, _)| step.scope == *scope);
-            let last = steps.filter(|(step, _)| step.position < position).next_back();
+            let mut steps = self.approvals.iter().filter(|(step, _)| step.scope == *scope);
+            let last = steps.rfind(|(step, _)| step.position < position);
             last.filter(|(_, approved)| *approved)
                 .map(|(step, _)| step.clone())
         };

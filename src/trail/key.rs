@@ -61,8 +61,8 @@ fn tag(kind: u8, value: &[u8]) -> Tag {
     let mut bytes = Vec::with_capacity(value.len() + 1);
     bytes.push(kind);
     bytes.extend_from_slice(value);
-    let [a, b, c, d, e, f, g, h, ..] = Digest::of(&bytes).0;
-    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+    let digest = Digest::of(&bytes).0;
+    digest.first_chunk().map_or(0, |first| i64::from_be_bytes(*first))
 }
 
 /// The words of a text: runs of letters and digits, in lower case, each once and at most [`MAX_WORDS`].

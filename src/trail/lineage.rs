@@ -163,21 +163,11 @@ impl Lineage {
                 self.issued("GrantImported", place, (None, Some(event.refresh), None));
             }
             GrantEvent::RefreshRotated(event) => {
-                let used = event.refresh.generation.checked_sub(1);
-                self.issued(
-                    "RefreshRotated",
-                    place,
-                    (Some(event.access), Some(event.refresh), used),
-                );
+                self.rotated("RefreshRotated", place, (event.access, event.refresh, 1));
             }
             GrantEvent::RefreshRetried(event) => {
                 // n once more: n + 1 is dead, n + 2 is new.
-                let used = event.refresh.generation.checked_sub(2);
-                self.issued(
-                    "RefreshRetried",
-                    place,
-                    (Some(event.access), Some(event.refresh), used),
-                );
+                self.rotated("RefreshRetried", place, (event.access, event.refresh, 2));
             }
             GrantEvent::AccessTokenRefreshed(event) => {
                 let used = Some(event.generation);
@@ -199,6 +189,17 @@ impl Lineage {
                 }
             },
         }
+    }
+
+    /// A generation takes the place of that many generations before.
+    fn rotated(
+        &mut self,
+        event: &'static str,
+        place: Place,
+        (access, refresh, by): (AccessToken, RefreshToken, u32),
+    ) {
+        let used = refresh.generation.checked_sub(by);
+        self.issued(event, place, (Some(access), Some(refresh), used));
     }
 
     fn code(&mut self, change: impl FnOnce(&mut CodeStep)) {

@@ -69,21 +69,18 @@ impl Query {
             .bind(stretch.after)
             .bind(stretch.upto)
             .bind(i64::try_from(limit).unwrap_or(i64::MAX));
-        self.clauses
-            .iter()
-            .fold(asked, |asked, clause| asked.bind(clause))
+        self.clauses.iter().fold(asked, QueryScalar::bind)
     }
 
     /// The conditions on the column `keys`, from parameter `$4` on.
     fn conditions(&self) -> String {
-        (4..)
-            .zip(&self.clauses)
-            .map(|(number, clause)| {
-                // One key of one: what the planner's statistics of elements are for.
-                let operator = if clause.len() == 1 { "@>" } else { "&&" };
-                format!(" AND keys {operator} ${number}")
-            })
-            .collect()
+        let mut conditions = String::new();
+        for (number, clause) in (4..).zip(&self.clauses) {
+            // One key of one: what the planner's statistics of elements are for.
+            let operator = if clause.len() == 1 { "@>" } else { "&&" };
+            conditions.extend([" AND keys ", operator, " $", &number.to_string()]);
+        }
+        conditions
     }
 }
 

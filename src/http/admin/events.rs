@@ -186,12 +186,12 @@ async fn record(
         revealed: false,
     };
     let recorded = app.operations.record_reading(context, reading).await;
-    recorded.map_err(|error| match error {
-        OperationError::Ledger(error) => error.into(),
-        other => {
-            tracing::error!(error = %other, "a reading of the ledger could not be recorded");
-            Rejection::new(ApiError::ServerError, RefusalReason::UnexpectedOutcome)
+    recorded.map_err(|error| {
+        if let OperationError::Ledger(error) = error {
+            return error.into();
         }
+        tracing::error!(%error, "a reading of the ledger could not be recorded");
+        Rejection::new(ApiError::ServerError, RefusalReason::UnexpectedOutcome)
     })
 }
 

@@ -121,21 +121,18 @@ async fn read_round(
     (token, id): (&BearerToken, Option<Uuid>),
 ) -> Result<Option<Value>, Rejection<ApiError>> {
     let receiver = Receiver::require(unit, token, READ).await?;
-    let found = match id {
-        Some(id) => {
-            let (_, open) = receiver.stream(unit, id).await?;
-            representation(app, &receiver.registration, (id, &open))
-        }
-        None => {
-            let mut all = Vec::new();
-            for id in streams_of(app, receiver.client).await? {
-                let loaded = unit.load::<SsfStream>(id).await?;
-                if let Some(open) = loaded.of(receiver.client) {
-                    all.push(representation(app, &receiver.registration, (id, open)));
-                }
+    let found = if let Some(id) = id {
+        let (_, open) = receiver.stream(unit, id).await?;
+        representation(app, &receiver.registration, (id, &open))
+    } else {
+        let mut all = Vec::new();
+        for id in streams_of(app, receiver.client).await? {
+            let loaded = unit.load::<SsfStream>(id).await?;
+            if let Some(open) = loaded.of(receiver.client) {
+                all.push(representation(app, &receiver.registration, (id, open)));
             }
-            all.into()
         }
+        all.into()
     };
     Ok(unit.confirm().await?.then_some(found))
 }

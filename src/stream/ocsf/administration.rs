@@ -128,17 +128,6 @@ pub(super) fn map_trail(event: &TrailEvent, id: Uuid) -> Mapped {
             } else {
                 Severity::Informational
             }),
-        TrailEvent::EpochOpened(opened) => {
-            Mapping::entity(Activity::ENTITY_UPDATE, "ledger", &opened.epoch, None).graver(Severity::High)
-        }
-        TrailEvent::RetentionSet(_) => Mapping::entity(Activity::ENTITY_UPDATE, "retention", &id, None),
-        TrailEvent::PartitionDetached(detached) => Mapping::entity(
-            Activity::ENTITY_DELETE,
-            "ledger partition",
-            &detached.partition,
-            None,
-        )
-        .graver(Severity::Low),
         TrailEvent::LegacyKeyStored(_) => Mapping::entity(Activity::ENTITY_CREATE, "legacy key", &id, None),
         TrailEvent::LegacyKeyForgotten(_) => {
             Mapping::entity(Activity::ENTITY_DELETE, "legacy key", &id, None)

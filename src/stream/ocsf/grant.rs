@@ -7,6 +7,8 @@ use super::mapping::{Mapped, Mapping, Party};
 use crate::domain::LedgerEvent;
 use crate::domain::alert::Severity;
 use crate::domain::grant::{GrantEvent, Reason, TokenRevoked};
+use crate::domain::value::ScopeSet;
+use crate::ids::{ClientKey, SubjectId};
 
 /// Nobody knows at the event whose grant it is; the grant's id leads there.
 const BY_ITS_GRANT: &str = "grant";
@@ -27,60 +29,26 @@ pub(super) fn map(event: &GrantEvent, grant: Uuid) -> Mapped {
             Mapping::authentication(Activity::TICKET, Party::User(event.subject), None)
                 .failed(Severity::Low, "denied")
         }
-        GrantEvent::CodeRedeemed(event) => {
-            ticket(Activity::TICKET, Party::Client(event.client), event.client)
+        GrantEvent::CodeRedeemed(event) => ticket(Activity::TICKET, None, event.client),
+        GrantEvent::DeviceCodeRedeemed(event) => ticket(Activity::TICKET, None, event.client),
+        GrantEvent::TokenIssued(event) => ticket(Activity::SERVICE_TICKET, event.subject, event.client),
+        GrantEvent::RefreshRotated(event) => ticket(Activity::RENEWAL, event.subject, event.client),
+        GrantEvent::AccessTokenRefreshed(event) => ticket(Activity::RENEWAL, event.subject, event.client),
+        GrantEvent::RefreshRetried(event) => {
+            ticket(Activity::RENEWAL, event.subject, event.client).graver(Severity::Low)
         }
-        GrantEvent::DeviceCodeRedeemed(event) => {
-            ticket(Activity::TICKET, Party::Client(event.client), event.client)
-        }
-        GrantEvent::TokenIssued(event) => ticket(
-            Activity::SERVICE_TICKET,
-            Party::of(event.subject, event.client),
-            event.client,
-        ),
-        GrantEvent::RefreshRotated(event) => ticket(
-            Activity::RENEWAL,
-            Party::of(event.subject, event.client),
-            event.client,
-        ),
-        GrantEvent::AccessTokenRefreshed(event) => ticket(
-            Activity::RENEWAL,
-            Party::of(event.subject, event.client),
-            event.client,
-        ),
-        GrantEvent::RefreshRetried(event) => ticket(
-            Activity::RENEWAL,
-            Party::of(event.subject, event.client),
-            event.client,
-        )
-        .graver(Severity::Low),
         GrantEvent::CodeReplayed(event) => {
-            ticket(Activity::TICKET, Party::Client(event.client), event.client)
-                .failed(Severity::High, "code_replayed")
+            ticket(Activity::TICKET, None, event.client).failed(Severity::High, "code_replayed")
         }
         GrantEvent::DeviceCodeReplayed(event) => {
-            ticket(Activity::TICKET, Party::Client(event.client), event.client)
-                .failed(Severity::High, "code_replayed")
+            ticket(Activity::TICKET, None, event.client).failed(Severity::High, "code_replayed")
         }
         GrantEvent::RefreshReplayed(event) => {
-            ticket(Activity::RENEWAL, Party::Client(event.client), event.client)
-                .failed(Severity::High, "refresh_replayed")
+            ticket(Activity::RENEWAL, None, event.client).failed(Severity::High, "refresh_replayed")
         }
-        GrantEvent::AssertionAccepted(event) => ticket(
-            Activity::TICKET,
-            Party::of(event.subject, event.client),
-            event.client,
-        ),
-        GrantEvent::TokenExchanged(event) => Mapping::privileges(
-            Activity::ASSIGN,
-            Party::of(event.subject, event.client),
-            &event.scope,
-        ),
-        GrantEvent::GrantImported(event) => Mapping::privileges(
-            Activity::ASSIGN,
-            Party::of(event.subject, event.client),
-            &event.scope,
-        ),
+        GrantEvent::AssertionAccepted(event) => ticket(Activity::TICKET, event.subject, event.client),
+        GrantEvent::TokenExchanged(event) => assigned(event.subject, event.client, &event.scope),
+        GrantEvent::GrantImported(event) => assigned(event.subject, event.client, &event.scope),
         GrantEvent::DeviceAuthorizationRequested(request) => Mapping::api(Activity::API_CREATE, event.name())
             .resources([
                 (BY_ITS_GRANT, grant.to_string()),
@@ -95,8 +63,12 @@ pub(super) fn map(event: &GrantEvent, grant: Uuid) -> Mapped {
     .into()
 }
 
-fn ticket(activity: Activity, party: Party, client: crate::ids::ClientKey) -> Mapping {
-    Mapping::authentication(activity, party, Some(client))
+fn ticket(activity: Activity, subject: Option<SubjectId>, client: ClientKey) -> Mapping {
+    Mapping::authentication(activity, Party::of(subject, client), Some(client))
+}
+
+fn assigned(subject: Option<SubjectId>, client: ClientKey, scope: &ScopeSet) -> Mapping {
+    Mapping::privileges(Activity::ASSIGN, Party::of(subject, client), scope)
 }
 
 fn revocation(event: &TokenRevoked, operation: &str, grant: Uuid) -> Mapping {

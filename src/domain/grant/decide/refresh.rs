@@ -75,10 +75,8 @@ impl Grant {
         if command.at >= presented.expires_at {
             return Decision::refuse(GrantRefusal::RefreshExpired);
         }
-        if let Err(refusal) = family.stands(&command.circumstances, command.at) {
-            return Decision::refuse(refusal);
-        }
-        let (scope, audience, details) = match family.refreshed(command) {
+        let stands = family.stands(&command.circumstances, command.at);
+        let (scope, audience, details) = match stands.and_then(|()| family.refreshed(command)) {
             Ok(refreshed) => refreshed,
             Err(refusal) => return Decision::refuse(refusal),
         };

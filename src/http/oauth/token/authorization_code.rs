@@ -1,12 +1,11 @@
 //! `grant_type=authorization_code`, RFC 6749 §4.1.3, with PKCE (RFC 7636 §4.5).
 
 use super::super::{ClientRequest, authorization_details, grant_management, resource, rounds, standing};
-use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience, unexpected};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemCode};
-use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
@@ -82,10 +81,7 @@ async fn round(
             };
             response.with_id_token(app, id_token).await.map(Some)
         }
-        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::UnexpectedOutcome,
-        )),
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
         Err(refusal) => Err(Rejection::from(refusal)
             .client(client.key)

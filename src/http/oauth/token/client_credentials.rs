@@ -4,11 +4,10 @@
 use chrono::TimeDelta;
 
 use super::super::{ClientRequest, authorization_details, rounds};
-use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope, unexpected};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, IssueToken, Outcome};
-use crate::domain::refusal::RefusalReason;
 use crate::http::error::{Rejection, TokenError};
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, UnitOfWork};
@@ -72,10 +71,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::UnexpectedOutcome,
-        )),
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
 }

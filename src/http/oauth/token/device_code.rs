@@ -2,7 +2,7 @@
 //! answered.
 
 use super::super::{ClientRequest, authorization_details, device, resource, rounds, standing};
-use super::{Place, Randoms, TokenResponse, allowed, parameter_audience};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience, unexpected};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
@@ -78,10 +78,7 @@ async fn round(
             };
             response.with_id_token(app, id_token).await.map(Some)
         }
-        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::UnexpectedOutcome,
-        )),
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
         Err(GrantRefusal::DevicePending) if device::polls_too_fast(app, address.grant, at).await? => Err(
             Rejection::new(TokenError::SlowDown, RefusalReason::DevicePollsTooFast),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use tokio::sync::OnceCell;
 
 use super::super::{ClientRequest, authorization_details, rounds};
-use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope, unexpected};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Settings;
@@ -206,10 +206,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::UnexpectedOutcome,
-        )),
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
 }

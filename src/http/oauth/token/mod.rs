@@ -133,6 +133,11 @@ fn access_kind(format: TokenFormat) -> Kind {
     }
 }
 
+/// A decision came to what its command cannot come to.
+fn unexpected() -> Rejection<TokenError> {
+    Rejection::new(TokenError::ServerError, RefusalReason::UnexpectedOutcome)
+}
+
 /// The client may use this grant type, and have tokens at all (RFC 6749 §5.2 `unauthorized_client`): the keys that will
 /// sign them are in use by the time of the append.
 pub(super) async fn allowed(

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::super::{ClientRequest, authorization_details, rounds};
-use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope};
+use super::{Place, Randoms, TokenResponse, allowed, audience, requested_scope, unexpected};
 use crate::app::App;
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantRefusal, IssueToken, Outcome};
@@ -107,10 +107,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::UnexpectedOutcome,
-        )),
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
 }

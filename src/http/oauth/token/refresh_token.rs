@@ -1,12 +1,11 @@
 //! `grant_type=refresh_token`, RFC 6749 §6, with rotation and replay detection (RFC 9700 §4.14).
 
 use super::super::{ClientRequest, authorization_details, imported, resource, rounds, standing};
-use super::{Place, Randoms, TokenResponse, allowed, parameter_audience, parameter_scope};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_audience, parameter_scope, unexpected};
 use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantEvent, GrantRefusal, Outcome, Rotate};
-use crate::domain::refusal::RefusalReason;
 use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
@@ -88,10 +87,7 @@ async fn round(
             };
             response.with_id_token(app, id_token).await.map(Some)
         }
-        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::UnexpectedOutcome,
-        )),
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(GrantRefusal::Unknown) => Err(Rejection::from(GrantRefusal::Unknown).client(client.key)),
         Err(refusal) => Err(Rejection::from(refusal)
             .client(client.key)

@@ -3,7 +3,7 @@
 
 use super::super::{ClientRequest, authorization_details, resource, rounds, standing};
 use super::presented_token::{PresentedToken, TokenType};
-use super::{Place, Randoms, TokenResponse, allowed, parameter_scope};
+use super::{Place, Randoms, TokenResponse, allowed, parameter_scope, unexpected};
 use crate::app::App;
 use crate::domain::client::{ExchangeMode, ExchangeRule, GrantType, TokenFormat};
 use crate::domain::grant::{ActiveToken, Exchange, Grant, Outcome};
@@ -117,10 +117,7 @@ async fn round(
         Ok(Outcome::Tokens(issued)) => {
             TokenResponse::new(app, &client.registration, place, &issued, randoms).map(Some)
         }
-        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(Rejection::new(
-            TokenError::ServerError,
-            RefusalReason::UnexpectedOutcome,
-        )),
+        Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(refusal) => Err(about(Rejection::from(refusal))),
     }
 }
