@@ -123,7 +123,7 @@ mod tests {
             asked_by: Some(ClientKey(Uuid::max())),
             network: Some(Digest::of(b"network")),
             endpoint: "/api/users/{id}/details".to_owned(),
-            count: 1 << 53,
+            count: (1 << 53) - 1,
             first: at,
             last: at,
         };

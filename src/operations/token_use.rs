@@ -63,11 +63,20 @@ fn grant_uses(row: Row) -> GrantUses {
     }
 }
 
+/// Where no server has run yet there is no table, and nothing was counted.
+fn is_missing(error: &sqlx::Error) -> bool {
+    const UNDEFINED_TABLE: &str = "42P01";
+    let code = error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    code.as_deref() == Some(UNDEFINED_TABLE)
+}
+
 impl Operations {
     /// The uses of a grant's tokens that were written down up to a position, the last one first.
     pub async fn uses_of_grant(&self, grant: GrantId, upto: i64) -> Result<Vec<GrantUses>, LedgerError> {
         let rows: Vec<Row> = retrying(|| async {
-            sqlx::query_as(
+            let rows = sqlx::query_as(
                 "SELECT endpoint, network, asked_by, sum(uses)::bigint, min(first_at), max(last_at) \
                  FROM public.token_uses WHERE grant_id = $1 AND position <= $2 \
                  GROUP BY 1, 2, 3 ORDER BY 6 DESC, 1, 2, 3",
@@ -75,7 +84,14 @@ impl Operations {
             .bind(grant.0)
             .bind(upto)
             .fetch_all(self.ledger.pool())
-            .await
+            .await;
+            rows.or_else(|error| {
+                if is_missing(&error) {
+                    Ok(Vec::new())
+                } else {
+                    Err(error)
+                }
+            })
         })
         .await?;
         Ok(rows.into_iter().map(grant_uses).collect())

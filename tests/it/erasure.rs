@@ -57,7 +57,8 @@ fn forms(trace: &str) -> Vec<String> {
 }
 
 fn hex(text: &str) -> String {
-    text.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let digits: Vec<String> = text.bytes().map(|byte| format!("{byte:02x}")).collect();
+    digits.concat()
 }
 
 fn capitalized(text: &str) -> String {
@@ -311,12 +312,12 @@ async fn of_a_hold_and_an_erasure_on_two_nodes_exactly_one_wins() {
         let subject = server.user(&format!("user{number}"), PASSWORD).await;
         // Both know the user already, so neither decides on anything fresh.
         other.operations.load::<User>(subject.0).await.unwrap();
-        let hold = server
+        let holding = server
             .app
             .operations
             .place_hold(&context, subject, "a lawsuit", None);
         let erase = other.operations.erase_user(&context, subject);
-        let (held, erased) = tokio::join!(hold, erase);
+        let (held, erased) = tokio::join!(holding, erase);
         let keys = server.app.ledger.vault().periods(subject).await.unwrap().len();
         let events: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM grantlog.ledger_user WHERE aggregate_id = $1 \

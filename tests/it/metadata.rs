@@ -55,6 +55,7 @@ async fn everything() -> Provider {
         settings.registration = RegistrationMode::Open;
         settings.allow_password_grant = true;
         settings.allow_client_secret_jwt = true;
+        settings.status_list = true;
         settings.client_certificate_header = Some("client-cert".to_owned());
         settings.trusted_proxies = vec!["192.0.2.1".parse().unwrap()];
     })
@@ -155,7 +156,13 @@ async fn every_advertised_endpoint_answers() {
             }
             let url = value.as_str().unwrap();
             assert!(url.starts_with(&server.base), "{name}: {url}");
-            let response = browser().get(url).send().await.unwrap();
+            // Grants are below theirs (Grant Management §6.1).
+            let below = if name == "grant_management_endpoint" {
+                "/some"
+            } else {
+                ""
+            };
+            let response = browser().get(format!("{url}{below}")).send().await.unwrap();
             assert_ne!(response.status(), 404, "{name}: {url}");
             seen += 1;
         }
@@ -475,6 +482,17 @@ async fn switches_say_what_the_server_does() {
     assert!(proofs.contains(&"ES256".to_owned()) && registers(json!({"dpop_bound_access_tokens": true})));
     assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], true);
     assert_eq!(metadata["require_pushed_authorization_requests"], false);
+    assert_eq!(metadata["grant_management_action_required"], false);
+    let actions = list(&metadata, "grant_management_actions_supported");
+    for (action, error) in [("create", "login_required"), ("merge", "invalid_request")] {
+        let query = request(
+            &provider,
+            &[("prompt", "none"), ("grant_management_action", action)],
+        );
+        let answer = flow::request(&provider.server, &browser(), &query).await;
+        assert_eq!(answer.parameters()["error"], error, "{action}");
+        assert_eq!(actions.contains(&action.to_owned()), error == "login_required");
+    }
     let strict =
         TestServer::start_with(|settings| settings.require_pushed_authorization_requests = true).await;
     let metadata = document(&strict, OAUTH).await.unwrap();

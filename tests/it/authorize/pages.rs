@@ -13,7 +13,7 @@ async fn what_strangers_wrote_is_text() {
     server.user(USERNAME, PASSWORD).await;
     let mut metadata = flow::confidential();
     metadata["client_name"] = json!(format!("Evil{ATTACK}"));
-    metadata["home_page_url"] = json!("https://app.example/\"><script>alert(2)</script>");
+    metadata["home_page_url"] = json!("https://app.example/'onmouseover='alert(2)'&lt;script");
     let client = server.client(metadata).await;
     let (browser, query) = (browser(), flow::with(&flow::query(&client), &[("state", ATTACK)]));
     let login = flow::request(&server, &browser, &query).await;
@@ -30,6 +30,10 @@ async fn what_strangers_wrote_is_text() {
     let after = flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
     let consent = flow::follow(&server, &browser, &after).await;
     assert!(login.is_login_page() && consent.is_consent_page());
+    assert!(
+        consent.body.contains("&amp;lt;script"),
+        "a URL has no quotes, and is escaped like the rest"
+    );
     for page in [&login, &wrong, &raw, &consent] {
         assert!(
             !page.body.contains("<script") && !page.body.contains("<img"),

@@ -103,7 +103,7 @@ async fn the_index_finds_what_a_reading_of_the_whole_ledger_finds() {
 
     // Two keys: what both have; one of two: what either has; pages carry on where the one before ended.
     let client = Key::Client(world.clients[0]);
-    let (codes, tokens) = (
+    let (of_codes, tokens) = (
         Key::EventType("CodeIssued".to_owned()),
         Key::EventType("TokenIssued".to_owned()),
     );
@@ -111,15 +111,15 @@ async fn the_index_finds_what_a_reading_of_the_whole_ledger_finds() {
         let found = database.found(&query, Order::OldestFirst, 10_000).await;
         found.into_iter().collect()
     };
-    let (all, coded, issued) = (
+    let (all, with_codes, issued) = (
         of(Query::of(&client)).await,
-        of(Query::of(&codes)).await,
+        of(Query::of(&of_codes)).await,
         of(Query::of(&tokens)).await,
     );
-    let either: BTreeSet<i64> = coded.union(&issued).copied().collect();
+    let either: BTreeSet<i64> = with_codes.union(&issued).copied().collect();
     let both: BTreeSet<i64> = all.intersection(&either).copied().collect();
     assert!(!both.is_empty() && both.len() < all.len());
-    let query = Query::of(&client).and_any([codes, tokens]);
+    let query = Query::of(&client).and_any([of_codes, tokens]);
     assert_eq!(of(query.clone()).await, both);
     let mut connection = database.owner.acquire().await.unwrap();
     let (mut paged, mut stretch) = (Vec::new(), Stretch::ALL);

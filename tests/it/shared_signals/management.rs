@@ -75,8 +75,8 @@ async fn a_stream_is_changed_as_its_receiver_says_and_by_nobody_else() {
     assert_eq!(other.ask("GET", "/ssf/stream", None).await, (200, json!([])));
 
     // PATCH changes what it names; PUT everything; what the transmitter says must be repeated rightly or not at all.
-    let patch = json!({"stream_id": id, "events_requested": [SESSION_REVOKED], "events_delivered": stream["events_delivered"]});
-    let (status, patched) = receiver.ask("PATCH", "/ssf/stream", Some(patch)).await;
+    let change = json!({"stream_id": id, "events_requested": [SESSION_REVOKED], "events_delivered": stream["events_delivered"]});
+    let (status, patched) = receiver.ask("PATCH", "/ssf/stream", Some(change)).await;
     assert_eq!(
         (status, &patched["events_delivered"]),
         (200, &json!([SESSION_REVOKED]))
