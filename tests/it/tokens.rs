@@ -181,28 +181,6 @@ async fn a_resource_server_may_ask_about_its_audience_and_a_stranger_about_nothi
 }
 
 #[tokio::test]
-async fn every_endpoint_that_the_metadata_names_answers() {
-    let party = Party::new().await;
-    let metadata = get(&party, "/.well-known/oauth-authorization-server").await;
-    assert_eq!(metadata["issuer"], party.server.base.as_str());
-    assert!(
-        metadata["grant_types_supported"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .all(|grant| grant != "password")
-    );
-    for (name, value) in metadata.as_object().unwrap() {
-        if name.ends_with("_endpoint") || name == "jwks_uri" {
-            let url = value.as_str().unwrap();
-            assert!(url.starts_with(&party.server.base));
-            let status = party.http.get(url).send().await.unwrap().status();
-            assert!(status != 404, "{name}: {status}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn the_password_grant_needs_server_and_client() {
     let form = |password: &'static str| {
         [
