@@ -1,7 +1,7 @@
 # The recipes that CI runs, and the long ones that it does not.
 
 # Everything that must pass before a commit lands.
-check: format lint test clients samples siem
+check: format lint test clients samples siem tour
 
 format:
     cargo fmt --check
@@ -33,6 +33,10 @@ samples:
 # What SIEMs are sent, as py-ocsf-models reads it and rsyslog writes it down.
 siem:
     tests/siem/run
+
+# The incident of docs/tour-incident.md, its commands and their output.
+tour:
+    tests/tour/run
 
 # Every measurement, about ten minutes on two cores.
 bench:
