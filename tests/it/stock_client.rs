@@ -1,4 +1,4 @@
-//! Client libraries that are not ours complete what a relying party does: `oauth2` from crates.io, and
+//! Client libraries that are not ours complete what a relying party does: the crate `oauth2`, and
 //! [`openid`]: `openidconnect`.
 
 mod openid;

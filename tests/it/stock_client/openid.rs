@@ -1,4 +1,4 @@
-//! `openidconnect` from crates.io: what a relying party does that logs users in.
+//! The crate `openidconnect`: what a relying party does that logs users in.
 
 use oauth2::{AuthorizationCode, ClientId, ClientSecret, CsrfToken, PkceCodeChallenge, RedirectUrl, Scope};
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreProviderMetadata, CoreUserInfoClaims};
