@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::Subcommand;
 use cqrs_es::Aggregate;
-use serde_json::{Value, json};
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::arguments::{Confirmation, Connection, Json};
@@ -17,7 +17,6 @@ use crate::domain::grant::Grant;
 use crate::domain::trail::LedgerRead;
 use crate::ids::GrantId;
 use crate::ledger::{Metadata, StoredEvent, head_position};
-use crate::trail::document;
 use crate::trail::pasted::{self, Pasted};
 
 /// What to do.
@@ -182,9 +181,4 @@ async fn row(session: &Session, event: &StoredEvent) -> anyhow::Result<[String; 
         who(&metadata.who(), operator.as_ref()),
         metadata.request_id.to_string(),
     ])
-}
-
-/// An event as JSON: payload and metadata as they stand in the ledger.
-pub(super) fn event_json(event: &StoredEvent) -> anyhow::Result<Value> {
-    Ok(document::of(event)?)
 }

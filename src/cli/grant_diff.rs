@@ -10,6 +10,7 @@ use super::as_of::AsOf;
 use super::grant::{self, Found};
 use super::output;
 use super::session::Session;
+use crate::trail::document;
 
 /// Prints what differs in the grant's state between two moments, and the events that made it.
 pub(super) async fn run(
@@ -43,10 +44,7 @@ pub(super) async fn run(
             .iter()
             .map(|(path, old, new)| json!({"path": path, "from": old, "to": new}))
             .collect();
-        let events: Vec<Value> = since
-            .iter()
-            .map(grant::event_json)
-            .collect::<anyhow::Result<_>>()?;
+        let events: Vec<Value> = since.iter().map(document::of).collect::<Result<_, _>>()?;
         return output::json(&json!({"grant": found.grant, "changed": changed, "events": events}));
     }
     output::line(&format!("grant {}", found.grant))?;

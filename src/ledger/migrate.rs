@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{Migrate, MigrateError, Migration, MigrationType, Migrator};
 use sqlx::{Connection, PgConnection};
 
@@ -141,15 +142,21 @@ pub enum Schema {
     Ahead(i64),
 }
 
+/// Whether a statement names a table that is not there (yet).
+pub(crate) fn is_undefined_table(error: &sqlx::Error) -> bool {
+    const UNDEFINED_TABLE: &str = "42P01";
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    code.as_deref() == Some(UNDEFINED_TABLE)
+}
+
 /// How the database's schema stands to this build; a database that was never migrated is behind.
 pub async fn schema(connection: &mut PgConnection) -> Result<Schema, sqlx::Error> {
-    const UNDEFINED_TABLE: &str = "42P01";
     let applied: Result<Vec<i64>, _> =
         sqlx::query_scalar("SELECT version FROM public._sqlx_migrations WHERE success ORDER BY version")
             .fetch_all(connection)
             .await;
     let applied = match applied {
-        Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(UNDEFINED_TABLE) => Vec::new(),
+        Err(error) if is_undefined_table(&error) => Vec::new(),
         applied => applied?,
     };
     let known = |version: &i64| MIGRATIONS.iter().any(|(known, ..)| known == version);

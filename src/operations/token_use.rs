@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::Operations;
 use crate::clock::Timestamp;
 use crate::ids::{ClientKey, GrantId};
+use crate::ledger::migrate::is_undefined_table;
 use crate::ledger::{LedgerError, retrying};
 
 /// Uses of a grant's tokens at one endpoint, from one network.
@@ -63,15 +64,6 @@ fn grant_uses(row: Row) -> GrantUses {
     }
 }
 
-/// Where no server has run yet there is no table, and nothing was counted.
-fn is_missing(error: &sqlx::Error) -> bool {
-    const UNDEFINED_TABLE: &str = "42P01";
-    let code = error
-        .as_database_error()
-        .and_then(sqlx::error::DatabaseError::code);
-    code.as_deref() == Some(UNDEFINED_TABLE)
-}
-
 impl Operations {
     /// The uses of a grant's tokens that were written down up to a position, the last one first.
     pub async fn uses_of_grant(&self, grant: GrantId, upto: i64) -> Result<Vec<GrantUses>, LedgerError> {
@@ -85,8 +77,9 @@ impl Operations {
             .bind(upto)
             .fetch_all(self.ledger.pool())
             .await;
+            // Where no server has run yet there is no table, and nothing was counted.
             rows.or_else(|error| {
-                if is_missing(&error) {
+                if is_undefined_table(&error) {
                     Ok(Vec::new())
                 } else {
                     Err(error)

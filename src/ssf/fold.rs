@@ -21,7 +21,7 @@ use crate::ledger::{LANE, Ledger, Metadata};
 /// How many positions one transaction reads.
 const WINDOW: i64 = 5_000;
 /// The events that matter here.
-const TYPES: [&str; 15] = [
+const TYPES: [&str; 16] = [
     "ConsentGiven",
     "ConsentWithdrawn",
     "TokenIssued",
@@ -37,8 +37,8 @@ const TYPES: [&str; 15] = [
     "SsfStreamStatusChanged",
     "SsfSubjectAdded",
     "SsfSubjectRemoved",
+    "SsfStreamDeleted",
 ];
-const DELETED: &str = "SsfStreamDeleted";
 
 /// Follows the ledger until told to stop.
 pub(super) async fn run(app: App, stopped: watch::Receiver<bool>) {
@@ -61,7 +61,6 @@ async fn catch_up(ledger: &Ledger) -> Result<bool, SignalError> {
         return Ok(false);
     };
     let upto = head.min(position + WINDOW);
-    let types: Vec<&str> = TYPES.into_iter().chain([DELETED]).collect();
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT position, aggregate_id, aggregate_type, event_type, event_version, payload::text, metadata::text, \
          recorded_at FROM grantlog.ledger \
@@ -70,7 +69,7 @@ async fn catch_up(ledger: &Ledger) -> Result<bool, SignalError> {
     .bind(LANE)
     .bind(position)
     .bind(upto)
-    .bind(types)
+    .bind(TYPES.as_slice())
     .fetch_all(&mut *transaction)
     .await?;
     for (_, id, aggregate, event_type, version, payload, metadata, at) in rows {

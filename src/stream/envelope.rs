@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::evidence::leaf::Row;
 use crate::evidence::tree::{Hash, leaf_hash};
+use crate::trail::document;
 
 /// An event on its way out: its row of the ledger. Personal data in it is sealed, as it is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,16 +41,6 @@ impl Envelope {
         };
         serde_json::from_slice(&leaf)
     }
-
-    /// The payload, parsed; with nothing withheld from whoever maps it to another form.
-    pub fn payload(&self) -> Result<Value, serde_json::Error> {
-        serde_json::from_str(&self.row.payload)
-    }
-
-    /// The metadata, parsed.
-    pub fn metadata(&self) -> Result<Value, serde_json::Error> {
-        serde_json::from_str(&self.row.metadata)
-    }
 }
 
 /// The payload without verifiers of secrets; none where it has none.
@@ -58,11 +49,7 @@ fn withheld(payload: &str) -> Result<Option<String>, serde_json::Error> {
         return Ok(None);
     }
     let mut payload: Value = serde_json::from_str(payload)?;
-    let Some(verifier) = payload.get_mut("verifier").and_then(Value::as_object_mut) else {
-        return Ok(None);
-    };
-    verifier.values_mut().for_each(|value| *value = "withheld".into());
-    Ok(Some(payload.to_string()))
+    Ok(document::withhold(&mut payload).then(|| payload.to_string()))
 }
 
 /// A signed checkpoint of the evidence log, as a C2SP signed note: it vouches for everything up to its size.

@@ -21,13 +21,19 @@ pub fn of(event: &StoredEvent) -> Result<Value, LedgerError> {
         "event_type": event.event_type, "event_version": event.event_version,
         "payload": raw(&event.payload)?, "metadata": raw(&event.metadata)?,
     });
-    if let Some(verifier) = document
-        .pointer_mut("/payload/verifier")
-        .and_then(Value::as_object_mut)
-    {
-        verifier.values_mut().for_each(|value| *value = json!("withheld"));
+    if let Some(payload) = document.get_mut("payload") {
+        withhold(payload);
     }
     Ok(document)
+}
+
+/// Takes out of a payload what checks a chosen secret, which stays in the ledger. Whether there was any.
+pub fn withhold(payload: &mut Value) -> bool {
+    let Some(verifier) = payload.get_mut("verifier").and_then(Value::as_object_mut) else {
+        return false;
+    };
+    verifier.values_mut().for_each(|value| *value = json!("withheld"));
+    true
 }
 
 /// As [`of`], with the person at the command line, and the caller where that is to be revealed.
