@@ -22,7 +22,7 @@ pub use command::{Command, Expectation, NameChange, NewEvent};
 pub(crate) use load::retrying;
 pub use load::{Loaded, StoredEvent, recorded_event};
 pub use metadata::{Actor, Caller, ClientAuthentication, Context, Metadata, Operator, network_of};
-pub use moment::{head_position, position_at, positions_between};
+pub use moment::{head_position, position_at, positions_between, recorded_at};
 pub use refusals::{RefusalBudget, Refused};
 pub use unit::{Concluded, LedgerError, UnitOfWork};
 
