@@ -8,6 +8,7 @@ mod append_call;
 mod appender;
 mod cache;
 mod command;
+mod copy_out;
 mod freshness;
 mod gather;
 mod load;
@@ -19,6 +20,7 @@ mod unit;
 
 pub use appender::{AppendError, Appended, Priority};
 pub use command::{Command, Expectation, NameChange, NewEvent};
+pub(crate) use copy_out::{CopiedRows, Misshapen, POSTGRES_EPOCH_MICROS, copy_out};
 pub(crate) use load::retrying;
 pub use load::{Loaded, StoredEvent, recorded_event};
 pub use metadata::{Actor, Caller, ClientAuthentication, Context, Metadata, Operator, network_of};
