@@ -24,7 +24,7 @@ use crate::ledger::{LANE, Ledger};
 pub const MAX_LISTED: usize = 1_000;
 /// Windows that are read ahead while one is folded.
 const AHEAD: usize = 2;
-/// How many events a window is to have: more would leave the processor's cache before they are folded.
+/// How many events a window is to have, about: what is held of history at once.
 const FULL: i64 = 8_192;
 /// The most bars of a histogram.
 const MAX_BARS: i64 = 48;
