@@ -21,7 +21,7 @@ pub(super) struct Writer {
 /// What the file's name asks for.
 enum Out {
     Lines(BufWriter<File>),
-    Columns(Columns<File>),
+    Columns(Box<Columns<File>>),
 }
 
 impl Writer {
@@ -47,7 +47,7 @@ impl Writer {
             .open(&partial)
             .with_context(|| format!("{} cannot be written", partial.display()))?;
         let out = if in_columns {
-            Out::Columns(Columns::begin(opened)?)
+            Out::Columns(Box::new(Columns::begin(opened)?))
         } else {
             Out::Lines(BufWriter::new(opened))
         };

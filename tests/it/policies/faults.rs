@@ -285,7 +285,8 @@ impl World {
         let pool = self.party.server.app.ledger.pool();
         let mut held = Vec::new();
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
-        while held.len() < pool.options().get_max_connections() as usize && pool.num_idle() > 0 {
+        let most = usize::try_from(pool.options().get_max_connections()).unwrap();
+        while held.len() < most && pool.num_idle() > 0 {
             assert!(tokio::time::Instant::now() < deadline, "the pool recovers");
             let Ok(mut connection) = pool.acquire().await else {
                 continue;
@@ -372,7 +373,7 @@ fn fault() -> impl Strategy<Value = Fault> {
 /// `PROPTEST_CASES` asks for more.
 fn cases() -> u32 {
     let asked = std::env::var("PROPTEST_CASES").ok();
-    asked.and_then(|cases| cases.parse().ok()).unwrap_or(6)
+    asked.and_then(|cases| cases.parse().ok()).unwrap_or(4)
 }
 
 #[tokio::test(flavor = "multi_thread")]
