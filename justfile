@@ -26,6 +26,10 @@ clients:
 soak word='' seconds='600' portion='600':
     GRANTLOG_SOAK_SECONDS={{seconds}} GRANTLOG_SOAK_PORTION={{portion}} cargo test --test it parsers::{{word}} -- --nocapture --test-threads=2
 
+# Faults at random points of the way of policies: `cases` schedules of them; the tests have four.
+faults cases='200':
+    PROPTEST_CASES={{cases}} cargo test --test it whatever_breaks_when -- --nocapture
+
 # The sample requests of the two servers that Grantlog stands in for, as their documents write them.
 samples:
     tests/samples/run

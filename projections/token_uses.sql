@@ -26,6 +26,7 @@ CREATE UNIQUE INDEX {table}_id      ON public.{table} (id);
 CREATE INDEX        {table}_grant   ON public.{table} (grant_id);
 CREATE INDEX        {table}_client  ON public.{table} (client_key, last_at);
 CREATE INDEX        {table}_subject ON public.{table} (subject, last_at);
+CREATE INDEX        {table}_asked   ON public.{table} (asked_by, last_at) WHERE asked_by IS NOT NULL;
 CREATE INDEX        {table}_network ON public.{table} (network);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;

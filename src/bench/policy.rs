@@ -8,7 +8,7 @@ use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
 use crate::policy::backtest::{self, Stretch};
 use crate::policy::rules;
-use crate::projection::bench::fill;
+use crate::projection::bench::{Circumstances, fill};
 
 /// Rules that look at what is rare.
 const RARE: [&str; 3] = ["refresh-replay", "code-replay", "code-mismatch"];
@@ -18,7 +18,7 @@ const DENSE: [&str; 3] = ["issuance-rate", "grant-new-networks", "dormant-client
 pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let database = bench.database("bench_policy").await?;
     let mut owner = PgConnection::connect(&database.owner).await?;
-    fill(&mut owner, bench.arguments.events).await?;
+    fill(&mut owner, bench.arguments.events, Circumstances::Full).await?;
     owner.close().await?;
     let ledger = append::open(&database).await?;
     let all: Vec<String> = rules::ALL.iter().map(|rule| rule.definition().id).collect();

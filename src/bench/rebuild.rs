@@ -8,7 +8,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection};
 
 use super::{Bench, Line, Report, append};
-use crate::projection::bench::{fill, rebuild_benchmark};
+use crate::projection::bench::{Circumstances, fill, rebuild_benchmark};
 use crate::projection::rebuild::{Phase, Progress};
 use crate::projection::{NAMES, ProjectionRunner, rebuild};
 
@@ -39,7 +39,7 @@ pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
 async fn beside_appends(bench: &Bench, report: &mut Report) -> Result<()> {
     let database = bench.database("bench_rebuild").await?;
     let mut owner = PgConnection::connect(&database.owner).await?;
-    fill(&mut owner, bench.arguments.events).await?;
+    fill(&mut owner, bench.arguments.events, Circumstances::Bare).await?;
     owner.close().await?;
     let ledger = append::open(&database).await?;
     let pool = PgPoolOptions::new()

@@ -13,7 +13,7 @@ use super::{Bench, Line, Report, append};
 use crate::clock::monotonic;
 use crate::ids::{ClientKey, RequestId, SubjectId};
 use crate::ledger::Ledger;
-use crate::projection::bench::{fill, peak_rss_kib, reset_peak_rss};
+use crate::projection::bench::{Circumstances, fill, peak_rss_kib, reset_peak_rss};
 use crate::projection::{NAMES, Progress, rebuild, replay};
 use crate::trail::postings::{by_lists, plan};
 use crate::trail::{Key, Order, Query, Stretch, positions};
@@ -26,7 +26,7 @@ const REPEATED: u32 = 5;
 pub(super) async fn measure(bench: &Bench, report: &mut Report) -> Result<()> {
     let database = bench.database("bench_trail").await?;
     let mut owner = PgConnection::connect(&database.owner).await?;
-    let events = fill(&mut owner, bench.arguments.trail_events).await?;
+    let events = fill(&mut owner, bench.arguments.trail_events, Circumstances::Bare).await?;
     let ledger = append::open(&database).await?;
     let pool = PgPoolOptions::new()
         .max_connections(4)

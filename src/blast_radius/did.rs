@@ -12,7 +12,7 @@ use crate::domain::grant::GrantEvent;
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, Metadata, StoredEvent};
 use crate::operations::Operations;
-use crate::operations::token_use::{GrantUses, UsesOf};
+use crate::operations::token_use::{Used, UsesOf};
 use crate::trail::Stretch;
 
 /// The most positions that are named of facts of one kind; the first and the last are always told.
@@ -25,8 +25,9 @@ pub struct Did {
     pub events: Vec<Fact>,
     /// Grants of tokens that were exchanged for its own.
     pub exchanged: BTreeSet<GrantId>,
-    /// Uses of tokens: of its grants, or from its network.
-    pub uses: Vec<GrantUses>,
+    /// Uses of tokens: of its own, those that it asked about as a client, or those from its network.
+    #[serde(flatten)]
+    pub used: Used,
     /// Where they were written down: the first hundred positions.
     pub uses_positions: Vec<i64>,
 }
@@ -82,11 +83,11 @@ pub(super) async fn did(
             facts.add(event)?;
         }
     }
-    let (uses, uses_positions) = uses(operations, concern, window).await?;
+    let (used, uses_positions) = uses(operations, concern, window).await?;
     Ok(Did {
         events: facts.0.into_values().collect(),
         exchanged: concern.exchanged.clone(),
-        uses,
+        used,
         uses_positions,
     })
 }
@@ -154,18 +155,19 @@ async fn uses(
     operations: &Operations,
     concern: &Concern,
     window: &Window,
-) -> Result<(Vec<GrantUses>, Vec<i64>), BlastRadiusError> {
+) -> Result<(Used, Vec<i64>), BlastRadiusError> {
     let grants = concern.grants.iter().chain(&concern.exchanged);
     let wanted = UsesOf {
         clients: concern.clients.iter().map(|client| client.0).collect(),
         subjects: concern.subjects.iter().map(|subject| subject.0).collect(),
         grants: grants.map(|grant| grant.0).collect(),
+        asked_by: concern.acts_as.iter().map(|client| client.0).collect(),
         networks: concern.networks.clone(),
     };
     let between = (window.begins(), window.until);
-    let uses = operations.uses(&wanted, between).await?;
+    let used = operations.uses(&wanted, between).await?;
     let positions = operations.uses_positions(&wanted, between, NAMED).await?;
-    Ok((uses, positions))
+    Ok((used, positions))
 }
 
 #[cfg(test)]

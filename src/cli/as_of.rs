@@ -1,16 +1,16 @@
 //! A moment or a position, as commands take it.
 
 use anyhow::{Context as _, ensure};
-use chrono::{DateTime, TimeDelta};
+use chrono::TimeDelta;
 
-use crate::clock::Timestamp;
+use super::policy::{When, moment};
 use crate::ledger::{Ledger, head_position, position_at};
 
 /// Up to where the ledger is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AsOf {
     /// Everything that was recorded by then.
-    Time(Timestamp),
+    Time(When),
     /// Everything up to this position.
     Position(i64),
 }
@@ -26,20 +26,31 @@ impl std::str::FromStr for AsOf {
                 Err("positions begin with 1")
             };
         }
-        DateTime::parse_from_rfc3339(text)
-            .map(|at| Self::Time(at.to_utc()))
-            .map_err(|_| "it is neither a moment such as 2026-11-05T14:02:07Z nor a position")
+        moment(text).map(Self::Time).map_err(|_| {
+            "it is neither a moment (2026-11-05T14:02:07Z), a day (2026-11-05), a time ago (14d) nor a position"
+        })
     }
 }
 
 impl AsOf {
+    /// The moment; none where it is a position.
+    pub(super) fn when(self) -> Option<When> {
+        match self {
+            Self::Time(when) => Some(when),
+            Self::Position(_) => None,
+        }
+    }
+
     /// The last position before it begins.
     pub(super) async fn before(self, ledger: &Ledger) -> anyhow::Result<i64> {
         match self {
             // A ledger's moments are microseconds.
-            Self::Time(at) => position_at(ledger.pool(), at - TimeDelta::microseconds(1))
-                .await
-                .context("the ledger could not be read"),
+            Self::Time(when) => {
+                let at = when.at(ledger.clock().now()) - TimeDelta::microseconds(1);
+                position_at(ledger.pool(), at)
+                    .await
+                    .context("the ledger could not be read")
+            }
             Self::Position(position) => Ok(position - 1),
         }
     }
@@ -48,8 +59,10 @@ impl AsOf {
     /// would not be in it.
     pub(super) async fn position(self, ledger: &Ledger) -> anyhow::Result<i64> {
         match self {
-            Self::Time(at) => {
-                ensure!(at <= ledger.clock().now(), "that moment has not come yet");
+            Self::Time(when) => {
+                let now = ledger.clock().now();
+                let at = when.at(now);
+                ensure!(at <= now, "that moment has not come yet");
                 position_at(ledger.pool(), at)
                     .await
                     .context("the ledger could not be read")
@@ -70,11 +83,14 @@ mod tests {
     #[test]
     fn a_position_is_told_from_a_moment() {
         assert_eq!("17".parse(), Ok(AsOf::Position(17)));
-        let at = DateTime::parse_from_rfc3339("2026-11-05T14:02:07Z")
-            .unwrap()
-            .to_utc();
-        assert_eq!("2026-11-05T15:02:07+01:00".parse(), Ok(AsOf::Time(at)));
-        for bad in ["", "0", "-3", "yesterday", "2026-11-05", "2026-11-05T14:02:07"] {
+        let at = |text: &str| AsOf::Time(When::At(text.parse().unwrap()));
+        assert_eq!(
+            "2026-11-05T15:02:07+01:00".parse(),
+            Ok(at("2026-11-05T14:02:07Z"))
+        );
+        assert_eq!("2026-11-05".parse(), Ok(at("2026-11-05T00:00:00Z")));
+        assert_eq!("2h".parse(), Ok(AsOf::Time(When::Ago(TimeDelta::hours(2)))));
+        for bad in ["", "0", "-3", "yesterday", "2026-11", "2026-11-05T14:02:07", "2w"] {
             assert!(bad.parse::<AsOf>().is_err(), "{bad}");
         }
     }

@@ -31,7 +31,7 @@ const CHUNK: usize = 1_000;
 pub(super) struct Search {
     #[command(flatten)]
     filters: Arguments,
-    /// From when on: a moment (RFC 3339), or a position
+    /// From when on: a moment (RFC 3339), a day, so long ago (2h), or a position
     #[arg(long, value_name = "TIME|POSITION")]
     from: Option<AsOf>,
     /// Until when, that moment or position included
@@ -49,8 +49,9 @@ pub(super) struct Search {
     /// Decrypt the callers' addresses and user agents
     #[arg(long)]
     reveal: bool,
-    /// Write everything that is found to a new file, the oldest first: one JSON document on each line
-    #[arg(long, value_name = "FILE.ndjson")]
+    /// Write everything that is found to a new file, the oldest first: one JSON document on each line (.ndjson), or
+    /// Apache Parquet
+    #[arg(long, value_name = "FILE.ndjson|FILE.parquet")]
     export: Option<PathBuf>,
     #[command(flatten)]
     output: Json,

@@ -3,27 +3,36 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
 use crate::ledger::{Ledger, StoredEvent};
-use crate::trail::document;
+use crate::trail::columns::Columns;
+use crate::trail::document::WithPeople;
 
-/// Writes events as NDJSON, for their owner only. The file has its name once it is complete.
+/// Writes events as NDJSON or Parquet, for their owner only. The file has its name once it is complete.
 pub(super) struct Writer {
     file: PathBuf,
     partial: PathBuf,
-    out: BufWriter<File>,
+    out: Out,
+}
+
+/// What the file's name asks for.
+enum Out {
+    Lines(BufWriter<File>),
+    Columns(Box<Columns<File>>),
 }
 
 impl Writer {
     /// A file that is there already is left alone.
     pub(super) fn create(file: PathBuf) -> anyhow::Result<Self> {
         let extension = file.extension().and_then(|extension| extension.to_str());
-        if !matches!(extension, Some("ndjson" | "jsonl")) {
-            bail!("--export: the name of the file ends with .ndjson");
-        }
+        let in_columns = match extension {
+            Some("ndjson" | "jsonl") => false,
+            Some("parquet") => true,
+            Some(_) | None => bail!("--export: the name of the file ends with .ndjson or .parquet"),
+        };
         if file.exists() {
             bail!("{} is there already", file.display());
         }
@@ -37,11 +46,12 @@ impl Writer {
             .mode(0o600)
             .open(&partial)
             .with_context(|| format!("{} cannot be written", partial.display()))?;
-        Ok(Self {
-            file,
-            partial,
-            out: BufWriter::new(opened),
-        })
+        let out = if in_columns {
+            Out::Columns(Box::new(Columns::begin(opened)?))
+        } else {
+            Out::Lines(BufWriter::new(opened))
+        };
+        Ok(Self { file, partial, out })
     }
 
     /// Writes one event.
@@ -51,16 +61,30 @@ impl Writer {
         event: &StoredEvent,
         reveal: bool,
     ) -> anyhow::Result<()> {
-        let document = document::with_people(ledger, event, reveal).await?;
-        serde_json::to_writer(&mut self.out, &document)?;
-        Ok(self.out.write_all(b"\n")?)
+        let event = WithPeople::of(ledger, event, reveal).await?;
+        match &mut self.out {
+            Out::Columns(columns) => Ok(columns.push(&event)?),
+            Out::Lines(out) => {
+                serde_json::to_writer(&mut *out, &event.document()?)?;
+                Ok(out.write_all(b"\n")?)
+            }
+        }
     }
 
     /// Makes it durable and gives it its name.
     pub(super) fn finish(self) -> anyhow::Result<PathBuf> {
         let Self { file, partial, out } = self;
-        out.into_inner()?.sync_all()?;
-        std::fs::rename(&partial, &file).with_context(|| format!("{} cannot be written", file.display()))?;
+        let written = match out {
+            Out::Columns(columns) => columns.finish()?,
+            Out::Lines(out) => out.into_inner()?,
+        };
+        written.sync_all()?;
+        let named = || format!("{} cannot be written", file.display());
+        std::fs::rename(&partial, &file).with_context(named)?;
+        // The name, too, is to survive a loss of power.
+        let directory = file.parent().filter(|path| !path.as_os_str().is_empty());
+        let directory = File::open(directory.unwrap_or(Path::new("."))).with_context(named)?;
+        directory.sync_all().with_context(named)?;
         Ok(file)
     }
 }

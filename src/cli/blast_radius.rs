@@ -6,12 +6,12 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::arguments::{Connection, Json};
+use super::as_of::AsOf;
 use super::grant::Found;
-use super::policy::{When, moment};
 use super::session::Session;
-use super::stretch::stretch;
+use super::stretch::window;
 use super::{client, grant_uses, output, prompt, user};
-use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, Window, measure};
+use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, measure};
 use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, RequestId};
@@ -48,12 +48,12 @@ pub(super) struct Arguments {
     /// The number of the secret, as `client show` lists them
     #[arg(long, value_name = "NUMBER")]
     number: Option<u32>,
-    /// From when on: a moment (RFC 3339), a day, or so long ago (2h); otherwise from the beginning
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    since: Option<When>,
-    /// Until when; otherwise until now
-    #[arg(long, value_name = "TIME", value_parser = moment)]
-    until: Option<When>,
+    /// From when on: a moment (RFC 3339), a day, so long ago (2h), or a position; otherwise from the beginning
+    #[arg(long, value_name = "TIME|POSITION")]
+    since: Option<AsOf>,
+    /// Until when, or up to which position; otherwise until now
+    #[arg(long, value_name = "TIME|POSITION")]
+    until: Option<AsOf>,
     #[command(flatten)]
     output: Json,
 }
@@ -66,13 +66,11 @@ pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow
 }
 
 async fn show(session: &Session, arguments: Arguments) -> anyhow::Result<()> {
-    let now = session.ledger().clock().now();
-    let (since, until) = stretch((arguments.since, arguments.until), now)?;
+    let window = window(&session.operations, (arguments.since, arguments.until)).await?;
     if arguments.number.is_some() && arguments.of != OfName::Secret {
         bail!("--number goes with --of secret");
     }
     let of = choose(session, (arguments.of, arguments.value), arguments.number).await?;
-    let window = Window::between(&session.operations, since, until).await?;
     let reading = LedgerRead {
         grant: match of {
             Of::Token { grant, .. } => Some(grant),
@@ -283,5 +281,5 @@ fn print_did(did: &Did) -> anyhow::Result<()> {
         ["EVENT", "ENDPOINT", "NETWORK", "COUNT", "LAST", "POSITIONS"],
         &events,
     )?;
-    grant_uses::table(&did.uses)
+    grant_uses::tables(&did.used)
 }

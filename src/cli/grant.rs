@@ -27,7 +27,7 @@ pub(super) enum Command {
         /// The grant's id, or an authorization code, device code, refresh token or access token of it, or the old refresh token
         /// that it was imported with; - reads it from standard input, where other processes do not see it
         grant: String,
-        /// As it was then: a moment (RFC 3339), or a position
+        /// As it was then: a moment (RFC 3339), a day, so long ago (2h), or a position
         #[arg(long, value_name = "TIME|POSITION")]
         at: Option<AsOf>,
         /// Decrypt the callers' addresses and user agents
@@ -40,7 +40,7 @@ pub(super) enum Command {
     Diff {
         /// As for show
         grant: String,
-        /// The earlier moment (RFC 3339), or a position
+        /// The earlier moment (RFC 3339), day, time ago (2h) or position
         #[arg(long, value_name = "TIME|POSITION")]
         from: AsOf,
         /// The later one [default: now]

@@ -143,7 +143,7 @@ pub(super) struct Test {
 }
 
 /// A moment, or a time before now.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum When {
     At(Timestamp),
     Ago(TimeDelta),

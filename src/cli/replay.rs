@@ -13,7 +13,7 @@ use crate::projection::{self, AsOfSchema, NAMES, Progress};
 /// What to replay.
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Up to when: a moment (RFC 3339), or a position
+    /// Up to when: a moment (RFC 3339), a day, so long ago (2h), or a position
     #[arg(long, value_name = "TIME|POSITION")]
     at: AsOf,
     /// The schema to make

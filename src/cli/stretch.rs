@@ -1,9 +1,14 @@
 //! `--since` and `--until`.
 
-use anyhow::bail;
+use anyhow::{Context as _, bail, ensure};
+use chrono::TimeDelta;
 
+use super::as_of::AsOf;
 use super::policy::When;
+use crate::blast_radius::Window;
 use crate::clock::Timestamp;
+use crate::ledger::{Ledger, recorded_at};
+use crate::operations::Operations;
 
 /// The moments of `--since` and `--until`. A stretch in which nothing can have been recorded is a mistake, which must not
 /// look like a stretch in which nothing was.
@@ -31,6 +36,39 @@ pub(super) fn stretch(
         );
     }
     Ok((since, until))
+}
+
+/// The same where positions are taken, too: both are included.
+pub(super) async fn window(
+    operations: &Operations,
+    (since, until): (Option<AsOf>, Option<AsOf>),
+) -> anyhow::Result<Window> {
+    let ledger = &operations.ledger;
+    let moments = (since.and_then(AsOf::when), until.and_then(AsOf::when));
+    let (from, to) = stretch(moments, ledger.clock().now())?;
+    let mut window = Window::between(operations, from, to).await?;
+    if let Some(AsOf::Position(first)) = since {
+        window.since = Some(time_of(ledger, first).await?);
+        window.stretch.after = first - 1;
+    }
+    if let Some(AsOf::Position(last)) = until {
+        // What was recorded at that moment is in it.
+        window.until = time_of(ledger, last).await? + TimeDelta::microseconds(1);
+        window.stretch.upto = last;
+    }
+    let is_position = |bound: Option<AsOf>| matches!(bound, Some(AsOf::Position(_)));
+    ensure!(
+        window.stretch.after < window.stretch.upto || !(is_position(since) || is_position(until)),
+        "there is no position from --since to --until"
+    );
+    Ok(window)
+}
+
+/// When a position was recorded; of one that was detached, when the next one was.
+async fn time_of(ledger: &Ledger, position: i64) -> anyhow::Result<Timestamp> {
+    let position = AsOf::Position(position).position(ledger).await?;
+    let found = recorded_at(ledger.pool(), position).await?;
+    found.with_context(|| format!("the ledger has nothing from position {position} on"))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use aws_lc_rs::digest::{SHA256, digest};
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A SHA-256 digest, in JSON and in tables 64 lower-case hexadecimal digits.
@@ -75,8 +76,22 @@ impl Serialize for Digest {
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        Self::from_hex(&text).ok_or_else(|| serde::de::Error::custom("not a SHA-256 digest in hexadecimal"))
+        deserializer.deserialize_str(Hexadecimal)
+    }
+}
+
+/// Reads a digest without a copy of its text: history is full of them.
+struct Hexadecimal;
+
+impl Visitor<'_> for Hexadecimal {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a SHA-256 digest in hexadecimal")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+        Digest::from_hex(text).ok_or_else(|| E::custom("not a SHA-256 digest in hexadecimal"))
     }
 }
 

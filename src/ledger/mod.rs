@@ -8,6 +8,7 @@ mod append_call;
 mod appender;
 mod cache;
 mod command;
+mod copy_out;
 mod freshness;
 mod gather;
 mod load;
@@ -19,10 +20,11 @@ mod unit;
 
 pub use appender::{AppendError, Appended, Priority};
 pub use command::{Command, Expectation, NameChange, NewEvent};
+pub(crate) use copy_out::{CopiedRows, Misshapen, POSTGRES_EPOCH_MICROS, copy_out};
 pub(crate) use load::retrying;
 pub use load::{Loaded, StoredEvent, recorded_event};
 pub use metadata::{Actor, Caller, ClientAuthentication, Context, Metadata, Operator, network_of};
-pub use moment::{head_position, position_at, positions_between};
+pub use moment::{head_position, position_at, positions_between, recorded_at};
 pub use refusals::{RefusalBudget, Refused};
 pub use unit::{Concluded, LedgerError, UnitOfWork};
 

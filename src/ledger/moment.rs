@@ -33,6 +33,17 @@ pub async fn positions_between(
     Ok((after, upto.max(after)))
 }
 
+/// When the first event from a position on was recorded: a detached partition leaves a gap. None where there is none.
+pub async fn recorded_at(pool: &PgPool, position: i64) -> Result<Option<Timestamp>, sqlx::Error> {
+    sqlx::query_scalar(
+        "SELECT recorded_at FROM grantlog.ledger WHERE lane = $1 AND position >= $2 ORDER BY position LIMIT 1",
+    )
+    .bind(LANE)
+    .bind(position)
+    .fetch_optional(pool)
+    .await
+}
+
 /// The last position whose event was recorded by a moment; 0 where none was. About as many index probes as the head
 /// has binary digits.
 pub async fn position_at(pool: &PgPool, at: Timestamp) -> Result<i64, sqlx::Error> {

@@ -24,6 +24,8 @@ use crate::ledger::{LANE, Ledger};
 pub const MAX_LISTED: usize = 1_000;
 /// Windows that are read ahead while one is folded.
 const AHEAD: usize = 2;
+/// How many events a window is to have, about: what is held of history at once.
+const FULL: i64 = 8_192;
 /// The most bars of a histogram.
 const MAX_BARS: i64 = 48;
 
@@ -289,7 +291,9 @@ struct Windows {
     asked: i64,
     upto: i64,
     wants: Kinds,
-    ahead: VecDeque<(i64, Reading)>,
+    /// Positions that are asked for at once.
+    width: i64,
+    ahead: VecDeque<((i64, i64), Reading)>,
 }
 
 impl Windows {
@@ -299,27 +303,30 @@ impl Windows {
             asked: after,
             upto,
             wants,
+            width: WINDOW,
             ahead: VecDeque::new(),
         }
     }
 
     /// The next window's last position and events; none after the last.
     async fn next(&mut self) -> Result<Option<(i64, Vec<Observed>)>, PolicyError> {
-        let window = if self.wants.all { WINDOW } else { WIDE_WINDOW };
         while self.ahead.len() < AHEAD && self.asked < self.upto {
-            let range = (self.asked, self.upto.min(self.asked + window));
+            let range = (self.asked, self.upto.min(self.asked + self.width));
             let (pool, wants) = (self.pool.clone(), self.wants);
             let reading = tokio::spawn(async move {
                 let mut connection = pool.acquire().await?;
                 read::between(&mut connection, range, wants).await
             });
             self.asked = range.1;
-            self.ahead.push_back((range.1, reading));
+            self.ahead.push_back((range, reading));
         }
-        let Some((end, reading)) = self.ahead.pop_front() else {
+        let Some(((after, end), reading)) = self.ahead.pop_front() else {
             return Ok(None);
         };
         let events = reading.await.map_err(|_| PolicyError::Reader)??;
+        // As wide as the last one shows that it has to be.
+        let found = i64::try_from(events.len()).unwrap_or(i64::MAX).max(1);
+        self.width = ((end - after) * FULL / found).clamp(WINDOW, WIDE_WINDOW);
         Ok(Some((end, events)))
     }
 }

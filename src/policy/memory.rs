@@ -138,6 +138,12 @@ impl<T: PartialEq> Burst<T> {
 /// Counts occurrences: each is another one.
 pub type Tally = Burst<i64>;
 
+/// The number of a calendar month: digests of networks are keyed per month.
+#[must_use]
+pub fn calendar_month(at: Timestamp) -> i32 {
+    at.year() * 12 + i32::try_from(at.month()).unwrap_or_default()
+}
+
 /// The most networks that are kept of one client.
 const MAX_NETWORKS: usize = 64;
 
@@ -154,7 +160,7 @@ pub struct Networks {
 impl Networks {
     /// Whether the network is a new one: none of those that were seen within `memory`. The very first is not.
     pub fn is_new(&mut self, network: Digest, at: Timestamp, memory: TimeDelta) -> bool {
-        let month = at.year() * 12 + i32::try_from(at.month()).unwrap_or_default();
+        let month = calendar_month(at);
         self.seen.retain(|(_, last)| at - *last < memory);
         if month != self.month {
             self.to_learn = self.seen.len();

@@ -31,7 +31,7 @@ pub use state::{EngineStatus, measure, status};
 
 use crate::crypto::CryptoError;
 use crate::domain::UnknownEvent;
-use crate::ledger::LedgerError;
+use crate::ledger::{LedgerError, Misshapen};
 
 /// Why policies, or a back-test, came to a stop. What was acted upon stays, and is not done again.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +60,16 @@ pub enum PolicyError {
     /// Nobody knows the rule.
     #[error("there is no rule {0}")]
     UnknownRule(String),
+    /// What the database sent of the ledger is no such thing.
+    #[error("the database's copy of the ledger could not be read")]
+    Copy,
     /// A reader ended before its time.
     #[error("a reader of the ledger ended before its time")]
     Reader,
+}
+
+impl From<Misshapen> for PolicyError {
+    fn from(_: Misshapen) -> Self {
+        Self::Copy
+    }
 }

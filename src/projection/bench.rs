@@ -15,6 +15,7 @@ use crate::crypto::master::MasterKey;
 use crate::crypto::vault::Vault;
 use crate::domain::LedgerEvent;
 use crate::domain::event::Event;
+use crate::domain::value::Digest;
 use crate::ledger::{LANE, head_position, migrate};
 use synthetic::Source;
 
@@ -65,7 +66,7 @@ async fn in_database(
         .await
         .map_err(|error| ProjectionError::Bench(error.to_string()))?;
     let mut connection = owner.connect().await?;
-    let written = fill(&mut connection, events).await?;
+    let written = fill(&mut connection, events, Circumstances::Bare).await?;
     connection.close().await?;
     let pool = PgPoolOptions::new()
         .max_connections(4)
@@ -104,8 +105,21 @@ pub(crate) fn peak_rss_kib() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
+/// What the metadata of synthetic events says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circumstances {
+    /// Who, where, and by which request.
+    Bare,
+    /// What a request over HTTP has besides: how the client authenticated, its network, and a sealed address.
+    Full,
+}
+
 /// Writes synthetic events straight into the ledger, as its owner, and returns how many.
-pub async fn fill(connection: &mut PgConnection, events: u64) -> Result<i64, ProjectionError> {
+pub async fn fill(
+    connection: &mut PgConnection,
+    events: u64,
+    circumstances: Circumstances,
+) -> Result<i64, ProjectionError> {
     let head = head_position(&mut *connection).await?;
     let mut source = Source::new(head, events)?;
     let mut left = events;
@@ -117,7 +131,7 @@ pub async fn fill(connection: &mut PgConnection, events: u64) -> Result<i64, Pro
             chunk.push(event);
         }
         left -= count;
-        copy(connection, &chunk).await?;
+        copy(connection, &chunk, circumstances).await?;
         chunk.clear();
     }
     sqlx::query("UPDATE grantlog.head SET position = $2, recorded_at = $3 WHERE lane = $1")
@@ -130,10 +144,14 @@ pub async fn fill(connection: &mut PgConnection, events: u64) -> Result<i64, Pro
     Ok(source.position - head)
 }
 
-async fn copy(connection: &mut PgConnection, events: &[Recorded]) -> Result<(), ProjectionError> {
+async fn copy(
+    connection: &mut PgConnection,
+    events: &[Recorded],
+    circumstances: Circumstances,
+) -> Result<(), ProjectionError> {
     let mut text = String::with_capacity(events.len() * 900);
     for event in events {
-        write_line(&mut text, event)?;
+        write_line(&mut text, event, circumstances)?;
     }
     let mut copy = connection
         .copy_in_raw(
@@ -146,15 +164,25 @@ async fn copy(connection: &mut PgConnection, events: &[Recorded]) -> Result<(), 
     Ok(())
 }
 
-/// Each event is of a request of its own.
-fn metadata(position: i64) -> String {
-    let request = uuid::Uuid::from_u128(u128::from(position.unsigned_abs()));
+/// Each event is of a request of its own; a grant stays in its network.
+fn metadata(event: &Recorded, circumstances: Circumstances) -> String {
+    let request = uuid::Uuid::from_u128(u128::from(event.position.unsigned_abs()));
+    let actor = "client:00000000-0000-4000-8000-000000000000";
+    if circumstances == Circumstances::Bare {
+        return format!(r#"{{"actor":"{actor}","endpoint":"/oauth/token","request_id":"{request}"}}"#);
+    }
+    let network = Digest::of(event.aggregate_id.as_bytes().last_chunk::<1>().unwrap_or(&[0]));
+    let sealed = "c3ludGhldGlj".repeat(10);
     format!(
-        r#"{{"actor":"client:00000000-0000-4000-8000-000000000000","endpoint":"/oauth/token","request_id":"{request}"}}"#
+        r#"{{"actor":"{actor}","agent":"go","authentication":{{"method":"client_secret_basic","secret":1}},"caller":"{sealed}","endpoint":"/oauth/token","network":"{network}","request_id":"{request}","trace_id":null}}"#
     )
 }
 
-fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError> {
+fn write_line(
+    text: &mut String,
+    event: &Recorded,
+    circumstances: Circumstances,
+) -> Result<(), ProjectionError> {
     let (kind, name, version, payload) = match &event.event {
         Event::Client(inner) => ("client", inner.name(), inner.version(), inner.payload()),
         Event::User(inner) => ("user", inner.name(), inner.version(), inner.payload()),
@@ -189,7 +217,7 @@ fn write_line(text: &mut String, event: &Recorded) -> Result<(), ProjectionError
         name.to_owned(),
         version.to_string(),
         payload.replace('\\', "\\\\"),
-        metadata(position),
+        metadata(event, circumstances),
         event.recorded_at.to_rfc3339(),
     ];
     text.push_str(&line.join("\t"));

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::Schema;
 use crate::clock::Timestamp;
 use crate::domain::value::Digest;
+use crate::ledger::POSTGRES_EPOCH_MICROS;
 
 /// One value of a row.
 #[derive(Clone, Debug)]
@@ -346,9 +347,6 @@ impl RowSink for CopyBuffer {
         cells.iter().try_for_each(|cell| self.cell(cell))
     }
 }
-
-/// Microseconds between 1970 and 2000, from where Postgres counts.
-pub(super) const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 fn postgres_micros(at: Timestamp) -> i64 {
     at.timestamp_micros() - POSTGRES_EPOCH_MICROS

@@ -4,6 +4,7 @@ use sqlx::error::DatabaseError;
 
 use crate::crypto::vault::VaultError;
 use crate::domain::UnknownEvent;
+use crate::ledger::Misshapen;
 
 /// Why projections could not be folded, built, compared or waited for.
 #[derive(Debug, thiserror::Error)]
@@ -82,6 +83,12 @@ impl ProjectionError {
             | Self::Interrupted
             | Self::Bench(_) => false,
         }
+    }
+}
+
+impl From<Misshapen> for ProjectionError {
+    fn from(_: Misshapen) -> Self {
+        Self::Copy
     }
 }
 

@@ -1,5 +1,7 @@
 //! An event as JSON, as auditors are shown it.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json, value::RawValue};
 use uuid::Uuid;
 
@@ -15,16 +17,22 @@ fn unreadable(error: serde_json::Error) -> LedgerError {
 /// guesses.
 pub fn of(event: &StoredEvent) -> Result<Value, LedgerError> {
     let raw = |text: &str| serde_json::from_str::<Box<RawValue>>(text).map_err(unreadable);
-    let mut document = json!({
+    Ok(json!({
         "position": event.position, "recorded_at": event.recorded_at,
         "aggregate_type": event.aggregate_type, "aggregate_id": event.aggregate_id, "sequence": event.sequence,
         "event_type": event.event_type, "event_version": event.event_version,
-        "payload": raw(&event.payload)?, "metadata": raw(&event.metadata)?,
-    });
-    if let Some(payload) = document.get_mut("payload") {
-        withhold(payload);
-    }
-    Ok(document)
+        "payload": raw(&payload(event)?)?, "metadata": raw(&event.metadata)?,
+    }))
+}
+
+/// An event's payload without what checks a chosen secret.
+pub fn payload(event: &StoredEvent) -> Result<Cow<'_, str>, LedgerError> {
+    let mut payload: Value = serde_json::from_str(&event.payload).map_err(unreadable)?;
+    Ok(if withhold(&mut payload) {
+        Cow::Owned(payload.to_string())
+    } else {
+        Cow::Borrowed(&event.payload)
+    })
 }
 
 /// Takes out of a payload what checks a chosen secret, which stays in the ledger. Whether there was any.
@@ -36,25 +44,57 @@ pub fn withhold(payload: &mut Value) -> bool {
     true
 }
 
+/// An event, and the people in it whose names and addresses could be decrypted.
+#[derive(Debug)]
+pub struct WithPeople<'a> {
+    /// The event.
+    pub event: &'a StoredEvent,
+    /// Its metadata.
+    pub metadata: Metadata,
+    /// The person at the command line.
+    pub operator: Option<Operator>,
+    /// The caller, where that was to be revealed.
+    pub caller: Option<Caller>,
+}
+
+impl<'a> WithPeople<'a> {
+    /// Decrypts the operator's name, and the caller if `revealing`.
+    pub async fn of(ledger: &Ledger, event: &'a StoredEvent, revealing: bool) -> Result<Self, LedgerError> {
+        let metadata = Metadata::read(&event.metadata)?;
+        let operator = operator(ledger, event, &metadata).await?;
+        let caller = if revealing {
+            caller(ledger, event).await?
+        } else {
+            None
+        };
+        Ok(Self {
+            event,
+            metadata,
+            operator,
+            caller,
+        })
+    }
+
+    /// As [`of`], with these people.
+    pub fn document(&self) -> Result<Value, LedgerError> {
+        let mut document = of(self.event)?;
+        if let Some(members) = document.as_object_mut() {
+            let caller = self.caller.as_ref();
+            members.extend(caller.map(|caller| ("caller".to_owned(), json!(caller))));
+            let operator = self.operator.as_ref();
+            members.extend(operator.map(|operator| ("operator".to_owned(), json!(operator))));
+        }
+        Ok(document)
+    }
+}
+
 /// As [`of`], with the person at the command line, and the caller where that is to be revealed.
 pub async fn with_people(
     ledger: &Ledger,
     event: &StoredEvent,
     revealing: bool,
 ) -> Result<Value, LedgerError> {
-    let metadata = Metadata::read(&event.metadata)?;
-    let operator = operator(ledger, event, &metadata).await?;
-    let caller = if revealing {
-        caller(ledger, event).await?
-    } else {
-        None
-    };
-    let mut document = of(event)?;
-    if let Some(members) = document.as_object_mut() {
-        members.extend(caller.map(|caller| ("caller".to_owned(), json!(caller))));
-        members.extend(operator.map(|operator| ("operator".to_owned(), json!(operator))));
-    }
-    Ok(document)
+    WithPeople::of(ledger, event, revealing).await?.document()
 }
 
 /// The person at the command line; none where no name was recorded.

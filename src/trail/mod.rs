@@ -4,6 +4,7 @@
 //! An event concerns what it names ([`concerns`]). The projection `event_postings` keeps that for each event, and
 //! [`postings::positions`] answers from it, and from the ledger itself where the projection has not come yet.
 
+pub mod columns;
 pub mod concerns;
 pub mod document;
 pub mod history;

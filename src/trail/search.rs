@@ -7,7 +7,7 @@ use super::postings::{Order, Query, Stretch, positions};
 use crate::clock::Timestamp;
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, RequestId, SessionId, SubjectId};
-use crate::ledger::{LANE, Ledger, LedgerError, Metadata, Operator, StoredEvent, network_of};
+use crate::ledger::{LANE, Ledger, LedgerError, Metadata, Operator, StoredEvent, network_of, recorded_at};
 use crate::operations::Operations;
 use crate::policy::contain::months;
 
@@ -198,14 +198,7 @@ impl Search {
 
 /// The digests of an address's network in each month of a stretch.
 async fn networks(ledger: &Ledger, address: IpAddr, stretch: Stretch) -> Result<Vec<Digest>, LedgerError> {
-    // The first event from there on: a detached partition leaves a gap.
-    let first: Option<Timestamp> = sqlx::query_scalar(
-        "SELECT recorded_at FROM grantlog.ledger WHERE lane = $1 AND position > $2 ORDER BY position LIMIT 1",
-    )
-    .bind(LANE)
-    .bind(stretch.after)
-    .fetch_optional(ledger.pool())
-    .await?;
+    let first = recorded_at(ledger.pool(), stretch.after + 1).await?;
     let Some(first) = first else {
         return Ok(Vec::new());
     };

@@ -17,6 +17,7 @@ const EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
 struct Story {
     shop: Party,
     service: grantlog::ids::ClientKey,
+    service_secret: String,
     /// Of the grant that did everything: the first refresh token, and the access tokens in order.
     refresh: String,
     access: Vec<String>,
@@ -35,6 +36,7 @@ impl Story {
         let service = server
             .client(json!({
                 "client_id": "service", "client_name": "Service", "scope": "view-user", "audience": [server.base],
+                "introspects": [server.base],
                 "grant_types": ["client_credentials", EXCHANGE],
             }))
             .await;
@@ -70,7 +72,7 @@ impl Story {
         let exchanged = shop
             .http
             .post(server.url("/oauth/token"))
-            .basic_auth("service", service.client_secret.as_deref())
+            .basic_auth("service", service.client_secret.as_ref())
             .header("content-type", "application/x-www-form-urlencoded")
             .body(form)
             .send()
@@ -84,6 +86,7 @@ impl Story {
         let (grant, _) = events(server, "RefreshRotated").await.remove(0);
         Self {
             service: service.key,
+            service_secret: service.client_secret.unwrap(),
             refresh: text(&first, "refresh_token").to_owned(),
             access,
             grant: grant.to_string(),
@@ -248,18 +251,110 @@ async fn a_client_a_user_a_secret_an_address_and_an_act_have_theirs() {
         )
         .await;
     assert!(did(&before).is_empty() && count(&before, "access_tokens") == 0 && uses(&before) == 0);
+    // A stretch by positions has both of them, and nothing else that was recorded at the same moment.
+    let rotated: i64 =
+        sqlx::query_scalar("SELECT position FROM grantlog.ledger_grant WHERE event_type = 'RefreshRotated'")
+            .fetch_one(server.app.ledger.pool())
+            .await
+            .unwrap();
+    let (at, next) = (rotated.to_string(), (rotated + 1).to_string());
+    let one = story
+        .of("client", "shop", &["--since", &at, "--until", &at])
+        .await;
+    assert_eq!(did(&one), BTreeMap::from([("RefreshRotated", 1)]));
+    assert_eq!(
+        (&one["first_position"], &one["last_position"]),
+        (&json!(rotated), &json!(rotated))
+    );
+    let mixed = story
+        .of("client", "shop", &["--since", "2h", "--until", &at])
+        .await;
+    assert_eq!(did(&mixed).get("RefreshRotated"), Some(&1));
+
+    for (since, until, why) in [
+        ("1h", "2h", "is not after --since"),
+        (&next, &at, "no position from --since to --until"),
+        (&at, "999999", "the ledger ends at position"),
+        ("yesterday", &at, "nor a position"),
+    ] {
+        let mut command = grantlog_on(&server.database);
+        command.args([
+            "blast-radius",
+            "--of",
+            "client",
+            "shop",
+            "--since",
+            since,
+            "--until",
+            until,
+        ]);
+        let refused = finish(command, None).await;
+        assert!(!refused.status.success());
+        let said = String::from_utf8_lossy(&refused.stderr);
+        assert!(said.contains(why), "{said}");
+    }
+}
+
+/// The counts of uses that have something in common: of whose tokens, asked about by whom, how often, of how many grants.
+fn counts(found: &Value, member: &str) -> Vec<Value> {
+    let counts = found["did"][member].as_array().unwrap().iter();
+    let mut counts: Vec<Value> = counts
+        .map(|one| json!([one["client"], one["asked_by"], one["count"], one["grants"]]))
+        .collect();
+    counts.sort_by_key(ToString::to_string);
+    counts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uses_are_told_for_each_client_and_network_and_so_are_questions_about_the_tokens_of_others() {
+    let story = Story::new().await;
+    let server = &story.shop.server;
+    assert_eq!(story.shop.api("/api/user", &story.access[2]).await.0, 200);
+    for _ in 0..2 {
+        let form = url::form_urlencoded::Serializer::new(String::new())
+            .append_pair("token", &story.access[2])
+            .finish();
+        let asked = story
+            .shop
+            .http
+            .post(server.url("/oauth/introspect"))
+            .basic_auth("service", Some(&story.service_secret))
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(form);
+        let answer: Value = asked.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer["active"], true, "{answer}");
+    }
+    server.app.uses.write_down(&server.app.ledger).await.unwrap();
+    let (shop, service) = (json!(story.shop.key), json!(story.service));
+    let here = story.of("address", "127.0.0.1", &[]).await;
+    assert_eq!(counts(&here, "uses_by_client"), [json!([shop, null, 6, 2])]);
+    assert_eq!(counts(&here, "uses_by_network"), [json!([null, null, 6, 2])]);
+    let expected = [json!([shop, service, 2, 1]), json!([shop, null, 4, 2])];
+    assert_eq!(counts(&here, "uses"), expected);
+    let network = &here["did"]["uses_by_network"][0]["network"];
+    assert!(
+        here["did"]["events"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|fact| &fact["network"] == network)
+    );
+    // What a client asked is what it did, whosever the tokens are.
+    let of_service = story.of("client", "service", &[]).await;
+    assert_eq!(counts(&of_service, "uses"), [json!([shop, service, 2, 1])]);
+    let of_shop = story.of("client", "shop", &[]).await;
+    assert_eq!(counts(&of_shop, "uses"), expected);
+    let elsewhere = story.of("address", "192.0.2.1", &[]).await;
+    assert!(
+        ["uses", "uses_by_client", "uses_by_network"]
+            .iter()
+            .all(|member| counts(&elsewhere, member).is_empty())
+    );
+
     let mut command = grantlog_on(&server.database);
-    command.args([
-        "blast-radius",
-        "--of",
-        "client",
-        "shop",
-        "--since",
-        "1h",
-        "--until",
-        "2h",
-    ]);
-    let refused = finish(command, None).await;
-    assert!(!refused.status.success());
-    assert!(String::from_utf8_lossy(&refused.stderr).contains("is not after --since"));
+    command.args(["blast-radius", "--of", "address", "127.0.0.1"]);
+    let printed = stdout(&finish(command, None).await);
+    for line in [format!("client {}", story.shop.key), "TOKENS OF".to_owned()] {
+        assert!(printed.contains(&line), "{printed}");
+    }
 }

@@ -43,16 +43,21 @@ impl Proxy {
 
     /// The database's URL by way of this proxy.
     fn url(&self, url: &str) -> String {
-        let mut url = url::Url::parse(url).unwrap();
-        url.query_pairs_mut()
-            .clear()
-            .append_pair("host", self.directory.path().to_str().unwrap());
-        url.into()
+        by_way_of(self.directory.path(), url)
     }
 }
 
+/// A database's URL by way of a socket in a directory.
+pub(crate) fn by_way_of(directory: &Path, url: &str) -> String {
+    let mut url = url::Url::parse(url).unwrap();
+    url.query_pairs_mut()
+        .clear()
+        .append_pair("host", directory.to_str().unwrap());
+    url.into()
+}
+
 /// The socket behind a database URL.
-fn socket(url: &str) -> PathBuf {
+pub(crate) fn socket(url: &str) -> PathBuf {
     let url = url::Url::parse(url).unwrap();
     let host = url
         .query_pairs()

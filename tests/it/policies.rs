@@ -4,6 +4,7 @@ mod backtests;
 mod command_line;
 mod containment;
 mod engine;
+mod faults;
 mod kills;
 mod networks;
 mod places;

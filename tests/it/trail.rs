@@ -1,5 +1,7 @@
 //! Searching the trail, and a grant's whole life, as auditors ask for them.
 
+mod parquet;
+
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::time::Duration;
@@ -132,6 +134,7 @@ async fn a_search_combines_its_filters_in_pages_and_files() {
     assert_eq!(mode & 0o777, 0o600);
     let again = run(server, &export).await;
     assert!(String::from_utf8_lossy(&again.stderr).contains("is there already"));
+    parquet_has_what_ndjson_has(server, &party.client_id).await;
     let wrong = run(server, &["audit", "search", "--event", "tokenissued"]).await;
     assert_eq!(wrong.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&wrong.stderr).contains("did you mean TokenIssued"));
@@ -144,6 +147,43 @@ async fn a_search_combines_its_filters_in_pages_and_files() {
         "{recorded} AND (payload::text LIKE '%127.0.0%' OR payload::text LIKE '%Eve%' OR payload::text LIKE '%ada%')"
     );
     assert_eq!(count(server, &values).await, 0);
+}
+
+/// Exports the same events both ways, with the people in them.
+async fn parquet_has_what_ndjson_has(server: &TestServer, client: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let [lines, columns] = ["all.ndjson", "all.parquet"].map(|name| directory.path().join(name));
+    for file in [&lines, &columns] {
+        let file = file.to_str().unwrap();
+        let export = [
+            "audit", "search", "--client", client, "--reveal", "--export", file,
+        ];
+        assert!(run(server, &export).await.status.success());
+    }
+    let lines = std::fs::read_to_string(&lines).unwrap();
+    let lines: Vec<Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for member in [
+        "/operator/name",
+        "/caller/address",
+        "/metadata/network",
+        "/metadata/authentication",
+    ] {
+        assert!(
+            lines.iter().any(|line| line.pointer(member).is_some()),
+            "{member}"
+        );
+    }
+    assert_eq!(parquet::documents(&columns), lines);
+    let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(names.len(), 2, "nothing partial is left");
+    let mode = std::fs::metadata(&columns).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let other = directory.path().join("all.csv");
+    let refused = run(server, &["audit", "search", "--export", other.to_str().unwrap()]).await;
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("ends with .ndjson or .parquet"));
 }
 
 /// Posts a form as an administrator.

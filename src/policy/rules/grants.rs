@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
 use crate::policy::agent::AgentFamily;
-use crate::policy::memory::{Burst, Measure, Recent};
+use crate::policy::memory::{Burst, Measure, Recent, calendar_month};
 use crate::policy::observed::{Kind, Kinds, Observed};
 use crate::policy::rule::{Finding, Fold};
 
@@ -16,7 +16,7 @@ const MAX_KNOWN: usize = 32;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Used<T> {
     /// The calendar month: digests of networks are keyed per month.
-    month: Option<String>,
+    month: Option<i32>,
     known: Vec<T>,
     new: Burst<T>,
 }
@@ -67,10 +67,10 @@ impl Fold for NewNetworks {
             return Vec::new();
         };
         let used = state.touch(grant, event.at);
-        let month = event.at.format("%Y-%m").to_string();
-        if used.month.as_ref() != Some(&month) {
+        let month = Some(calendar_month(event.at));
+        if used.month != month {
             *used = Used {
-                month: Some(month),
+                month,
                 ..Used::default()
             };
         }

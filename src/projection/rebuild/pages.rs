@@ -1,16 +1,12 @@
 //! Reading the ledger in primary-key order, a page at a time: every page is a statement of its own, so no
 //! snapshot stays open and the head row stays small however long a rebuild takes.
 
-use std::future::poll_fn;
-
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::event::Event;
-use crate::ledger::LANE;
-use crate::projection::cell::POSTGRES_EPOCH_MICROS;
+use crate::ledger::{CopiedRows, LANE, copy_out};
 use crate::projection::recorded::Source;
 use crate::projection::{ProjectionError, Recorded};
 
@@ -63,7 +59,7 @@ impl Pages {
         if self.ended {
             return Ok(None);
         }
-        let bytes = copy_out(connection, &self.statement()).await?;
+        let bytes = copy_out(connection, &self.statement(), PAGE * 512).await?;
         let page = decode(self.range.kind, self.range.sources, &bytes)?;
         self.ended = page.len() < PAGE;
         self.after = page.last().map(|event| Place {
@@ -111,39 +107,24 @@ impl Pages {
     }
 }
 
-async fn copy_out(connection: &mut PgConnection, statement: &str) -> Result<Vec<u8>, ProjectionError> {
-    let mut stream = connection.copy_out_raw(statement).await?;
-    let mut bytes = Vec::with_capacity(PAGE * 512);
-    while let Some(chunk) = poll_fn(|context| stream.as_mut().poll_next(context)).await {
-        bytes.extend_from_slice(&chunk?);
-    }
-    Ok(bytes)
-}
-
-/// Takes binary COPY data apart (PostgreSQL manual, "COPY", binary format).
+/// Takes such data apart.
 fn decode(kind: AggregateType, sources: bool, bytes: &[u8]) -> Result<Vec<Recorded>, ProjectionError> {
-    let mut bytes = Bytes(bytes);
-    bytes.take(b"PGCOPY\n\xff\r\n\0".len() + 4)?;
-    let extension = bytes.int4()?;
-    bytes.take(usize::try_from(extension).map_err(|_| ProjectionError::Copy)?)?;
+    let mut rows = CopiedRows::begin(bytes)?;
     let mut events = Vec::with_capacity(PAGE);
-    // A row's number of fields, or -1 at the end.
-    let fields = if sources { 8 } else { 7 };
-    while bytes.int2()? == fields {
-        let aggregate_id = Uuid::from_bytes(bytes.array()?);
-        let sequence = i64::from_be_bytes(bytes.array()?);
-        let position = i64::from_be_bytes(bytes.array()?);
-        let event_type = bytes.text()?;
-        let version = i16::from_be_bytes(bytes.array()?);
-        let payload = bytes.text()?;
-        let micros = i64::from_be_bytes(bytes.array()?);
-        let metadata = if sources { Some(bytes.text()?) } else { None };
+    while rows.next(if sources { 8 } else { 7 })? {
+        let aggregate_id = rows.uuid()?;
+        let sequence = rows.bigint()?;
+        let position = rows.bigint()?;
+        let event_type = rows.text()?;
+        let version = rows.smallint()?;
+        let payload = rows.text()?;
+        let recorded_at = rows.moment()?;
+        let metadata = if sources { Some(rows.text()?) } else { None };
         events.push(Recorded {
             position,
             aggregate_id,
             sequence: i32::try_from(sequence).unwrap_or(i32::MAX),
-            recorded_at: Timestamp::from_timestamp_micros(micros.saturating_add(POSTGRES_EPOCH_MICROS))
-                .ok_or(ProjectionError::Copy)?,
+            recorded_at,
             event: Event::decode(kind.name(), event_type, version, payload)?,
             source: metadata.map(|metadata| {
                 Box::new(Source {
@@ -156,40 +137,4 @@ fn decode(kind: AggregateType, sources: bool, bytes: &[u8]) -> Result<Vec<Record
         });
     }
     Ok(events)
-}
-
-struct Bytes<'a>(&'a [u8]);
-
-impl<'a> Bytes<'a> {
-    fn take(&mut self, len: usize) -> Result<&'a [u8], ProjectionError> {
-        let (taken, rest) = self.0.split_at_checked(len).ok_or(ProjectionError::Copy)?;
-        self.0 = rest;
-        Ok(taken)
-    }
-
-    fn int2(&mut self) -> Result<i16, ProjectionError> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(ProjectionError::Copy)?;
-        self.0 = rest;
-        Ok(i16::from_be_bytes(*taken))
-    }
-
-    fn int4(&mut self) -> Result<i32, ProjectionError> {
-        let (taken, rest) = self.0.split_first_chunk().ok_or(ProjectionError::Copy)?;
-        self.0 = rest;
-        Ok(i32::from_be_bytes(*taken))
-    }
-
-    /// A field of any length. None of ours is null.
-    fn field(&mut self) -> Result<&'a [u8], ProjectionError> {
-        let len = usize::try_from(self.int4()?).map_err(|_| ProjectionError::Copy)?;
-        self.take(len)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], ProjectionError> {
-        self.field()?.try_into().map_err(|_| ProjectionError::Copy)
-    }
-
-    fn text(&mut self) -> Result<&'a str, ProjectionError> {
-        std::str::from_utf8(self.field()?).map_err(|_| ProjectionError::Copy)
-    }
 }
