@@ -30,7 +30,7 @@ soak word='' seconds='600' portion='600':
 samples:
     tests/samples/run
 
-# What SIEMs are sent, as py-ocsf-models reads it and rsyslog writes it down.
+# What SIEMs are sent, by OCSF's schema, and as rsyslog writes it down.
 siem:
     tests/siem/run
 
