@@ -34,7 +34,7 @@ faults cases='200':
 samples:
     tests/samples/run
 
-# What SIEMs are sent, as py-ocsf-models reads it and rsyslog writes it down.
+# What SIEMs are sent, by OCSF's schema, and as rsyslog writes it down.
 siem:
     tests/siem/run
 

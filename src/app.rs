@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::clock::{Clock, Randomness};
 use crate::config::Settings;
-use crate::crypto::certificate::{Authorities, AuthoritiesError};
+use crate::crypto::certificate::{Authorities, AuthoritiesError, authorities};
 use crate::crypto::client_secret::SecretKeys;
 use crate::crypto::master::MasterKey;
 use crate::crypto::password::Hasher;
@@ -83,7 +83,7 @@ pub enum StartError {
     /// The keys of a publisher of software statements cannot be read.
     #[error("software_statement_issuers: {0}")]
     Publishers(String),
-    /// The authorities of client certificates cannot be used.
+    /// The authorities of client certificates, or those that outgoing requests trust, cannot be used.
     #[error(transparent)]
     Authorities(#[from] AuthoritiesError),
     /// The database of places cannot be used.
@@ -114,7 +114,7 @@ impl std::ops::Deref for App {
 impl App {
     /// Connects, makes the first signing keys where there are none, and is ready to serve.
     pub async fn open(settings: Settings, master: MasterKey, clock: Clock) -> Result<Self, StartError> {
-        let authorities = settings
+        let client_authorities = settings
             .tls_client_ca
             .as_deref()
             .map(Authorities::load)
@@ -140,7 +140,7 @@ impl App {
             "start",
         );
         operations.ensure_signing_keys(&context).await?;
-        let outbound = Fetcher::new(settings.outbound_allow.clone())?;
+        let outbound = fetcher(&settings)?;
         let keys = SigningKeys::open(&ledger, master, operations.token_algorithms()).await?;
         Ok(Self(Arc::new(Parts {
             limits: Limits::new(settings.failures_per_minute, settings.api_requests_per_minute),
@@ -149,7 +149,7 @@ impl App {
             secrets: SecretCache::default(),
             publishers,
             secret_keys: SecretKeys::default(),
-            authorities,
+            authorities: client_authorities,
             event_streams: EventStreams::new(settings.event_stream_connections),
             status_lists: StatusLists::default(),
             geoip,
@@ -163,6 +163,13 @@ impl App {
             keys,
         })))
     }
+}
+
+/// What outgoing requests are made with.
+fn fetcher(settings: &Settings) -> Result<Fetcher, StartError> {
+    let own = settings.outbound_ca.as_deref();
+    let own = own.map(|path| authorities("outbound_ca", path)).transpose()?;
+    Ok(Fetcher::new(settings.outbound_allow.clone(), own)?)
 }
 
 /// Opens what administration works with, without the keys and limits that serving needs.
@@ -190,7 +197,7 @@ pub async fn open_operations(
         ledger,
         hasher,
         allow_hs256: settings.allow_hs256_access_tokens,
-        sectors: Fetcher::new(settings.outbound_allow.clone())?.apart("sector_identifier_uri"),
+        sectors: fetcher(settings)?.apart("sector_identifier_uri"),
         allow_client_secret_jwt: settings.allow_client_secret_jwt,
         serves_client_certificates: settings.serves_client_certificates(),
         serves_authorities: settings.serves_authorities(),

@@ -101,6 +101,9 @@ pub struct Settings {
     /// Hosts that are not public and that URLs of clients may name all the same.
     #[serde(default)]
     pub outbound_allow: Vec<Allowed>,
+    /// A PEM file with the certificates of authorities that outgoing TLS trusts beside the system's.
+    #[serde(default)]
+    pub outbound_ca: Option<PathBuf>,
     /// Whether clients that may use the password grant (RFC 6749 §4.3) are let.
     #[serde(default)]
     pub allow_password_grant: bool,

@@ -90,7 +90,7 @@ pub(super) enum Command {
     RotateSecret {
         /// The stream's name
         name: String,
-        /// A file with the new credentials of a NATS stream; - is standard input
+        /// A file with the new credentials of a NATS stream; - is the first line of standard input
         #[arg(long, value_name = "FILE")]
         credentials: Option<String>,
         #[command(flatten)]
@@ -178,8 +178,8 @@ pub(super) struct Add {
     /// Where to begin: beginning, now, or a position
     #[arg(long, value_name = "START", default_value = "now", value_parser = start)]
     from: Start,
-    /// A file with the credentials: USER:PASSWORD or a token (nats), the Authorization header (ocsf-http); - is standard
-    /// input
+    /// A file with the credentials: USER:PASSWORD, a token, the seed of a user's NKey, or a .creds file (nats); the
+    /// Authorization header (ocsf-http); - is the first line of standard input
     #[arg(long, value_name = "FILE")]
     credentials: Option<String>,
     #[command(flatten)]

@@ -42,6 +42,7 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
     found.extend(registration(settings));
     found.extend(evidence(settings));
     found.extend(client_certificates(settings));
+    found.extend(authorities(settings));
     found.extend(places(settings));
     if settings.metrics_listen == Some(settings.listen) && settings.listen.port() != 0 {
         found.push(("metrics_listen", "it is the same as listen".to_owned()));
@@ -188,15 +189,24 @@ fn evidence(settings: &Settings) -> Vec<(&'static str, String)> {
     found
 }
 
+/// The files of those who are trusted with certificates.
+fn authorities(settings: &Settings) -> impl Iterator<Item = (&'static str, String)> {
+    let files = [
+        ("tls_client_ca", &settings.tls_client_ca),
+        ("outbound_ca", &settings.outbound_ca),
+    ];
+    files.into_iter().filter_map(|(setting, path)| {
+        let path = path.as_ref().filter(|path| !path.is_file())?;
+        Some((setting, format!("there is no file {}", path.display())))
+    })
+}
+
 /// What is asked of clients' certificates (RFC 8705).
 fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
     let mut found = Vec::new();
     if settings.tls_client_certificates && settings.tls_cert.is_none() {
         let what = "clients can be asked for a certificate only where tls_cert and tls_key are set";
         found.push(("tls_client_certificates", what.to_owned()));
-    }
-    if let Some(path) = settings.tls_client_ca.as_ref().filter(|path| !path.is_file()) {
-        found.push(("tls_client_ca", format!("there is no file {}", path.display())));
     }
     if let Some(name) = &settings.client_certificate_header
         && HeaderName::from_bytes(name.as_bytes()).is_err()

@@ -166,28 +166,42 @@ pub struct Authorities(Arc<dyn ClientCertVerifier>);
 #[derive(Debug, thiserror::Error)]
 pub enum AuthoritiesError {
     /// The file is none.
-    #[error("tls_client_ca {0} cannot be read as PEM: {1}")]
-    Unreadable(String, String),
-    /// A certificate in it is not one of an authority.
-    #[error("tls_client_ca {0} has no certificate that can be used: {1}")]
-    Unusable(String, String),
+    #[error("{0} {1} cannot be read as PEM: {2}")]
+    Unreadable(&'static str, String, String),
+    /// A certificate in it is not one of an authority, or there is none.
+    #[error("{0} {1} has no certificate that can be used: {2}")]
+    Unusable(&'static str, String, String),
+}
+
+/// Reads the PEM file of certificates of authorities that a setting names.
+pub fn authorities(setting: &'static str, path: &Path) -> Result<RootCertStore, AuthoritiesError> {
+    let name = || path.display().to_string();
+    let unreadable =
+        |error: &dyn std::fmt::Display| AuthoritiesError::Unreadable(setting, name(), error.to_string());
+    let unusable =
+        |error: &dyn std::fmt::Display| AuthoritiesError::Unusable(setting, name(), error.to_string());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
+        let certificate = certificate.map_err(|error| unreadable(&error))?;
+        roots.add(certificate).map_err(|error| unusable(&error))?;
+    }
+    if roots.is_empty() {
+        return Err(unusable(&"it has none"));
+    }
+    Ok(roots)
 }
 
 impl Authorities {
     /// Reads a PEM file of certificates of authorities.
     pub fn load(path: &Path) -> Result<Self, AuthoritiesError> {
-        let name = || path.display().to_string();
-        let unreadable =
-            |error: &dyn std::fmt::Display| AuthoritiesError::Unreadable(name(), error.to_string());
-        let unusable = |error: &dyn std::fmt::Display| AuthoritiesError::Unusable(name(), error.to_string());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_file_iter(path).map_err(|error| unreadable(&error))? {
-            let certificate = certificate.map_err(|error| unreadable(&error))?;
-            roots.add(certificate).map_err(|error| unusable(&error))?;
-        }
+        const SETTING: &str = "tls_client_ca";
+        let roots = authorities(SETTING, path)?;
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build();
-        Ok(Self(verifier.map_err(|error| unusable(&error))?))
+        let verifier = verifier.map_err(|error| {
+            AuthoritiesError::Unusable(SETTING, path.display().to_string(), error.to_string())
+        });
+        Ok(Self(verifier?))
     }
 
     /// Whether one of them issued the certificate, for clients, and its path is good at this moment (RFC 5280 §6).

@@ -14,6 +14,7 @@ use crate::domain::stream::{
 use crate::domain::value::is_plain_text;
 use crate::ids::KeyId;
 use crate::ledger::{Context, LedgerError, head_position};
+use crate::stream::nats::credentials::Credentials;
 use crate::stream::standard_webhooks::SECRET_BYTES;
 use crate::stream::store;
 
@@ -41,6 +42,7 @@ impl Operations {
         secret: Option<&[u8]>,
     ) -> Result<Defined, OperationError> {
         self.check_stream(&definition)?;
+        check_secret(&definition.target, secret)?;
         let head = head_position(self.ledger.pool())
             .await
             .map_err(LedgerError::from)?;
@@ -125,6 +127,7 @@ impl Operations {
         secret: &[u8],
     ) -> Result<(), OperationError> {
         let mut definition = self.stream(name).await?.definition;
+        check_secret(&definition.target, Some(secret))?;
         let key = self.store_stream_secret(secret).await?;
         let older = definition.secrets.split_off(definition.secrets.len().min(1));
         definition.secrets.insert(0, key);
@@ -253,6 +256,15 @@ impl Operations {
         }
         Ok(())
     }
+}
+
+/// Whether a stream can authenticate with it. What is wrong says nothing of it.
+fn check_secret(target: &StreamTarget, secret: Option<&[u8]>) -> Result<(), OperationError> {
+    if let (StreamTarget::Nats { .. }, Some(secret)) = (target, secret) {
+        let read = Credentials::parse(secret);
+        read.map_err(|error| OperationError::invalid("credentials", error.to_string()))?;
+    }
+    Ok(())
 }
 
 /// The servers' working directory is nobody's business.

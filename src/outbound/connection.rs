@@ -24,8 +24,8 @@ const CONNECT: Duration = Duration::from_secs(3);
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 const MAX_HEADERS: usize = 100;
 
-/// Trusts what the system trusts (or `SSL_CERT_FILE` names); Mozilla's list where the system has none.
-pub(crate) fn tls() -> Result<TlsConnector, rustls::Error> {
+/// Trusts what the system trusts (or `SSL_CERT_FILE` names); Mozilla's list where the system has none. And `own`.
+pub(super) fn tls(own: Option<RootCertStore>) -> Result<TlsConnector, rustls::Error> {
     let found = rustls_native_certs::load_native_certs();
     for error in &found.errors {
         tracing::warn!(%error, "some of the system's certificate authorities cannot be read");
@@ -35,6 +35,7 @@ pub(crate) fn tls() -> Result<TlsConnector, rustls::Error> {
     if roots.is_empty() {
         roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
+    roots.extend(own.into_iter().flat_map(|own| own.roots));
     connector(roots)
 }
 

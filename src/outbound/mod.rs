@@ -31,7 +31,7 @@ pub use address::is_public;
 pub use allow::{Allowed, NotAllowable};
 #[cfg(test)]
 pub(crate) use connection::connector;
-pub(crate) use connection::tls;
+use connection::tls;
 pub use error::OutboundError;
 pub use resolve::{Lookup, Resolve};
 
@@ -42,6 +42,7 @@ use std::time::Duration;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use http_body_util::Full;
+use rustls::RootCertStore;
 use rustls::pki_types::ServerName;
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
@@ -204,10 +205,16 @@ impl<'a> Outgoing<'a> {
 }
 
 impl Fetcher {
-    /// One that reaches the public internet, and what `allow` names.
-    pub fn new(allow: Vec<Allowed>) -> Result<Self, rustls::Error> {
+    /// One that reaches the public internet, and what `allow` names; that trusts the system's authorities, and `own`.
+    pub fn new(allow: Vec<Allowed>, own: Option<RootCertStore>) -> Result<Self, rustls::Error> {
         let resolver = Box::new(SystemResolver::default());
-        Ok(Self::with(allow, resolver, tls()?))
+        Ok(Self::with(allow, resolver, tls(own)?))
+    }
+
+    /// TLS as this trusts it, for other protocols and for hosts that an administrator named.
+    #[must_use]
+    pub fn tls(&self) -> &TlsConnector {
+        &self.reach.tls
     }
 
     fn with(allow: Vec<Allowed>, resolver: Box<dyn Resolve>, tls: TlsConnector) -> Self {

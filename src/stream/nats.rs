@@ -1,9 +1,14 @@
 //! NATS JetStream: each event is published with its position as message id, and counts once the server has stored it.
 
+pub(crate) mod credentials;
+
+use std::sync::Arc;
+
 use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, Context};
-use async_nats::{ConnectOptions, HeaderMap, header};
+use async_nats::{ConnectError, ConnectErrorKind, HeaderMap, header};
 
+use self::credentials::Credentials;
 use super::StreamError;
 use super::cloud_event::{CloudEvent, MEDIA_TYPE};
 use super::envelope::{Checkpoint, Envelope};
@@ -16,41 +21,10 @@ pub struct JetStream {
     issuer: String,
     url: String,
     prefix: String,
-    options: Credentials,
+    credentials: Credentials,
+    tls: Arc<rustls::ClientConfig>,
     context: Option<Context>,
     limits: Limits,
-}
-
-/// How the connection authenticates.
-enum Credentials {
-    Nothing,
-    Token(String),
-    User(String, String),
-}
-
-impl Credentials {
-    /// `user:password`, or a token.
-    fn parse(secret: Option<Vec<u8>>) -> Result<Self, StreamError> {
-        let Some(secret) = secret else {
-            return Ok(Self::Nothing);
-        };
-        let text = String::from_utf8(secret);
-        let text = text.map_err(|_| StreamError::Target("its credentials are no text".to_owned()))?;
-        Ok(match text.trim().split_once(':') {
-            Some((user, password)) => Self::User(user.to_owned(), password.to_owned()),
-            None => Self::Token(text.trim().to_owned()),
-        })
-    }
-
-    fn options(&self) -> ConnectOptions {
-        match self {
-            Self::Nothing => ConnectOptions::new(),
-            Self::Token(token) => ConnectOptions::with_token(token.clone()),
-            Self::User(user, password) => {
-                ConnectOptions::with_user_and_password(user.clone(), password.clone())
-            }
-        }
-    }
 }
 
 impl JetStream {
@@ -58,14 +32,16 @@ impl JetStream {
     pub fn open(
         app: &App,
         (url, prefix): (&str, &str),
-        secret: Option<Vec<u8>>,
+        secret: Option<&[u8]>,
         limits: Limits,
     ) -> Result<Self, StreamError> {
+        let credentials = secret.map_or(Ok(Credentials::Nothing), Credentials::parse);
         Ok(Self {
             issuer: app.settings.issuer.clone(),
             url: url.to_owned(),
             prefix: prefix.to_owned(),
-            options: Credentials::parse(secret)?,
+            credentials: credentials.map_err(|error| StreamError::Target(error.to_string()))?,
+            tls: Arc::clone(app.outbound.tls().config()),
             context: None,
             limits,
         })
@@ -74,15 +50,18 @@ impl JetStream {
     /// The connection, which mends itself once it was there.
     async fn connected(&mut self) -> Result<&Context, Failure> {
         if self.context.is_none() {
-            let options = self
-                .options
-                .options()
+            let options = self.credentials.options();
+            let options = options.map_err(|_| Failure::new("authentication_failed"))?;
+            // A cluster's servers name one another without a scheme: none of them is to be told anything in clear.
+            let options = options
+                .require_tls(self.url.starts_with("tls:"))
+                .tls_client_config(rustls::ClientConfig::clone(&self.tls))
                 .name("grantlog")
                 .connection_timeout(self.limits.request);
             let client = options.connect(&self.url).await;
             let client = client.map_err(|error| {
                 tracing::debug!(%error, "NATS cannot be reached");
-                Failure::new("connection_failed")
+                unconnected(&error)
             })?;
             let mut context = jetstream::new(client);
             context.set_timeout(self.limits.request);
@@ -114,6 +93,29 @@ impl JetStream {
         let body = body.map_err(|_| Failure::new("not_json"))?;
         self.publish(subject, row.position.to_string(), body).await
     }
+}
+
+fn unconnected(error: &ConnectError) -> Failure {
+    Failure::new(match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            "authentication_failed"
+        }
+        ConnectErrorKind::TimedOut => "timeout",
+        ConnectErrorKind::Tls => "tls_failed",
+        ConnectErrorKind::Io if is_of_tls(error) => "tls_failed",
+        ConnectErrorKind::Io
+        | ConnectErrorKind::ServerParse
+        | ConnectErrorKind::Dns
+        | ConnectErrorKind::MaxReconnects => "connection_failed",
+    })
+}
+
+/// Whether a handshake failed, which is told as an error of the connection.
+fn is_of_tls(error: &ConnectError) -> bool {
+    let source = std::error::Error::source(error);
+    let io = source.and_then(|source| source.downcast_ref::<std::io::Error>());
+    let inner = io.and_then(std::io::Error::get_ref);
+    inner.is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
 }
 
 fn failure(error: &PublishError) -> Failure {

@@ -43,7 +43,6 @@ impl Syslog {
     /// The receiver at a URL ([`Address`]).
     pub fn open(app: &App, url: &str) -> Result<Self, StreamError> {
         let address = Address::parse(url).map_err(|error| StreamError::Target(error.to_string()))?;
-        let tls = crate::outbound::tls().map_err(|error| StreamError::Target(error.to_string()))?;
         let issuer = url::Url::parse(&app.settings.issuer).ok();
         let host = issuer.as_ref().and_then(url::Url::host_str).unwrap_or("-");
         Ok(Self {
@@ -51,7 +50,7 @@ impl Syslog {
             issuer: app.settings.issuer.clone(),
             host: host.to_owned(),
             address,
-            tls,
+            tls: app.outbound.tls().clone(),
         })
     }
 

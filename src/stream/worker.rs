@@ -37,7 +37,7 @@ async fn open(app: &App, defined: &Defined, limits: Limits) -> Result<Box<dyn Si
         StreamTarget::Nats { url, prefix } => Box::new(nats::JetStream::open(
             app,
             (url, prefix),
-            secrets.into_iter().next(),
+            secrets.first().map(Vec::as_slice),
             limits,
         )?),
         StreamTarget::OcsfFile { path, max_bytes } => {

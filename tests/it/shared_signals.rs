@@ -1,5 +1,6 @@
 //! The transmitter of the OpenID Shared Signals Framework 1.0, with receivers of both kinds.
 
+mod easyssf;
 mod management;
 mod poll;
 mod push;

@@ -2,6 +2,7 @@
 
 mod events;
 mod nats;
+mod nats_credentials;
 mod siem;
 mod webhooks;
 

@@ -54,7 +54,7 @@ impl Party {
     pub(super) fn user(self) -> Value {
         match self {
             Self::User(subject) => json!({ "uid": subject, "type_id": 1, "type": "User" }),
-            Self::Client(client) => json!({ "uid": client, "type_id": 4, "type": "Service" }),
+            Self::Client(client) => json!({ "uid": client, "type_id": 99, "type": "Service" }),
             Self::Session(session) => {
                 json!({ "uid_alt": session, "name": "of the session", "type_id": 1, "type": "User" })
             }

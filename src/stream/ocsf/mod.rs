@@ -174,7 +174,7 @@ fn actor(metadata: &Metadata) -> Value {
         Some(("client", id)) => {
             actor.insert(
                 "user".to_owned(),
-                json!({ "uid": id, "type_id": 4, "type": "Service" }),
+                json!({ "uid": id, "type_id": 99, "type": "Service" }),
             );
             actor.insert("app_uid".to_owned(), id.into());
         }

@@ -10,9 +10,10 @@ use super::{caught_up, define, definition, happen, ledger, run, until};
 use crate::harness::TestServer;
 
 /// A server of this test's own, which ends with it.
-struct Nats {
+pub(super) struct Nats {
     child: Child,
-    url: String,
+    /// `nats://HOST:PORT`.
+    pub(super) url: String,
     _directory: tempfile::TempDir,
 }
 
@@ -24,20 +25,26 @@ impl Drop for Nats {
 }
 
 impl Nats {
-    /// None where the machine has no NATS.
-    async fn start() -> Option<Self> {
+    /// One with this configuration beside the addresses and the store. None where the machine has no NATS.
+    pub(super) async fn start(configuration: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let installed = ["/usr/sbin/nats-server", "/usr/local/bin/nats-server"];
         let installed = installed
             .into_iter()
             .find(|path| std::path::Path::new(path).exists());
+        let file = directory.path().join("nats.conf");
+        std::fs::write(&file, configuration).unwrap();
         // Debian has it where the path of an ordinary user does not look.
         let spawned = Command::new(installed.unwrap_or("nats-server"))
             .args(["--jetstream", "--addr", "127.0.0.1", "--port", "-1"])
-            .args(["--user", "ledger", "--pass", "pass:word", "--store_dir"])
+            .arg("--config")
+            .arg(file)
+            .arg("--store_dir")
             .arg(directory.path())
             .arg("--ports_file_dir")
             .arg(directory.path())
+            .arg("--log")
+            .arg(directory.path().join("log"))
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
@@ -50,18 +57,23 @@ impl Nats {
             Err(error) => panic!("nats-server cannot be started: {error}"),
         };
         let ports = directory.path().join(format!("nats-server_{}.ports", child.id()));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
-        let url = loop {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let ports = loop {
             let written = std::fs::read_to_string(&ports).unwrap_or_default();
             if let Ok(ports) = serde_json::from_str::<serde_json::Value>(&written) {
-                break ports["nats"][0].as_str().unwrap().to_owned();
+                break ports;
             }
-            assert!(tokio::time::Instant::now() < deadline, "NATS does not start");
+            let log = std::fs::read_to_string(directory.path().join("log"));
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "NATS does not start: {log:?}"
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         };
+        let url = ports["nats"].get(0).or(ports["tls"].get(0)).unwrap();
         Some(Self {
             child,
-            url,
+            url: url.as_str().unwrap().to_owned(),
             _directory: directory,
         })
     }
@@ -69,7 +81,8 @@ impl Nats {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn jetstream_stores_each_event_once_under_its_position_however_often_it_is_published() {
-    let Some(nats) = Nats::start().await else {
+    let password = r#"authorization { user: ledger, password: "pass:word" }"#;
+    let Some(nats) = Nats::start(password).await else {
         return;
     };
     let server = TestServer::start().await;
