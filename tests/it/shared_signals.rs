@@ -3,6 +3,7 @@
 mod management;
 mod poll;
 mod push;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
