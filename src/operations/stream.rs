@@ -41,6 +41,7 @@ impl Operations {
         secret: Option<&[u8]>,
     ) -> Result<Defined, OperationError> {
         self.check_stream(&definition)?;
+        check_secret(&definition.target, secret)?;
         let head = head_position(self.ledger.pool())
             .await
             .map_err(LedgerError::from)?;
@@ -93,8 +94,11 @@ impl Operations {
             .await
     }
 
-    /// Lets it go on.
+    /// Lets it go on, at once.
     pub async fn resume_stream(&self, context: &Context, name: &str) -> Result<(), OperationError> {
+        // Before its event, which has a node take it.
+        let hurried = store::hurry(self.ledger.pool(), Stream::id(name)).await;
+        hurried.map_err(LedgerError::from)?;
         self.command_stream(context, name, &StreamCommand::Resume).await
     }
 
@@ -125,6 +129,7 @@ impl Operations {
         secret: &[u8],
     ) -> Result<(), OperationError> {
         let mut definition = self.stream(name).await?.definition;
+        check_secret(&definition.target, Some(secret))?;
         let key = self.store_stream_secret(secret).await?;
         let older = definition.secrets.split_off(definition.secrets.len().min(1));
         definition.secrets.insert(0, key);
@@ -255,6 +260,20 @@ impl Operations {
     }
 }
 
+/// Credentials that could never be sent: a stream that has them would stand still.
+fn check_secret(target: &StreamTarget, secret: Option<&[u8]>) -> Result<(), OperationError> {
+    let (StreamTarget::OcsfHttp { .. }, Some(secret)) = (target, secret) else {
+        return Ok(());
+    };
+    match axum::http::HeaderValue::from_bytes(secret) {
+        Ok(value) if !value.is_empty() => Ok(()),
+        Ok(_) | Err(_) => Err(OperationError::invalid(
+            "credentials",
+            "they are not the value of one Authorization header, such as Splunk 0123",
+        )),
+    }
+}
+
 /// The servers' working directory is nobody's business.
 fn check_path(path: &str) -> Result<(), OperationError> {
     let absolute = std::path::Path::new(path);
@@ -284,4 +303,20 @@ fn check_nats(url: &str, prefix: &str) -> Result<(), OperationError> {
         return Err(OperationError::invalid("prefix", problem));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_are_no_header_are_refused_and_begin_no_other() {
+        let url = "https://collector.example/".to_owned();
+        let target = StreamTarget::OcsfHttp { url };
+        assert!(check_secret(&target, Some(b"Splunk 0123")).is_ok());
+        assert!(check_secret(&target, None).is_ok());
+        for bad in [b"Splunk 0123\r\nX-Other: 1".as_slice(), b"a\nb", b"\0", b""] {
+            assert!(check_secret(&target, Some(bad)).is_err(), "{bad:?}");
+        }
+    }
 }
