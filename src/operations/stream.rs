@@ -95,8 +95,11 @@ impl Operations {
             .await
     }
 
-    /// Lets it go on.
+    /// Lets it go on, at once.
     pub async fn resume_stream(&self, context: &Context, name: &str) -> Result<(), OperationError> {
+        // Before its event, which has a node take it.
+        let hurried = store::hurry(self.ledger.pool(), Stream::id(name)).await;
+        hurried.map_err(LedgerError::from)?;
         self.command_stream(context, name, &StreamCommand::Resume).await
     }
 
@@ -258,13 +261,22 @@ impl Operations {
     }
 }
 
-/// Whether a stream can authenticate with it. What is wrong says nothing of it.
+/// Credentials that could never be sent: a stream that has them would stand still. What is wrong says nothing of them.
 fn check_secret(target: &StreamTarget, secret: Option<&[u8]>) -> Result<(), OperationError> {
-    if let (StreamTarget::Nats { .. }, Some(secret)) = (target, secret) {
-        let read = Credentials::parse(secret);
-        read.map_err(|error| OperationError::invalid("credentials", error.to_string()))?;
+    match (target, secret) {
+        (StreamTarget::Nats { .. }, Some(secret)) => match Credentials::parse(secret) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(OperationError::invalid("credentials", error.to_string())),
+        },
+        (StreamTarget::OcsfHttp { .. }, Some(secret)) => match axum::http::HeaderValue::from_bytes(secret) {
+            Ok(value) if !value.is_empty() => Ok(()),
+            Ok(_) | Err(_) => Err(OperationError::invalid(
+                "credentials",
+                "they are not the value of one Authorization header, such as Splunk 0123",
+            )),
+        },
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// The servers' working directory is nobody's business.
@@ -296,4 +308,20 @@ fn check_nats(url: &str, prefix: &str) -> Result<(), OperationError> {
         return Err(OperationError::invalid("prefix", problem));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credentials_that_are_no_header_are_refused_and_begin_no_other() {
+        let url = "https://collector.example/".to_owned();
+        let target = StreamTarget::OcsfHttp { url };
+        assert!(check_secret(&target, Some(b"Splunk 0123")).is_ok());
+        assert!(check_secret(&target, None).is_ok());
+        for bad in [b"Splunk 0123\r\nX-Other: 1".as_slice(), b"a\nb", b"\0", b""] {
+            assert!(check_secret(&target, Some(bad)).is_err(), "{bad:?}");
+        }
+    }
 }

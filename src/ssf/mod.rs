@@ -26,6 +26,10 @@ use tokio::task::JoinHandle;
 use crate::app::App;
 use crate::ledger::LedgerError;
 
+/// The scope that opens all of it.
+pub const MANAGE: &str = "ssf.manage";
+/// The scope that opens what changes no stream.
+pub const READ: &str = "ssf.read";
 /// Seconds that must pass between two verifications of a stream (`min_verification_interval`).
 pub const VERIFICATION_SECONDS: i64 = 10;
 /// The most tokens that wait for one receiver; a stream with more is disabled.

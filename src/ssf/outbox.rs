@@ -28,9 +28,19 @@ pub struct Waiting {
     pub request: Option<Uuid>,
     /// What stands under the event type, JSON.
     pub body: String,
+    /// When that happened which it tells of.
+    pub made_at: Timestamp,
 }
 
-type Row = (Uuid, String, Option<Uuid>, Option<Uuid>, Option<Uuid>, String);
+type Row = (
+    Uuid,
+    String,
+    Option<Uuid>,
+    Option<Uuid>,
+    Option<Uuid>,
+    String,
+    Timestamp,
+);
 
 /// The next ones of a stream, the oldest first; of one that is not enabled those about itself.
 pub async fn next(
@@ -39,7 +49,7 @@ pub async fn next(
     limit: i64,
 ) -> Result<Vec<Waiting>, sqlx::Error> {
     let rows: Vec<Row> = sqlx::query_as(
-        "SELECT t.jti, t.event_type, t.subject, t.session, t.request, t.body \
+        "SELECT t.jti, t.event_type, t.subject, t.session, t.request, t.body, t.made_at \
          FROM grantlog.ssf_sets AS t JOIN grantlog.ssf_streams AS s USING (stream_id) \
          WHERE t.stream_id = $1 AND (s.status = 'enabled' OR t.event_type = $3) ORDER BY t.number LIMIT $2",
     )
@@ -48,13 +58,14 @@ pub async fn next(
     .bind(STREAM_UPDATED)
     .fetch_all(executor)
     .await?;
-    let waiting = |(jti, event_type, subject, session, request, body)| Waiting {
+    let waiting = |(jti, event_type, subject, session, request, body, made_at)| Waiting {
         jti,
         event_type,
         subject,
         session,
         request,
         body,
+        made_at,
     };
     Ok(rows.into_iter().map(waiting).collect())
 }

@@ -8,14 +8,14 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::{MAX_AGE_DAYS, MAX_WAITING, SignalError, header, outbox, rounds, set};
+use super::{MANAGE, MAX_AGE_DAYS, MAX_WAITING, READ, SignalError, header, outbox, rounds, set};
 use crate::app::App;
-use crate::domain::client::{Client, Standing};
+use crate::domain::client::{Client, Registration, Standing};
 use crate::domain::ssf_stream::{
     SsfStream, SsfStreamCommand, SsfStreamStatusChanged, StreamDelivery, StreamStatus,
 };
 use crate::ledger::{Actor, Context, LedgerError};
-use crate::outbound::{Fetcher, Outgoing};
+use crate::outbound::{Answer, Fetcher, Outgoing};
 
 /// RFC 8935 §2.1.
 const MEDIA_TYPE: &str = "application/secevent+jwt";
@@ -98,10 +98,13 @@ async fn send(app: App, fetcher: Fetcher, (stream, mut attempts): (Uuid, i32)) -
     let mut pause = Duration::ZERO;
     for waiting in outbox::next(app.ledger.pool(), stream, IN_A_ROW).await? {
         match deliver(&app, &fetcher, stream, &waiting).await? {
-            Ok(()) => {
+            Ok(taken) => {
                 attempts = 0;
                 outbox::settle(app.ledger.pool(), stream, &[waiting.jti]).await?;
-                metrics::counter!("grantlog_ssf_sets_total", "outcome" => "delivered").increment(1);
+                if taken == Taken::Refused {
+                    tracing::warn!(%stream, jti = %waiting.jti, "a receiver refused a security event token");
+                }
+                metrics::counter!("grantlog_ssf_sets_total", "outcome" => taken.outcome()).increment(1);
             }
             Err(error) => {
                 attempts = attempts.saturating_add(1);
@@ -127,16 +130,50 @@ fn backoff(attempts: i32) -> Duration {
     Duration::from_secs(1 << doublings).min(LONGEST_BACKOFF)
 }
 
+/// What a receiver made of a token, which is not sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// It has it.
+    Acknowledged,
+    /// It can make nothing of it, now or later.
+    Refused,
+}
+
+impl Taken {
+    /// Its word in metrics.
+    fn outcome(self) -> &'static str {
+        match self {
+            Self::Acknowledged => "delivered",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// What an answer means; none where the token is to be sent again. RFC 8935 §2.2: 202 and nothing else; 200 and 204
+    /// are what some receivers make of it. §2: what did not fail for a passing reason should not be sent again. Of the
+    /// errors of §2.3, only `invalid_request` is about the token itself; what the others say can be mended.
+    fn of(answer: &Answer) -> Option<Self> {
+        match answer.status {
+            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT => Some(Self::Acknowledged),
+            StatusCode::BAD_REQUEST => {
+                let body: Option<serde_json::Value> = serde_json::from_slice(&answer.body).ok();
+                let error = body.as_ref().and_then(|body| body.get("err")?.as_str());
+                (error == Some("invalid_request")).then_some(Self::Refused)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// One transmission (RFC 8935 §2.1); what went wrong, in a word.
 async fn deliver(
     app: &App,
     fetcher: &Fetcher,
     stream: Uuid,
     waiting: &outbox::Waiting,
-) -> Result<Result<(), String>, LedgerError> {
+) -> Result<Result<Taken, String>, LedgerError> {
     let loaded = app.operations.load::<SsfStream>(stream).await?;
     let Some(open) = &loaded.open else {
-        return Ok(Ok(()));
+        return Ok(Ok(Taken::Acknowledged));
     };
     let StreamDelivery::Push {
         endpoint_url,
@@ -150,6 +187,9 @@ async fn deliver(
     let Some(receiver) = receiver.filter(|known| known.standing == Standing::Active) else {
         return Ok(Err("client_blocked".to_owned()));
     };
+    if !may_receive(receiver) {
+        return Ok(Err("not_approved".to_owned()));
+    }
     let token = match set::sign(app, (stream, receiver), waiting) {
         Ok(token) => token,
         Err(LedgerError::Crypto(_)) => return Ok(Err("not_signed".to_owned())),
@@ -170,18 +210,15 @@ async fn deliver(
         }
     }
     Ok(match fetcher.send(request).await {
-        // RFC 8935 §2.2: 202 and nothing else; 200 and 204 are what some receivers make of it.
-        Ok(answer)
-            if matches!(
-                answer.status,
-                StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT
-            ) =>
-        {
-            Ok(())
-        }
-        Ok(answer) => Err(format!("status_{}", answer.status.as_u16())),
+        Ok(answer) => Taken::of(&answer).ok_or_else(|| format!("status_{}", answer.status.as_u16())),
         Err(error) => Err(error.code().to_owned()),
     })
+}
+
+/// Whether the client may still hear of users, as the endpoints ask of its tokens.
+fn may_receive(receiver: &Registration) -> bool {
+    let may = |scope| receiver.metadata.scope.contains(scope) && receiver.is_approved(scope);
+    may(MANAGE) || may(READ)
 }
 
 /// Turns a stream off whose receiver does not take what it is sent.

@@ -20,6 +20,9 @@ struct SetClaims<'a> {
     aud: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     txn: Option<Uuid>,
+    /// When it happened (RFC 8417 §2.2): what waited has its order by it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    toe: Option<i64>,
     sub_id: Value,
     events: std::collections::BTreeMap<&'a str, Box<RawValue>>,
 }
@@ -38,6 +41,7 @@ pub(crate) fn sign(
         iat: app.ledger.clock().now().timestamp(),
         aud: &receiver.client_id,
         txn: waiting.request,
+        toe: waiting.subject.map(|_| waiting.made_at.timestamp()),
         sub_id: subject(app, (stream, receiver), waiting),
         events: [(waiting.event_type.as_str(), body)].into(),
     };

@@ -234,6 +234,15 @@ pub async fn note_failure(pool: &PgPool, stream: Uuid, error: &str) -> Result<()
     Ok(())
 }
 
+/// Lets a receiver be tried at once that would be left alone for longer: somebody says that it is mended.
+pub async fn hurry(pool: &PgPool, stream: Uuid) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE grantlog.stream_cursors SET due_at = clock_timestamp() WHERE stream = $1")
+        .bind(stream)
+        .execute(pool)
+        .await
+        .map(|_| ())
+}
+
 /// A dead letter.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {

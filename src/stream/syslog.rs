@@ -3,9 +3,10 @@
 //!
 //! The protocol has no acknowledgement. So each delivery has a connection of its own, which is closed for writing at its
 //! end; that the receiver closes it in turn says that it has read everything. A receiver that goes away before leaves the
-//! delivery unacknowledged, and it is repeated.
+//! delivery unacknowledged, and it is repeated. TLS tells the two apart by itself; for TCP see [`ending`].
 
 mod address;
+mod ending;
 mod message;
 
 pub use address::{Address, NotSyslog};
@@ -64,11 +65,12 @@ impl Syslog {
             let stream = stream.await.map_err(|_| Failure::new("timeout"))?;
             let stream = stream.map_err(|_| Failure::new("connection_failed"))?;
             match self.address.server_name() {
-                None => deliver(stream, bytes).await,
+                None => within(ending::exchange(stream, bytes)).await,
                 Some(name) => {
                     let stream = tokio::time::timeout(CONNECT, self.tls.connect(name, stream));
                     let stream = stream.await.map_err(|_| Failure::new("timeout"))?;
-                    deliver(stream.map_err(|_| Failure::new("tls_failed"))?, bytes).await
+                    let stream = stream.map_err(|_| Failure::new("tls_failed"))?;
+                    within(exchange(stream, bytes)).await
                 }
             }
         };
@@ -76,8 +78,8 @@ impl Syslog {
     }
 }
 
-async fn deliver(stream: impl AsyncRead + AsyncWrite + Unpin, bytes: &[u8]) -> Result<(), Failure> {
-    let sent = tokio::time::timeout(SEND, exchange(stream, bytes)).await;
+async fn within(exchange: impl Future<Output = io::Result<()>>) -> Result<(), Failure> {
+    let sent = tokio::time::timeout(SEND, exchange).await;
     let sent = sent.map_err(|_| Failure::new("not_closed"))?;
     sent.map_err(|_| Failure::new("connection_lost"))
 }

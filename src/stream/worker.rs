@@ -314,7 +314,9 @@ impl Worker {
                 }
             };
             store::settle_redelivery(self.pool(), self.lease.stream, position, error.as_deref()).await?;
-            if *self.stopped.borrow() {
+            // A receiver that still does not take them must not keep what is new from its turn.
+            lead.look_for_redeliveries = error.is_some();
+            if error.is_some() || *self.stopped.borrow() {
                 break;
             }
         }

@@ -43,6 +43,7 @@ impl Node {
             // The test server's master key: 32 times 42.
             .env("GRANTLOG_MASTER_KEY", "2a".repeat(32))
             .env("GRANTLOG_FAILURES_PER_MINUTE", "100000")
+            .env("GRANTLOG_OUTBOUND_ALLOW", "127.0.0.1")
             .env("GRANTLOG_LOG_FILTER", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())

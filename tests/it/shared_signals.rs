@@ -4,6 +4,7 @@ mod easyssf;
 mod management;
 mod poll;
 mod push;
+mod rights;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,6 +1,7 @@
 //! The ledger on its way to other systems: webhooks, NATS JetStream, Server-Sent Events.
 
 mod events;
+mod kills;
 mod nats;
 mod nats_credentials;
 mod siem;

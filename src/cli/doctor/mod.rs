@@ -7,6 +7,7 @@ mod ledger;
 mod policies;
 mod request;
 mod settings;
+mod shared_signals;
 mod streams;
 
 use anyhow::bail;
@@ -140,6 +141,8 @@ async fn checks(connection: &mut PgConnection, settings: &Settings, findings: &m
     findings.unless_broken("policies", result);
     let result = streams::streams(connection, findings).await;
     findings.unless_broken("streams", result);
+    let result = shared_signals::check(connection, settings, findings).await;
+    findings.unless_broken("shared signals", result);
     keys::check(settings, findings).await;
 }
 

@@ -25,11 +25,7 @@ use crate::domain::refusal::RefusalReason;
 use crate::domain::ssf_stream::{OpenStream, SsfStream};
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context, Loaded, UnitOfWork};
-
-/// The scope that opens all of it.
-pub const MANAGE: &str = "ssf.manage";
-/// The scope that opens what changes no stream.
-pub const READ: &str = "ssf.read";
+use crate::ssf::{MANAGE, READ};
 
 const NO_STREAM: &str = "There is no such event stream of this client.";
 

@@ -76,7 +76,14 @@ async fn polled(
     let mut unit = app.ledger.unit_of_work(&context);
     let receiver = rounds!(unit, round(&mut unit, (&token, id)))?;
     settle(app, id, &request).await?;
-    let (waiting, more) = fetch(app, id, &request).await?;
+    let (waiting, more, waited) = fetch(app, id, &request).await?;
+    // Meanwhile the token, the client or the stream may have come to an end.
+    let receiver = if waited && !waiting.is_empty() {
+        let mut unit = app.ledger.unit_of_work(&context);
+        rounds!(unit, round(&mut unit, (&token, id)))?
+    } else {
+        receiver
+    };
     let mut sets = Map::new();
     for one in waiting {
         let token = sign(app, (id, &receiver.registration), &one)?;
@@ -118,8 +125,12 @@ async fn settle(app: &App, id: Uuid, request: &PollRequest) -> Result<(), Ledger
     Ok(())
 }
 
-/// What there is, or comes within the wait; and whether there is more.
-async fn fetch(app: &App, id: Uuid, request: &PollRequest) -> Result<(Vec<Waiting>, bool), LedgerError> {
+/// What there is, or comes within the wait; whether there is more, and whether it was waited for.
+async fn fetch(
+    app: &App,
+    id: Uuid,
+    request: &PollRequest,
+) -> Result<(Vec<Waiting>, bool, bool), LedgerError> {
     let mut waited = Duration::ZERO;
     loop {
         let mut waiting = outbox::next(app.ledger.pool(), id, request.max_events + 1).await?;
@@ -128,7 +139,7 @@ async fn fetch(app: &App, id: Uuid, request: &PollRequest) -> Result<(Vec<Waitin
         waiting.truncate(fits);
         let done = request.return_immediately || request.max_events == 0 || waited >= LONGEST_WAIT;
         if done || !waiting.is_empty() {
-            return Ok((waiting, more));
+            return Ok((waiting, more, !waited.is_zero()));
         }
         tokio::time::sleep(LOOK).await;
         waited += LOOK;

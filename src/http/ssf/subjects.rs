@@ -21,7 +21,7 @@ use super::{MANAGE, Receiver, acting, invalid};
 use crate::app::App;
 use crate::domain::ssf_stream::SsfStreamCommand;
 use crate::ids::SubjectId;
-use crate::ledger::{LedgerError, UnitOfWork};
+use crate::ledger::{LANE, LedgerError, UnitOfWork};
 
 pub(super) const ADD: &str = "/ssf/subjects:add";
 pub(super) const REMOVE: &str = "/ssf/subjects:remove";
@@ -101,25 +101,31 @@ async fn round(
     Ok(unit.conclude(&stream, stream.decide(&command)).await?.map(|_| ()))
 }
 
-/// Whether nothing would change: the reader of signals has it so, or the client has nothing to do with the user.
+/// Whether nothing would change: the stream has it so, or the client has nothing to do with the user. The tables say so
+/// only where the reader of signals has come as far as what they are asked of: until then it is written down once more.
 async fn is_so(
     app: &App,
     stream: Uuid,
     (receiver, subject): (&Receiver, SubjectId),
     change: Change,
 ) -> Result<bool, LedgerError> {
-    let (excluded, related): (bool, bool) = sqlx::query_as(
+    let (excluded, related, knows_stream, knows_all): (bool, bool, bool, bool) = sqlx::query_as(
         "SELECT EXISTS (SELECT FROM grantlog.ssf_exclusions WHERE stream_id = $1 AND subject = $2), \
-                EXISTS (SELECT FROM grantlog.ssf_relations WHERE client = $3 AND subject = $2)",
+                EXISTS (SELECT FROM grantlog.ssf_relations WHERE client = $3 AND subject = $2), \
+                c.position >= (SELECT max(l.position) FROM grantlog.ledger_ssf_stream AS l \
+                    WHERE l.lane = $4 AND l.aggregate_type = 'ssf_stream' AND l.aggregate_id = $1), \
+                c.position >= h.position \
+         FROM grantlog.ssf_cursor AS c, grantlog.head AS h WHERE h.lane = $4",
     )
     .bind(stream)
     .bind(subject.0)
     .bind(receiver.client.0)
+    .bind(LANE)
     .fetch_one(app.ledger.pool())
     .await?;
     Ok(match change {
-        Change::Add => !excluded,
-        Change::Remove => excluded || !related,
+        Change::Add => knows_stream && !excluded,
+        Change::Remove => (knows_stream && excluded) || (knows_all && !related),
     })
 }
 

@@ -8,7 +8,7 @@ use super::{ACCOUNT_DISABLED, ACCOUNT_ENABLED, Receiver, STREAM_UPDATED, Stage, 
 use crate::harness::TestServer;
 
 /// What a poll brings: the tokens' claims in the order of the ledger, and whether there is more.
-async fn poll(receiver: &Receiver<'_>, stream: &Value, mut body: Value) -> (Vec<Value>, bool) {
+pub(super) async fn poll(receiver: &Receiver<'_>, stream: &Value, mut body: Value) -> (Vec<Value>, bool) {
     body["returnImmediately"] = json!(true);
     let path = text(&stream["delivery"], "endpoint_url")
         .strip_prefix(&receiver.stage.server.base)

@@ -6,6 +6,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use grantlog::app::App;
 use grantlog::crypto::master::MasterKey;
@@ -20,14 +21,16 @@ use crate::harness::TestServer;
 
 /// A receiver's endpoint: what came, and what it answers.
 #[derive(Clone, Default)]
-struct Endpoint {
+pub(super) struct Endpoint {
     url: String,
-    came: Arc<Mutex<Vec<(String, String)>>>,
+    pub(super) came: Arc<Mutex<Vec<(String, String)>>>,
     failures: Arc<Mutex<u32>>,
+    /// It can make nothing of tokens of this event type (RFC 8935 §2.3).
+    refuses: Arc<Mutex<Option<&'static str>>>,
 }
 
 impl Endpoint {
-    async fn start(failures: u32) -> Self {
+    pub(super) async fn start(failures: u32) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = Self {
             url: format!("http://{}/events", listener.local_addr().unwrap()),
@@ -42,7 +45,7 @@ impl Endpoint {
     }
 
     /// Waits for so many transmissions.
-    async fn wait(&self, count: usize) -> Vec<(String, String)> {
+    pub(super) async fn wait(&self, count: usize) -> Vec<(String, String)> {
         for _ in 0..1200 {
             let came = self.came.lock().unwrap().clone();
             if came.len() >= count {
@@ -53,13 +56,14 @@ impl Endpoint {
         panic!("{} of {count} came", self.came.lock().unwrap().len())
     }
 
-    fn delivery(&self) -> Value {
+    pub(super) fn delivery(&self) -> Value {
         json!({"method": "urn:ietf:rfc:8935", "endpoint_url": self.url, "authorization_header": "Bearer receiver"})
     }
 }
 
-async fn receive(State(endpoint): State<Endpoint>, headers: HeaderMap, body: String) -> StatusCode {
+async fn receive(State(endpoint): State<Endpoint>, headers: HeaderMap, body: String) -> Response {
     assert_eq!(headers["content-type"], "application/secevent+jwt");
+    let kind = event(&super::claims_of(&body)).0;
     assert_eq!(headers["accept"], "application/json");
     let authorization = headers
         .get("authorization")
@@ -72,9 +76,13 @@ async fn receive(State(endpoint): State<Endpoint>, headers: HeaderMap, body: Str
     let mut failures = endpoint.failures.lock().unwrap();
     if *failures > 0 {
         *failures -= 1;
-        return StatusCode::SERVICE_UNAVAILABLE;
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
-    StatusCode::ACCEPTED
+    if *endpoint.refuses.lock().unwrap() == Some(kind.as_str()) {
+        let error = json!({"err": "invalid_request", "description": "what is that?"});
+        return (StatusCode::BAD_REQUEST, axum::Json(error)).into_response();
+    }
+    StatusCode::ACCEPTED.into_response()
 }
 
 async fn all(receiver: &Receiver<'_>, came: &[(String, String)]) -> Vec<Value> {
@@ -145,6 +153,13 @@ async fn a_receiver_is_sent_what_befalls_its_users_until_it_acknowledges_and_nob
     assert_eq!(change["change_type"], "update");
     assert_eq!(change["initiating_entity"], "admin");
     assert!(change["event_timestamp"].is_i64());
+    // When it happened, whatever the event type has of its own (RFC 8417 §2.2).
+    assert_eq!(claims[0]["toe"], change["event_timestamp"]);
+    let disabled = claims
+        .iter()
+        .find(|one| event(one).0 == ACCOUNT_DISABLED)
+        .unwrap();
+    assert!(disabled["toe"].as_i64() >= claims[0]["toe"].as_i64());
     assert!(!text(&change["reason_admin"], "en").is_empty());
     assert!(!format!("{claims:?}").contains("private words"));
     // Of an erased user nothing more is known here, and nothing more was sent.
@@ -202,5 +217,28 @@ async fn the_end_of_one_login_names_the_user_and_the_login() {
         revoked["sub_id"],
         json!({"format": "complex", "user": user, "session": session})
     );
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_its_receiver_can_make_nothing_of_holds_up_no_other() {
+    let stage = Stage::new().await;
+    let endpoint = Endpoint::start(0).await;
+    *endpoint.refuses.lock().unwrap() = Some(ACCOUNT_DISABLED);
+    let receiver = stage.receiver(json!({})).await;
+    receiver.log_in().await;
+    let wanted = json!([ACCOUNT_DISABLED, ACCOUNT_ENABLED]);
+    receiver
+        .stream(json!({"delivery": endpoint.delivery(), "events_requested": wanted}))
+        .await;
+    let (context, operations) = (TestServer::context(), &stage.server.app.operations);
+    operations
+        .disable_user(&context, stage.subject, "")
+        .await
+        .unwrap();
+    operations.enable_user(&context, stage.subject).await.unwrap();
+    let claims = all(&receiver, &endpoint.wait(2).await).await;
+    let kinds: Vec<String> = claims.iter().map(|claims| event(claims).0).collect();
+    assert_eq!(kinds, [ACCOUNT_DISABLED, ACCOUNT_ENABLED]);
     stage.stop().await;
 }

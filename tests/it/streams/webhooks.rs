@@ -15,6 +15,7 @@ use grantlog::domain::stream::StreamTarget;
 use grantlog::evidence::{Sealer, checkpoint, store as evidence};
 use grantlog::stream::Timing;
 use serde_json::{Value, json};
+use sqlx::Executor;
 
 use super::{FAST, caught_up, definition, happen, ledger, run, until};
 use crate::command_line::{finish, grantlog_on, stdout};
@@ -135,7 +136,7 @@ fn webhook(receiver: &Receiver, batched: bool) -> StreamTarget {
     }
 }
 
-async fn server() -> TestServer {
+pub(super) async fn server() -> TestServer {
     TestServer::start_with(|settings| settings.outbound_allow = vec!["127.0.0.1".parse().unwrap()]).await
 }
 
@@ -274,6 +275,17 @@ async fn an_event_that_is_refused_becomes_a_dead_letter_and_a_receiver_that_is_g
     assert_eq!(letters[0]["error"], "status_400");
     let position = letters[0]["position"].as_i64().unwrap();
 
+    // It does not take them the second time either: what is new comes after the first of them.
+    runner.stop().await;
+    let before = receiver.all().len();
+    json(&["stream", "redeliver", "siem", "--all", "--json"]).await;
+    happen(&server, &["meanwhile"]).await;
+    let runner = run(&server);
+    let refused = usize::try_from(status.dead_letters).unwrap();
+    until(&server, "siem", |_| receiver.all().len() > before + refused).await;
+    let next = receiver.all().split_off(before);
+    assert!(!next[0].taken && next[1].body.contains("meanwhile"), "{next:?}");
+
     // The receiver is mended.
     receiver.refuse(None);
     let again = json(&["stream", "redeliver", "siem", "--all", "--json"]).await;
@@ -306,6 +318,9 @@ async fn an_event_that_is_refused_becomes_a_dead_letter_and_a_receiver_that_is_g
     assert_eq!(shown["paused"], "gone");
     assert!(shown.get("secret").is_none(), "{shown}");
     receiver.refuse(None);
+    // Whoever resumes it says that the receiver is mended, however long that had asked to be left alone.
+    let asked = "UPDATE grantlog.stream_cursors SET due_at = clock_timestamp() + interval '1 hour'";
+    server.database.owner().await.execute(asked).await.unwrap();
     json(&["stream", "resume", "siem", "--json"]).await;
     let head = ledger(&server).await.len();
     until(&server, "siem", |status| {
