@@ -163,6 +163,8 @@ async fn list(
 }
 
 async fn show(session: &Session, id: Uuid, output: Json) -> anyhow::Result<()> {
+    let context = session.context("alert show")?;
+    session.operations.record_reading_by(&context, &["alert"]).await?;
     let alert = session.operations.alert(id).await?;
     let alert = alert.with_context(|| format!("there is no alert {id}"))?;
     if output.json {

@@ -11,11 +11,10 @@ use super::arguments::{Connection, Json};
 use super::audit_export::database;
 use super::output;
 use crate::evidence::checkpoint::{self, CheckpointError};
-use crate::evidence::export;
-use crate::evidence::note::{NoteAlgorithm, SignedNote, VerifierKey};
-use crate::evidence::proof::InclusionProof;
-use crate::evidence::store;
-use crate::evidence::verify::{Anchor, Place, Report, verify};
+use crate::evidence::note::{MAX_NOTE, NoteAlgorithm, SignedNote, VerifierKey};
+use crate::evidence::proof::{InclusionProof, MAX_PROOF};
+use crate::evidence::verify::{Anchor, Place, Report, verify_since};
+use crate::evidence::{bounded, export, store};
 
 /// Options of `verify`.
 #[derive(Args)]
@@ -36,18 +35,25 @@ pub(super) struct Verify {
     /// A checkpoint that was taken before, or an older export, whose hashes also show which event is bad
     #[arg(long, value_name = "FILE|DIR")]
     checkpoint: Vec<PathBuf>,
-    /// A witness whose cosignature the checkpoint must have
+    /// A witness (its cosignature key) whose cosignature the checkpoint must have
     #[arg(long, value_name = "VKEY")]
     witness: Vec<VerifierKey>,
+    /// The export was made with the same --since: the events up to this position need no text, only their hashes
+    #[arg(long, value_name = "POSITION", default_value_t = 0, conflicts_with_all = ["database", "proof"])]
+    since: u64,
     #[command(flatten)]
     output: Json,
 }
+
+/// The most bytes of a file of keys.
+const MAX_KEYS: usize = 1 << 20;
 
 pub(super) async fn run(connection: &Connection, arguments: Verify) -> anyhow::Result<()> {
     let mut keys = Vec::new();
     for key in &arguments.key {
         keys.extend(verifier_keys(key)?);
     }
+    require_witnesses(&arguments.witness, &keys)?;
     if let Some(file) = &arguments.proof {
         return proof(file, &keys, &arguments);
     }
@@ -57,6 +63,7 @@ pub(super) async fn run(connection: &Connection, arguments: Verify) -> anyhow::R
         (None, None) => bail!("give a directory, --database or --proof"),
     };
     require_key(&keys)?;
+    require_witnesses(&arguments.witness, &keys)?;
     let own = notes.len();
     let mut others = Vec::new();
     for path in &arguments.checkpoint {
@@ -66,7 +73,7 @@ pub(super) async fn run(connection: &Connection, arguments: Verify) -> anyhow::R
         } else {
             path.clone()
         };
-        notes.push((file.display().to_string(), read(&file)?));
+        notes.push((file.display().to_string(), read(&file, MAX_NOTE)?));
     }
     let (anchors, unsigned) = anchors(notes, own, &keys, &arguments.witness)?;
     let size = anchors
@@ -75,7 +82,10 @@ pub(super) async fn run(connection: &Connection, arguments: Verify) -> anyhow::R
         .max()
         .unwrap_or_default();
     let bar = output::bar(size, "events");
-    let report = verify(&place, anchors, &others, &mut |done| bar.set_position(done)).await;
+    let report = verify_since(arguments.since, &place, anchors, &others, &mut |done| {
+        bar.set_position(done);
+    })
+    .await;
     bar.finish_and_clear();
     print(&report?, arguments.output)?;
     match unsigned.into_iter().next() {
@@ -89,7 +99,11 @@ type Notes = Vec<(String, String)>;
 
 fn directory_of(directory: &Path) -> anyhow::Result<(Place, Notes)> {
     let file = directory.join(export::CHECKPOINT);
-    let notes = vec![(file.display().to_string(), read(&file)?)];
+    let mut notes = vec![(file.display().to_string(), read(&file, MAX_NOTE)?)];
+    let witnessed = directory.join(export::WITNESSED);
+    if witnessed.exists() {
+        notes.push((witnessed.display().to_string(), read(&witnessed, MAX_NOTE)?));
+    }
     Ok((Place::Directory(directory.to_owned()), notes))
 }
 
@@ -190,8 +204,8 @@ fn explain(from: &str, error: &CheckpointError) -> anyhow::Error {
     )
 }
 
-fn read(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+fn read(file: &Path, most: usize) -> anyhow::Result<String> {
+    bounded::text(file, most).with_context(|| format!("{} cannot be read", file.display()))
 }
 
 /// A key, or the keys of a file.
@@ -199,7 +213,7 @@ fn verifier_keys(text: &str) -> anyhow::Result<Vec<VerifierKey>> {
     if let Ok(key) = text.parse() {
         return Ok(vec![key]);
     }
-    let lines = read(Path::new(text))
+    let lines = read(Path::new(text), MAX_KEYS)
         .with_context(|| format!("{text} is neither a verifier key nor a file of them"))?;
     let keys = lines
         .lines()
@@ -217,9 +231,22 @@ fn require_key(keys: &[VerifierKey]) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A witness's word is worth something only where the log could not say it itself.
+fn require_witnesses(witnesses: &[VerifierKey], keys: &[VerifierKey]) -> anyhow::Result<()> {
+    for witness in witnesses {
+        ensure!(
+            witness.algorithm == NoteAlgorithm::Cosignature && !keys.iter().any(|key| key.is_key_of(witness)),
+            "--witness {}: this is a key that signs logs; it needs the cosignature key of somebody else \
+             (witness.example+0a1b2c3d+BA…)",
+            witness.name
+        );
+    }
+    Ok(())
+}
+
 fn proof(file: &Path, keys: &[VerifierKey], arguments: &Verify) -> anyhow::Result<()> {
     require_key(keys)?;
-    let proof: InclusionProof = read(file)?.parse()?;
+    let proof: InclusionProof = read(file, MAX_PROOF)?.parse()?;
     let proven = proof.verify(keys)?;
     let note: SignedNote = proof.checkpoint;
     for witness in &arguments.witness {
@@ -252,12 +279,20 @@ fn print(report: &Report, json: Json) -> anyhow::Result<()> {
             .collect();
         output::json(&json!({
             "verified": report.finding.is_none(), "events": report.events, "hashes_only": report.hashes_only,
-            "agreed": agreed, "finding": report.finding,
+            "agreed": agreed, "detached": report.detached, "finding": report.finding,
         }))?;
     } else {
         for (from, size) in &report.agreed {
             output::line(&format!(
                 "ok    {size} events agree with the checkpoint in {from}"
+            ))?;
+        }
+        for quarter in &report.detached {
+            output::line(&format!(
+                "note  {}: {} events were taken out of the ledger, as the event at position {} says",
+                output::visible(&quarter.partition),
+                quarter.events,
+                quarter.position
             ))?;
         }
         if report.hashes_only > 0 {

@@ -62,6 +62,7 @@ impl Setting {
         if let Some(path) = &self.sigma {
             settings.sigma = Some(read_sigma(path)?);
         }
+        settings.check_measures()?;
         Ok(settings)
     }
 }
@@ -86,6 +87,8 @@ pub(super) async fn run(
     let now = ledger.clock().now();
     let (since, until) = stretch((arguments.since, arguments.until), now)?;
     let stretch = Stretch { since, until };
+    let context = session.context("policy backtest")?;
+    session.operations.record_reading_by(&context, &["rule"]).await?;
     let bar = output::bar(0, "events");
     let shown = bar.clone();
     let progress = move |done, total| {

@@ -93,6 +93,9 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
         whole: arguments.whole,
         reason: arguments.reason,
     };
+    let context = session.context("contain")?;
+    let filters = [containment.by.name()];
+    session.operations.record_reading_by(&context, &filters).await?;
     let spinner = output::spinner("looking for grants");
     let found = containment.find(&session.operations).await?;
     spinner.finish_and_clear();
@@ -106,7 +109,6 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
         found
     } else {
         prompt::confirm(arguments.confirmation, &format!("{counts}: take this away?"))?;
-        let context = session.context("contain")?;
         let spinner = output::spinner("revoking");
         let done = containment.apply(&session.operations, (&context, found)).await?;
         spinner.finish_and_clear();

@@ -30,6 +30,7 @@ mod grant_uses;
 mod import;
 mod initial_access_token;
 mod key;
+mod network;
 mod output;
 mod policy;
 mod projection;
@@ -108,6 +109,9 @@ enum Command {
     Contain(contain::Arguments),
     /// What a token, secret, key, client, user, address or act could do between two moments, and what it did
     BlastRadius(blast_radius::Arguments),
+    /// Networks that policies throttle
+    #[command(subcommand)]
+    Network(network::Command),
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
@@ -158,6 +162,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Policy(command) => policy::run(&connection, command).await,
         Command::Contain(arguments) => contain::run(&connection, arguments).await,
         Command::BlastRadius(arguments) => blast_radius::run(&connection, arguments).await,
+        Command::Network(command) => network::run(&connection, command).await,
         Command::Alert(command) => alert::run(&connection, command).await,
         Command::Stream(command) => stream::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,

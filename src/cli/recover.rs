@@ -11,7 +11,8 @@ use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
 use super::{output, prompt, retention};
 use crate::evidence::checkpoint::{self, Checkpoint};
-use crate::evidence::store;
+use crate::evidence::note::MAX_NOTE;
+use crate::evidence::{bounded, store};
 use crate::ledger::LANE;
 use crate::operations::recovery::Loss;
 
@@ -85,7 +86,7 @@ async fn loss(session: &Session, arguments: &Arguments, file: Option<&Path>) -> 
     let mut checkpoints: Vec<Checkpoint> = Vec::new();
     for file in files {
         let note =
-            std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            bounded::text(file, MAX_NOTE).with_context(|| format!("{} cannot be read", file.display()))?;
         let (checkpoint, _) = checkpoint::open(&note, &keys).with_context(|| file.display().to_string())?;
         checkpoints.push(checkpoint);
     }

@@ -149,9 +149,12 @@ impl Erase {
         let operations = &session.operations;
         let mut refused = Vec::new();
         let mut erased: Vec<SubjectId> = Vec::new();
+        let mut unread = 0;
         if let Some(directory) = &self.export {
             prompt::confirm(self.confirmation, "Erase whom this export says was erased?")?;
-            for subject in erased_in_export(session.ledger().pool(), directory).await? {
+            let export = erased_in_export(session.ledger().pool(), directory).await?;
+            unread = export.unread;
+            for subject in export.subjects {
                 let state = operations.load::<crate::domain::user::User>(subject.0).await?;
                 if state.account.is_none() {
                     continue;
@@ -167,13 +170,20 @@ impl Erase {
         let (keys_destroyed, _) = operations.repeat_erasures(0).await?;
         fold_tables(session).await?;
         if self.output.json {
-            output::json(&json!({"erased": erased, "keys_destroyed": keys_destroyed, "held": refused}))?;
+            output::json(&json!({
+                "erased": erased, "keys_destroyed": keys_destroyed, "held": refused, "unread_events": unread,
+            }))?;
         } else {
             output::line(&format!(
                 "{} users were erased that this ledger did not know to be, and the keys of {} others destroyed",
                 erased.len(),
                 keys_destroyed.len()
             ))?;
+        }
+        if unread > 0 {
+            output::note(&format!(
+                "of {unread} events the export has the hashes only: whether they were erasures is not known"
+            ));
         }
         if let Some(held) = refused.first() {
             bail!("a legal hold keeps {held}, who is erased in the export: release it, and repeat this");

@@ -23,6 +23,13 @@ events! {
             /// Why.
             reason: String,
         },
+        /// An administrator ended the throttle before its time.
+        NetworkThrottleLifted 1 {
+            /// The digest that the throttle has.
+            network: Digest,
+            /// Why.
+            reason: String,
+        },
     }
 }
 
@@ -38,11 +45,22 @@ pub struct Network {
 pub enum NetworkCommand {
     /// Throttle it.
     Throttle(NetworkThrottled),
+    /// End the throttle.
+    Lift {
+        /// Which, and why.
+        lifted: NetworkThrottleLifted,
+        /// Now.
+        at: Timestamp,
+    },
 }
 
-/// A command on a network is never refused.
+/// Why a command on a network is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum NetworkRefusal {}
+pub enum NetworkRefusal {
+    /// There is nothing to lift.
+    #[error("this network is not throttled")]
+    NotThrottled,
+}
 
 impl Network {
     /// The aggregate of a network, by its digest.
@@ -54,16 +72,27 @@ impl Network {
     /// Decides a command. A throttle that ends no later than the one before changes nothing.
     #[must_use]
     pub fn decide(&self, command: &NetworkCommand) -> Decision<NetworkEvent, (), NetworkRefusal> {
-        let NetworkCommand::Throttle(throttle) = command;
-        if self.throttled_until.is_some_and(|until| until >= throttle.until) {
-            return Decision::accept(Vec::new(), ());
+        match command {
+            NetworkCommand::Throttle(throttle) => {
+                if self.throttled_until.is_some_and(|until| until >= throttle.until) {
+                    return Decision::accept(Vec::new(), ());
+                }
+                Decision::accept(vec![throttle.clone().into()], ())
+            }
+            NetworkCommand::Lift { lifted, at } => {
+                if self.throttled_until.is_none_or(|until| until <= *at) {
+                    return Decision::refuse(NetworkRefusal::NotThrottled);
+                }
+                Decision::accept(vec![lifted.clone().into()], ())
+            }
         }
-        Decision::accept(vec![throttle.clone().into()], ())
     }
 
     fn evolve(&mut self, event: NetworkEvent) {
-        let NetworkEvent::NetworkThrottled(event) = event;
-        self.throttled_until = Some(event.until);
+        self.throttled_until = match event {
+            NetworkEvent::NetworkThrottled(event) => Some(event.until),
+            NetworkEvent::NetworkThrottleLifted(_) => None,
+        };
     }
 }
 
@@ -105,5 +134,22 @@ mod tests {
             }
         }
         assert_eq!(appended, ["2026-11-22T11:00:00Z", "2026-11-22T11:30:00Z"]);
+        // What is lifted can be lifted once, and is throttled anew by the next finding.
+        let lift = |at: &str| NetworkCommand::Lift {
+            lifted: NetworkThrottleLifted {
+                network: Digest::of(b"n"),
+                reason: "a school".to_owned(),
+            },
+            at: at.parse().unwrap(),
+        };
+        let over = network.decide(&lift("2026-11-22T11:30:00Z"));
+        assert_eq!(over.outcome, Err(NetworkRefusal::NotThrottled));
+        for event in network.decide(&lift("2026-11-22T11:29:59Z")).events {
+            network.apply(event);
+        }
+        assert_eq!(network.throttled_until, None);
+        let again = network.decide(&lift("2026-11-22T11:29:59Z"));
+        assert_eq!(again.outcome, Err(NetworkRefusal::NotThrottled));
+        assert_eq!(network.decide(&throttle("2026-11-22T11:20:00Z")).events.len(), 1);
     }
 }

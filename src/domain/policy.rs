@@ -225,15 +225,25 @@ impl Policy {
     }
 }
 
+impl PolicySettings {
+    /// Whether a rule can be run with these measures.
+    pub fn check_measures(&self) -> Result<(), PolicyRefusal> {
+        let fits =
+            |measure: Option<u32>, most: u32| measure.is_none_or(|measure| (1..=most).contains(&measure));
+        if fits(self.threshold, 100_000) && fits(self.window_seconds, 30 * 86_400) {
+            Ok(())
+        } else {
+            Err(PolicyRefusal::Measure)
+        }
+    }
+}
+
 fn check(rule: &str, settings: &PolicySettings) -> Result<(), PolicyRefusal> {
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     if rule.is_empty() || rule.len() > MAX_RULE || !rule.bytes().all(plain) {
         return Err(PolicyRefusal::MalformedName);
     }
-    let fits = |measure: Option<u32>, most: u32| measure.is_none_or(|measure| (1..=most).contains(&measure));
-    if !fits(settings.threshold, 100_000) || !fits(settings.window_seconds, 30 * 86_400) {
-        return Err(PolicyRefusal::Measure);
-    }
+    settings.check_measures()?;
     if settings
         .sigma
         .as_ref()

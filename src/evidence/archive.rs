@@ -5,10 +5,12 @@ use std::path::Path;
 use sqlx::PgPool;
 
 use super::EvidenceError;
+use super::bounded;
 use super::checkpoint::{self, CheckpointError};
 use super::detached::LeavesDigest;
 use super::export::{self, ExportError};
 use super::leaf::{COLUMNS, Row};
+use super::note::MAX_NOTE;
 use super::store::{self, signed, unsigned};
 use super::tile::WIDTH;
 use super::tree::leaf_hash;
@@ -52,7 +54,7 @@ pub async fn archive(
 ) -> Result<Digest, ArchiveError> {
     let exported = export::export(pool, directory, 0, progress).await?;
     let keys = store::verifier_keys(pool).await.map_err(EvidenceError::from)?;
-    let note = std::fs::read_to_string(directory.join(export::CHECKPOINT))?;
+    let note = bounded::text(&directory.join(export::CHECKPOINT), MAX_NOTE)?;
     let (checkpoint, _) = checkpoint::open(&note, &keys)?;
     let place = Place::Directory(directory.to_owned());
     let anchor = Anchor {

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::{PgExecutor, PgPool};
 
 use super::EvidenceError;
+use super::bounded;
 use super::leaf::Row;
 use super::store::{self, signed, unsigned};
 use super::tree::Hash;
@@ -18,6 +19,9 @@ use crate::domain::value::Digest;
 
 /// The manifest's file in an export.
 pub const MANIFEST: &str = "detached";
+
+/// The most bytes of a manifest that is read: some ten millions of ranges.
+const MAX_MANIFEST: usize = 1 << 28;
 
 /// Positions from the first to the last, both included.
 pub type Positions = (u64, u64);
@@ -50,7 +54,12 @@ pub async fn manifest(pool: &PgPool) -> Result<Vec<Partition>, sqlx::Error> {
         .bind(&partition)
         .fetch_all(pool)
         .await?;
-        let event = store::rows(pool, (unsigned(position - 1), unsigned(position)), 1).await?;
+        let event = store::rows(
+            pool,
+            (unsigned(position.saturating_sub(1)), unsigned(position)),
+            1,
+        )
+        .await?;
         let leaf = event.first().map(Row::leaf).unwrap_or_default();
         partitions.push(Partition {
             partition,
@@ -66,12 +75,14 @@ pub async fn manifest(pool: &PgPool) -> Result<Vec<Partition>, sqlx::Error> {
 }
 
 /// The manifest of an export; empty where it has none.
-pub fn manifest_of(directory: &Path) -> Result<Vec<Partition>, std::io::Error> {
-    match std::fs::read(directory.join(MANIFEST)) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+pub fn manifest_of(directory: &Path) -> Result<Vec<Partition>, EvidenceError> {
+    let path = directory.join(MANIFEST);
+    let read = match bounded::file(&path, MAX_MANIFEST) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map_err(std::io::Error::from),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),
-    }
+    };
+    read.map_err(|source| EvidenceError::File { path, source })
 }
 
 /// The detached ranges that overlap the positions after one and up to another.
@@ -141,11 +152,6 @@ pub fn detachment(leaf: &[u8]) -> Option<PartitionDetached> {
         | TrailEvent::EpochOpened(_)
         | TrailEvent::RetentionSet(_) => None,
     }
-}
-
-/// Reading a manifest failed.
-pub(super) fn unreadable(error: std::io::Error) -> EvidenceError {
-    sqlx::Error::Io(error).into()
 }
 
 #[cfg(test)]

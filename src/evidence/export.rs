@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use sqlx::PgPool;
 
 use super::EvidenceError;
+use super::bounded;
 use super::checkpoint::Checkpoint;
 use super::detached;
-use super::note::SignedNote;
+use super::note::{MAX_NOTE, SignedNote};
 use super::standing::replace;
 use super::store;
 use super::tile::{TileKind, TilePath, WIDTH, bundle, levels};
@@ -117,8 +118,10 @@ pub async fn export(
     }
     let manifest = detached::manifest(pool).await?;
     if !manifest.is_empty() {
-        let manifest = serde_json::to_string(&manifest).map_err(std::io::Error::from);
-        let manifest = manifest.map_err(detached::unreadable)?;
+        let manifest = serde_json::to_string(&manifest).map_err(|source| ExportError::File {
+            path: directory.join(detached::MANIFEST),
+            source: source.into(),
+        })?;
         files.replace(detached::MANIFEST, &manifest)?;
     }
     // Last: whoever finds it finds all that it covers.
@@ -135,7 +138,7 @@ impl Files<'_> {
     /// A directory is for one log.
     fn check_log(&self, note: &SignedNote) -> Result<(), ExportError> {
         let path = self.directory.join(CHECKPOINT);
-        let before = match std::fs::read_to_string(&path) {
+        let before = match bounded::text(&path, MAX_NOTE) {
             Ok(before) => before,
             Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(source) => return Err(ExportError::File { path, source }),

@@ -9,6 +9,7 @@
 //! `docs/evidence.md` says what all of it is for, and defines it for third parties.
 
 pub mod archive;
+pub mod bounded;
 pub mod checkpoint;
 pub mod detached;
 pub mod export;
@@ -34,6 +35,14 @@ pub enum EvidenceError {
     /// The database did not answer.
     #[error("the database could not be read or written: {0}")]
     Database(#[from] sqlx::Error),
+    /// A file of an export could not be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    File {
+        /// Which.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The ledger or its keys failed.
     #[error(transparent)]
     Ledger(#[from] crate::ledger::LedgerError),

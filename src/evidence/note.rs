@@ -68,6 +68,12 @@ impl VerifierKey {
         }
     }
 
+    /// Whether both are the same key, whatever they are called and however they sign.
+    #[must_use]
+    pub fn is_key_of(&self, other: &Self) -> bool {
+        self.public == other.public
+    }
+
     /// What signatures name it by: the first 4 bytes of `SHA-256(name || LF || algorithm || public key)`.
     #[must_use]
     pub fn hash(&self) -> [u8; 4] {

@@ -82,6 +82,7 @@ fn failed(error: &EvidenceError) -> ApiError {
         | EvidenceError::TooLarge(_)
         | EvidenceError::Tiles(_)
         | EvidenceError::Checkpoint
+        | EvidenceError::File { .. }
         | EvidenceError::Fault(_) => ApiError::ServerError,
     }
 }

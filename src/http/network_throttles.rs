@@ -62,20 +62,28 @@ impl NetworkThrottles {
             .await?;
             let mut read = Vec::with_capacity(rows.len());
             for (at, event_type, version, payload, since) in rows {
-                let NetworkEvent::NetworkThrottled(event) =
-                    NetworkEvent::decode(&event_type, version, &payload)?;
                 position = at;
-                let throttle = Throttle {
-                    since,
-                    until: event.until,
-                    per_minute: event.per_minute,
-                };
-                read.push((event.network, throttle));
+                read.push(match NetworkEvent::decode(&event_type, version, &payload)? {
+                    NetworkEvent::NetworkThrottled(event) => {
+                        let throttle = Throttle {
+                            since,
+                            until: event.until,
+                            per_minute: event.per_minute,
+                        };
+                        (event.network, Some(throttle))
+                    }
+                    NetworkEvent::NetworkThrottleLifted(event) => (event.network, None),
+                });
             }
             let more = i64::try_from(read.len()) == Ok(PAGE);
             if let Ok(mut known) = self.0.write() {
                 known.position = Some(position);
-                known.throttles.extend(read);
+                for (network, throttle) in read {
+                    match throttle {
+                        Some(throttle) => known.throttles.insert(network, throttle),
+                        None => known.throttles.remove(&network),
+                    };
+                }
                 known.throttles.retain(|_, throttle| throttle.until > now);
             }
             if !more {

@@ -1,6 +1,8 @@
 //! Erasure: a subject's keys are destroyed, its names given up, the tables that show it blanked. The ledger stays as it
 //! is: what it holds of the subject can be read by nobody any more (`docs/erasure.md`).
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -10,7 +12,11 @@ use crate::domain::user::{User, UserCommand};
 use crate::ids::SubjectId;
 use crate::ledger::{Context, LANE, LedgerError};
 use crate::projection::replay::{as_of_schemas, blank_user};
+use crate::trail::key::words;
+use crate::trail::{Key, Order, Query, Stretch, positions};
 
+/// Events of others that are looked through for each name.
+const MAX_NAMED: usize = 1_000;
 /// Erased subjects that are looked at together.
 const AT_ONCE: i64 = 10_000;
 
@@ -29,7 +35,8 @@ pub struct Inventory {
     pub ended: Option<Ended>,
     /// Kept: events that stay as they are, with what was encrypted in them.
     pub kept: Kept,
-    /// Positions of the user's events with a text of an administrator that names the user, in clear: they stay.
+    /// Positions of events with a text of an administrator that names the user, in clear: they stay. Of events that are
+    /// not the user's own the newest thousand for each name.
     pub named_in_clear: Vec<i64>,
 }
 
@@ -301,11 +308,40 @@ impl Operations {
         .fetch_all(self.ledger.pool())
         .await?;
         let names = |text: &Option<String>| text.as_deref().is_some_and(|text| names_user(text, profile));
-        Ok(texts
+        let own = texts
             .into_iter()
-            .filter(|(_, reason, note)| names(reason) || names(note))
-            .map(|(position, ..)| position)
-            .collect())
+            .filter(|(_, reason, note)| names(reason) || names(note));
+        let mut found: BTreeSet<i64> = own.map(|(position, ..)| position).collect();
+        for name in names_of(profile) {
+            found.extend(self.named_elsewhere(&name).await?);
+        }
+        Ok(found.into_iter().collect())
+    }
+
+    /// Where an administrator's words have a name, whatever they are about: a containment, an alert, a grant.
+    async fn named_elsewhere(&self, name: &str) -> Result<Vec<i64>, LedgerError> {
+        let mut query = Query::of(&Key::Actor("command_line".to_owned()));
+        let words = words(name);
+        if words.is_empty() {
+            return Ok(Vec::new());
+        }
+        for word in words {
+            query = query.and(&Key::Word(word));
+        }
+        let mut connection = self.ledger.pool().acquire().await.map_err(LedgerError::from)?;
+        let order = (Order::NewestFirst, MAX_NAMED);
+        let found = positions(&mut connection, &query, Stretch::ALL, order).await?;
+        // The words may stand in another order, or far from each other.
+        let named = sqlx::query_scalar(
+            "SELECT position FROM grantlog.ledger WHERE lane = $1 AND position = ANY ($2) \
+               AND strpos(lower(payload::text || coalesce(metadata->>'note', '')), lower($3)) > 0",
+        )
+        .bind(LANE)
+        .bind(&found.positions)
+        .bind(name)
+        .fetch_all(&mut *connection)
+        .await?;
+        Ok(named)
     }
 }
 
@@ -320,19 +356,21 @@ fn refuse_naming(reason: Option<&str>, profile: &Profile) -> Result<(), Operatio
     Ok(())
 }
 
-/// Whether a text has the user's name, e-mail address or login name in it. Shorter ones than three characters are in
-/// too many words.
+/// Whether a text has the user's name, e-mail address or login name in it.
 fn names_user(text: &str, profile: &Profile) -> bool {
     let text = text.to_lowercase();
-    let words = [
+    names_of(profile).iter().any(|name| text.contains(name))
+}
+
+/// The user's names in lower case. Shorter ones than three characters are in too many words.
+fn names_of(profile: &Profile) -> Vec<String> {
+    let names = [
         Some(&profile.username),
         profile.name.as_ref(),
         profile.email.as_ref(),
     ];
-    words.into_iter().flatten().any(|word| {
-        let word = word.trim().to_lowercase();
-        word.chars().count() >= 3 && text.contains(&word)
-    })
+    let names = names.into_iter().flatten().map(|name| name.trim().to_lowercase());
+    names.filter(|name| name.chars().count() >= 3).collect()
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use sqlx::PgPool;
 
+use crate::evidence::bounded;
 use crate::evidence::leaf::Row;
+use crate::evidence::note::MAX_NOTE;
 use crate::evidence::tile::WIDTH;
 use crate::evidence::verify::{Anchor, Page, Place, verify};
 use crate::evidence::{EvidenceError, checkpoint, export, store};
@@ -20,18 +22,27 @@ pub enum ExportRefused {
     #[error("the export's checkpoint: {0}")]
     Checkpoint(#[from] checkpoint::CheckpointError),
     /// It was changed.
-    #[error("the export does not verify, from position {0} on: nothing of it is believed")]
-    Changed(u64),
+    #[error("the export does not verify, from position {0} on ({1}): nothing of it is believed")]
+    Changed(u64, String),
     /// Reading failed.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
 }
 
-/// The subjects that an export says were erased. It must verify under this ledger's own keys: whoever could make one
+/// What an export says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasedInExport {
+    /// Who was erased.
+    pub subjects: Vec<SubjectId>,
+    /// Events of which it has the hashes only: they were detached, or lay in one bundle with some that were.
+    pub unread: u64,
+}
+
+/// The subjects that an export says were erased. It must have every event, and verify under this ledger's own keys: whoever could make one
 /// up could have anybody erased.
-pub async fn erased_in_export(pool: &PgPool, directory: &Path) -> Result<Vec<SubjectId>, ExportRefused> {
+pub async fn erased_in_export(pool: &PgPool, directory: &Path) -> Result<ErasedInExport, ExportRefused> {
     let keys = store::verifier_keys(pool).await.map_err(EvidenceError::from)?;
-    let note = std::fs::read_to_string(directory.join(export::CHECKPOINT))?;
+    let note = bounded::text(&directory.join(export::CHECKPOINT), MAX_NOTE)?;
     let (checkpoint, _) = checkpoint::open(&note, &keys)?;
     let size = checkpoint.size;
     let place = Place::Directory(directory.to_owned());
@@ -41,16 +52,19 @@ pub async fn erased_in_export(pool: &PgPool, directory: &Path) -> Result<Vec<Sub
     };
     let report = verify(&place, vec![anchor], &[], &mut |_| {}).await?;
     if let Some(finding) = report.finding {
-        return Err(ExportRefused::Changed(finding.first_bad_position));
+        return Err(ExportRefused::Changed(finding.first_bad_position, finding.detail));
     }
-    let mut erased = Vec::new();
+    let mut subjects = Vec::new();
     for index in 0..size.div_ceil(WIDTH) {
         let width = WIDTH.min(size - index * WIDTH);
         if let Page::Events(events) | Page::Surplus(events, _) = place.page(index, width).await? {
-            erased.extend(events.iter().filter_map(|event| erasure(&event.leaf)));
+            subjects.extend(events.iter().filter_map(|event| erasure(&event.leaf)));
         }
     }
-    Ok(erased)
+    Ok(ErasedInExport {
+        subjects,
+        unread: report.hashes_only,
+    })
 }
 
 fn erasure(leaf: &[u8]) -> Option<SubjectId> {

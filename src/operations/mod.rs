@@ -15,6 +15,7 @@ pub mod key;
 pub mod legal_hold;
 pub mod list;
 pub mod log_key;
+pub mod network;
 pub mod policy;
 pub mod profile;
 pub mod reading;
@@ -39,6 +40,7 @@ use crate::domain::authorization_detail::AuthorizationDetailTypeRefusal;
 use crate::domain::client::ClientRefusal;
 use crate::domain::grant::GrantRefusal;
 use crate::domain::initial_access_token::InitialAccessTokenRefusal;
+use crate::domain::network::NetworkRefusal;
 use crate::domain::policy::PolicyRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
@@ -113,6 +115,9 @@ pub enum OperationError {
     /// The state of the type of authorization details does not allow it.
     #[error(transparent)]
     AuthorizationDetailType(#[from] AuthorizationDetailTypeRefusal),
+    /// The network's state does not allow it.
+    #[error(transparent)]
+    Network(#[from] NetworkRefusal),
     /// The stream's state does not allow it.
     #[error(transparent)]
     Stream(#[from] StreamRefusal),

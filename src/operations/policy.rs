@@ -65,6 +65,9 @@ impl Operations {
         rule: &str,
         reason: &str,
     ) -> Result<(), OperationError> {
+        if reason.trim().is_empty() {
+            return Err(OperationError::invalid("reason", "say why"));
+        }
         let command = PolicyCommand::Disable {
             rule: rule.to_owned(),
             built_in: rules::named(rule).is_some(),

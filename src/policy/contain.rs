@@ -49,7 +49,9 @@ pub enum By {
 }
 
 impl By {
-    fn name(&self) -> &'static str {
+    /// By what, in a word.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Client(_) => "client",
             Self::User(_) => "user",

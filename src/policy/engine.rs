@@ -181,6 +181,9 @@ impl Worker {
 
     async fn begin(&self, connection: &mut PgConnection) -> Result<Lead, PolicyError> {
         let position = state::cursor(connection).await?;
+        if position > read::head(connection).await? {
+            return Err(PolicyError::Beyond(position));
+        }
         let mut watch = Watch::at(connection, position).await?;
         let master = self.operations.ledger.vault().master();
         for (id, watching) in &mut watch.rules {

@@ -45,6 +45,11 @@ impl<K: Hash + Eq + Ord + Clone, V: Default> Recent<K, V> {
         self.0.remove(key).map(|(_, value)| value)
     }
 
+    /// Forgets the keys whose values are such.
+    pub fn forget_where(&mut self, such: impl Fn(&V) -> bool) {
+        self.0.retain(|_, (_, value)| !such(value));
+    }
+
     /// How many keys there are.
     #[must_use]
     pub fn len(&self) -> usize {

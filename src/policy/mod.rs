@@ -54,6 +54,9 @@ pub enum PolicyError {
     /// A rule that was brought along cannot be run.
     #[error(transparent)]
     Sigma(#[from] sigma::SigmaError),
+    /// The cursor is where the ledger has not come: what is appended until then would not be watched.
+    #[error("the cursor of the policies is at {0}, beyond the ledger's head: somebody moved it")]
+    Beyond(i64),
     /// Another node moved the cursor.
     #[error("another node has taken over")]
     Overtaken,

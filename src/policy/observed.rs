@@ -69,6 +69,7 @@ kinds! {
     ConsentGiven,
     SessionStarted,
     SessionReauthenticated,
+    SubjectKeyDestroyed,
     PolicyEnabled,
     PolicyChanged,
     PolicyDisabled,
@@ -326,6 +327,7 @@ impl Observed {
             | Kind::ConsentGiven
             | Kind::SessionStarted
             | Kind::SessionReauthenticated
+            | Kind::SubjectKeyDestroyed
             | Kind::PolicyEnabled
             | Kind::PolicyChanged
             | Kind::PolicyDisabled

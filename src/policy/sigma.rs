@@ -28,6 +28,8 @@ use crate::ids::{ClientKey, GrantId, SubjectId};
 const MAX_RULES: usize = 50;
 /// The most operators of all conditions: each is a step down the stack of whoever reads or runs it.
 const MAX_OPERATORS: usize = 300;
+/// The most bytes without a space: what a pattern costs to prepare grows faster than it.
+const MAX_WORD: usize = 1_000;
 /// The longest window of a correlation.
 const MAX_WINDOW: Duration = Duration::from_hours(720);
 /// The most that a group of a correlation remembers.
@@ -46,8 +48,8 @@ pub enum SigmaError {
     Empty,
     /// It would be too much to remember, or to run.
     #[error(
-        "a file has at most 50 rules, 300 parentheses and words such as and, or, not in it, and a correlation a \
-         timespan of at most 30 days"
+        "a file has at most 50 rules, 300 parentheses and words such as and, or, not in it, 1000 bytes without a \
+         space, and a correlation a timespan of at most 30 days"
     )]
     TooMuch,
 }
@@ -62,7 +64,8 @@ struct Sigma {
 /// The rules of a text, as one rule of that name.
 pub fn begin(rule: &str, text: &str) -> Result<(Definition, Box<dyn Rule>), SigmaError> {
     let malformed = |error: String| SigmaError::Malformed(plain(&error));
-    if operators(text) > MAX_OPERATORS {
+    let long_word = text.split_whitespace().any(|word| word.len() > MAX_WORD);
+    if long_word || operators(text) > MAX_OPERATORS {
         return Err(SigmaError::TooMuch);
     }
     let mut collection = parse_sigma_yaml(text).map_err(|error| malformed(error.to_string()))?;

@@ -8,6 +8,7 @@ use sqlx::PgConnection;
 use super::error::ProjectionError;
 use super::fold::Target;
 use crate::clock::Timestamp;
+use crate::domain::AggregateType;
 use crate::ledger::LANE;
 
 /// Days that a row stays after what it shows has expired.
@@ -36,6 +37,9 @@ pub(super) async fn after_batch(
 ) -> Result<(), sqlx::Error> {
     if target.projection.takes_all() {
         return depart(connection, target).await;
+    }
+    if target.projection.whole() == Some(AggregateType::TokenUse) {
+        return forget_uses(connection, &target.table).await;
     }
     let Some(column) = expiry(target) else {
         return Ok(());
@@ -76,6 +80,18 @@ async fn depart(connection: &mut PgConnection, target: &mut Target) -> Result<()
     .await?;
     target.departed = newest;
     Ok(())
+}
+
+/// Removes the uses of grants that left the ledger with their quarter. Whatever was counted of them: nothing is left that
+/// says what they were.
+async fn forget_uses(connection: &mut PgConnection, table: &str) -> Result<(), sqlx::Error> {
+    sqlx::query(&format!(
+        "DELETE FROM public.{table} AS t USING grantlog.detached_partitions AS p \
+         WHERE p.class = 'grant' AND t.grant_id >= p.lower AND t.grant_id < p.upper"
+    ))
+    .execute(connection)
+    .await
+    .map(|_| ())
 }
 
 /// Prunes a table that shows the ledger up to a position.

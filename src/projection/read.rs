@@ -55,7 +55,8 @@ fn decode(row: Row) -> Result<Recorded, ProjectionError> {
     })
 }
 
-/// The next events after a position, up to another, with their sources.
+/// The next events after a position, up to another, with their sources. None beyond the head: an event there was never
+/// appended, and whoever folded it would skip all that is to come before it.
 pub(super) async fn by_position(
     connection: &mut PgConnection,
     after: i64,
@@ -65,7 +66,9 @@ pub(super) async fn by_position(
     let rows: Vec<Row> = sqlx::query_as(
         "SELECT position, aggregate_type, aggregate_id, sequence, event_type, event_version, payload::text, \
                 recorded_at, metadata::text \
-         FROM grantlog.ledger WHERE lane = $1 AND position > $2 AND position <= $3 ORDER BY position LIMIT $4",
+         FROM grantlog.ledger WHERE lane = $1 AND position > $2 \
+           AND position <= least($3, (SELECT h.position FROM grantlog.head AS h WHERE h.lane = $1)) \
+         ORDER BY position LIMIT $4",
     )
     .bind(LANE)
     .bind(after)

@@ -11,6 +11,7 @@ use super::rebuild::{Building, Progress};
 use super::schema::Kind;
 use super::{NAMES, install};
 use crate::crypto::vault::Vault;
+use crate::ledger::LANE;
 
 /// How the comment of a schema begins that a replay made.
 const MARK: &str = "Grantlog as of position ";
@@ -80,7 +81,23 @@ pub async fn replay(
     let schemas = building.schemas();
     let events = building.events();
     building.discard(&schemas).await?;
-    made.map(|()| Replayed { position, events })
+    made?;
+    // After the commit: who is erased from here on finds the schema and blanks it.
+    blank_erased(pool, into).await?;
+    Ok(Replayed { position, events })
+}
+
+/// Blanks what the tables show of those who were erased while they were made.
+async fn blank_erased(pool: &PgPool, into: &AsOfSchema) -> Result<(), sqlx::Error> {
+    sqlx::query(&format!(
+        "UPDATE \"{into}\".users AS u SET username = NULL, name = NULL, email = NULL, password = NULL \
+         FROM grantlog.ledger_user AS e \
+         WHERE e.lane = $1 AND e.event_type = 'SubjectKeyDestroyed' AND e.aggregate_id = u.subject"
+    ))
+    .bind(LANE)
+    .execute(pool)
+    .await
+    .map(|_| ())
 }
 
 /// Whether the schema is free, or may be replaced.

@@ -6,6 +6,9 @@ use super::error::ProjectionError;
 use crate::clock::Timestamp;
 use crate::ledger::LANE;
 
+/// Why a projection is not to be trusted whose cursor is ahead of the ledger.
+const BEYOND: &str = "its cursor is beyond the ledger's head, so it skips events: rebuild it";
+
 /// Where one projection stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProjectionStatus {
@@ -59,7 +62,7 @@ pub(super) async fn read(connection: &mut sqlx::PgConnection) -> Result<Vec<Proj
                 lag: (head - position).max(0),
                 moved_at,
                 table,
-                error,
+                error: error.or_else(|| (position > head).then(|| BEYOND.to_owned())),
             },
         )
         .collect())

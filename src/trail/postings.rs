@@ -141,8 +141,10 @@ pub async fn positions(
     (order, limit): (Order, usize),
 ) -> Result<Found, sqlx::Error> {
     // The cursor before the rows: they move together, so no row up to it is missing.
-    let indexed_upto = postings_cursor(connection).await?;
+    let cursor = postings_cursor(connection).await?;
     let head = head_position(&mut *connection).await?;
+    // A cursor that has come further than the ledger was moved by somebody: what it says is in the index may not be.
+    let indexed_upto = if cursor > head { 0 } else { cursor };
     let mut found = Found {
         positions: Vec::new(),
         indexed_upto,

@@ -2,19 +2,25 @@
 
 use std::path::Path;
 use std::process::{Output, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use grantlog::crypto::vault::KeyOwner;
 use grantlog::domain::user::{User, UserRefusal};
+use grantlog::evidence::export;
 use grantlog::evidence::verify::{Place, verify};
 use grantlog::ids::SubjectId;
 use grantlog::operations::OperationError;
 use grantlog::operations::erasure_export::erased_in_export;
+use grantlog::projection::rebuild::Phase;
+use grantlog::projection::{Progress, replay};
 use serde_json::Value;
+use sqlx::Executor;
 use tokio::process::{Child, Command};
 
 use crate::command_line::{finish, grantlog_on, stdout};
+use crate::evidence::attacker::{BACKUP, RESTORE, attacker};
 use crate::evidence::{Sealed, reopen};
 use crate::flow;
 use crate::harness::{TestDatabase, TestServer, browser};
@@ -295,7 +301,13 @@ async fn after_an_erasure_nothing_holds_a_trace_of_the_user_and_proofs_still_ver
         .unwrap();
     assert_no_trace_in_files(made.path());
     let subject = SubjectId(sub.parse().unwrap());
-    assert!(erased_in_export(pool, &export).await.unwrap().contains(&subject));
+    assert!(
+        erased_in_export(pool, &export)
+            .await
+            .unwrap()
+            .subjects
+            .contains(&subject)
+    );
     let anchors = vec![before, sealed.anchor().await];
     let report = verify(&Place::Database(pool.clone()), anchors, &[], &mut |_| {})
         .await
@@ -382,4 +394,132 @@ async fn keys_that_came_back_from_a_backup_are_destroyed_again() {
             .unwrap()
             .is_empty()
     );
+}
+
+/// The ledger comes back from a backup that is older than an erasure, and an export knows of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_a_restored_ledger_does_not_know_is_repeated_from_an_export() {
+    let sealed = Sealed::with_events(300).await;
+    let server = &sealed.server;
+    let subject = server.user("ada", PASSWORD).await;
+    sealed.settle().await;
+    let mut database = attacker(server).await;
+    database.execute(BACKUP).await.unwrap();
+    database
+        .execute(
+            "CREATE TABLE backup_keys AS SELECT * FROM grantlog.data_keys; \
+             CREATE TABLE backup_names AS SELECT * FROM grantlog.names",
+        )
+        .await
+        .unwrap();
+    let context = TestServer::context();
+    server.app.operations.erase_user(&context, subject).await.unwrap();
+    sealed.settle().await;
+    let made = tempfile::tempdir().unwrap();
+    let directory = made.path().to_str().unwrap().to_owned();
+    let pool = server.app.ledger.pool().clone();
+    export::export(&pool, made.path(), 0, &mut |_, _| {})
+        .await
+        .unwrap();
+    let Sealed { server, sealer } = sealed;
+    sealer.stop().await;
+    database.execute(RESTORE).await.unwrap();
+    database
+        .execute(
+            "DELETE FROM grantlog.data_keys; INSERT INTO grantlog.data_keys SELECT * FROM backup_keys; \
+             DELETE FROM grantlog.names; INSERT INTO grantlog.names SELECT * FROM backup_names",
+        )
+        .await
+        .unwrap();
+    let shown = json(&user(&server, &["show", "ada", "--json"]).await);
+    assert_eq!(
+        shown["username"], "ada",
+        "the ledger knows the user again: {shown}"
+    );
+
+    let again = ["erase", "--again", "--export", &directory, "--yes", "--json"];
+    // An export that was robbed of the erasure says nothing, rather than that nobody was erased.
+    let entries = made.path().join("tile/entries");
+    let aside = made.path().join("aside");
+    std::fs::rename(&entries, &aside).unwrap();
+    let refused = user(&server, &again).await;
+    assert!(
+        !refused.status.success() && stderr(&refused).contains("does not verify, from position 1 on"),
+        "{}",
+        stderr(&refused)
+    );
+    std::fs::rename(&aside, &entries).unwrap();
+    let done = json(&user(&server, &again).await);
+    assert_eq!(done["erased"], serde_json::json!([subject]), "{done}");
+    assert_eq!(done["unread_events"], 0, "{done}");
+    assert!(!user(&server, &["show", "ada"]).await.status.success());
+    let keys: i64 = sqlx::query_scalar("SELECT count(*) FROM grantlog.data_keys WHERE owner = $1")
+        .bind(subject.0)
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(keys, 0);
+    let done = json(&user(&server, &again).await);
+    assert_eq!(done["erased"], serde_json::json!([]), "{done}");
+}
+
+/// Who is erased while a replay makes its tables is not in them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_during_a_replay_reaches_its_tables() {
+    let server = TestServer::start().await;
+    let subject = server.user("ada", PASSWORD).await;
+    server.settle().await;
+    let ledger = &server.app.ledger;
+    let head = *ledger.head().borrow();
+    let (erased, runtime) = (AtomicBool::new(false), tokio::runtime::Handle::current());
+    let operations = server.app.operations.clone();
+    // The rows are made by then, and nobody sees the schema yet.
+    let progress = move |progress: Progress| {
+        if progress.phase == Phase::Indexing && !erased.swap(true, Ordering::SeqCst) {
+            let erasing = async { operations.erase_user(&TestServer::context(), subject).await };
+            tokio::task::block_in_place(|| runtime.block_on(erasing)).unwrap();
+        }
+    };
+    let into = "before".parse().unwrap();
+    replay(ledger.pool(), ledger.vault(), (&into, false), head, &progress)
+        .await
+        .unwrap();
+    let shown: Vec<(Option<String>, Option<String>)> =
+        sqlx::query_as("SELECT username, email FROM before.users WHERE subject = $1")
+            .bind(subject.0)
+            .fetch_all(ledger.pool())
+            .await
+            .unwrap();
+    assert_eq!(shown, [(None, None)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_finds_the_user_named_in_what_was_written_about_others() {
+    let server = TestServer::start().await;
+    let made = stdout(
+        &user(
+            &server,
+            &["create", USERNAME, "--name", "Zenobia Q", "--no-password"],
+        )
+        .await,
+    );
+    assert!(made.contains("username"), "{made}");
+    let desk = |name| serde_json::json!({"client_name": name, "grant_types": ["client_credentials"]});
+    let one = server.client(desk("Desk")).await;
+    let suspend = async |client: &str, reason: &str| {
+        let mut command = grantlog_on(&server.database);
+        command.args(["client", "suspend", client, "--reason", reason]);
+        stdout(&finish(command, None).await);
+    };
+    suspend(&one.client_id, "Quartermaine and Zenobia are common names").await;
+    let other = server.client(desk("Other")).await;
+    suspend(&other.client_id, "the laptop of zenobia.quartermaine was stolen").await;
+    let named: i64 = sqlx::query_scalar(
+        "SELECT position FROM grantlog.ledger_client WHERE event_type = 'ClientSuspended' ORDER BY position DESC LIMIT 1",
+    )
+    .fetch_one(server.app.ledger.pool())
+    .await
+    .unwrap();
+    let planned = json(&user(&server, &["erase", USERNAME, "--dry-run", "--json"]).await);
+    assert_eq!(planned["named_in_clear"], serde_json::json!([named]), "{planned}");
 }

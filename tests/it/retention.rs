@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use grantlog::clock::Timestamp;
 use grantlog::domain::client::GrantType;
 use grantlog::domain::grant::{AccessToken, Grant, GrantEvent, GrantRefusal, TokenIssued};
+use grantlog::domain::token_use::{TokenUse, TokenUseCommand, TokenUseCounted, TokenUses};
 use grantlog::domain::value::{Digest, ScopeSet};
 use grantlog::domain::{Decision, trail::Class};
 use grantlog::evidence::detached;
@@ -14,6 +15,7 @@ use grantlog::evidence::sealer::check_last_rows;
 use grantlog::evidence::verify::{Damage, Place, Report, verify};
 use grantlog::evidence::{EvidenceError, prove, store};
 use grantlog::ids::{ClientKey, GrantId, SubjectId};
+use grantlog::ledger::Priority;
 use grantlog::operations::retention::Quarter;
 use grantlog::projection::{self, NAMES};
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ use uuid::Uuid;
 use crate::command_line::{finish, grantlog_on, stdout};
 use crate::evidence::Sealed;
 use crate::harness::TestServer;
+use crate::ledger::on;
 
 /// A grant with one access token, whose id says when it was born.
 async fn issue(
@@ -58,6 +61,44 @@ async fn issue(
     let concluded = unit.conclude(&grant, decision).await.unwrap();
     assert!(concluded.unwrap().outcome.is_ok());
     id
+}
+
+/// Counts a use of a grant's token.
+async fn use_once(
+    server: &TestServer,
+    (grant, client, subject): (GrantId, ClientKey, SubjectId),
+    at: Timestamp,
+) {
+    let ledger = &server.app.ledger;
+    let context = TestServer::context();
+    let mut unit = ledger.unit_of_work(&context);
+    let counts = unit.create::<TokenUse>(ledger.random().uuid().unwrap());
+    let uses = TokenUses {
+        grant,
+        client,
+        subject: Some(subject),
+        asked_by: None,
+        network: None,
+        endpoint: "/api/user".to_owned(),
+        count: 1,
+        first: at,
+        last: at,
+    };
+    let counted = TokenUseCounted {
+        hour: at,
+        uses: vec![uses],
+    };
+    let decision = counts.decide(&TokenUseCommand::Count(vec![counted]));
+    let concluded = unit.conclude(&counts, decision).await.unwrap();
+    assert!(concluded.unwrap().outcome.is_ok());
+}
+
+/// The grants whose uses are shown.
+async fn used(server: &TestServer) -> Vec<Uuid> {
+    sqlx::query_scalar("SELECT grant_id FROM token_uses ORDER BY id")
+        .fetch_all(server.app.ledger.pool())
+        .await
+        .unwrap()
 }
 
 async fn families(server: &TestServer) -> Vec<Uuid> {
@@ -125,13 +166,16 @@ async fn a_quarter_that_is_over_is_archived_and_detached_and_everything_still_ad
     let now = server.clock.now();
     let born = now - TimeDelta::days(3 * 365);
     let quarter = format!("grant_{}", quarter_of(server, born).await);
-    let mut old = Vec::new();
+    let (mut old, mut issued_today) = (Vec::new(), GrantId(Uuid::nil()));
     for _ in 0..3 {
         old.push(issue(server, (client, subject), born, now - TimeDelta::hours(1)).await);
-        issue(server, (client, subject), now, now + TimeDelta::hours(1)).await;
+        issued_today = issue(server, (client, subject), now, now + TimeDelta::hours(1)).await;
     }
+    use_once(server, (old[0], client, subject), now).await;
+    use_once(server, (issued_today, client, subject), now).await;
     sealed.settle().await;
     assert_eq!(families(server).await.len(), 6);
+    assert_eq!(used(server).await.len(), 2);
     let before = sealed.anchor().await;
 
     // It is due, and a hold keeps it; nobody but the ledger's owner could take it out anyway.
@@ -202,6 +246,7 @@ async fn a_quarter_that_is_over_is_archived_and_detached_and_everything_still_ad
 
     // Tables: live ones, and what a rebuild would make of the ledger as it is now.
     assert_eq!(families(server).await.len(), 3);
+    assert_eq!(used(server).await, [issued_today.0]);
     assert_tables(server).await;
 
     // Evidence: sealing goes on, the ledger verifies against checkpoints of before, the archive has every event.
@@ -373,4 +418,95 @@ async fn what_expired_long_ago_is_pruned_by_event_time_alike_in_live_and_rebuilt
         .await
         .unwrap();
     assert_eq!(shown(server).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quarter_of_refusals_is_detached_and_dropped_and_every_event_is_accounted_for() {
+    let (sealed, ..) = desk().await;
+    let server = &sealed.server;
+    let ledger = &server.app.ledger;
+    let born = server.clock.now() - TimeDelta::days(3 * 365);
+    for _ in 0..4 {
+        let id = ledger.random().uuid_at(born).unwrap();
+        ledger
+            .append(on(ledger, id, 0, 2), Priority::Normal)
+            .await
+            .unwrap();
+        crate::evidence::append(server, 1).await;
+    }
+    sealed.settle().await;
+    let postings = async || -> i64 {
+        server.settle().await;
+        sqlx::query_scalar(
+            "SELECT count(*) FROM event_postings AS p \
+             WHERE NOT EXISTS (SELECT FROM grantlog.ledger AS l WHERE l.lane = 0 AND l.position = p.id)",
+        )
+        .fetch_one(ledger.pool())
+        .await
+        .unwrap()
+    };
+    assert_eq!(postings().await, 0);
+    let before = sealed.anchor().await;
+    let set = [
+        "set", "--class", "refusal", "--keep", "180d", "--reason", "policy 7",
+    ];
+    stdout(&retention(&sealed, false, &set).await);
+    let made = tempfile::tempdir().unwrap();
+    let archive = made.path().to_str().unwrap();
+    let detach = [
+        "detach",
+        "--export",
+        archive,
+        "--reason",
+        "it is over",
+        "--drop",
+        "--yes",
+        "--json",
+    ];
+    let done = document(&retention(&sealed, true, &detach).await);
+    let quarter = format!("refusal_{}", quarter_of(server, born).await);
+    let detached = done["detached"].as_array().unwrap();
+    let mine = detached
+        .iter()
+        .find(|one| one["quarter"]["partition"] == *quarter);
+    assert_eq!(mine.unwrap()["facts"]["events"], 8, "{done}");
+    let left: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'grantlog_detached'")
+            .fetch_one(&server.database.owner().await)
+            .await
+            .unwrap();
+    assert_eq!(left, 0, "it is dropped");
+
+    crate::evidence::append(server, 3).await;
+    sealed.settle().await;
+    assert_eq!(postings().await, 0, "the index has no row of what is gone");
+    assert_tables(server).await;
+    let place = Place::Database(ledger.pool().clone());
+    let anchors = vec![before, sealed.anchor().await];
+    let report = verify(&place, anchors, &[], &mut |_| {}).await.unwrap();
+    assert_eq!((report.finding, report.hashes_only), (None, 8));
+    let told: u64 = report.detached.iter().map(|quarter| quarter.events).sum();
+    assert_eq!(told, 8, "and which quarters they were of");
+    let anchor = exported(&sealed, made.path()).await;
+    let files = Place::Directory(made.path().to_owned());
+    let report = verify(&files, vec![anchor], &[], &mut |_| {}).await.unwrap();
+    assert_eq!(
+        (report.finding, report.hashes_only),
+        (None, 0),
+        "the archive has them all"
+    );
+    // Again: nothing is left, and what is there is carried on.
+    let done = document(&retention(&sealed, true, &detach).await);
+    assert_eq!(done["detached"], json!([]), "{done}");
+
+    // A manifest that the event on the log does not bear out in number is no manifest.
+    let mut attacker = PgConnection::connect(&server.database.owner_url).await.unwrap();
+    for sql in [
+        "SET session_replication_role = replica",
+        "UPDATE grantlog.detached_partitions SET event_position = -9223372036854775808 WHERE events = 8",
+    ] {
+        attacker.execute(sql).await.unwrap();
+    }
+    let finding = verified(&sealed, &place).await.finding.unwrap();
+    assert_eq!(finding.problem, Damage::Removed, "{}", finding.detail);
 }

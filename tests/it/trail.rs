@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::command_line::{finish, grantlog_on, stdout};
 use crate::harness::TestServer;
+use crate::policies::{alerts, probe, watch};
 use crate::token::{Party, text};
 use crate::users::{approve, own_token};
 
@@ -364,4 +365,40 @@ async fn a_grants_life_shows_from_the_login_to_the_fork() {
     ] {
         assert!(printed.contains(line), "{line}: {printed}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_shows_events_says_so_on_the_trail_before() {
+    let party = Party::new().await;
+    let server = &party.server;
+    probe(&party, 5).await;
+    watch(server).await;
+    let alert = alerts(server, "scope-probing").await[0].0.to_string();
+    let request: String = sqlx::query_scalar(
+        "SELECT metadata->>'request_id' FROM grantlog.ledger_refusal ORDER BY position LIMIT 1",
+    )
+    .fetch_one(server.app.ledger.pool())
+    .await
+    .unwrap();
+    let filters = async || -> Vec<String> {
+        sqlx::query_scalar(
+            "SELECT payload->>'filters' FROM grantlog.ledger_trail WHERE event_type = 'LedgerRead' ORDER BY position",
+        )
+        .fetch_all(server.app.ledger.pool())
+        .await
+        .unwrap()
+    };
+    let by_client = ["--by", "client", party.client_id.as_str(), "--reason", "x"];
+    for arguments in [
+        vec!["alert", "show", &alert],
+        vec!["policy", "backtest", "scope-probing"],
+        vec!["doctor", "request", &request],
+        [&["contain"][..], &by_client, &["--dry-run"]].concat(),
+    ] {
+        assert!(run(server, &arguments).await.status.success(), "{arguments:?}");
+    }
+    assert_eq!(
+        filters().await,
+        [r#"["alert"]"#, r#"["rule"]"#, r#"["request"]"#, r#"["client"]"#]
+    );
 }

@@ -153,3 +153,30 @@ pub(super) async fn positions(
     }
     Ok(())
 }
+
+/// No reader is further than the ledger: it would skip what comes next, without a word. (Tables say so themselves.)
+pub(super) async fn cursors(
+    connection: &mut PgConnection,
+    findings: &mut Findings,
+) -> Result<(), sqlx::Error> {
+    let ahead: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT c.reader, c.position FROM grantlog.head AS h, \
+              (SELECT 'policies' AS reader, position FROM grantlog.policy_cursor \
+               UNION ALL SELECT 'logout', position FROM grantlog.logout_cursor \
+               UNION ALL SELECT 'shared signals', position FROM grantlog.ssf_cursor) AS c \
+         WHERE h.lane = $1 AND c.position > h.position",
+    )
+    .bind(LANE)
+    .fetch_all(connection)
+    .await?;
+    let Some((reader, position)) = ahead.first() else {
+        findings.ok("cursors", "none is beyond the ledger's head");
+        return Ok(());
+    };
+    findings.fail(
+        "cursors",
+        format!("the cursor of {reader} is at {position}, beyond the ledger's head: it reads nothing"),
+        "somebody moved it: stop the servers, find out what it skipped, and set it back",
+    );
+    Ok(())
+}

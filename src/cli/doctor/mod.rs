@@ -134,6 +134,8 @@ async fn checks(connection: &mut PgConnection, settings: &Settings, findings: &m
     findings.unless_broken("partitions", result);
     let result = ledger::positions(connection, findings).await;
     findings.unless_broken("positions", result);
+    let result = ledger::cursors(connection, findings).await;
+    findings.unless_broken("cursors", result);
     evidence::check(connection, findings).await;
     let result = database::snapshots(settings, connection, findings).await;
     findings.unless_broken("open transactions", result);

@@ -1,9 +1,11 @@
 //! What a manifest says was taken out, and whether the log bears it out.
 
-use super::{Damage, Finding, Place};
+use super::{Damage, Detached, Finding, Place};
+use crate::domain::trail::PartitionDetached;
 use crate::domain::value::Digest;
 use crate::evidence::EvidenceError;
 use crate::evidence::detached::{LeavesDigest, Partition, Positions, detachment};
+use crate::evidence::store::unsigned;
 use crate::evidence::tile::WIDTH;
 use crate::evidence::tree::{Hash, leaf_hash};
 
@@ -29,6 +31,16 @@ impl Gone {
             ranges,
             whole_bundles: matches!(place, Place::Directory(_)),
         })
+    }
+
+    /// The quarters that were taken out, as the manifest says.
+    pub(super) fn quarters(&self) -> Vec<Detached> {
+        let quarters = self.partitions.iter().map(|partition| Detached {
+            partition: partition.partition.clone(),
+            events: Stretch::of(partition).0,
+            position: partition.position,
+        });
+        quarters.collect()
     }
 
     /// Whether an event need not be there.
@@ -69,13 +81,43 @@ impl Gone {
 /// Whether the event is in the log, and says what the manifest says.
 async fn is_borne_out(place: &Place, partition: &Partition) -> Result<bool, EvidenceError> {
     let leaf = partition.leaf.as_bytes();
-    let Some(event) = detachment(leaf).filter(|event| event.partition == partition.partition) else {
+    let named = |event: &PartitionDetached| event.partition == partition.partition;
+    let Some(event) = detachment(leaf).filter(named) else {
         return Ok(false);
     };
+    if Stretch::of(partition) != Stretch::said(&event) {
+        return Ok(false);
+    }
     let index = partition.position.saturating_sub(1) / WIDTH;
     let sealed = place.hashes(index).await?;
     let is_sealed = sealed.get(offset_in_tile(partition.position)) == Some(&leaf_hash(leaf));
     Ok(is_sealed && digest(place, partition).await? == Some(event.leaves))
+}
+
+/// How many events, from where to where.
+#[derive(PartialEq, Eq)]
+struct Stretch(u64, u64, u64);
+
+impl Stretch {
+    fn of(partition: &Partition) -> Self {
+        let counted = partition.ranges.iter().map(|(first, last)| {
+            let behind = last.checked_sub(*first).unwrap_or_default();
+            behind.saturating_add(1)
+        });
+        Self(
+            counted.fold(0, u64::saturating_add),
+            partition.ranges.first().map_or(0, |(first, _)| *first),
+            partition.ranges.last().map_or(0, |(_, last)| *last),
+        )
+    }
+
+    fn said(event: &PartitionDetached) -> Self {
+        Self(
+            unsigned(event.events),
+            unsigned(event.first),
+            unsigned(event.last),
+        )
+    }
 }
 
 fn offset_in_tile(position: u64) -> usize {

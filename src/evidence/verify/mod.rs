@@ -8,6 +8,7 @@
 mod gone;
 mod locate;
 mod place;
+mod surplus;
 
 pub use place::{Found, Page, Place};
 
@@ -65,6 +66,17 @@ pub struct Finding {
     pub detail: String,
 }
 
+/// A quarter whose events were taken out of the ledger, as an event of the log says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Detached {
+    /// Its name, `grant_2024q1`.
+    pub partition: String,
+    /// How many events.
+    pub events: u64,
+    /// Where the event `PartitionDetached` stands.
+    pub position: u64,
+}
+
 /// How a verification came out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
@@ -74,6 +86,8 @@ pub struct Report {
     pub hashes_only: u64,
     /// The checkpoints that agree, and their sizes.
     pub agreed: Vec<(String, u64)>,
+    /// Quarters of which only the hashes need be there.
+    pub detached: Vec<Detached>,
     /// What is wrong.
     pub finding: Option<Finding>,
 }
@@ -87,11 +101,23 @@ struct Run<'a> {
     disorder: Option<Finding>,
     tiles: Option<Finding>,
     gone: Gone,
+    since: u64,
 }
 
 /// Verifies the events at a place against checkpoints. `others` are places whose hashes help to find a bad position;
 /// `progress` is told how many events are done.
 pub async fn verify(
+    place: &Place,
+    anchors: Vec<Anchor>,
+    others: &[Place],
+    progress: &mut dyn FnMut(u64),
+) -> Result<Report, EvidenceError> {
+    verify_since(0, place, anchors, others, progress).await
+}
+
+/// As [`verify`], of an export that was made without the bundles up to a position.
+pub async fn verify_since(
+    since: u64,
     place: &Place,
     mut anchors: Vec<Anchor>,
     others: &[Place],
@@ -105,13 +131,17 @@ pub async fn verify(
             events: 0,
             hashes_only: 0,
             agreed: Vec::new(),
+            detached: Vec::new(),
             finding: None,
         },
         last_time: String::new(),
         disorder: None,
         tiles: None,
         gone: Gone::read(place).await?,
+        since,
     };
+    let size = anchors.last().map_or(0, |anchor| anchor.checkpoint.size);
+    run.report.detached = run.gone.quarters();
     if let Some(finding) = place.foreign().await? {
         run.report.finding = Some(finding);
         return Ok(run.report);
@@ -124,6 +154,9 @@ pub async fn verify(
         run.report.finding = run.disorder.take().or(run.tiles.take());
         if run.report.finding.is_none() {
             run.report.finding = run.gone.unfounded(place).await?;
+        }
+        if run.report.finding.is_none() {
+            run.report.finding = surplus::find((place, &run.gone), size).await?;
         }
     }
     Ok(run.report)
@@ -184,12 +217,14 @@ impl Run<'_> {
         match self.place.page(index, width).await? {
             Page::Absent => {
                 let position = index * WIDTH + 1;
-                if self.report.events > 0 && !self.gone.has(position) {
+                let left_out = index * WIDTH + width <= self.since;
+                if !(left_out || self.gone.has(position)) {
                     self.disorder.get_or_insert(Finding {
                         first_bad_position: position,
                         not_after: position,
                         problem: Damage::Removed,
-                        detail: "the bundle of this event is gone, and those of earlier ones are there"
+                        detail: "the text of this event is gone, only its hash is there; an export that was made with \
+                                 --since is verified with the same"
                             .to_owned(),
                     });
                 }

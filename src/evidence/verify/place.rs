@@ -6,6 +6,7 @@ use sqlx::PgPool;
 
 use super::{Damage, Finding};
 use crate::evidence::EvidenceError;
+use crate::evidence::bounded;
 use crate::evidence::detached::{self, Partition};
 use crate::evidence::store::{self, signed, unsigned};
 use crate::evidence::tile::{self, TileId, TileKind, TilePath, WIDTH};
@@ -82,7 +83,7 @@ impl Place {
     pub async fn manifest(&self) -> Result<Vec<Partition>, EvidenceError> {
         match self {
             Self::Database(pool) => Ok(detached::manifest(pool).await?),
-            Self::Directory(directory) => detached::manifest_of(directory).map_err(detached::unreadable),
+            Self::Directory(directory) => detached::manifest_of(directory),
         }
     }
 
@@ -159,30 +160,40 @@ fn entries(mut bytes: &[u8], wide: u64) -> (Vec<&[u8]>, bool) {
     (found, !bytes.is_empty())
 }
 
-/// A tile's width and bytes: the full one, else the widest partial one. None where there is neither.
+/// The most bytes of a tile.
+fn longest(kind: TileKind) -> usize {
+    let each = match kind {
+        TileKind::Hashes(_) => 32,
+        TileKind::Entries => 2 + tile::MAX_ENTRY,
+    };
+    each.saturating_mul(usize::try_from(WIDTH).unwrap_or(usize::MAX))
+}
+
+/// A tile's width and bytes, and one byte more where there are more than it can have: the full one, else the widest
+/// partial one. None where there is neither.
 fn read_tile(directory: &Path, kind: TileKind, index: u64) -> Result<Option<(u64, Vec<u8>)>, EvidenceError> {
     let full = TilePath {
         kind,
         index,
         width: WIDTH,
     };
-    match std::fs::read(directory.join(full.to_string())) {
+    let read = |path: PathBuf| {
+        bounded::beginning(&path, longest(kind) + 1).map_err(|source| EvidenceError::File { path, source })
+    };
+    match read(directory.join(full.to_string())) {
         Ok(bytes) => return Ok(Some((WIDTH, bytes))),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(sqlx::Error::Io(error).into()),
+        Err(EvidenceError::File { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
     let partial = directory.join(format!("{full}.p"));
     let Ok(files) = std::fs::read_dir(&partial) else {
         return Ok(None);
     };
-    let widths = files.filter_map(|file| file.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    let widths = files
+        .filter_map(|file| file.ok()?.file_name().to_str()?.parse::<u64>().ok())
+        .filter(|width| (1..WIDTH).contains(width));
     let widest = widths.max();
     widest
-        .map(|width| {
-            let bytes = std::fs::read(partial.join(width.to_string()));
-            bytes
-                .map(|bytes| (width, bytes))
-                .map_err(|error| sqlx::Error::Io(error).into())
-        })
+        .map(|width| Ok((width, read(partial.join(width.to_string()))?)))
         .transpose()
 }

@@ -20,7 +20,6 @@ use crate::domain::trail::LedgerRead;
 use crate::http::oauth::{answer, rounds};
 use crate::ids::{ClientKey, GrantId};
 use crate::ledger::{Actor, LedgerError, UnitOfWork, head_position};
-use crate::operations::OperationError;
 use crate::trail::history::History;
 use crate::trail::pasted::{Pasted, PastedError};
 
@@ -161,12 +160,7 @@ async fn history(
     };
     let context = origin.context(endpoint, Actor::Client(client));
     let recorded = app.operations.record_reading(&context, reading).await;
-    recorded.map_err(|error| {
-        if let OperationError::Ledger(error) = error {
-            return Rejection::from(error);
-        }
-        LedgerError::Unavailable.into()
-    })?;
+    recorded.map_err(super::unrecorded)?;
     let events = app.operations.grant_events(pasted.grant).await?;
     let history = History::read(&app.operations, (&pasted, events), i64::MAX).await?;
     let history = history.ok_or_else(missing)?;

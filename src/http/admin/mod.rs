@@ -12,7 +12,8 @@ use super::error::{ApiError, Rejection};
 
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
-use crate::ledger::UnitOfWork;
+use crate::ledger::{LedgerError, UnitOfWork};
+use crate::operations::OperationError;
 
 /// The scope that opens it, to clients that are approved for it.
 pub const SCOPE: &str = "admin";
@@ -24,6 +25,14 @@ pub fn routes() -> Router<App> {
         .route("/admin/grants/{id}", get(grants::grant))
         .route("/admin/grants/lookup", post(grants::lookup))
         .route("/admin/events", get(events::events))
+}
+
+/// The trail is not read where that cannot be recorded.
+fn unrecorded(error: OperationError) -> Rejection<ApiError> {
+    if let OperationError::Ledger(error) = error {
+        return Rejection::from(error);
+    }
+    LedgerError::Unavailable.into()
 }
 
 /// The token is a client's own, and opens the administration API at this moment.

@@ -14,7 +14,7 @@ use super::super::error::{ApiError, Rejection};
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
 use crate::http::oauth::{answer, rounds};
-use crate::ids::RequestId;
+use crate::ids::{ClientKey, RequestId};
 use crate::ledger::{Actor, UnitOfWork};
 use crate::operations::refusal::{ExplainedRefusal, NOT_FOUND};
 
@@ -40,8 +40,13 @@ async fn explained(
     let token = BearerToken::read(app, origin, headers).await?;
     let context = origin.context(ENDPOINT, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
-    rounds!(unit, round(&mut unit, &token))?;
+    let client = rounds!(unit, round(&mut unit, &token))?;
     let request = RequestId(uuid_in(request_id)?);
+    let context = origin.context(ENDPOINT, Actor::Client(client));
+    app.operations
+        .record_reading_by(&context, &["request"])
+        .await
+        .map_err(super::unrecorded)?;
     let missing = || {
         Rejection::new(
             ApiError::ResourceNotFound(NOT_FOUND),
@@ -52,7 +57,10 @@ async fn explained(
 }
 
 /// Nobody but an administrator learns whether a request id is one.
-async fn round(unit: &mut UnitOfWork<'_>, token: &BearerToken) -> Result<Option<()>, Rejection<ApiError>> {
-    super::require(unit, token).await?;
-    Ok(unit.confirm().await?.then_some(()))
+async fn round(
+    unit: &mut UnitOfWork<'_>,
+    token: &BearerToken,
+) -> Result<Option<ClientKey>, Rejection<ApiError>> {
+    let active = super::require(unit, token).await?;
+    Ok(unit.confirm().await?.then_some(active.client()))
 }

@@ -174,7 +174,7 @@ pub const ALL: &[BuiltIn] = &[
     },
     BuiltIn {
         id: "impossible-travel",
-        version: 1,
+        version: 2,
         title: "Logins of one user too far apart for the time between",
         description: "Two logins within the window from places that nobody travels between in that time; the threshold \
                       is the speed in km/h. Needs a database of places (geoip_database). Virtual private networks do \

@@ -32,11 +32,22 @@ pub(super) struct Logins {
 impl Fold for ImpossibleTravel {
     type State = Logins;
 
-    const WANTS: Kinds = Kinds::of(&[Kind::SessionStarted, Kind::SessionReauthenticated]);
+    const WANTS: Kinds = Kinds::of(&[
+        Kind::SessionStarted,
+        Kind::SessionReauthenticated,
+        Kind::SubjectKeyDestroyed,
+    ]);
 
     const PLACES: bool = true;
 
     fn observe(&self, state: &mut Logins, event: &Observed) -> Vec<Finding> {
+        if event.kind == Kind::SubjectKeyDestroyed {
+            // Where an erased user was is forgotten with the key to it.
+            let erased = SubjectId(event.aggregate);
+            state.last.take(&erased);
+            state.users.forget_where(|user| *user == Some(erased));
+            return Vec::new();
+        }
         if let (Kind::SessionStarted, Some(subject)) = (event.kind, event.facts.subject) {
             *state.users.touch(event.aggregate, event.at) = Some(subject);
         }

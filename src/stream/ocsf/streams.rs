@@ -47,6 +47,9 @@ pub(super) fn map_network(event: &NetworkEvent, id: Uuid) -> Mapped {
         NetworkEvent::NetworkThrottled(_) => {
             Mapping::entity(Activity::ENTITY_UPDATE, "network", &id, None).graver(Severity::Medium)
         }
+        NetworkEvent::NetworkThrottleLifted(_) => {
+            Mapping::entity(Activity::ENTITY_UPDATE, "network", &id, None)
+        }
     }
     .into()
 }

@@ -180,6 +180,12 @@ const ATTACKS: &[(&str, &str, u64, Damage)] = &[
         Damage::Edited,
     ),
     (
+        "an event is put in far beyond the head, where nobody comes for long",
+        "INSERT INTO grantlog.ledger SELECT lane, aggregate_type, aggregate_id, sequence + 1000, 1000000, command_id, event_type, event_version, payload, metadata, recorded_at FROM grantlog.ledger WHERE position = 400",
+        1_000_000,
+        Damage::Inserted,
+    ),
+    (
         "a tile is rewritten",
         "UPDATE grantlog.evidence_tiles SET hashes = overlay(hashes placing sha256('x') from 1 + 32 * 143) WHERE level = 0 AND index = 1",
         P,
@@ -340,6 +346,29 @@ async fn every_changed_file_of_an_export_is_found() {
     let signed = std::fs::read(&full).unwrap();
     std::fs::write(&full, [&signed[..], &event[..]].concat()).unwrap();
     assert_eq!(check(made.path()).await, Some((513, Damage::Inserted)));
+    std::fs::write(&full, &signed).unwrap();
+    // Bundles that no checkpoint covers, under every name that somebody may read them by.
+    let width = size - 512;
+    for (name, position) in [
+        (format!("002.p/{}", width + 1), size + 1),
+        ("002".to_owned(), size + 1),
+        ("003".to_owned(), 769),
+        ("000.p/255".to_owned(), 1),
+        ("001.p/300".to_owned(), size + 1),
+    ] {
+        let path = made.path().join("tile/entries").join(&name);
+        let beside = path.parent().unwrap();
+        let made_for_it = !beside.exists();
+        std::fs::create_dir_all(beside).unwrap();
+        std::fs::write(&path, [&whole[..], &event[..]].concat()).unwrap();
+        let found = check(made.path()).await;
+        assert_eq!(found, Some((position, Damage::Inserted)), "{name}");
+        std::fs::remove_file(&path).unwrap();
+        if made_for_it {
+            std::fs::remove_dir(beside).unwrap();
+        }
+    }
+    assert_eq!(check(made.path()).await, None);
     // A bundle that is gone, where those before it are there.
     std::fs::remove_file(&full).unwrap();
     assert_eq!(check(made.path()).await, Some((257, Damage::Removed)));

@@ -58,6 +58,15 @@ async fn an_export_verifies_offline_with_the_key_alone_and_a_changed_byte_is_nam
     );
     let (code, text) = alone(&["verify", directory]).await;
     assert!(code == 1 && text.contains("give --key"), "{text}");
+    // The log is no witness of itself, however its key is spelled.
+    let (code, text) = alone(&["verify", directory, "--key", &key, "--witness", &key]).await;
+    assert!(
+        code == 1 && text.contains("cosignature key of somebody else"),
+        "{text}"
+    );
+    // Nothing is read without end.
+    let (code, text) = alone(&["verify", directory, "--key", &key, "--checkpoint", "/dev/zero"]).await;
+    assert!(code == 1 && text.contains("it is longer than"), "{text}");
     let stranger = grantlog::evidence::note::VerifierKey::new(
         &sealed.keys().await[0].name,
         grantlog::evidence::note::NoteAlgorithm::Ed25519,
@@ -87,11 +96,27 @@ async fn an_export_without_old_entries_verifies_by_their_hashes() {
     let directory = path(made.path());
     stdout(&audit(&sealed, &["export", directory, "--since", "512"]).await);
     assert!(!made.path().join("tile/entries/000").exists());
-    let (code, text) = alone(&["verify", directory, "--key", &key]).await;
+    let verify = ["verify", directory, "--key", &key];
+    let (code, text) = alone(&[&verify[..], &["--since", "512"]].concat()).await;
     assert!(
         code == 0 && text.contains("of 512 events only the hashes are here"),
         "{text}"
     );
+    // Nobody is told that all is well where text is gone that he did not leave out himself.
+    for since in ["0", "255", "511"] {
+        let (code, text) = alone(&[&verify[..], &["--since", since]].concat()).await;
+        let first = if since == "511" { 257 } else { 1 };
+        assert!(
+            code == 1
+                && text.contains(&format!(
+                    "first bad position {first}: the text of this event is gone"
+                )),
+            "{since}: {text}"
+        );
+    }
+    std::fs::remove_dir_all(made.path().join("tile/entries")).unwrap();
+    let (code, text) = alone(&verify).await;
+    assert!(code == 1 && text.contains("first bad position 1"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

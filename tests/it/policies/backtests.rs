@@ -210,6 +210,7 @@ async fn what_is_not_sigma_or_cannot_be_done_is_refused() {
                 &format!("condition: {}issued{}", "(".repeat(301), ")".repeat(301)),
             )),
         ),
+        ("theirs", sigma(&format!("{SIGMA}\n# {}", "a".repeat(1001)))),
         ("refresh-replay", sigma(SIGMA)),
         ("Their Rule", sigma(SIGMA)),
         ("no-such-rule", PolicySettings::default()),

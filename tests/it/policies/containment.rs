@@ -1,9 +1,11 @@
 //! `grantlog contain`.
 
 use serde_json::Value;
+use sqlx::Executor;
 
 use super::events;
 use crate::command_line::{finish, grantlog_on, stdout};
+use crate::evidence::attacker::attacker;
 use crate::token::{Party, text};
 
 async fn contain(party: &Party, arguments: &[&str]) -> Value {
@@ -117,5 +119,55 @@ async fn a_stretch_in_which_nothing_can_have_happened_is_refused() {
             let told = String::from_utf8_lossy(&refused.stderr);
             assert!(told.contains(why), "{told}");
         }
+    }
+}
+
+/// Whoever may write in the database puts an event where none is yet, and takes it away again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_beyond_the_head_makes_nobody_blind() {
+    let party = Party::new().await;
+    let server = &party.server;
+    server.settle().await;
+    let mut attacker = attacker(server).await;
+    attacker
+        .execute(
+            "INSERT INTO grantlog.ledger SELECT lane, aggregate_type, aggregate_id, sequence + 1000, 1000000, command_id, \
+             event_type, event_version, payload, metadata, recorded_at FROM grantlog.ledger_client ORDER BY position LIMIT 1",
+        )
+        .await
+        .unwrap();
+    party.redeem(&party.code("view-user").await).await;
+    server.settle().await;
+    let furthest: i64 = sqlx::query_scalar("SELECT max(position) FROM grantlog.cursors")
+        .fetch_one(server.app.ledger.pool())
+        .await
+        .unwrap();
+    assert!(furthest < 1_000_000, "no table skips what is to come: {furthest}");
+    attacker
+        .execute("DELETE FROM grantlog.ledger WHERE position = 1000000")
+        .await
+        .unwrap();
+    let by_user = ["--by", "user", "ada", "--reason", "x", "--dry-run"];
+    assert_eq!(count(&contain(&party, &by_user).await), 1);
+
+    // A cursor that was moved there by hand is not believed either.
+    attacker
+        .execute(
+            "UPDATE grantlog.cursors SET position = 1000000 WHERE reader = 'event_postings'; \
+             UPDATE grantlog.policy_cursor SET position = 1000000",
+        )
+        .await
+        .unwrap();
+    party.redeem(&party.code("view-user").await).await;
+    assert_eq!(count(&contain(&party, &by_user).await), 2);
+    let mut doctor = grantlog_on(&server.database);
+    doctor.args(["doctor", "--json"]);
+    let report = finish(doctor, None).await;
+    let report = String::from_utf8_lossy(&report.stdout).into_owned();
+    for found in [
+        "its cursor is beyond the ledger's head",
+        "the cursor of policies is at 1000000",
+    ] {
+        assert!(report.contains(found), "{report}");
     }
 }

@@ -1,5 +1,7 @@
 //! Where users log in, with a database of two places.
 
+use grantlog::ids::SubjectId;
+
 use super::{alerts, watch};
 use crate::flow;
 use crate::harness::TestServer;
@@ -114,4 +116,31 @@ async fn a_user_who_logs_in_on_two_continents_at_once_raises_an_alert() {
         assert!(!String::from_utf8_lossy(&state).contains("52.5"));
     }
     assert!(!raised[0].1.to_string().contains("151.2"));
+
+    // Where an erased user was last is remembered by nobody.
+    let subject = raised[0].1["about"]["subject"].as_str().unwrap().to_owned();
+    let remembered = async || -> String {
+        let sealed: Vec<u8> =
+            sqlx::query_scalar("SELECT state FROM grantlog.policy_states WHERE rule = 'impossible-travel'")
+                .fetch_one(server.app.ledger.pool())
+                .await
+                .unwrap();
+        let master = server.app.ledger.vault().master();
+        let state = master.unwrap("policy state impossible-travel", &sealed).unwrap();
+        String::from_utf8(state).unwrap()
+    };
+    let before = remembered().await;
+    assert!(before.contains("151.2") && before.contains(&subject), "{before}");
+    server
+        .app
+        .operations
+        .erase_user(&TestServer::context(), SubjectId(subject.parse().unwrap()))
+        .await
+        .unwrap();
+    watch(&server).await;
+    let after = remembered().await;
+    assert!(
+        !after.contains("151.2") && !after.contains("52.5") && !after.contains(&subject),
+        "{after}"
+    );
 }
