@@ -200,6 +200,11 @@ impl Grant {
                 let family = self
                     .family
                     .get_or_insert_with(|| Box::new(Family::from_token(&event)));
+                // A grant that began with what it rests on.
+                family.authorization_details = family
+                    .authorization_details
+                    .take()
+                    .or(event.authorization_details);
                 family.refresh = event.refresh.map(|refresh| Refresh {
                     current: refresh.generation(sequence),
                     predecessor: None,

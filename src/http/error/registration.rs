@@ -119,6 +119,7 @@ impl RegistrationError {
 
 /// RFC 6749 §5.2: printable ASCII without quote and backslash.
 fn described(what: &str) -> String {
+    let what = what.replace('§', "section ");
     let text = what.chars().take(MAX_DESCRIPTION).map(|c| match c {
         '"' | '`' => '\'',
         '\\' => '/',

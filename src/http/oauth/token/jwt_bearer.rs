@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Settings;
 use crate::crypto::jwt::Audience;
+use crate::domain::authorization_detail::Detail;
 use crate::domain::client::{AssertionAlgorithm, GrantType};
 use crate::domain::grant::{AcceptAssertion, Grant, GrantRefusal, Outcome};
 use crate::domain::refusal::RefusalReason;
@@ -23,6 +24,7 @@ use crate::http::error::{Rejection, TokenError};
 use crate::http::one_time::OneTime;
 use crate::ids::{GrantId, SubjectId};
 use crate::ledger::{LedgerError, Loaded, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 use crate::operations::user::{EMAIL, parse_subject};
 
 /// How far ahead an assertion may end. It is used once, so it need not live long.
@@ -158,7 +160,6 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::JwtBearer).await?;
-    authorization_details::not_taken(request)?;
     let refused = |reason| Rejection::new(TokenError::InvalidGrant, reason).client(client.key);
     let assertion = assertion.ok_or(refused(RefusalReason::GrantAssertionMalformed))?;
     let trusted_id = TrustedIssuer::id(&assertion.jwt.claims.iss);
@@ -173,6 +174,24 @@ async fn round(
     unit.about(subject);
     let scope = scope(request, unit, &client, trust).await?;
     let audience = audience(app, request, &client)?;
+    let id = GrantId(
+        app.ledger
+            .random()
+            .uuid_at(unit.at())
+            .map_err(LedgerError::from)?,
+    );
+    let own = (id, subject.map_or(Holder::Client(client.key), Holder::Subject));
+    let details = authorization_details::of_new_grant(app, unit, (request, &client), &audience, own).await?;
+    let known = |detail: &Detail| {
+        trust
+            .authorization_details_types
+            .iter()
+            .any(|one| one == detail.type_name())
+    };
+    if !details.iter().flat_map(|(details, _)| details).all(known) {
+        let reason = RefusalReason::DetailTypeNotAllowed;
+        return Err(Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key));
+    }
     let mut mint = randoms.mint(
         &client.registration,
         GrantType::JwtBearer,
@@ -192,11 +211,11 @@ async fn round(
         assertion: assertion.digest(),
         scope,
         audience,
+        details,
         password_generation,
         mint,
         at,
     };
-    let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
     let grant = unit.create::<Grant>(id.0);
     let Some(concluded) = unit.conclude(&grant, grant.accept_assertion(&command)).await? else {
         return Ok(None);
@@ -251,7 +270,9 @@ async fn scope(
         return Ok(scope);
     }
     let left: ScopeSet = scope.iter().filter(|scope| trust.scope.contains(scope)).collect();
-    if request.form.get("scope").is_some() || left.is_empty() {
+    // Authorization details do without (RFC 9396 §3.1).
+    let is_nothing = left.is_empty() && !authorization_details::are_asked_for(&request.form);
+    if request.form.get("scope").is_some() || is_nothing {
         let rejection = Rejection::new(TokenError::InvalidScope, RefusalReason::ScopeNotAllowed);
         return Err(rejection.client(client.key));
     }
