@@ -17,7 +17,7 @@ use crate::domain::grant::{AcceptAssertion, Grant, GrantRefusal, Outcome};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::trusted_issuer::{SubjectMapping, Trust, TrustedIssuer};
 use crate::domain::user::User;
-use crate::domain::value::{Digest, ScopeSet};
+use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::http::assertion::{self, SignedJwt};
 use crate::http::client_auth::AuthenticatedClient;
 use crate::http::error::{Rejection, TokenError};
@@ -174,24 +174,10 @@ async fn round(
     unit.about(subject);
     let scope = scope(request, unit, &client, trust).await?;
     let audience = audience(app, request, &client)?;
-    let id = GrantId(
-        app.ledger
-            .random()
-            .uuid_at(unit.at())
-            .map_err(LedgerError::from)?,
-    );
+    let at = unit.at();
+    let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
     let own = (id, subject.map_or(Holder::Client(client.key), Holder::Subject));
-    let details = authorization_details::of_new_grant(app, unit, (request, &client), &audience, own).await?;
-    let known = |detail: &Detail| {
-        trust
-            .authorization_details_types
-            .iter()
-            .any(|one| one == detail.type_name())
-    };
-    if !details.iter().flat_map(|(details, _)| details).all(known) {
-        let reason = RefusalReason::DetailTypeNotAllowed;
-        return Err(Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key));
-    }
+    let details = details(app, unit, (request, &client, trust), (&audience, own)).await?;
     let mut mint = randoms.mint(
         &client.registration,
         GrantType::JwtBearer,
@@ -202,7 +188,6 @@ async fn round(
     if !assertion.use_up(app, ends).await? {
         return Err(refused(RefusalReason::GrantAssertionReplayed));
     }
-    let at = unit.at();
     let command = AcceptAssertion {
         client: client.key,
         subject,
@@ -228,6 +213,23 @@ async fn round(
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
+}
+
+/// The authorization details that are asked for, of types that the trust has, too.
+async fn details(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    (request, client, trust): (&ClientRequest, &AuthenticatedClient, &Trust),
+    (audience, own): (&[String], (GrantId, Holder)),
+) -> Result<Option<(Vec<Detail>, Sealed)>, Rejection<TokenError>> {
+    let asked = authorization_details::of_new_grant(app, unit, (request, client), audience, own).await?;
+    let types = &trust.authorization_details_types;
+    let is_trusted = |detail: &Detail| types.iter().any(|one| one == detail.type_name());
+    if asked.iter().flat_map(|(details, _)| details).all(is_trusted) {
+        return Ok(asked);
+    }
+    let reason = RefusalReason::DetailTypeNotAllowed;
+    Err(Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key))
 }
 
 /// The user that the assertion is about, who must be able to act, and how often the password has changed; none where
