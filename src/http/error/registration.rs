@@ -301,6 +301,7 @@ mod tests {
     #[test]
     fn a_description_is_printable_ascii_without_quote_and_backslash() {
         assert_eq!(described("a\"b\\c\u{e4}\n`d`"), "a'b/c??'d'");
+        assert_eq!(described("RFC 7518 §6.3"), "RFC 7518 section 6.3");
         assert_eq!(described(&"x".repeat(1000)).len(), MAX_DESCRIPTION);
     }
 }
