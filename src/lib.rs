@@ -33,3 +33,4 @@ pub mod ssf;
 pub mod stream;
 pub mod telemetry;
 pub mod trail;
+pub mod unique_json;

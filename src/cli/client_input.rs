@@ -12,6 +12,7 @@ use clap::Args;
 use serde_json::{Map, Value, json};
 
 use super::output;
+use crate::unique_json::Unique;
 
 /// Members that have a flag.
 #[derive(Args, Debug)]
@@ -166,9 +167,9 @@ pub(super) fn read_object(file: &str) -> anyhow::Result<Map<String, Value>> {
         std::fs::read_to_string(file).with_context(|| format!("{file} cannot be read"))?
     };
     // Not the parser's own words with the text: it may hold a secret.
-    let parsed: Value = serde_json::from_str(&text).map_err(|error| {
+    let Unique(parsed) = serde_json::from_str(&text).map_err(|error| {
         anyhow::anyhow!(
-            "{file}: not JSON, line {} column {}",
+            "{file}: not JSON, or a member is there twice, line {} column {}",
             error.line(),
             error.column()
         )

@@ -9,6 +9,9 @@ use super::dev_files::{DevAdmin, DevClient, DevClients, DevUser, Remembered};
 use super::output;
 use crate::app::App;
 use crate::crypto::password::Verified;
+use crate::domain::authorization_detail::{
+    AuthorizationDetailType, AuthorizationDetailTypeCommand, DetailTypeTerms,
+};
 use crate::domain::client::{Approval, Client, ClientCommand, GrantType, SecretVerifier};
 use crate::domain::user::User;
 use crate::domain::value::Digest;
@@ -47,6 +50,7 @@ pub(super) async fn ensure(app: &App, remembered: &mut Remembered) -> anyhow::Re
             .define_scope(&context, name, description, restricted)
             .await?;
     }
+    define_payments(app, &context).await?;
     let mut maker = Maker {
         app,
         context,
@@ -71,6 +75,38 @@ pub(super) async fn ensure(app: &App, remembered: &mut Remembered) -> anyhow::Re
     })
 }
 
+/// The type of authorization details (RFC 9396) of the demo clients.
+const PAYMENT: &str = "demo_payment";
+
+/// Defines it where nobody has.
+async fn define_payments(app: &App, context: &Context) -> anyhow::Result<()> {
+    let id = AuthorizationDetailType::id(PAYMENT);
+    if app.operations.load::<AuthorizationDetailType>(id).await?.exists() {
+        return Ok(());
+    }
+    let schema = json!({
+        "type": "object",
+        "properties": {
+            "type": {"const": PAYMENT},
+            "amount": {"type": "string", "pattern": "^[0-9]{1,9}[.][0-9]{2}$"},
+            "creditor": {"type": "string", "minLength": 1, "maxLength": 70},
+        },
+        "required": ["amount", "creditor"],
+        "additionalProperties": false,
+    });
+    let terms = DetailTypeTerms {
+        schema: schema.to_string(),
+        template: Some("Pay {amount} EUR to {creditor}".to_owned()),
+        resources: Vec::new(),
+    };
+    let name = PAYMENT.to_owned();
+    let command = AuthorizationDetailTypeCommand::Define { name, terms };
+    let operations = &app.operations;
+    Ok(operations
+        .command_authorization_detail_type(context, PAYMENT, &command)
+        .await?)
+}
+
 fn web() -> Value {
     json!({
         "client_id": "demo-web",
@@ -81,6 +117,7 @@ fn web() -> Value {
         "default_scopes": "view-user",
         "allowed_origins": ["http://127.0.0.1:8481", "http://localhost:8481"],
         "home_page_url": "http://127.0.0.1:8481/",
+        "authorization_details_types": [PAYMENT],
     })
 }
 
@@ -104,6 +141,7 @@ fn machine(issuer: &str) -> Value {
         "token_endpoint_auth_method": "any",
         "scope": "server-operations",
         "default_scopes": "server-operations",
+        "authorization_details_types": [PAYMENT],
         // It is the demo's resource server too.
         "introspects": [issuer],
     })

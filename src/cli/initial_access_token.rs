@@ -56,6 +56,10 @@ pub(super) struct NewToken {
     /// A grant type that its clients may use, in place of the setting `registration_grant_types` (repeat)
     #[arg(long = "grant-type", value_name = "TYPE")]
     grant_types: Vec<String>,
+    /// A type of authorization details that its clients may ask for, in place of the setting
+    /// `registration_authorization_details_types` (repeat)
+    #[arg(long = "authorization-details-type", value_name = "TYPE")]
+    authorization_details_types: Vec<String>,
     /// Its clients need a software statement
     #[arg(long)]
     software_statement: bool,
@@ -97,6 +101,8 @@ async fn create(session: &Session, new: NewToken) -> anyhow::Result<()> {
     let permits = RegistrationPermit {
         scope: scope.context("--scope")?,
         grant_types: (!grant_types.is_empty()).then_some(grant_types),
+        authorization_details_types: (!new.authorization_details_types.is_empty())
+            .then_some(new.authorization_details_types),
         software_statement: new.software_statement,
     };
     let token = NewInitialToken {

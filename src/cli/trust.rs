@@ -81,6 +81,9 @@ pub(super) struct Add {
     /// The widest scope of the tokens, separated by spaces
     #[arg(long, value_name = "SCOPES")]
     scope: String,
+    /// A type of authorization details that the tokens may have (repeat)
+    #[arg(long = "authorization-details-type", value_name = "TYPE")]
+    authorization_details_types: Vec<String>,
     /// Seconds that an access token lives at most
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     max_lifetime: u32,
@@ -133,6 +136,7 @@ async fn add(session: &Session, arguments: Add) -> anyhow::Result<()> {
         subjects: arguments.subjects,
         clients,
         scope: ScopeSet::parse(&arguments.scope)?,
+        authorization_details_types: arguments.authorization_details_types,
         max_lifetime: arguments.max_lifetime,
     };
     let context = session.context("trust add")?;
@@ -159,7 +163,8 @@ async fn document(session: &Session, known: &TrustedIssuer) -> anyhow::Result<Va
     }
     Ok(json!({
         "issuer": known.issuer, "trusted": true, "subject_is": trust.subject_is, "subjects": trust.subjects,
-        "clients": clients, "scope": trust.scope.to_string(), "max_lifetime": trust.max_lifetime,
+        "clients": clients, "scope": trust.scope.to_string(),
+        "authorization_details_types": trust.authorization_details_types, "max_lifetime": trust.max_lifetime,
         "jwks": trust.jwks,
     }))
 }
@@ -176,7 +181,7 @@ async fn show(session: &Session, issuer: &str, output: Json) -> anyhow::Result<(
     }
     for (name, value) in document.as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        output::line(&format!("{name:<14} {}", output::visible(&text)))?;
+        output::line(&format!("{name:<28} {}", output::visible(&text)))?;
     }
     Ok(())
 }

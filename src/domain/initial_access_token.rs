@@ -46,6 +46,9 @@ pub struct RegistrationPermit {
     /// The grant types that they may use; none means those of the server's setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grant_types: Option<Vec<GrantType>>,
+    /// The types of authorization details that they may ask for (RFC 9396); none means those of the server's setting.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub authorization_details_types: Option<Vec<String>>,
     /// Whether they need a software statement.
     #[serde(default)]
     pub software_statement: bool,

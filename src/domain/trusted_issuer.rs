@@ -46,6 +46,9 @@ pub struct Trust {
     pub clients: Vec<ClientKey>,
     /// The widest scope of their tokens.
     pub scope: ScopeSet,
+    /// The types of authorization details that their tokens may have (RFC 9396).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub authorization_details_types: Vec<String>,
     /// Seconds that an access token lives at most.
     pub max_lifetime: u32,
 }

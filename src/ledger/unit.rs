@@ -175,6 +175,16 @@ impl<'a> UnitOfWork<'a> {
         Ok(loaded)
     }
 
+    /// An aggregate as the database has it now, in the place of what this round saw of it: where what was read after it
+    /// shows that it has moved.
+    pub async fn reload<A: LedgerAggregate>(&mut self, id: Uuid) -> Result<Loaded<A>, LedgerError> {
+        self.loaded.retain(|seen| seen.kind != A::KIND || seen.id != id);
+        let was_fresh = std::mem::replace(&mut self.fresh, true);
+        let loaded = self.load(id).await;
+        self.fresh = was_fresh;
+        loaded
+    }
+
     /// An aggregate that this command creates under an id of its own making: nothing is read.
     #[must_use]
     pub fn create<A: LedgerAggregate>(&mut self, id: Uuid) -> Loaded<A> {

@@ -86,6 +86,17 @@ impl Operations {
         Ok(known.grantable().cloned())
     }
 
+    /// Whether these types exist.
+    pub(super) async fn check_detail_types(&self, types: &[String]) -> Result<(), OperationError> {
+        for name in types {
+            if self.authorization_detail_type(name).await?.is_none() {
+                let problem = format!("the type {name} is not defined");
+                return Err(OperationError::invalid("authorization_details_types", problem));
+            }
+        }
+        Ok(())
+    }
+
     /// The names of all types whose details may be granted, sorted.
     pub async fn authorization_detail_types(&self) -> Result<Vec<String>, LedgerError> {
         let types = self.list::<AuthorizationDetailType>(0, MOST).await?;

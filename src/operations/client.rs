@@ -232,12 +232,8 @@ impl Operations {
         urls::check_reach(metadata, &self.sectors)?;
         let context = Context::local(Uuid::nil(), crate::ledger::Actor::System, "check scopes");
         let mut unit = self.ledger.unit_of_work(&context);
-        for name in &metadata.authorization_details_types {
-            if self.authorization_detail_type(name).await?.is_none() {
-                let problem = format!("the type {name} is not defined");
-                return Err(OperationError::invalid("authorization_details_types", problem));
-            }
-        }
+        self.check_detail_types(&metadata.authorization_details_types)
+            .await?;
         for scope in metadata.scope.iter() {
             if unit.load::<Scope>(Scope::id(scope)).await?.grantable().is_none() {
                 return Err(OperationError::invalid(

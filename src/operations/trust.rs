@@ -13,6 +13,8 @@ impl Operations {
         trust: Trust,
     ) -> Result<(), OperationError> {
         self.check_defined("scope", trust.scope.iter()).await?;
+        self.check_detail_types(&trust.authorization_details_types)
+            .await?;
         let command = TrustedIssuerCommand::Trust {
             issuer: issuer.to_owned(),
             trust: Box::new(trust),

@@ -1,7 +1,9 @@
 //! Rich authorization requests over HTTP (RFC 9396).
 
 mod administration;
+mod other_grants;
 mod refusals;
+mod replaced;
 mod taken_away;
 
 use base64::Engine;
@@ -93,7 +95,10 @@ impl Rich {
     }
 
     async fn with(extra: Value) -> Self {
-        let server = TestServer::start().await;
+        Self::on(TestServer::start().await, extra).await
+    }
+
+    async fn on(server: TestServer, extra: Value) -> Self {
         server.user(flow::USERNAME, flow::PASSWORD).await;
         define(&server).await;
         let mut metadata = flow::confidential();

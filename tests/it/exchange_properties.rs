@@ -1,13 +1,15 @@
 //! Token exchange, decided on random tokens, rules and requests (RFC 8693; invariant 5).
 
 use chrono::{DateTime, TimeDelta};
+use grantlog::domain::authorization_detail::{AskedDetails, Detail};
 use grantlog::domain::client::{ExchangeMode, ExchangeRule};
 use grantlog::domain::grant::{
     Act, ActiveToken, Basis, Exchange, Grant, GrantEvent, Lineage, MAX_EXCHANGES, Mint, Outcome, TokenRef,
 };
-use grantlog::domain::value::{Digest, ScopeSet};
+use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::ids::{ClientKey, GrantId, KeyId, SubjectId};
 use proptest::prelude::*;
+use serde_json::json;
 use uuid::Uuid;
 
 fn scopes() -> impl Strategy<Value = ScopeSet> {
@@ -52,6 +54,27 @@ fn active(number: u128) -> impl Strategy<Value = ActiveToken> {
     })
 }
 
+/// Details of types with a resource server each, what is asked for of them, and which of the types may be had.
+fn details() -> impl Strategy<Value = AskedDetails> {
+    let some = || proptest::collection::btree_set("[abc]", 0..4);
+    (some(), proptest::option::of(some()), some()).prop_map(|(granted, asked, allowed)| {
+        let all = |types: std::collections::BTreeSet<String>| -> Vec<Detail> {
+            let details = types
+                .iter()
+                .map(|name| Detail::try_from(json!({"type": name})).unwrap());
+            details.collect()
+        };
+        AskedDetails {
+            granted: all(granted),
+            asked: asked.map(all),
+            allowed: allowed
+                .into_iter()
+                .map(|name| (name.clone(), vec![format!("urn:{name}")]))
+                .collect(),
+        }
+    })
+}
+
 prop_compose! {
     fn exchange()(
         subject in active(100),
@@ -61,6 +84,7 @@ prop_compose! {
         rule_audience in audience(),
         scope in proptest::option::of(scopes()),
         audience in proptest::option::of(audience()),
+        details in details(),
         client_scope in scopes(),
         client_audience in audience(),
         access_lifetime in 1..5000_u32,
@@ -79,6 +103,8 @@ prop_compose! {
             actor: actor.filter(|_| delegates),
             scope,
             audience,
+            sealed: details.asked.as_ref().filter(|asked| !asked.is_empty()).map(|_| Sealed("sealed".to_owned())),
+            details,
             client_scope,
             client_audience,
             password_generation: 2,
@@ -103,6 +129,12 @@ proptest! {
             prop_assert!(issued.scope.is_subset(limit));
         }
         prop_assert!(command.scope.as_ref().is_none_or(|asked| issued.scope == *asked));
+        prop_assert_eq!(&issued.details, &command.details.asked.clone().unwrap_or_default());
+        for detail in &issued.details {
+            prop_assert!(command.details.granted.contains(detail));
+            let resources = &command.details.allowed[detail.type_name()];
+            prop_assert!(resources.iter().any(|one| issued.audience.contains(one)));
+        }
         prop_assert!(!issued.audience.is_empty());
         for one in &issued.audience {
             prop_assert!(rule.audience.contains(one) && command.client_audience.contains(one));

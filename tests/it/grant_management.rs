@@ -306,6 +306,37 @@ async fn a_request_for_a_grant_that_cannot_be_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_grant_is_found_at_every_moment_while_it_is_replaced() {
+    let managing = Managing::new().await;
+    let id = text(&managing.created().await, "grant_id").to_owned();
+    let replacing = [("grant_management_action", "replace"), ("grant_id", id.as_str())];
+    let mut codes = Vec::new();
+    for _ in 0..12 {
+        codes.push(managing.code(&replacing).await);
+    }
+    let replaced = std::cell::Cell::new(false);
+    let replace = async {
+        for code in &codes {
+            let answer = managing.party.redeem(code).await;
+            assert_eq!(answer.0, 200, "{}", answer.1);
+        }
+        replaced.set(true);
+    };
+    let look = || async {
+        let mut looks = 0;
+        while !replaced.get() {
+            let (status, grant) = managing.call(Method::GET, &id).await;
+            assert_eq!(status, 200, "{grant}");
+            looks += 1;
+        }
+        looks
+    };
+    let ((), first, second, third) = tokio::join!(replace, look(), look(), look());
+    assert!(first + second + third > 0);
+    assert_eq!(managing.call(Method::DELETE, &id).await.0, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_revoked_by_its_id_is_neither_refreshed_nor_replaced_on_another_node() {
     let managing = Managing::new().await;
     let party = &managing.party;

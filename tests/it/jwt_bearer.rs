@@ -46,6 +46,7 @@ impl World {
             subjects: Vec::new(),
             clients: vec![self.party.key],
             scope: ScopeSet::parse("view-user detail-user").unwrap(),
+            authorization_details_types: Vec::new(),
             max_lifetime: 600,
         }
     }

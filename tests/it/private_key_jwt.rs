@@ -49,7 +49,12 @@ impl Keys {
     }
 
     pub(crate) fn sign(&self, header: &Value, claims: &Value) -> String {
-        let signed = format!("{}.{}", base64(header.to_string()), base64(claims.to_string()));
+        self.sign_text(header, &claims.to_string())
+    }
+
+    /// Signs claims as they are spelled.
+    pub(crate) fn sign_text(&self, header: &Value, claims: &str) -> String {
+        let signed = format!("{}.{}", base64(header.to_string()), base64(claims));
         let (message, random) = (signed.as_bytes(), SystemRandom::new());
         let mut rsa = vec![0; self.rsa.public_modulus_len()];
         let signature = match header["alg"].as_str().unwrap() {

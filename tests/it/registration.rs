@@ -9,6 +9,7 @@ use grantlog::app::App;
 use grantlog::clock::Clock;
 use grantlog::config::{RegistrationMode, Settings};
 use grantlog::crypto::master::MasterKey;
+use grantlog::domain::authorization_detail::{AuthorizationDetailTypeCommand, DetailTypeTerms};
 use grantlog::domain::client::GrantType;
 use grantlog::domain::initial_access_token::RegistrationPermit;
 use grantlog::domain::value::ScopeSet;
@@ -239,6 +240,12 @@ async fn a_registration_that_is_not_acceptable_is_refused_with_its_code() {
     for (content_type, body, status) in [
         ("application/x-www-form-urlencoded", "{}".to_owned(), 400),
         ("application/json", "[]".to_owned(), 400),
+        (
+            "application/json",
+            r#"{"redirect_uris":["https://app.example/cb"],"redirect_uris":["https://evil.example/cb"]}"#
+                .to_owned(),
+            400,
+        ),
         ("application/json", "{".to_owned(), 400),
         (
             "application/json",
@@ -333,15 +340,38 @@ async fn an_initial_access_token_registers_as_many_clients_as_it_says() {
     refused(register(&server, Some(&short), &minimal()).await);
 }
 
+/// A type of authorization details without members.
+async fn define_detail_type(server: &TestServer, name: &str) {
+    let schema = json!({"properties": {"type": {}}, "additionalProperties": false}).to_string();
+    let command = AuthorizationDetailTypeCommand::Define {
+        name: name.to_owned(),
+        terms: DetailTypeTerms {
+            schema,
+            template: None,
+            resources: Vec::new(),
+        },
+    };
+    let operations = &server.app.operations;
+    let context = TestServer::context();
+    operations
+        .command_authorization_detail_type(&context, name, &command)
+        .await
+        .unwrap();
+}
+
 #[tokio::test]
 async fn an_initial_access_token_says_what_may_be_registered() {
     let server = registering(RegistrationMode::InitialAccessToken, |_| {}).await;
     let permits = RegistrationPermit {
         scope: Some(ScopeSet::parse("server-operations detail-user").unwrap()),
         grant_types: Some(vec![GrantType::ClientCredentials]),
+        authorization_details_types: Some(vec!["payment".to_owned()]),
         software_statement: false,
     };
     let (_, token) = initial(&server, 9, permits).await;
+    for name in ["payment", "other"] {
+        define_detail_type(&server, name).await;
+    }
     let machine = json!({"grant_types": ["client_credentials"], "response_types": []});
     let answer = register(&server, Some(&token), &machine).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
@@ -366,6 +396,7 @@ async fn an_initial_access_token_says_what_may_be_registered() {
     for other in [
         json!({"grant_types": ["authorization_code"], "redirect_uris": [REDIRECT_URI]}),
         json!({"grant_types": ["client_credentials"], "scope": "openid"}),
+        json!({"grant_types": ["client_credentials"], "authorization_details_types": ["payment", "other"]}),
     ] {
         let answer = register(&server, Some(&token), &other).await;
         assert_eq!(
@@ -373,6 +404,14 @@ async fn an_initial_access_token_says_what_may_be_registered() {
             (400, &json!("invalid_client_metadata"))
         );
     }
+    let paying = json!({"grant_types": ["client_credentials"], "authorization_details_types": ["payment"]});
+    let answer = register(&server, Some(&token), &paying).await;
+    assert_eq!(
+        (answer.status, &answer.body["authorization_details_types"]),
+        (201, &json!(["payment"])),
+        "{}",
+        answer.body
+    );
     let (_, strict) = initial(
         &server,
         9,

@@ -18,11 +18,11 @@ pub use template::{Piece, ShownDetail, Template, TemplateProblem};
 
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Number, Value};
 
 use super::value::{hides, steers};
+use crate::unique_json::Unique;
 
 /// The member that says which kind of detail it is (RFC 9396 §2).
 const TYPE: &str = "type";
@@ -57,6 +57,9 @@ pub enum MalformedDetails {
     /// Not a list of objects, or too many of them.
     #[error("the authorization details are not a list of at most {MAX_DETAILS} objects")]
     NotAList,
+    /// A detail is there twice: who allows it once would allow it as often as it is asked for.
+    #[error("an authorization detail is there twice")]
+    Repeated,
     /// A detail has no `type`, or none that is text.
     #[error("an authorization detail has no type")]
     TypeMissing,
@@ -67,10 +70,8 @@ pub fn parse(text: &str) -> Result<Vec<Detail>, MalformedDetails> {
     if text.len() > MAX_BYTES {
         return Err(MalformedDetails::TooLarge);
     }
-    let mut reader = serde_json::Deserializer::from_str(text);
-    let value = Strict { depth: MAX_DEPTH }.deserialize(&mut reader);
-    let value = value.and_then(|value| reader.end().map(|()| value));
-    let Value::Array(items) = value.map_err(|_| MalformedDetails::NotJson)? else {
+    let Unique(value) = serde_json::from_str(text).map_err(|_| MalformedDetails::NotJson)?;
+    let Value::Array(items) = settled(value, MAX_DEPTH).ok_or(MalformedDetails::NotJson)? else {
         return Err(MalformedDetails::NotAList);
     };
     if items.len() > MAX_DETAILS {
@@ -80,6 +81,10 @@ pub fn parse(text: &str) -> Result<Vec<Detail>, MalformedDetails> {
         .into_iter()
         .map(Detail::try_from)
         .collect::<Result<_, _>>()?;
+    let is_repeated = |(place, detail): (usize, &Detail)| details.iter().take(place).any(|one| one == detail);
+    if details.iter().enumerate().any(is_repeated) {
+        return Err(MalformedDetails::Repeated);
+    }
     // As they are written from here on: 1E5 is 100000.0.
     let written = serde_json::to_string(&details).map_err(|_| MalformedDetails::NotJson)?;
     if written.len() > MAX_BYTES {
@@ -172,102 +177,36 @@ fn is_read_alike(value: f64) -> bool {
     size == 0.0 || ((1e-6..1e15).contains(&size) && digits.filter(u8::is_ascii_digit).count() <= 15)
 }
 
-/// Reads JSON that means one thing: no member twice, no number that another reader would change, no text that looks like
-/// another.
-#[derive(Clone, Copy)]
-struct Strict {
-    /// How many levels may follow.
-    depth: usize,
+/// The value, where it has no more than these levels, no number that another reader would change, and no text that looks like
+/// another; with one zero.
+fn settled(value: Value, depth: usize) -> Option<Value> {
+    Some(match value {
+        Value::Null | Value::Bool(_) => value,
+        Value::Number(number) => settled_number(&number)?.into(),
+        Value::String(text) => Value::String(is_shown_whole(&text).then_some(text)?),
+        Value::Array(items) => {
+            let below = depth.checked_sub(1)?;
+            let items = items.into_iter().map(|item| settled(item, below));
+            Value::Array(items.collect::<Option<_>>()?)
+        }
+        Value::Object(members) => {
+            let below = depth.checked_sub(1)?;
+            let members = members.into_iter().map(|(name, value)| {
+                let shown = is_shown_whole(&name);
+                Some((shown.then_some(name)?, settled(value, below)?))
+            });
+            Value::Object(members.collect::<Option<_>>()?)
+        }
+    })
 }
 
-impl Strict {
-    fn below<E: Error>(self) -> Result<Self, E> {
-        let depth = self.depth.checked_sub(1);
-        depth
-            .map(|depth| Self { depth })
-            .ok_or_else(|| E::custom("nested too deep"))
+fn settled_number(number: &Number) -> Option<Number> {
+    let integer = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+    if let Some(size) = integer {
+        return (size <= MAX_SAFE_INTEGER).then(|| number.clone());
     }
-
-    fn text<E: Error>(text: &str) -> Result<String, E> {
-        if is_shown_whole(text) {
-            Ok(text.to_owned())
-        } else {
-            Err(E::custom("a character that is not shown"))
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Strict {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Strict {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JSON")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
-        if value > MAX_SAFE_INTEGER {
-            return Err(E::custom("an integer beyond 2^53"));
-        }
-        Ok(value.into())
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
-        if value.unsigned_abs() > MAX_SAFE_INTEGER {
-            return Err(E::custom("an integer beyond 2^53"));
-        }
-        Ok(value.into())
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
-        if !is_read_alike(value) {
-            return Err(E::custom("more digits than every reader holds"));
-        }
-        let value = if value == 0.0 { 0.0 } else { value };
-        let number = Number::from_f64(value).ok_or_else(|| E::custom("not a number of JSON"))?;
-        Ok(Value::Number(number))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value, E> {
-        Self::text(text).map(Value::String)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let below = self.below()?;
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(below)? {
-            items.push(item);
-        }
-        Ok(Value::Array(items))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Value, A::Error> {
-        let below = self.below()?;
-        let mut members = Map::new();
-        while let Some(name) = object.next_key::<String>()? {
-            let name = Self::text(&name)?;
-            let value = object.next_value_seed(below)?;
-            if members.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member is there twice"));
-            }
-        }
-        Ok(Value::Object(members))
-    }
+    let value = number.as_f64().filter(|value| is_read_alike(*value))?;
+    Number::from_f64(if value == 0.0 { 0.0 } else { value })
 }
 
 #[cfg(test)]
@@ -291,7 +230,10 @@ mod tests {
             )
         };
         assert!(parse(&deep(MAX_DEPTH - 2)).is_ok());
-        let many = |count: usize| format!("[{}]", vec![r#"{"type":"a"}"#; count].join(","));
+        let many = |count: usize| {
+            let details: Vec<String> = (0..count).map(|n| format!(r#"{{"type":"a","n":{n}}}"#)).collect();
+            format!("[{}]", details.join(","))
+        };
         assert!(parse(&many(MAX_DETAILS)).is_ok());
         for (text, why) in [
             ("", MalformedDetails::NotJson),
@@ -302,6 +244,10 @@ mod tests {
             (r#"[{"x":1}]"#, MalformedDetails::TypeMissing),
             (r#"[{"type":1}]"#, MalformedDetails::TypeMissing),
             (r#"[{"type":""}]"#, MalformedDetails::TypeMissing),
+            (
+                r#"[{"type":"a","x":0},{"x":0,"type":"a"}]"#,
+                MalformedDetails::Repeated,
+            ),
             (r#"[{"type":"a","type":"b"}]"#, MalformedDetails::NotJson),
             (
                 r#"[{"type":"a","x":{"y":1,"\u0079":2}}]"#,

@@ -46,7 +46,7 @@ pub enum SchemaProblem {
     Keyword(String),
     /// A reference that leads outside, nowhere, or back to itself.
     #[error(
-        "the $ref {0} does not lead to a place within the schema (#/$defs/name), or leads back to itself"
+        "the $ref {0} does not lead to a place within the schema (#/$defs/name), leads back to itself, or is one too many (500 are followed)"
     )]
     Reference(String),
     /// Unknown members would be accepted.

@@ -294,6 +294,10 @@ impl PublicJwk {
         if e.len() > 4 || !odd || e == [1] {
             return Err("its exponent is not an odd number from 3".to_owned());
         }
+        // Spelled in two ways, one key would have two thumbprints.
+        if !is_shortest(self.n.as_ref(), &n) || !is_shortest(self.e.as_ref(), &e) {
+            return Err("its modulus or exponent begins with zeros (RFC 7518 §6.3.1)".to_owned());
+        }
         Ok(())
     }
 
@@ -384,6 +388,11 @@ impl PublicJwk {
         let (x, y) = (coordinate(self.x.as_ref())?, coordinate(self.y.as_ref())?);
         Some([&[4], &x[..], &y[..]].concat())
     }
+}
+
+/// Whether a number is spelled with as few bytes as it has (RFC 7518 §6.3.1.1).
+fn is_shortest(text: Option<&String>, number: &[u8]) -> bool {
+    text.is_some_and(|text| *text == URL_SAFE_NO_PAD.encode(number))
 }
 
 /// The y coordinates, in the form of RFC 8032 §5.1.2, of Ed25519's points of small order: under them anybody can sign.
@@ -479,6 +488,8 @@ mod tests {
             (json!({"kid": ""}), &ec),
             (json!({"e": "AQ"}), &rsa(number(256, 0x80))),
             (json!({"e": "Ag"}), &rsa(number(256, 0x80))),
+            (json!({"e": "AAEAAQ"}), &rsa(number(256, 0x80))),
+            (json!({"n": number(513, 0)}), &rsa(number(256, 0x80))),
         ] {
             let mut key = base.clone();
             key.as_object_mut()

@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 use super::AssertionAccepted;
 use super::TokenExchanged;
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::{AskedDetails, Detail};
 use crate::domain::client::{ExchangeMode, ExchangeRule};
-use crate::domain::value::{Digest, ScopeSet};
+use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::ids::{ClientKey, GrantId, IssuerKey, KeyId, SubjectId};
 
 use super::Mint;
@@ -147,6 +148,10 @@ pub struct Exchange {
     pub scope: Option<ScopeSet>,
     /// The `resource` and `audience` parameters.
     pub audience: Option<Vec<String>>,
+    /// The subject token's authorization details, and the parameter; none are asked for where it is not there.
+    pub details: AskedDetails,
+    /// What is asked for of them, sealed for the new grant.
+    pub sealed: Option<Sealed>,
     /// The scopes of the rule that the client may have now.
     pub client_scope: ScopeSet,
     /// The audience that the client may have.
@@ -176,6 +181,8 @@ pub struct AcceptAssertion {
     pub scope: ScopeSet,
     /// The audience.
     pub audience: Vec<String>,
+    /// The granted authorization details, and the same sealed.
+    pub details: Option<(Vec<Detail>, Sealed)>,
     /// How often the user's password has changed.
     pub password_generation: u32,
     /// The tokens to issue.

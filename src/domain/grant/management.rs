@@ -41,6 +41,13 @@ impl Grant {
         family.filter(|family| family.management == Some(Management::Create))
     }
 
+    /// Whether it has ended because another took its place.
+    #[must_use]
+    pub fn gave_way(&self) -> bool {
+        let family = self.family.as_deref();
+        family.is_some_and(|family| family.revoked == Some(Reason::Replaced))
+    }
+
     pub(super) fn is_replaced(&mut self, by: GrantId) {
         if let Some(family) = &mut self.family {
             family.replaced_by = Some(by);

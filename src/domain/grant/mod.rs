@@ -196,17 +196,7 @@ impl Grant {
             GrantEvent::AssertionAccepted(event) => {
                 self.family = Some(Box::new(Family::from_assertion(event)));
             }
-            GrantEvent::TokenIssued(event) => {
-                let family = self
-                    .family
-                    .get_or_insert_with(|| Box::new(Family::from_token(&event)));
-                family.refresh = event.refresh.map(|refresh| Refresh {
-                    current: refresh.generation(sequence),
-                    predecessor: None,
-                    rotated_at: event.issued_at,
-                    rotated_with: None,
-                });
-            }
+            GrantEvent::TokenIssued(event) => self.begin_tokens(event),
             GrantEvent::GrantImported(event) => {
                 let refresh = Refresh {
                     current: event.refresh.generation(sequence),
@@ -244,6 +234,23 @@ impl Grant {
             | GrantEvent::DeviceCodeReplayed(_)
             | GrantEvent::RefreshReplayed(_) => {}
         }
+    }
+
+    /// The first tokens; a grant that began with what it rests on has its authorization details from here.
+    fn begin_tokens(&mut self, event: TokenIssued) {
+        let family = self
+            .family
+            .get_or_insert_with(|| Box::new(Family::from_token(&event)));
+        if event.authorization_details.is_some() {
+            family.authorization_details = event.authorization_details;
+        }
+        let sequence = self.sequence;
+        family.refresh = event.refresh.map(|refresh| Refresh {
+            current: refresh.generation(sequence),
+            predecessor: None,
+            rotated_at: event.issued_at,
+            rotated_with: None,
+        });
     }
 
     fn code_is_redeemed(&mut self) {

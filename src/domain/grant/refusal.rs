@@ -1,5 +1,6 @@
 //! Why a command on a grant was refused.
 
+use crate::domain::authorization_detail::DetailsRefusal;
 use crate::domain::pkce::PkceRefusal;
 use crate::domain::refusal::RefusalReason;
 
@@ -102,6 +103,15 @@ pub enum GrantRefusal {
     /// The id is in use.
     #[error("this grant exists already")]
     Exists,
+}
+
+impl From<DetailsRefusal> for GrantRefusal {
+    fn from(refusal: DetailsRefusal) -> Self {
+        match refusal {
+            DetailsRefusal::Exceeded => Self::DetailsExceeded,
+            DetailsRefusal::NoLongerAllowed => Self::DetailsNoLongerAllowed,
+        }
+    }
 }
 
 impl GrantRefusal {

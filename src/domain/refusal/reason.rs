@@ -288,7 +288,7 @@ reasons! {
     DetailsExceeded "authorization_details_exceeded" AuthorizationDetails,
     /// Granted authorization details may no longer be had by this client, or not at the token's resource servers.
     DetailsNoLongerAllowed "authorization_details_no_longer_allowed" AuthorizationDetails,
-    /// A grant type was used with `authorization_details` that takes none.
+    /// A grant type was used with `authorization_details` that took none (earlier builds).
     DetailsNotTaken "authorization_details_not_taken" AuthorizationDetails,
 
     // DPoP (RFC 9449).

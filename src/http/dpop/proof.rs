@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use url::Url;
+use url::{Host, Url};
 
 use crate::clock::Timestamp;
 use crate::crypto::jwt::is_typ;
@@ -104,7 +104,7 @@ impl Proof {
         Some(Self {
             algorithm: AssertionAlgorithm::named(&header.alg)?,
             key: PublicJwk::parse(&header.jwk).ok()?,
-            uri: normalised(&claims.htu)?,
+            uri: normalised(&claims.htu).filter(|_| is_uri(&claims.htu))?,
             issued_at: moment(claims.iat)?,
             claims,
             signed: signed.to_owned(),
@@ -191,6 +191,28 @@ fn normalised(uri: &str) -> Option<String> {
         return None;
     }
     Some(url.origin().ascii_serialization() + &unescaped(url.path()))
+}
+
+/// Whether an address is spelled as RFC 3986 has it. What browsers take besides (white space, backslashes, slashes left out,
+/// other spellings of an IP address) is not the address of the request.
+fn is_uri(uri: &str) -> bool {
+    let is_of_uris = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte);
+    let said = uri
+        .split_once("://")
+        .and_then(|(_, rest)| rest.split(['/', '?', '#']).next());
+    let (Some(said), Ok(url)) = (said, Url::parse(uri)) else {
+        return false;
+    };
+    let host = match url.host() {
+        // Zeros may be left out of it, or not (RFC 5952 is a recommendation).
+        Some(Host::Ipv6(_)) => return uri.bytes().all(is_of_uris),
+        Some(Host::Domain(_) | Host::Ipv4(_)) | None => url.host_str().unwrap_or_default(),
+    };
+    let named = said
+        .get(..host.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(host));
+    let port = said.get(host.len()..).unwrap_or_default();
+    named && (port.is_empty() || port.starts_with(':')) && uri.bytes().all(is_of_uris)
 }
 
 /// Escapes in capitals, and none where none is needed.
@@ -328,6 +350,10 @@ mod tests {
             (signer.proof(json!({"htm": null})), malformed),
             (signer.proof(json!({"htu": null})), malformed),
             (signer.proof(json!({"htu": "/oauth/token"})), malformed),
+            (
+                signer.proof(json!({"htu": "https:\\\\id.example\\oauth\\token"})),
+                malformed,
+            ),
             (signer.proof(json!({"iat": null})), malformed),
             (signer.proof(json!({"iat": "now"})), malformed),
             (signer.proof(json!({"iat": 1e300})), malformed),
@@ -406,6 +432,32 @@ mod tests {
             normalised("https://id.example"),
             normalised("https://id.example/")
         );
+        for uri in [
+            "https://ID.example:8443/a?b#c",
+            "HTTPS://id.example/%6f",
+            "https://127.0.0.1",
+            "https://[0:0::1]:1/",
+        ] {
+            assert!(is_uri(uri), "{uri}");
+        }
+        // What browsers take for the same.
+        for other in [
+            " https://id.example/",
+            "https://id.example/\n",
+            "https://id.exa\tmple/",
+            "https:\\\\id.example/",
+            "https:/id.example/",
+            "https:id.example",
+            "https:///id.example/",
+            "https://127.1/",
+            "https://2130706433/",
+            "https://0x7f.0.0.1/",
+            "https://127.0.0.1./",
+            "https://%69d.example/",
+            "https://ｉd.example/",
+        ] {
+            assert!(normalised(other).is_some() && !is_uri(other), "{other}");
+        }
         assert_eq!(unescaped("/%2f%zz%%C3%a4%7E%"), "/%2F%zz%%C3%A4~%");
     }
 

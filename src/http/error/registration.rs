@@ -119,6 +119,7 @@ impl RegistrationError {
 
 /// RFC 6749 §5.2: printable ASCII without quote and backslash.
 fn described(what: &str) -> String {
+    let what = what.replace('§', "section ");
     let text = what.chars().take(MAX_DESCRIPTION).map(|c| match c {
         '"' | '`' => '\'',
         '\\' => '/',
@@ -301,6 +302,7 @@ mod tests {
     #[test]
     fn a_description_is_printable_ascii_without_quote_and_backslash() {
         assert_eq!(described("a\"b\\c\u{e4}\n`d`"), "a'b/c??'d'");
+        assert_eq!(described("RFC 7518 §6.3"), "RFC 7518 section 6.3");
         assert_eq!(described(&"x".repeat(1000)).len(), MAX_DESCRIPTION);
     }
 }

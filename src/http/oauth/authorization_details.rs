@@ -5,14 +5,17 @@ use crate::app::App;
 use crate::domain::authorization_detail::{
     self, AllowedTypes, AskedDetails, AuthorizationDetailType, Detail, Schema, ShownDetail,
 };
-use crate::domain::client::Registration;
-use crate::domain::grant::Grant;
+use crate::domain::client::{Client, Registration};
+use crate::domain::grant::{Basis, Family, Grant, TokenRef};
 use crate::domain::refusal::RefusalReason;
+use crate::domain::trusted_issuer::TrustedIssuer;
+use crate::domain::value::Sealed;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::http::error::{Rejection, TokenError, WireError};
 use crate::http::form::Form;
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, Loaded, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 
 /// The parameter.
 pub(super) const PARAMETER: &str = "authorization_details";
@@ -46,7 +49,7 @@ pub(super) fn what(reason: RefusalReason) -> &'static str {
             "An authorization detail is for a location that its type does not have or that is not in the client's audience."
         }
         _ => {
-            "The authorization_details are not a JSON array of at most 20 objects with a type, have more than 8192 bytes or 8 levels, or have a member twice, an integer beyond 2^53, a fraction of more than 15 digits, or a character that is not shown."
+            "The authorization_details are not a JSON array of at most 20 objects with a type, have more than 8192 bytes or 8 levels, or have a detail or a member twice, an integer beyond 2^53, a fraction of more than 15 digits, or a character that is not shown."
         }
     }
 }
@@ -147,26 +150,73 @@ pub(super) async fn of_grant(
     })
 }
 
-/// Refuses the parameter where a grant type takes none: it must not be left out unnoticed.
-pub(super) fn not_taken(request: &ClientRequest) -> Result<(), Rejection<TokenError>> {
-    if request.form.get(PARAMETER).is_none() {
-        return Ok(());
-    }
-    Err(Rejection::new(
-        TokenError::InvalidAuthorizationDetails,
-        RefusalReason::DetailsNotTaken,
-    ))
+/// What a token request asks for that begins a grant without a user's answer (RFC 9396 §5): for these resource servers, and
+/// sealed for that grant.
+pub(super) async fn of_new_grant(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    (request, client): (&ClientRequest, &AuthenticatedClient),
+    audience: &[String],
+    (grant, holder): (GrantId, Holder),
+) -> Result<Option<(Vec<Detail>, Sealed)>, Rejection<TokenError>> {
+    let refuse = |reason| Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key);
+    let asked = (&*client.registration, audience);
+    let asked = requested(unit, &request.form, asked, refuse).await?;
+    let details = details(&asked);
+    let sealed = app.operations.seal_details(grant, holder, &details).await?;
+    Ok(sealed.map(|sealed| (details, sealed)))
 }
 
-/// What of a token's details may be used now, as far as they are for these resource servers (RFC 9396 §9.2); all of
-/// them where none are named.
+/// Leaves the types that the client of this grant may have, and the trust that it came of.
+async fn keep_types_of(
+    unit: &mut UnitOfWork<'_>,
+    allowed: &mut AllowedTypes,
+    family: &Family,
+) -> Result<(), LedgerError> {
+    let client = unit.load::<Client>(family.client.0).await?;
+    let registered = client
+        .active()
+        .map(|client| &client.metadata.authorization_details_types);
+    allowed.retain(|name, _| registered.is_some_and(|types| types.contains(name)));
+    if let Some(Basis::Trust(issuer)) = family.basis.as_deref() {
+        let trusted = unit.load::<TrustedIssuer>(issuer.0).await?;
+        let trust = trusted.trust_for(family.client);
+        allowed.retain(|name, _| trust.is_some_and(|trust| trust.authorization_details_types.contains(name)));
+    }
+    Ok(())
+}
+
+/// Leaves the types that the grants of all these tokens may have.
+pub(super) async fn keep_types_of_tokens(
+    unit: &mut UnitOfWork<'_>,
+    allowed: &mut AllowedTypes,
+    tokens: &[TokenRef],
+) -> Result<(), LedgerError> {
+    for token in tokens {
+        let grant = unit.load::<Grant>(token.grant.0).await?;
+        match grant.family.as_deref() {
+            Some(family) => keep_types_of(unit, allowed, family).await?,
+            None => allowed.clear(),
+        }
+    }
+    Ok(())
+}
+
+/// What of a token's details may be used now by the client of its grant and all that the grant rests on, as far as they are
+/// for these resource servers (RFC 9396 §9.2); all of them where none are named.
 pub(super) async fn usable(
     unit: &mut UnitOfWork<'_>,
-    client: &Registration,
+    (client, family): (&Registration, &Family),
     details: &[Detail],
     audience: Option<&[String]>,
 ) -> Result<Vec<Detail>, LedgerError> {
-    let allowed = allowed_types(unit, client, details).await?;
+    let mut allowed = allowed_types(unit, client, details).await?;
+    if !allowed.is_empty() {
+        keep_types_of(unit, &mut allowed, family).await?;
+        if let Some(Basis::Tokens(lineage)) = family.basis.as_deref() {
+            keep_types_of_tokens(unit, &mut allowed, &lineage.subjects).await?;
+        }
+    }
     let is_usable = |detail: &&Detail| {
         let resources = allowed.get(detail.type_name());
         resources.is_some_and(|resources| audience.is_none_or(|audience| detail.is_for(resources, audience)))

@@ -8,9 +8,11 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{answer, rounds, standing};
+use super::{answer, authorization_details, rounds, standing};
 use crate::app::App;
 use crate::config::Settings;
+use crate::domain::authorization_detail::Detail;
+use crate::domain::client::Client;
 use crate::domain::grant::{Decision, Family, Grant, GrantRefusal, Management, Reason, Revoke, Target};
 use crate::domain::openid::{Claim, OPENID};
 use crate::domain::refusal::RefusalReason;
@@ -62,15 +64,43 @@ pub(super) struct Managed {
 impl Managed {
     /// None where no client knows a grant by this id.
     pub(super) async fn load(unit: &mut UnitOfWork<'_>, id: GrantId) -> Result<Option<Self>, LedgerError> {
-        let first = unit.load::<Grant>(id.0).await?;
-        let Some(family) = first.managed() else {
-            return Ok(None);
-        };
-        let replacement = match family.replaced_by {
-            Some(by) => Some(unit.load::<Grant>(by.0).await?),
-            None => None,
-        };
-        Ok(Some(Self { first, replacement }))
+        let mut first = unit.load::<Grant>(id.0).await?;
+        let mut seen = None;
+        loop {
+            let Some(family) = first.managed() else {
+                return Ok(None);
+            };
+            let by = family.replaced_by;
+            let replacement = match by {
+                Some(by) => Some(unit.load::<Grant>(by.0).await?),
+                None => None,
+            };
+            // Replaced in its turn after the first was read: without a second look, what lives would seem to be over.
+            let has_moved = replacement.as_ref().is_some_and(|grant| grant.gave_way()) && by != seen;
+            if !has_moved {
+                return Ok(Some(Self { first, replacement }));
+            }
+            seen = by;
+            first = unit.reload::<Grant>(id.0).await?;
+        }
+    }
+
+    /// What the current grant has of authorization details that its client may use now (RFC 9396).
+    pub(super) async fn details(
+        &self,
+        app: &App,
+        unit: &mut UnitOfWork<'_>,
+        family: &Family,
+    ) -> Result<Vec<Detail>, LedgerError> {
+        let granted = app
+            .operations
+            .details_of(GrantId(self.current().id), family)
+            .await?;
+        let client = unit.load::<Client>(family.client.0).await?;
+        match client.active() {
+            Some(client) => authorization_details::usable(unit, (client, family), &granted, None).await,
+            None => Ok(Vec::new()),
+        }
     }
 
     fn current(&self) -> &Loaded<Grant> {
@@ -152,6 +182,8 @@ struct GrantBody {
     scopes: [ScopeBody; 1],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     claims: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_details: Vec<Detail>,
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize)]
@@ -162,7 +194,7 @@ struct ScopeBody {
 }
 
 impl GrantBody {
-    fn of(family: Family) -> Self {
+    fn of(family: Family, authorization_details: Vec<Detail>) -> Self {
         let opened = |claim: &Claim| family.scope.contains(OPENID) && family.scope.contains(claim.scope());
         Self {
             claims: Claim::ALL.into_iter().filter(opened).map(Claim::name).collect(),
@@ -170,6 +202,7 @@ impl GrantBody {
                 scope: family.scope.to_string(),
                 resources: family.audience,
             }],
+            authorization_details,
         }
     }
 }
@@ -194,10 +227,11 @@ async fn queried(
     let context = origin.context(GRANT, Actor::Anonymous);
     let mut unit = app.ledger.unit_of_work(&context);
     let id = grant_in(id);
-    rounds!(unit, query_round(&mut unit, &token, id))
+    rounds!(unit, query_round(app, &mut unit, &token, id))
 }
 
 async fn query_round(
+    app: &App,
     unit: &mut UnitOfWork<'_>,
     token: &BearerToken,
     id: Option<GrantId>,
@@ -207,7 +241,8 @@ async fn query_round(
     let managed = own(unit, &active, id).await?;
     let live = managed.live(unit).await?;
     let family = live.ok_or_else(|| active.about(no_such_grant()))?;
-    Ok(unit.confirm().await?.then(|| GrantBody::of(family)))
+    let details = managed.details(app, unit, &family).await?;
+    Ok(unit.confirm().await?.then(|| GrantBody::of(family, details)))
 }
 
 /// Revokes a grant and all that came of it; needs `grant_management_revoke`.

@@ -190,7 +190,7 @@ async fn access(
     };
     let audience = (!own).then(|| introspected(caller, &claims.aud));
     let granted = &claims.authorization_details;
-    let authorization_details = details(unit, &client, granted, audience.as_deref()).await?;
+    let authorization_details = details(unit, (&client, family), granted, audience.as_deref()).await?;
     let scope = ScopeSet::parse(&claims.scope).unwrap_or_default();
     let scope: ScopeSet = scope
         .iter()
@@ -223,12 +223,14 @@ fn introspected(caller: &AuthenticatedClient, audience: &Audience) -> Vec<String
 /// What of a token's authorization details may be used now, at these resource servers.
 async fn details(
     unit: &mut UnitOfWork<'_>,
-    client: &Client,
+    (client, family): (&Client, &Family),
     granted: &[Detail],
     audience: Option<&[String]>,
 ) -> Result<Vec<Detail>, LedgerError> {
     match client.active() {
-        Some(registration) => authorization_details::usable(unit, registration, granted, audience).await,
+        Some(registration) => {
+            authorization_details::usable(unit, (registration, family), granted, audience).await
+        }
         None => Ok(Vec::new()),
     }
 }
@@ -261,7 +263,7 @@ async fn refresh(
         return Ok(INACTIVE);
     };
     let granted = app.operations.details_of(presented.address.grant, family).await?;
-    let authorization_details = details(unit, &client, &granted, None).await?;
+    let authorization_details = details(unit, (&client, family), &granted, None).await?;
     let issued_at = family.refresh.as_ref().map_or(at, |refresh| refresh.rotated_at);
     let client_id = caller.registration.client_id.clone();
     Ok(Introspection::Active(Box::new(ActiveToken {

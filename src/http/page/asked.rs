@@ -55,11 +55,15 @@ pub(super) fn scopes(heading: &Markup, scopes: &[Definition]) -> Markup {
             h2 #scopes { (heading) }
             ul.scopes role="list" aria-labelledby="scopes" {
                 @for scope in scopes {
-                    li { span { bdi { (scope.description) } } " " code { (scope.name) } }
+                    li { (one_scope(scope)) }
                 }
             }
         }
     }
+}
+
+pub(super) fn one_scope(scope: &Definition) -> Markup {
+    html! { span { bdi { (scope.description) } } " " code { (scope.name) } }
 }
 
 /// Authorization details (RFC 9396 §3) under a heading of their own.

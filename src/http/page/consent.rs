@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::asked::{
-    Account, account, actions, cautions, details, image_origin, links, logo, resources, scopes,
+    Account, account, actions, cautions, details, image_origin, links, logo, one_detail, one_scope,
+    resources, scopes,
 };
 use super::{Forms, Page, PageError, hidden, isolated, notice};
 use crate::domain::authorization_detail::ShownDetail;
@@ -26,6 +27,8 @@ pub struct ConsentPage<'a> {
     pub resources: &'a [String],
     /// What it asks for besides (RFC 9396).
     pub details: &'a [ShownDetail],
+    /// What ends by it, where it takes the place of what was granted before.
+    pub lost: Option<&'a Lost>,
     /// Whether it registered itself.
     pub is_self_registered: bool,
     /// Who is asked.
@@ -38,6 +41,15 @@ pub struct ConsentPage<'a> {
     pub shown: Digest,
     /// What went wrong before.
     pub notice: Option<PageError>,
+}
+
+/// What a user takes back by approving a request that takes the place of what was granted before.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    /// The scopes that it does not have.
+    pub scopes: Vec<Definition>,
+    /// The authorization details that it does not have.
+    pub details: Vec<ShownDetail>,
 }
 
 impl IntoResponse for ConsentPage<'_> {
@@ -57,6 +69,7 @@ impl IntoResponse for ConsentPage<'_> {
                 (scopes(&can(client_name), self.scopes))
                 (details(&may(client_name), self.details))
                 (resources(self.resources))
+                @if let Some(lost) = self.lost { (replacing(client_name, lost)) }
                 p.note { "You then return to " strong { bdi { (self.destination) } } "." }
                 (actions())
             }
@@ -83,4 +96,20 @@ fn can(client_name: &str) -> Markup {
 
 fn may(client_name: &str) -> Markup {
     html! { "If you approve, you allow " bdi { (client_name) } " this:" }
+}
+
+/// That a grant takes another's place, and what that one had more than it.
+fn replacing(client_name: &str, lost: &Lost) -> Markup {
+    html! {
+        h2 #replaces { "This takes the place of what you allowed " bdi { (client_name) } " before." }
+        @if lost.scopes.is_empty() && lost.details.is_empty() {
+            p.note { "Nothing of that is lost." }
+        } @else {
+            p.note { "If you approve, it can no longer:" }
+            ul.scopes role="list" aria-labelledby="replaces" {
+                @for scope in &lost.scopes { li { (one_scope(scope)) } }
+                @for detail in &lost.details { li { (one_detail(detail)) } }
+            }
+        }
+    }
 }

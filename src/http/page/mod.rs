@@ -14,7 +14,7 @@ mod password;
 
 pub use account::{ApplicationsPage, SessionsPage, account};
 pub use asked::Account;
-pub use consent::ConsentPage;
+pub use consent::{ConsentPage, Lost};
 pub use device::{DeviceAnswerPage, DeviceCodePage, device_answered};
 pub use error::{ErrorPage, PageError};
 pub use form_post::FormPostPage;

@@ -19,6 +19,8 @@ async fn bad_authorization_details_are_refused_at_every_endpoint() {
         (good.clone(), "malformed"),
         (json!("text"), "malformed"),
         (json!([good, {"creditorName": "x"}]), "malformed"),
+        // Allowed once, it is not allowed twice.
+        (json!([good, good]), "malformed"),
         (json!([{"type": "unheard_of"}]), "type_unknown"),
         (
             json!([changed(good.clone(), "type", json!("Payment_initiation"))]),
@@ -98,35 +100,6 @@ async fn bad_authorization_details_are_refused_at_every_endpoint() {
     assert_eq!(events, 0);
 }
 
-/// What is left out unnoticed would not be had.
-#[tokio::test]
-async fn grant_types_that_take_no_authorization_details_say_so() {
-    let server_settings = json!({"grant_types": ["urn:ietf:params:oauth:grant-type:jwt-bearer",
-        "urn:ietf:params:oauth:grant-type:token-exchange", "authorization_code"]});
-    let rich = Rich::with(server_settings).await;
-    let details = json!([files(&["read"])]).to_string();
-    for form in [
-        [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
-            ("assertion", "x"),
-            ("authorization_details", details.as_str()),
-            ("a", "b"),
-        ],
-        [
-            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
-            ("subject_token", "x"),
-            (
-                "subject_token_type",
-                "urn:ietf:params:oauth:token-type:access_token",
-            ),
-            ("authorization_details", details.as_str()),
-        ],
-    ] {
-        assert_eq!(error(&rich.post("/oauth/token", &form).await), INVALID);
-    }
-    assert_eq!(rich.reasons().await, ["authorization_details_not_taken"; 2]);
-}
-
 #[tokio::test]
 async fn authorization_details_are_pushed_and_signed_as_they_are() {
     let keys = Keys::generate();
@@ -160,4 +133,19 @@ async fn authorization_details_are_pushed_and_signed_as_they_are() {
         assert_eq!(tokens["authorization_details"], asked, "{name}: {tokens}");
     }
     assert!(asked.to_string().contains(FILES));
+    // A member twice is refused there, too: a resource server could read the other one.
+    let marked = claims["authorization_details"][0].take();
+    let text = claims.to_string().replacen(
+        "null",
+        &format!("{{\"type\":\"x\",{}", &marked.to_string()[1..]),
+        1,
+    );
+    assert!(text.contains("\"type\":\"x\",") && serde_json::from_str::<Value>(&text).is_ok());
+    let object = keys.sign_text(&json!({"alg": "ES256", "typ": "oauth-authz-req+jwt"}), &text);
+    let (status, refused) = rich.post("/oauth/par", &[("request", &object)]).await;
+    assert_eq!(
+        (status, &refused["error"]),
+        (400, &json!("invalid_request_object")),
+        "{refused}"
+    );
 }

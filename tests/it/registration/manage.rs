@@ -214,6 +214,7 @@ async fn a_deleted_client_and_its_tokens_are_gone_at_once() {
     let permits = grantlog::domain::initial_access_token::RegistrationPermit {
         scope: Some(grantlog::domain::value::ScopeSet::parse("server-operations").unwrap()),
         grant_types: Some(vec![grantlog::domain::client::GrantType::ClientCredentials]),
+        authorization_details_types: None,
         software_statement: false,
     };
     let (_, initial) = super::initial(&server, 1, permits).await;

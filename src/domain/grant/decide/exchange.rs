@@ -5,6 +5,7 @@ use chrono::TimeDelta;
 
 use super::{Decision, mint};
 use crate::clock::Timestamp;
+use crate::domain::authorization_detail::{Detail, Selection};
 use crate::domain::client::{ExchangeMode, GrantType};
 use crate::domain::grant::{
     AcceptAssertion, Act, Exchange, Exchanged, Grant, GrantEvent, GrantRefusal, Issued, MAX_ACTORS,
@@ -24,6 +25,10 @@ impl Grant {
             Ok(event) => event,
             Err(refusal) => return Decision::refuse(refusal),
         };
+        let details = match details(command, &event.audience) {
+            Ok(details) => details,
+            Err(refusal) => return Decision::refuse(refusal),
+        };
         let (access, _) = mint(&command.mint, 1, command.at, event.grant_expires_at);
         let issued = TokenIssued {
             flow: GrantType::TokenExchange,
@@ -31,8 +36,8 @@ impl Grant {
             subject: event.subject,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
-            authorization_details: None,
-            details: None,
+            details: command.sealed.as_ref().map(|_| Selection::of(details, |_| true)),
+            authorization_details: command.sealed.clone(),
             access,
             refresh: None,
             password_generation: event.password_generation,
@@ -43,7 +48,7 @@ impl Grant {
             client_subject: event.subject.is_none().then(|| command.subject.sub.clone()),
             act: event.act.clone(),
         };
-        self.issue_on(event.into(), issued, Some(exchanged))
+        self.issue_on(event.into(), issued, (details, Some(exchanged)))
     }
 
     /// Issues an access token for another server's assertion, and no refresh token (RFC 7521 §4.1).
@@ -54,25 +59,32 @@ impl Grant {
         }
         let event = command.event(lifetime_end(&command.mint, command.at));
         let (access, _) = mint(&command.mint, 1, command.at, event.grant_expires_at);
+        let (granted, sealed) = command.details.clone().unzip();
+        let granted = granted.unwrap_or_default();
         let issued = TokenIssued {
             flow: GrantType::JwtBearer,
             client: event.client,
             subject: event.subject,
             scope: event.scope.clone(),
             audience: event.audience.clone(),
-            authorization_details: None,
-            details: None,
+            details: sealed.as_ref().map(|_| Selection::of(&granted, |_| true)),
+            authorization_details: sealed,
             access,
             refresh: None,
             password_generation: event.password_generation,
             issued_at: command.at,
             grant_expires_at: event.grant_expires_at,
         };
-        self.issue_on(event.into(), issued, None)
+        self.issue_on(event.into(), issued, (&granted, None))
     }
 
-    fn issue_on(&self, basis: GrantEvent, issued: TokenIssued, exchanged: Option<Exchanged>) -> Decision {
-        let mut outcome = Issued::of(&issued, self.sequence + 2, &[]);
+    fn issue_on(
+        &self,
+        basis: GrantEvent,
+        issued: TokenIssued,
+        (granted, exchanged): (&[Detail], Option<Exchanged>),
+    ) -> Decision {
+        let mut outcome = Issued::of(&issued, self.sequence + 2, granted);
         outcome.exchanged = exchanged.map(Box::new);
         Decision::accept(vec![basis, issued.into()], Outcome::Tokens(Box::new(outcome)))
     }
@@ -169,12 +181,27 @@ fn scope(command: &Exchange) -> Result<ScopeSet, GrantRefusal> {
                 .iter()
                 .filter(|scope| allowed(scope))
                 .collect();
-            if most.is_empty() && !command.subject.scope.is_empty() {
+            // Authorization details do without (RFC 9396 §3.1).
+            if most.is_empty() && !command.subject.scope.is_empty() && asked_details(command).is_empty() {
                 return Err(GrantRefusal::ScopeExceeded);
             }
             Ok(most)
         }
     }
+}
+
+fn asked_details(command: &Exchange) -> &[Detail] {
+    command.details.asked.as_deref().unwrap_or_default()
+}
+
+/// The authorization details that are asked for (RFC 9396 §5), where the subject token has them and they are for the new
+/// token's resource servers. Without the parameter there are none: who exchanges a token need not do all that it allows.
+fn details<'a>(command: &'a Exchange, audience: &[String]) -> Result<&'a [Detail], GrantRefusal> {
+    let asked = asked_details(command);
+    if !asked.is_empty() {
+        command.details.select(audience)?;
+    }
+    Ok(asked)
 }
 
 /// What is asked for, or as much as may be, of what rule and client both have.

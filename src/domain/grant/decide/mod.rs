@@ -14,7 +14,7 @@ use super::{
 };
 use crate::clock::Timestamp;
 use crate::domain;
-use crate::domain::authorization_detail::{AskedDetails, DetailsRefusal, Selection};
+use crate::domain::authorization_detail::{AskedDetails, Selection};
 use crate::domain::client::GrantType;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::value::ScopeSet;
@@ -185,10 +185,7 @@ impl Family {
         details: &AskedDetails,
         (scope, audience): (&ScopeSet, &[String]),
     ) -> Result<Option<Selection>, GrantRefusal> {
-        let selection = details.select(audience).map_err(|refusal| match refusal {
-            DetailsRefusal::Exceeded => GrantRefusal::DetailsExceeded,
-            DetailsRefusal::NoLongerAllowed => GrantRefusal::DetailsNoLongerAllowed,
-        })?;
+        let selection = details.select(audience)?;
         let nothing_left = selection.as_ref().is_none_or(Selection::is_empty) && scope.is_empty();
         if self.authorization_details.is_some() && nothing_left {
             return Err(GrantRefusal::DetailsNoLongerAllowed);

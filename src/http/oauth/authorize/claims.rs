@@ -1,9 +1,11 @@
-//! The claims of a request object: a JSON object whose members may be anything, none of them twice.
+//! The claims of a request object: a JSON object whose members may be anything, none of them twice, nor what is in them.
 
 use std::fmt;
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
+
+use crate::unique_json::Unique;
 
 /// The most claims.
 const MOST: usize = 100;
@@ -42,7 +44,7 @@ impl<'de> Deserialize<'de> for Claims {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
                 let mut claims = Claims::default();
-                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                while let Some((name, Unique(value))) = map.next_entry::<String, Unique>()? {
                     if claims.get(&name).is_some() || claims.0.len() >= MOST {
                         return Err(A::Error::custom("a claim is there twice, or there are too many"));
                     }
@@ -66,7 +68,15 @@ mod tests {
         assert_eq!((claims.text("a"), claims.text("b")), (Some("x"), None));
         let many: Vec<String> = (0..=MOST).map(|number| format!("\"{number}\":1")).collect();
         let many = format!("{{{}}}", many.join(","));
-        for bad in [r#"{"a":1,"a":1}"#, "[]", "1", "null", r#""a""#, &many] {
+        for bad in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":[{"b":1,"b":1}]}"#,
+            "[]",
+            "1",
+            "null",
+            r#""a""#,
+            &many,
+        ] {
             assert!(serde_json::from_str::<Claims>(bad).is_err(), "{bad}");
         }
     }

@@ -3,20 +3,56 @@
 use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use crate::app::App;
+use crate::domain::authorization_detail::{Detail, covers};
 use crate::domain::grant::Management;
 use crate::domain::refusal::RefusalReason;
+use crate::domain::scope::Scope;
+use crate::domain::value::ScopeSet;
 use crate::http::error::Rejection;
+use crate::http::oauth::authorization_details::{self, Asked};
 use crate::http::oauth::grant_management::Managed;
+use crate::http::page::Lost;
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::UnitOfWork;
+use crate::ledger::{LedgerError, UnitOfWork};
 
-/// What is to become of the grant; and whose it is, where it is there already.
+/// What was granted under the id that a request is to be known by.
+pub(super) struct Predecessor {
+    /// Whose it is.
+    pub(super) owner: SubjectId,
+    /// Of its scope, what its client can use now.
+    scope: ScopeSet,
+    /// The same of its authorization details.
+    details: Vec<Detail>,
+}
+
+impl Predecessor {
+    /// What of it a request does not ask for again.
+    pub(super) async fn lost(
+        &self,
+        app: &App,
+        unit: &mut UnitOfWork<'_>,
+        (scope, details): (&ScopeSet, &[Asked]),
+    ) -> Result<Lost, LedgerError> {
+        let mut lost = Lost::default();
+        for name in self.scope.iter().filter(|name| !scope.contains(name)) {
+            lost.scopes
+                .extend(unit.load::<Scope>(Scope::id(name)).await?.grantable().cloned());
+        }
+        let asked = authorization_details::details(details);
+        let is_lost = |detail: &&Detail| !covers(&asked, std::slice::from_ref(*detail));
+        let gone: Vec<Detail> = self.details.iter().filter(is_lost).cloned().collect();
+        lost.details = app.operations.show_details(&gone).await?;
+        Ok(lost)
+    }
+}
+
+/// What is to become of the grant; and what it replaces.
 pub(super) async fn read(
     app: &App,
     unit: &mut UnitOfWork<'_>,
     parameters: &Parameters,
     client: ClientKey,
-) -> Result<(Option<Management>, Option<SubjectId>), Rejection<AuthorizeError>> {
+) -> Result<(Option<Management>, Option<Predecessor>), Rejection<AuthorizeError>> {
     let invalid = |what| Err(invalid_request(what, RefusalReason::GrantActionInvalid));
     match (
         parameters.get("grant_management_action"),
@@ -35,12 +71,14 @@ pub(super) async fn read(
             let id = GrantId::parse(text).ok_or_else(invalid_grant_id)?;
             let managed = Managed::load(unit, id).await?;
             let managed = managed.filter(|managed| managed.client() == Some(client));
-            let owner = match managed {
-                Some(managed) => managed.live(unit).await?.and_then(|family| family.subject),
-                None => None,
+            let managed = managed.ok_or_else(invalid_grant_id)?;
+            let family = managed.live(unit).await?.ok_or_else(invalid_grant_id)?;
+            let predecessor = Predecessor {
+                owner: family.subject.ok_or_else(invalid_grant_id)?,
+                details: managed.details(app, unit, &family).await?,
+                scope: family.scope,
             };
-            let owner = owner.ok_or_else(invalid_grant_id)?;
-            Ok((Some(Management::Replace { grant: id }), Some(owner)))
+            Ok((Some(Management::Replace { grant: id }), Some(predecessor)))
         }
         (Some(_), _) => invalid("The grant_management_action is neither create nor replace."),
     }

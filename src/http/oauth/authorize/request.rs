@@ -22,7 +22,7 @@ use crate::domain::value::ScopeSet;
 use crate::http::error::Rejection;
 use crate::http::oauth::authorization_details::{self, Asked};
 use crate::http::oauth::{resource, standing};
-use crate::http::page::PageError;
+use crate::http::page::{Lost, PageError};
 use crate::ids::ClientKey;
 use crate::ledger::UnitOfWork;
 
@@ -55,6 +55,8 @@ pub(super) struct AuthorizationRequest {
     pub(super) prompt: Prompt,
     /// Whether the client is to know the grant by an id, and by which.
     pub(super) management: Option<Management>,
+    /// What the user takes back by it, where it takes the place of what was granted before.
+    pub(super) lost: Option<Lost>,
     /// What OpenID Connect adds.
     pub(super) openid: AuthenticationRequest,
 }
@@ -193,10 +195,14 @@ pub(super) async fn check(
         metadata.legacy,
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
-    let (management, owner) = management::read(app, unit, parameters, target.key).await?;
+    let (management, predecessor) = management::read(app, unit, parameters, target.key).await?;
     let openid = AuthenticationRequest::read(app, unit, parameters, (registration, &scope))
         .await?
-        .of(owner);
+        .of(predecessor.as_ref().map(|known| known.owner));
+    let lost = match &predecessor {
+        Some(known) => Some(known.lost(app, unit, (&scope, &details)).await?),
+        None => None,
+    };
     supported(parameters)?;
     response_mode(parameters, metadata)?;
     Ok(AuthorizationRequest {
@@ -212,6 +218,7 @@ pub(super) async fn check(
         confirmation: dpop_jkt::read(parameters, metadata)?,
         prompt,
         management,
+        lost,
         openid,
     })
 }

@@ -21,6 +21,14 @@ pub(super) fn digest(target: &Target, request: &AuthorizationRequest) -> Digest 
             .iter()
             .map(|asked| &asked.shown)
             .collect::<Vec<_>>(),
+        request.lost.as_ref().map(|lost| {
+            let scopes: Vec<_> = lost
+                .scopes
+                .iter()
+                .map(|scope| (&scope.name, &scope.description))
+                .collect();
+            (scopes, &lost.details)
+        }),
     ]);
     Digest::of(shown.to_string().as_bytes())
 }

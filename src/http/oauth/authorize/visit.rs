@@ -241,6 +241,7 @@ impl Visit {
                 .iter()
                 .map(|asked| asked.shown.clone())
                 .collect::<Vec<_>>(),
+            lost: request.lost.as_ref(),
             is_self_registered: target.registration.registration_access_token.is_some(),
             account: &live.account(&self.app).await?,
             query: self.query(),

@@ -380,7 +380,7 @@ async fn asked(
         return refused(RefusalReason::ScopeNoLongerAllowed);
     }
     let details = app.operations.details_of(id, family).await?;
-    let allowed = authorization_details::usable(unit, &registration, &details, None).await?;
+    let allowed = authorization_details::usable(unit, (&registration, family), &details, None).await?;
     if allowed != details {
         return refused(RefusalReason::DetailsNoLongerAllowed);
     }

@@ -29,6 +29,7 @@ use crate::ids::ClientKey;
 use crate::ledger::{Actor, LedgerError};
 use crate::operations::initial_access_token::PresentedInitialToken;
 use crate::operations::self_registration::{self, NewRegistration, Terms};
+use crate::unique_json::Unique;
 
 /// The path.
 pub const PATH: &str = "/oauth/register";
@@ -200,9 +201,9 @@ fn read(
         return Err(too_large());
     }
     match serde_json::from_slice(&body) {
-        Ok(Value::Object(members)) if !has_nul(&body) => Ok(members),
+        Ok(Unique(Value::Object(members))) if !has_nul(&body) => Ok(members),
         _ => Err(malformed(
-            "The body is not a JSON object without NUL characters.",
+            "The body is not a JSON object, has a member twice, or a NUL character.",
             RefusalReason::RegistrationMetadata,
         )),
     }
@@ -247,11 +248,13 @@ async fn terms(app: &App, permit: &RegistrationPermit) -> Result<Terms, LedgerEr
     let scope = permit.scope.clone();
     let scope: ScopeSet = scope.unwrap_or_else(|| settings.registration_scopes.iter().cloned().collect());
     let grant_types = permit.grant_types.clone();
+    let types = permit.authorization_details_types.clone();
     Ok(Terms {
         default_scope: app.operations.unrestricted(&scope).await?,
         scope,
         grant_types: grant_types.unwrap_or_else(|| settings.registration_grant_types.clone()),
-        authorization_details_types: settings.registration_authorization_details_types.clone(),
+        authorization_details_types: types
+            .unwrap_or_else(|| settings.registration_authorization_details_types.clone()),
     })
 }
 

@@ -32,16 +32,10 @@ async fn round(
     allowed(app, unit, &client, GrantType::ClientCredentials).await?;
     let scope = requested_scope(request, unit, &client).await?;
     let audience = audience(app, request, &client)?;
-    let refuse = |reason| Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key);
-    let asked = (&*client.registration, audience.as_slice());
-    let asked = authorization_details::requested(unit, &request.form, asked, refuse).await?;
     let at = unit.at();
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
-    let details = authorization_details::details(&asked);
-    let sealed = app
-        .operations
-        .seal_details(id, Holder::Client(client.key), &details)
-        .await?;
+    let own = (id, Holder::Client(client.key));
+    let details = authorization_details::of_new_grant(app, unit, (request, &client), &audience, own).await?;
     let grant = unit.create::<Grant>(id.0);
     let confirmation = request.confirmation(&client)?;
     let mint = randoms.mint(&client.registration, GrantType::ClientCredentials, confirmation);
@@ -57,7 +51,7 @@ async fn round(
         subject: None,
         scope,
         audience,
-        details: sealed.map(|sealed| (details, sealed)),
+        details,
         password_generation: 0,
         grant_expires_at,
         mint,

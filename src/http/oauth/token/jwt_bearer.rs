@@ -11,18 +11,20 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Settings;
 use crate::crypto::jwt::Audience;
+use crate::domain::authorization_detail::Detail;
 use crate::domain::client::{AssertionAlgorithm, GrantType};
 use crate::domain::grant::{AcceptAssertion, Grant, GrantRefusal, Outcome};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::trusted_issuer::{SubjectMapping, Trust, TrustedIssuer};
 use crate::domain::user::User;
-use crate::domain::value::{Digest, ScopeSet};
+use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::http::assertion::{self, SignedJwt};
 use crate::http::client_auth::AuthenticatedClient;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::one_time::OneTime;
 use crate::ids::{GrantId, SubjectId};
 use crate::ledger::{LedgerError, Loaded, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 use crate::operations::user::{EMAIL, parse_subject};
 
 /// How far ahead an assertion may end. It is used once, so it need not live long.
@@ -158,7 +160,6 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::JwtBearer).await?;
-    authorization_details::not_taken(request)?;
     let refused = |reason| Rejection::new(TokenError::InvalidGrant, reason).client(client.key);
     let assertion = assertion.ok_or(refused(RefusalReason::GrantAssertionMalformed))?;
     let trusted_id = TrustedIssuer::id(&assertion.jwt.claims.iss);
@@ -173,6 +174,10 @@ async fn round(
     unit.about(subject);
     let scope = scope(request, unit, &client, trust).await?;
     let audience = audience(app, request, &client)?;
+    let at = unit.at();
+    let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
+    let own = (id, subject.map_or(Holder::Client(client.key), Holder::Subject));
+    let details = details(app, unit, (request, &client, trust), (&audience, own)).await?;
     let mut mint = randoms.mint(
         &client.registration,
         GrantType::JwtBearer,
@@ -183,7 +188,6 @@ async fn round(
     if !assertion.use_up(app, ends).await? {
         return Err(refused(RefusalReason::GrantAssertionReplayed));
     }
-    let at = unit.at();
     let command = AcceptAssertion {
         client: client.key,
         subject,
@@ -192,11 +196,11 @@ async fn round(
         assertion: assertion.digest(),
         scope,
         audience,
+        details,
         password_generation,
         mint,
         at,
     };
-    let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
     let grant = unit.create::<Grant>(id.0);
     let Some(concluded) = unit.conclude(&grant, grant.accept_assertion(&command)).await? else {
         return Ok(None);
@@ -209,6 +213,23 @@ async fn round(
         Ok(Outcome::Code | Outcome::Answered | Outcome::Imported | Outcome::Revoked) => Err(unexpected()),
         Err(refusal) => Err(Rejection::from(refusal).client(client.key)),
     }
+}
+
+/// The authorization details that are asked for, of types that the trust has, too.
+async fn details(
+    app: &App,
+    unit: &mut UnitOfWork<'_>,
+    (request, client, trust): (&ClientRequest, &AuthenticatedClient, &Trust),
+    (audience, own): (&[String], (GrantId, Holder)),
+) -> Result<Option<(Vec<Detail>, Sealed)>, Rejection<TokenError>> {
+    let asked = authorization_details::of_new_grant(app, unit, (request, client), audience, own).await?;
+    let types = &trust.authorization_details_types;
+    let is_trusted = |detail: &Detail| types.iter().any(|one| one == detail.type_name());
+    if asked.iter().flat_map(|(details, _)| details).all(is_trusted) {
+        return Ok(asked);
+    }
+    let reason = RefusalReason::DetailTypeNotAllowed;
+    Err(Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key))
 }
 
 /// The user that the assertion is about, who must be able to act, and how often the password has changed; none where
@@ -251,7 +272,9 @@ async fn scope(
         return Ok(scope);
     }
     let left: ScopeSet = scope.iter().filter(|scope| trust.scope.contains(scope)).collect();
-    if request.form.get("scope").is_some() || left.is_empty() {
+    // Authorization details do without (RFC 9396 §3.1).
+    let is_nothing = left.is_empty() && !authorization_details::are_asked_for(&request.form);
+    if request.form.get("scope").is_some() || is_nothing {
         let rejection = Rejection::new(TokenError::InvalidScope, RefusalReason::ScopeNotAllowed);
         return Err(rejection.client(client.key));
     }

@@ -14,6 +14,7 @@ use crate::http::login::{self, Recognised};
 use crate::http::session::Verified;
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 
 pub(super) async fn issue(
     app: &App,
@@ -37,7 +38,6 @@ async fn permitted(
 ) -> Result<Option<()>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::Password).await?;
-    authorization_details::not_taken(request)?;
     Ok(Some(()))
 }
 
@@ -72,7 +72,6 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     allowed(app, unit, &client, GrantType::Password).await?;
-    authorization_details::not_taken(request)?;
     let user = unit.load::<User>(verified.subject.0).await?;
     if !user.may_act() || user.password_generation != verified.password_generation {
         return Err(Rejection::new(TokenError::InvalidGrant, RefusalReason::UserChanged).client(client.key));
@@ -86,6 +85,8 @@ async fn round(
     let at = unit.at();
     unit.about(Some(verified.subject));
     let id = GrantId(app.ledger.random().uuid_at(at).map_err(LedgerError::from)?);
+    let own = (id, Holder::Subject(verified.subject));
+    let details = authorization_details::of_new_grant(app, unit, (request, &client), &audience, own).await?;
     let grant = unit.create::<Grant>(id.0);
     let command = IssueToken {
         flow: GrantType::Password,
@@ -93,7 +94,7 @@ async fn round(
         subject: Some(verified.subject),
         scope,
         audience,
-        details: None,
+        details,
         password_generation: verified.password_generation,
         grant_expires_at: at + TimeDelta::days(i64::from(app.settings.grant_lifetime_days)),
         mint: randoms.mint(&client.registration, GrantType::Password, confirmation),

@@ -7,6 +7,7 @@ use super::super::access_token::PresentedAccessToken;
 use super::super::standing;
 use crate::app::App;
 use crate::credential::{self, Address, Kind};
+use crate::domain::authorization_detail::Detail;
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Act, ActiveToken, Basis, Grant, MayAct, TokenRef};
 use crate::domain::value::ScopeSet;
@@ -49,6 +50,8 @@ pub(super) struct PresentedToken {
     sub: String,
     /// None: an ID token, which opens nothing itself and stands for all of its grant.
     scope: Option<ScopeSet>,
+    /// Its authorization details; none: an ID token.
+    pub(super) details: Option<Vec<Detail>>,
     exp: i64,
     act: Option<Act>,
     may_act: Option<MayAct>,
@@ -81,6 +84,7 @@ impl PresentedToken {
                             key: Some(key),
                             sub: claims.sub,
                             scope: None,
+                            details: None,
                             exp: claims.exp,
                             act: None,
                             may_act: None,
@@ -98,6 +102,7 @@ impl PresentedToken {
             key: token.key,
             sub: claims.sub.clone(),
             scope: Some(ScopeSet::parse(&claims.scope).unwrap_or_default()),
+            details: Some(claims.authorization_details.clone()),
             exp: claims.exp,
             act: claims.act.clone(),
             may_act: claims.may_act.clone(),

@@ -5,6 +5,7 @@ use super::super::{ClientRequest, authorization_details, resource, rounds, stand
 use super::presented_token::{PresentedToken, TokenType};
 use super::{Place, Randoms, TokenResponse, allowed, parameter_scope, unexpected};
 use crate::app::App;
+use crate::domain::authorization_detail::{AskedDetails, Selection};
 use crate::domain::client::{ExchangeMode, ExchangeRule, GrantType, TokenFormat};
 use crate::domain::grant::{ActiveToken, Exchange, Grant, Outcome};
 use crate::domain::refusal::RefusalReason;
@@ -13,6 +14,7 @@ use crate::http::client_auth::AuthenticatedClient;
 use crate::http::error::{Rejection, TokenError};
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, UnitOfWork};
+use crate::operations::authorization_detail::Holder;
 
 /// The most `audience` and `resource` parameters together.
 const MAX_TARGETS: usize = 20;
@@ -83,7 +85,6 @@ async fn round(
 ) -> Result<Option<TokenResponse>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     permitted(app, unit, &client).await?;
-    authorization_details::not_taken(request)?;
     if tokens.requested == TokenType::Jwt
         && client.registration.metadata.access_token_format != TokenFormat::Jwt
     {
@@ -99,15 +100,23 @@ async fn round(
     let mut command = command(app, request, unit, (&client, subject.clone(), actor), randoms)
         .await
         .map_err(about)?;
-    // Proven above: what is bound to a key stays bound to it.
-    let bound = tokens.subject.as_ref().ok().and_then(|token| token.confirmation);
-    command.mint.confirmation = command.mint.confirmation.or(bound);
     let id = GrantId(
         app.ledger
             .random()
             .uuid_at(command.at)
             .map_err(LedgerError::from)?,
     );
+    command.details = details(app, request, unit, (&client, &subject), tokens)
+        .await
+        .map_err(about)?;
+    let holder = subject
+        .subject
+        .map_or(Holder::Client(client.key), Holder::Subject);
+    let asked = command.details.asked.as_deref().unwrap_or_default();
+    command.sealed = app.operations.seal_details(id, holder, asked).await?;
+    // Proven above: what is bound to a key stays bound to it.
+    let bound = tokens.subject.as_ref().ok().and_then(|token| token.confirmation);
+    command.mint.confirmation = command.mint.confirmation.or(bound);
     let grant = unit.create::<Grant>(id.0);
     let Some(concluded) = unit.conclude(&grant, grant.exchange(&command)).await? else {
         return Ok(None);
@@ -220,11 +229,55 @@ async fn command(
         actor,
         scope: parameter_scope(request)?,
         audience,
+        details: AskedDetails::default(),
+        sealed: None,
         client_scope,
         client_audience: registration.metadata.audience_or(&app.settings.issuer),
         password_generation,
         mint,
         at: unit.at(),
+    })
+}
+
+/// The subject token's authorization details, and what is asked for of them; an ID token stands for all of its grant. A type
+/// that one of the clients that it came through may no longer have is in no new token.
+async fn details(
+    app: &App,
+    request: &ClientRequest,
+    unit: &mut UnitOfWork<'_>,
+    (client, subject): (&AuthenticatedClient, &ActiveToken),
+    tokens: &Tokens,
+) -> Result<AskedDetails, Rejection<TokenError>> {
+    let asked = authorization_details::parameter(request)?;
+    let Some(asked) = asked.filter(|asked| !asked.is_empty()) else {
+        return Ok(AskedDetails::default());
+    };
+    let presented = tokens
+        .subject
+        .as_ref()
+        .ok()
+        .and_then(|token| token.details.clone());
+    let granted = match presented {
+        Some(details) => details,
+        None => {
+            let grant = unit.load::<Grant>(subject.token.grant.0).await?;
+            authorization_details::of_grant(app, unit, client, (&grant, None))
+                .await?
+                .granted
+        }
+    };
+    let mut allowed = authorization_details::allowed_types(unit, &client.registration, &granted).await?;
+    let mut through = vec![subject.token];
+    if let Some(lineage) = &subject.lineage {
+        through.extend(&lineage.subjects);
+    }
+    authorization_details::keep_types_of_tokens(unit, &mut allowed, &through).await?;
+    // In the order of the granted ones; what is not within them stays, and is refused.
+    let asked = Selection::asked(&granted, &asked).map_or(asked, |selection| selection.apply(&granted));
+    Ok(AskedDetails {
+        granted,
+        asked: Some(asked),
+        allowed,
     })
 }
 
