@@ -34,11 +34,12 @@ pub(super) async fn check(
     findings: &mut Findings,
 ) -> Result<(), sqlx::Error> {
     let receivers = receivers(connection).await?;
-    if !settings.shared_signals {
+    let (lag, seconds) = lag(connection).await?;
+    // Where the ledger is read, a server has them on, whatever the settings here say.
+    if !settings.shared_signals && (receivers.is_empty() || seconds > LATE) {
         off(&receivers, findings);
         return Ok(());
     }
-    let (lag, seconds) = lag(connection).await?;
     if seconds > LATE {
         findings.warn(
             NAME,

@@ -8,10 +8,13 @@
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
+/// For how long a receiver may say that it wants nothing before it is told that this is all.
+const EARLY: Duration = Duration::from_millis(10);
 /// The states of a connection that the other side closed before it had everything, as in Linux's `net/tcp_states.h`:
 /// `CLOSE_WAIT`, `LAST_ACK` and `CLOSING`. One that was closed in turn is in `TIME_WAIT`.
 const CLOSED_EARLY: [&str; 3] = ["08", "09", "0B"];
@@ -22,13 +25,10 @@ pub(super) async fn exchange(mut stream: TcpStream, bytes: &[u8]) -> io::Result<
     stream.write_all(bytes).await?;
     let mut answer = [0; 512];
     // Syslog has nothing to say; what comes all the same is passed over.
-    loop {
-        match stream.try_read(&mut answer) {
-            Ok(0) => return Err(io::ErrorKind::ConnectionAborted.into()),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-            Err(error) => return Err(error),
-        }
+    match tokio::time::timeout(EARLY, stream.read(&mut answer)).await {
+        Ok(Ok(0)) => return Err(io::ErrorKind::ConnectionAborted.into()),
+        Ok(Err(error)) => return Err(error),
+        Ok(Ok(_)) | Err(_) => {}
     }
     stream.shutdown().await?;
     while stream.read(&mut answer).await? > 0 {}
