@@ -43,7 +43,7 @@ impl Resolve for Scripted {
 }
 
 fn no_roots() -> TlsConnector {
-    connector(rustls::RootCertStore::empty()).unwrap()
+    connector(RootCertStore::empty()).unwrap()
 }
 
 fn fetcher(allow: &[&str], resolver: Scripted) -> Fetcher {

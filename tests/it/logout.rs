@@ -5,6 +5,8 @@ mod backchannel;
 mod grants;
 mod rp_initiated;
 
+pub(crate) use grants::all_of;
+
 use grantlog::config::Settings;
 use grantlog::ids::SubjectId;
 use grantlog::operations::client::CreatedClient;

@@ -66,6 +66,7 @@ mod registration;
 mod request_objects;
 mod resource;
 mod retention;
+mod revocation_races;
 mod rfc6749;
 mod rfc7009;
 mod rfc7636;

@@ -25,16 +25,25 @@ impl Node {
 
     /// Starts one and waits until it is ready.
     pub(crate) async fn start(database_url: &str, issuer: &str) -> Self {
+        Self::start_with((database_url, issuer), &[]).await
+    }
+
+    /// As [`Self::beside`], with further variables.
+    pub(crate) async fn beside_with(server: &TestServer, environment: &[(&str, &str)]) -> Self {
+        Self::start_with((&server.database.app_url, &server.base), environment).await
+    }
+
+    async fn start_with((database_url, issuer): (&str, &str), environment: &[(&str, &str)]) -> Self {
         let address = address();
         let mut node = Self {
-            child: Self::spawn(database_url, issuer, &address.to_string()),
+            child: Self::spawn((database_url, issuer), &address.to_string(), environment),
             base: format!("http://{address}"),
         };
         node.wait_until_ready().await;
         node
     }
 
-    fn spawn(database_url: &str, issuer: &str, listen: &str) -> Child {
+    fn spawn((database_url, issuer): (&str, &str), listen: &str, environment: &[(&str, &str)]) -> Child {
         Command::new(env!("CARGO_BIN_EXE_grantlog"))
             .arg("serve")
             .env("GRANTLOG_DATABASE_URL", database_url)
@@ -45,6 +54,7 @@ impl Node {
             .env("GRANTLOG_FAILURES_PER_MINUTE", "100000")
             .env("GRANTLOG_OUTBOUND_ALLOW", "127.0.0.1")
             .env("GRANTLOG_LOG_FILTER", "warn")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .kill_on_drop(true)

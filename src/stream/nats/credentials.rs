@@ -47,10 +47,10 @@ impl Credentials {
     pub(crate) fn parse(secret: &[u8]) -> Result<Self, NotCredentials> {
         let text = std::str::from_utf8(secret).map_err(|_| NotCredentials)?.trim();
         if text.contains(CREDS) {
-            let read = ConnectOptions::with_credentials(text);
-            return read
-                .map(|_| Self::Creds(text.to_owned()))
-                .map_err(|_| NotCredentials);
+            // Its reader wants a whole last line.
+            let whole = format!("{text}\n");
+            let read = ConnectOptions::with_credentials(&whole);
+            return read.map(|_| Self::Creds(whole)).map_err(|_| NotCredentials);
         }
         if text.is_empty() || text.contains(char::is_control) || text.starts_with("-----") {
             return Err(NotCredentials);

@@ -114,7 +114,7 @@ async fn a_logout_beside_refreshes_on_two_nodes_leaves_nothing_active() {
 }
 
 /// All of them at once, in this task.
-async fn all_of<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
+pub(crate) async fn all_of<F: Future>(futures: Vec<F>) -> Vec<F::Output> {
     let mut running: Vec<_> = futures
         .into_iter()
         .map(|future| (Box::pin(future), None))
