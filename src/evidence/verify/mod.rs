@@ -141,7 +141,6 @@ pub async fn verify_since(
         since,
     };
     let size = anchors.last().map_or(0, |anchor| anchor.checkpoint.size);
-    run.report.detached = run.gone.quarters();
     if let Some(finding) = place.foreign().await? {
         run.report.finding = Some(finding);
         return Ok(run.report);
@@ -154,6 +153,9 @@ pub async fn verify_since(
         run.report.finding = run.disorder.take().or(run.tiles.take());
         if run.report.finding.is_none() {
             run.report.finding = run.gone.unfounded(place).await?;
+            if run.report.finding.is_none() {
+                run.report.detached = run.gone.quarters();
+            }
         }
         if run.report.finding.is_none() {
             run.report.finding = surplus::find((place, &run.gone), size).await?;
