@@ -1,6 +1,7 @@
 //! Erasure: a subject's keys are destroyed, its names given up, the tables that show it blanked. The ledger stays as it
 //! is: what it holds of the subject can be read by nobody any more (`docs/erasure.md`).
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -15,7 +16,7 @@ use crate::projection::replay::{as_of_schemas, blank_user};
 const AT_ONCE: i64 = 10_000;
 
 /// What an erasure of a user destroys, gives up, blanks, ends and leaves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Inventory {
     /// Whose.
     pub sub: SubjectId,
@@ -34,7 +35,7 @@ pub struct Inventory {
 }
 
 /// Keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Destroyed {
     /// Whether there is a key to names, addresses, claims and the password's hash.
     pub personal_key: bool,
@@ -43,7 +44,7 @@ pub struct Destroyed {
 }
 
 /// Rows that are blanked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Blanked {
     /// The table.
     pub table: String,
@@ -52,7 +53,7 @@ pub struct Blanked {
 }
 
 /// What ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Ended {
     /// Browser logins.
     pub sessions: i64,
@@ -63,7 +64,7 @@ pub struct Ended {
 }
 
 /// Events that stay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kept {
     /// Of the user.
     pub user_events: i64,

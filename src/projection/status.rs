@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::ledger::LANE;
 
 /// Where one projection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct ProjectionStatus {
     /// Its public name.
     pub name: String,

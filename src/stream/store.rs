@@ -235,7 +235,7 @@ pub async fn note_failure(pool: &PgPool, stream: Uuid, error: &str) -> Result<()
 }
 
 /// A dead letter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct DeadLetter {
     /// The event's position.
     pub position: i64,

@@ -4,7 +4,9 @@
 //! An event concerns what it names ([`concerns`]). The projection `event_postings` keeps that for each event, and
 //! [`postings::positions`] answers from it, and from the ledger itself where the projection has not come yet.
 
+pub mod as_of;
 pub mod concerns;
+pub mod diff;
 pub mod document;
 pub mod history;
 pub mod key;

@@ -1,6 +1,5 @@
-//! A moment or a position, as commands take it.
+//! A moment or a position, as auditors name either.
 
-use anyhow::{Context as _, ensure};
 use chrono::{DateTime, TimeDelta};
 
 use crate::clock::Timestamp;
@@ -8,11 +7,25 @@ use crate::ledger::{Ledger, head_position, position_at};
 
 /// Up to where the ledger is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AsOf {
+pub enum AsOf {
     /// Everything that was recorded by then.
     Time(Timestamp),
     /// Everything up to this position.
     Position(i64),
+}
+
+/// Why there is no such place in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum AsOfError {
+    /// What will be recorded by then is not known.
+    #[error("that moment has not come yet")]
+    Future,
+    /// What comes later would not be in it.
+    #[error("the ledger ends at position {0}")]
+    Beyond(i64),
+    /// The database failed.
+    #[error("the ledger could not be read")]
+    Database(#[from] sqlx::Error),
 }
 
 impl std::str::FromStr for AsOf {
@@ -34,29 +47,25 @@ impl std::str::FromStr for AsOf {
 
 impl AsOf {
     /// The last position before it begins.
-    pub(super) async fn before(self, ledger: &Ledger) -> anyhow::Result<i64> {
-        match self {
+    pub async fn before(self, ledger: &Ledger) -> Result<i64, AsOfError> {
+        Ok(match self {
             // A ledger's moments are microseconds.
-            Self::Time(at) => position_at(ledger.pool(), at - TimeDelta::microseconds(1))
-                .await
-                .context("the ledger could not be read"),
-            Self::Position(position) => Ok(position - 1),
-        }
+            Self::Time(at) => position_at(ledger.pool(), at - TimeDelta::microseconds(1)).await?,
+            Self::Position(position) => position - 1,
+        })
     }
 
     /// The last position that it covers. A position that the ledger has not reached is refused: what comes later
     /// would not be in it.
-    pub(super) async fn position(self, ledger: &Ledger) -> anyhow::Result<i64> {
+    pub async fn position(self, ledger: &Ledger) -> Result<i64, AsOfError> {
         match self {
-            Self::Time(at) => {
-                ensure!(at <= ledger.clock().now(), "that moment has not come yet");
-                position_at(ledger.pool(), at)
-                    .await
-                    .context("the ledger could not be read")
-            }
+            Self::Time(at) if at > ledger.clock().now() => Err(AsOfError::Future),
+            Self::Time(at) => Ok(position_at(ledger.pool(), at).await?),
             Self::Position(position) => {
                 let head = head_position(ledger.pool()).await?;
-                ensure!(position <= head, "the ledger ends at position {head}");
+                if position > head {
+                    return Err(AsOfError::Beyond(head));
+                }
                 Ok(position)
             }
         }
