@@ -74,7 +74,7 @@ impl Operations {
         let standings = self.policies().await?;
         let mut all: BTreeMap<String, ShownRule> = rules::ALL
             .iter()
-            .map(|rule| rule.definition())
+            .map(rules::BuiltIn::definition)
             .map(|definition| (definition.id.clone(), ShownRule::new(&definition, None)))
             .collect();
         for (id, settings) in standings.iter() {

@@ -340,11 +340,14 @@ async fn round(
 }
 
 /// What is asked, with the names of the query's parameters.
+type Named<P, Q, B> = (Asked<P, Q, B>, Vec<String>);
+
+/// Reads what is asked.
 fn read<P: Parameters, Q: Parameters, B: RequestBody>(
     path: Result<RawPathParams, RawPathParamsRejection>,
     query: Option<&str>,
     (headers, body): (&HeaderMap, Result<Bytes, BytesRejection>),
-) -> Result<(Asked<P, Q, B>, Vec<String>), Rejected> {
+) -> Result<Named<P, Q, B>, Rejected> {
     let invalid = |what: String, reason| Rejection::new(AdminError::invalid(what), reason);
     let malformed = || {
         invalid(

@@ -116,7 +116,7 @@ where
     parameters.extend(parameters_of::<Q>("query", generators));
     let schema = generators.answered.subschema_for::<A>().to_value();
     let content = json!({"application/json": {"schema": schema}});
-    let mut described = described(about, parameters, &content);
+    let mut described = described(about, &parameters, &content);
     if let (Some((media_type, schema)), Some(members)) =
         (B::describe(&mut generators.read), described.as_object_mut())
     {
@@ -134,10 +134,10 @@ pub(super) fn raw<P: Parameters, Q: Parameters>(
 ) -> Value {
     let mut parameters = parameters_of::<P>("path", generators);
     parameters.extend(parameters_of::<Q>("query", generators));
-    described(about, parameters, content)
+    described(about, &parameters, content)
 }
 
-fn described(about: About, parameters: Vec<Value>, content: &Value) -> Value {
+fn described(about: About, parameters: &[Value], content: &Value) -> Value {
     let refused = json!({"$ref": "#/components/responses/Error"});
     let mut responses = Map::new();
     let done = json!({"description": "Done.", "content": content});

@@ -53,7 +53,10 @@ async fn every_documented_call_needs_a_token_with_its_own_scope() {
     for (template, item) in document["paths"].as_object().unwrap() {
         let path = filled(template);
         for (method, operation) in item.as_object().unwrap() {
-            assert!(ids.insert(operation["operationId"].as_str().unwrap()), "{operation}");
+            assert!(
+                ids.insert(operation["operationId"].as_str().unwrap()),
+                "{operation}"
+            );
             let scope = operation["security"][0]["clientCredentials"][0].as_str().unwrap();
             let call = format!("{method} {template}");
             // What no call takes: nothing is done, whoever asks.
