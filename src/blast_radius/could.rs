@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -15,7 +16,7 @@ use crate::operations::Operations;
 use crate::trail::{Key, Query, Stretch};
 
 /// What it could do.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Could {
     /// What its clients were allowed at the end of the window.
     pub clients: Vec<ClientPower>,
@@ -34,7 +35,7 @@ pub struct Could {
 }
 
 /// What a client was allowed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ClientPower {
     /// The client.
     pub client: ClientKey,
@@ -55,7 +56,7 @@ pub struct ClientPower {
 }
 
 /// A code or token that was good within the window.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ReachedToken {
     /// The position of the event that issued it.
     pub position: i64,
@@ -82,7 +83,7 @@ pub struct ReachedToken {
 }
 
 /// A client that could exchange tokens of another for its own.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ExchangePower {
     /// Who could.
     pub client: ClientKey,

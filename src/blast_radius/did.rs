@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::concern::{Concern, OneToken, found};
@@ -19,7 +20,7 @@ use crate::trail::Stretch;
 const NAMED: usize = 100;
 
 /// What it did.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Did {
     /// Events, those that are alike together.
     pub events: Vec<Fact>,
@@ -33,7 +34,7 @@ pub struct Did {
 }
 
 /// Events of one type at one endpoint, from one network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fact {
     /// The aggregate's type.
     pub aggregate_type: String,

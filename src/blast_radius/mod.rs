@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 pub use could::{ClientPower, Could, ExchangePower, ReachedToken};
@@ -102,7 +103,7 @@ pub enum BlastRadiusError {
 }
 
 /// What something could do, and did.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct BlastRadius {
     /// What it is of: `token`, `secret`, `key`, `client`, `user`, `address` or `request`.
     pub of: &'static str,

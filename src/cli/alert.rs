@@ -3,15 +3,13 @@
 use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
-use sqlx::Row as _;
-use sqlx::postgres::PgRow;
 use uuid::Uuid;
 
 use super::arguments::{Connection, Json, Page};
 use super::output;
 use super::session::Session;
-use crate::clock::Timestamp;
 use crate::domain::alert::{Alert, Dossier, Presenter};
+use crate::operations::alert::AlertFilter;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -73,63 +71,15 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
     Ok(())
 }
 
-#[derive(serde::Serialize)]
-struct Row {
-    id: i64,
-    alert: Uuid,
-    rule: String,
-    severity: Option<String>,
-    title: String,
-    summary: String,
-    client: Option<Uuid>,
-    subject: Option<Uuid>,
-    grant_id: Option<Uuid>,
-    raised_at: Timestamp,
-    verdict: Option<String>,
-    action: Option<String>,
-    acknowledged_at: Option<Timestamp>,
-}
-
-impl Row {
-    fn read(row: &PgRow) -> Result<Self, sqlx::Error> {
-        Ok(Self {
-            id: row.try_get("id")?,
-            alert: row.try_get("alert")?,
-            rule: row.try_get("rule")?,
-            severity: row.try_get("severity")?,
-            title: row.try_get("title")?,
-            summary: row.try_get("summary")?,
-            client: row.try_get("client")?,
-            subject: row.try_get("subject")?,
-            grant_id: row.try_get("grant_id")?,
-            raised_at: row.try_get("raised_at")?,
-            verdict: row.try_get("verdict")?,
-            action: row.try_get("action")?,
-            acknowledged_at: row.try_get("acknowledged_at")?,
-        })
-    }
-}
-
 async fn list(
     session: &Session,
     (open, rule): (bool, Option<&str>),
     page: Page,
     output: Json,
 ) -> anyhow::Result<()> {
-    let rows = sqlx::query(
-        "SELECT id, alert, rule, severity, title, summary, client, subject, grant_id, raised_at, verdict, action, \
-                acknowledged_at \
-         FROM public.alerts WHERE id > $1 AND (NOT $2 OR acknowledged_at IS NULL) AND ($3::text IS NULL OR rule = $3) \
-         ORDER BY id LIMIT $4",
-    )
-    .bind(page.after)
-    .bind(open)
-    .bind(rule)
-    .bind(i64::from(page.limit))
-    .fetch_all(session.ledger().pool())
-    .await
-    .context("the projection of alerts cannot be read (a server makes it when it starts)")?;
-    let rows = rows.iter().map(Row::read).collect::<Result<Vec<_>, _>>()?;
+    let filter = AlertFilter { open, rule };
+    let rows = session.operations.alerts(filter, (page.after, page.limit)).await;
+    let rows = rows.context("the projection of alerts cannot be read (a server makes it when it starts)")?;
     if output.json {
         return output::json(&rows);
     }

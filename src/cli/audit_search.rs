@@ -8,7 +8,6 @@ use clap::Args;
 use uuid::Uuid;
 
 use super::arguments::{Connection, Json};
-use super::as_of::AsOf;
 use super::audit::print_event;
 use super::audit_write::Writer;
 use super::grant::Found;
@@ -19,6 +18,7 @@ use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::{RequestId, SessionId};
 use crate::ledger::{Actor, head_position};
+use crate::trail::as_of::AsOf;
 use crate::trail::key::words;
 use crate::trail::search::Filters;
 use crate::trail::{Order, Stretch, search};

@@ -7,13 +7,14 @@ use clap::Args;
 
 use super::arguments::{Connection, Json};
 use super::output;
-use super::policy::{ActionName, When, duration, moment, read_sigma};
+use super::policy::{ActionName, read_sigma};
 use super::session::Session;
 use super::stretch::stretch;
 use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
 use crate::policy::backtest::{self, Histogram, Report, Stretch};
 use crate::policy::geoip::GeoIp;
+use crate::trail::when::{When, duration, moment};
 
 /// Options of `backtest`.
 #[derive(Args)]

@@ -6,7 +6,6 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::arguments::{Connection, Json};
-use super::as_of::AsOf;
 use super::grant::Found;
 use super::session::Session;
 use super::stretch::window;
@@ -14,8 +13,8 @@ use super::{client, grant_uses, output, prompt, user};
 use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, measure};
 use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
-use crate::ids::{ClientKey, RequestId};
-use crate::ledger::LANE;
+use crate::ids::RequestId;
+use crate::trail::as_of::AsOf;
 
 /// Whose blast radius.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -139,18 +138,11 @@ async fn secret(session: &Session, value: String, number: Option<u32>) -> anyhow
         bail!("--number goes with a client's id, not with a secret");
     }
     let digest = Digest::of(value.as_bytes());
-    let found: Option<(Uuid, i64)> = sqlx::query_as(
-        "SELECT aggregate_id, (payload->>'number')::bigint FROM grantlog.ledger_client \
-         WHERE lane = $1 AND event_type = 'ClientSecretAdded' AND payload->'verifier'->>'sha256' = $2",
-    )
-    .bind(LANE)
-    .bind(digest.to_string())
-    .fetch_optional(session.ledger().pool())
-    .await?;
+    let found = session.operations.find_secret(&digest).await?;
     let (client, number) = found.context("no client ever had this secret")?;
     Ok(Of::Secret {
-        client: ClientKey(client),
-        number: Some(u32::try_from(number)?),
+        client,
+        number: Some(number),
     })
 }
 

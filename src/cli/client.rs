@@ -1,6 +1,6 @@
 //! `grantlog client`.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -12,7 +12,6 @@ use super::session::Session;
 use super::{initial_access_token, output, prompt};
 use crate::domain::client::{Approval, Client, ClientCommand, Registration, Weakness};
 use crate::ids::ClientKey;
-use crate::operations::approval::Approvals;
 use crate::operations::client::CreatedClient;
 use crate::operations::describe;
 use crate::operations::list::Listed;
@@ -188,13 +187,8 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
 
 /// The client of that name, which must exist.
 pub(super) async fn find(session: &Session, client_id: &str) -> anyhow::Result<ClientKey> {
-    let key = session.operations.find_client(client_id).await?;
-    let key = key.with_context(|| format!("there is no client {client_id}"))?;
-    // A UUID is looked up nowhere: whether it is a client's is only known from its events.
-    if !session.operations.load::<Client>(key.0).await?.exists() {
-        bail!("there is no client {client_id}");
-    }
-    Ok(key)
+    let key = session.operations.known_client(client_id).await?;
+    key.with_context(|| format!("there is no client {client_id}"))
 }
 
 async fn registration(session: &Session, key: ClientKey) -> anyhow::Result<Registration> {
@@ -239,37 +233,30 @@ async fn show_created(
 }
 
 pub(super) async fn show(session: &Session, key: ClientKey, as_json: bool) -> anyhow::Result<()> {
-    let approvals = session.operations.approvals(&[key]).await?;
-    let approvals = approvals.get(&key).cloned().unwrap_or_default();
-    let registration = registration(session, key).await?;
-    let exchanges = client_exchange::documents(session, &registration).await?;
-    let mut document = describe::client(&registration, &approvals);
+    let shown = session.operations.shown_client(key).await?;
+    let shown = shown.context("there is no such client")?;
     if as_json {
-        document.insert("exchanges".to_owned(), json!(exchanges));
-        return output::json(&document);
+        return output::json(&shown);
     }
-    document.remove("approvals");
-    document.remove("warnings");
-    for (name, value) in document {
-        let text = match value {
-            Value::String(text) => text,
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
-                value.to_string()
-            }
-        };
+    let document = serde_json::to_value(&shown)?;
+    for (name, value) in document.as_object().into_iter().flatten() {
+        if matches!(name.as_str(), "approvals" | "warnings" | "exchanges") {
+            continue;
+        }
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         output::line(&format!("{name:<28} {}", output::visible(&text)))?;
     }
-    for (scope, step) in &approvals {
+    for (scope, step) in &shown.approvals {
         output::line(&format!(
             "{:<28} {}",
             "approval",
             output::visible(&client_approval::line(scope, step))
         ))?;
     }
-    for exchange in &exchanges {
+    for exchange in shown.exchanges.iter().flatten() {
         output::line(&format!("{:<28} {}", "exchange", client_exchange::line(exchange)))?;
     }
-    for weakness in registration.metadata.weaknesses() {
+    for weakness in shown.warnings {
         let Weakness {
             member,
             problem,
@@ -281,20 +268,11 @@ pub(super) async fn show(session: &Session, key: ClientKey, as_json: bool) -> an
 }
 
 async fn list(session: &Session, page: Page, output: Json) -> anyhow::Result<()> {
-    let clients = session.operations.list::<Client>(page.after, page.limit).await?;
     if output.json {
-        let keys: Vec<_> = clients.iter().map(|listed| ClientKey(listed.loaded.id)).collect();
-        let approvals = session.operations.approvals(&keys).await?;
-        let none = Approvals::default();
-        let documents = clients.iter().filter_map(|listed| {
-            let approvals = approvals.get(&ClientKey(listed.loaded.id)).unwrap_or(&none);
-            let mut document = describe::client(listed.loaded.registration.as_ref()?, approvals);
-            document.insert("position".to_owned(), json!(listed.position));
-            document.insert("created_at".to_owned(), json!(listed.created_at));
-            Some(document)
-        });
-        return output::json(&documents.collect::<Vec<_>>());
+        let shown = session.operations.shown_clients(page.after, page.limit).await?;
+        return output::json(&shown);
     }
+    let clients = session.operations.list::<Client>(page.after, page.limit).await?;
     let rows: Vec<_> = clients.iter().filter_map(row).collect();
     output::table(
         ["POSITION", "CREATED", "STANDING", "KIND", "CLIENT ID", "NAME"],

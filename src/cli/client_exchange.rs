@@ -1,14 +1,14 @@
 //! `grantlog client allow-exchange` and `disallow-exchange`: whose tokens a client may exchange (RFC 8693).
 
 use clap::{Args, ValueEnum};
-use serde_json::{Map, Value, json};
 
 use super::arguments::Json;
 use super::client::{apply, find};
 use super::output;
 use super::session::Session;
-use crate::domain::client::{Client, ClientCommand, ExchangeMode, ExchangeRule, Registration};
+use crate::domain::client::{ClientCommand, ExchangeMode, ExchangeRule};
 use crate::domain::value::ScopeSet;
+use crate::operations::client_shown::ShownExchange;
 
 /// What an exchanged token says of who acts.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -90,43 +90,14 @@ pub(super) async fn disallow(session: &Session, arguments: Disallow) -> anyhow::
     apply(session, name, &arguments.client, &command, arguments.output).await
 }
 
-/// A client's rules, with the clients by their names.
-pub(super) async fn documents(
-    session: &Session,
-    client: &Registration,
-) -> anyhow::Result<Vec<Map<String, Value>>> {
-    let mut documents = Vec::new();
-    for rule in &client.exchanges {
-        let subject = session.operations.load::<Client>(rule.subject_client.0).await?;
-        let name = subject
-            .registration
-            .as_ref()
-            .map(|subject| subject.client_id.clone());
-        let mut document = Map::new();
-        let name = name.unwrap_or_else(|| rule.subject_client.to_string());
-        document.insert("subject_client".to_owned(), json!(name));
-        document.insert("mode".to_owned(), json!(rule.mode));
-        document.insert("scope".to_owned(), json!(rule.scope.to_string()));
-        document.insert("audience".to_owned(), json!(rule.audience));
-        documents.push(document);
-    }
-    Ok(documents)
-}
-
 /// A rule in a line.
-pub(super) fn line(document: &Map<String, Value>) -> String {
-    let member = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
-    let audience: Vec<&str> = document
-        .get("audience")
-        .and_then(Value::as_array)
-        .map(|all| all.iter().filter_map(Value::as_str).collect())
-        .unwrap_or_default();
+pub(super) fn line(exchange: &ShownExchange) -> String {
     let text = format!(
         "tokens of {}, {}: scope {}, audience {}",
-        member("subject_client"),
-        member("mode"),
-        member("scope"),
-        audience.join(" "),
+        exchange.subject_client,
+        exchange.mode.name(),
+        exchange.scope,
+        exchange.audience.join(" "),
     );
     output::visible(&text)
 }

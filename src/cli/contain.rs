@@ -5,11 +5,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::arguments::{Confirmation, Connection, Json};
-use super::policy::{When, moment};
 use super::session::Session;
 use super::stretch::stretch;
 use super::{client, output, prompt, user};
 use crate::policy::contain::{By, Containment};
+use crate::trail::when::{When, moment};
 
 /// By what grants are chosen.
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -15,19 +15,36 @@ use crate::domain::authorization_detail::{
 use crate::domain::client::{Approval, Client, ClientCommand, GrantType, SecretVerifier};
 use crate::domain::user::User;
 use crate::domain::value::Digest;
+use crate::http::admin::AdminScope;
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context};
 use crate::operations::describe;
 use crate::operations::user::NewUser;
 
 /// Name, description, whether restricted.
-const SCOPES: [(&str, &str, bool); 10] = [
+const SCOPES: [(&str, &str, bool); 14] = [
     ("view-user", "See your name and user name", false),
     ("detail-user", "See your e-mail address", true),
     ("get_user_profile", "See your profile", false),
     ("server-operations", "Operate servers", false),
     ("read-users", "Read every user's profile", true),
     ("admin", "Administer this Grantlog", true),
+    (AdminScope::Read.name(), AdminScope::Read.description(), true),
+    (
+        AdminScope::Operate.name(),
+        AdminScope::Operate.description(),
+        true,
+    ),
+    (
+        AdminScope::Configure.name(),
+        AdminScope::Configure.description(),
+        true,
+    ),
+    (
+        AdminScope::Evidence.name(),
+        AdminScope::Evidence.description(),
+        true,
+    ),
     ("openid", "Know who you are", false),
     ("profile", "See your name and user name", false),
     ("email", "See your e-mail address", false),

@@ -2,22 +2,20 @@
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use cqrs_es::Aggregate;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::arguments::{Confirmation, Connection, Json};
-use super::as_of::AsOf;
 use super::audit::operator;
 use super::client_approval::who;
 use super::session::Session;
 use super::{grant_diff, grant_show, output, prompt};
 use crate::credential::Kind;
-use crate::domain::grant::Grant;
 use crate::domain::trail::LedgerRead;
 use crate::ids::GrantId;
 use crate::ledger::{Metadata, StoredEvent, head_position};
-use crate::trail::pasted::{self, Pasted};
+use crate::trail::as_of::AsOf;
+use crate::trail::pasted::Pasted;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -143,15 +141,6 @@ impl Found {
         events.retain(|event| event.position <= upto);
         Ok(events)
     }
-}
-
-/// The grant's state after these events.
-pub(super) fn state(events: &[StoredEvent]) -> anyhow::Result<Grant> {
-    let mut state = Grant::default();
-    for event in events {
-        state.apply(pasted::decode(event)?);
-    }
-    Ok(state)
 }
 
 /// Prints a grant's events, a line each.

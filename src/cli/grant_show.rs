@@ -3,7 +3,6 @@
 use anyhow::bail;
 
 use super::arguments::Json;
-use super::as_of::AsOf;
 use super::audit::operator;
 use super::client_approval::who;
 use super::grant::Found;
@@ -11,6 +10,7 @@ use super::session::Session;
 use super::{grant_uses, output};
 use crate::domain::grant::Family;
 use crate::ledger::{Caller, Metadata, StoredEvent};
+use crate::trail::as_of::AsOf;
 use crate::trail::document;
 use crate::trail::history::{History, Version};
 use crate::trail::lineage::{Fork, Lineage, Place, TokenStep};

@@ -2,14 +2,13 @@
 
 use anyhow::Context as _;
 use clap::{Subcommand, ValueEnum};
-use serde_json::json;
 
 use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
 use super::{output, prompt};
 use crate::crypto::signing::PUBLISHED_AHEAD;
 use crate::domain::client::TokenAlgorithm;
-use crate::operations::key::StoredKey;
+use crate::operations::key::ShownKey;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -125,25 +124,10 @@ async fn rotate(
     list(session, output).await
 }
 
-fn state(key: &StoredKey) -> &'static str {
-    match (key.retired_at, key.active_since, key.opens) {
-        (Some(_), _, _) => "retired",
-        (None, _, false) => "unreadable",
-        (None, Some(_), true) => "active",
-        (None, None, true) => "published",
-    }
-}
-
 async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
     let keys = session.operations.signing_keys().await?;
     if output.json {
-        let documents = keys.iter().map(|key| {
-            json!({
-                "kid": key.kid, "algorithm": key.algorithm, "state": state(key), "generated_at": key.generated_at,
-                "active_since": key.active_since, "retired_at": key.retired_at,
-            })
-        });
-        return output::json(&documents.collect::<Vec<_>>());
+        return output::json(&keys.iter().map(ShownKey::from).collect::<Vec<_>>());
     }
     let rows: Vec<_> = keys
         .iter()
@@ -151,7 +135,7 @@ async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
             [
                 key.kid.clone(),
                 key.algorithm.clone(),
-                state(key).to_owned(),
+                key.state().name().to_owned(),
                 output::moment(key.generated_at),
             ]
         })

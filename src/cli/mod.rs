@@ -3,7 +3,6 @@
 
 mod alert;
 mod arguments;
-mod as_of;
 mod audit;
 mod audit_export;
 mod audit_key;
@@ -31,6 +30,7 @@ mod import;
 mod initial_access_token;
 mod key;
 mod network;
+mod openapi;
 mod output;
 mod policy;
 mod projection;
@@ -128,6 +128,8 @@ enum Command {
     /// Bring another server's clients, users and live refresh tokens here
     #[command(subcommand)]
     Import(import::Command),
+    /// Print the OpenAPI 3.1 document of the administration API; needs no database
+    Openapi,
     /// Measure this machine: ratios to what is measured beside it in the same run
     Bench(crate::bench::Arguments),
 }
@@ -169,6 +171,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Retention(command) => retention::run(&connection, command).await,
         Command::Recover(arguments) => recover::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
+        Command::Openapi => openapi::run(),
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }
 }

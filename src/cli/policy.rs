@@ -1,21 +1,19 @@
 //! `grantlog policy`: the rules that watch the ledger.
 
-use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use chrono::{DateTime, NaiveDate, TimeDelta};
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
 use super::{output, prompt};
-use crate::clock::Timestamp;
 use crate::domain::policy::{Action, MAX_SIGMA, PolicySettings};
-use crate::policy::rule::Definition;
-use crate::policy::{replay, rules, watch};
+use crate::operations::policy::ShownRule;
+use crate::policy::replay;
+use crate::trail::when::duration;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -142,54 +140,6 @@ pub(super) struct Test {
     output: Json,
 }
 
-/// A moment, or a time before now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum When {
-    At(Timestamp),
-    Ago(TimeDelta),
-}
-
-impl When {
-    pub(super) fn at(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::At(at) => at,
-            Self::Ago(ago) => now - ago,
-        }
-    }
-}
-
-pub(super) fn moment(text: &str) -> Result<When, String> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Ok(When::At(at.to_utc()));
-    }
-    let day = text
-        .parse::<NaiveDate>()
-        .ok()
-        .and_then(|day| day.and_hms_opt(0, 0, 0));
-    if let Some(day) = day {
-        return Ok(When::At(day.and_utc()));
-    }
-    duration(text)
-        .map(|seconds| When::Ago(TimeDelta::seconds(seconds.into())))
-        .map_err(|_| {
-            "it is not a moment (2026-11-05T14:02:07Z), a day (2026-11-05) or a time (14d)".to_owned()
-        })
-}
-
-pub(super) fn duration(text: &str) -> Result<u32, String> {
-    let wrong = || "it is not a time such as 90s, 10m, 1h or 14d".to_owned();
-    let unit = text.chars().last().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let count: u32 = text.trim_end_matches(unit).parse().map_err(|_| wrong())?;
-    count.checked_mul(seconds).ok_or_else(wrong)
-}
-
 fn read_text(path: &str, most: u64) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = if path == "-" {
@@ -245,50 +195,21 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
     Ok(())
 }
 
-fn document(definition: &Definition, settings: Option<&PolicySettings>) -> Value {
-    json!({
-        "rule": definition.id, "version": definition.version, "hash": definition.hash(), "title": definition.title,
-        "description": definition.description, "severity": definition.severity, "technique": definition.technique,
-        "threshold": definition.threshold, "window_seconds": definition.window_seconds,
-        "actions": definition.actions, "enabled": settings.is_some(),
-        "action": settings.map(|settings| settings.action), "sigma": definition.sigma,
-    })
-}
-
-/// Every rule that is known here, with its settings where it watches.
-async fn known(session: &Session) -> anyhow::Result<Vec<(Definition, Option<PolicySettings>)>> {
-    let standings = session.operations.policies().await?;
-    let mut all: BTreeMap<String, (Definition, Option<PolicySettings>)> = rules::ALL
-        .iter()
-        .map(|rule| (rule.definition().id, (rule.definition(), None)))
-        .collect();
-    for (id, settings) in standings.iter() {
-        if let Ok(Some((definition, _))) = watch::begin(id, settings) {
-            all.insert(id.clone(), (definition, Some(settings.clone())));
-        }
-    }
-    Ok(all.into_values().collect())
-}
-
 async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
-    let known = known(session).await?;
+    let known = session.operations.shown_rules().await?;
     if output.json {
-        let documents: Vec<Value> = known
-            .iter()
-            .map(|(definition, settings)| document(definition, settings.as_ref()))
-            .collect();
-        return output::json(&documents);
+        return output::json(&known);
     }
     let rows: Vec<_> = known
         .into_iter()
-        .map(|(definition, settings)| {
-            let action = settings.map_or("off", |settings| settings.action.name());
+        .map(|rule| {
+            let action = rule.action.map_or("off", Action::name);
             [
-                definition.id,
+                rule.rule,
                 action.to_owned(),
-                definition.severity.to_string(),
-                definition.technique,
-                definition.title,
+                rule.severity.to_string(),
+                rule.technique,
+                rule.title,
             ]
         })
         .collect();
@@ -296,14 +217,13 @@ async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
 }
 
 async fn show(session: &Session, rule: &str, output: Json) -> anyhow::Result<()> {
-    let known = known(session).await?;
-    let found = known.into_iter().find(|(definition, _)| definition.id == rule);
-    let (definition, settings) =
-        found.with_context(|| format!("there is no rule {}", output::visible(rule)))?;
-    let document = document(&definition, settings.as_ref());
+    let known = session.operations.shown_rules().await?;
+    let found = known.into_iter().find(|known| known.rule == rule);
+    let found = found.with_context(|| format!("there is no rule {}", output::visible(rule)))?;
     if output.json {
-        return output::json(&document);
+        return output::json(&found);
     }
+    let document = serde_json::to_value(&found)?;
     for (name, value) in document.as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         for (number, line) in text.lines().enumerate() {
@@ -322,7 +242,7 @@ async fn enable(session: &Session, arguments: Enable) -> anyhow::Result<()> {
         .enable_policy(&context, &arguments.rule, settings.clone())
         .await?;
     if arguments.output.json {
-        return output::json(&document(&definition, Some(&settings)));
+        return output::json(&ShownRule::new(&definition, Some(&settings)));
     }
     output::line(&format!(
         "{} watches; it does: {} (rule hash {})",

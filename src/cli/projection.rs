@@ -58,14 +58,7 @@ fn names(name: Option<&str>) -> anyhow::Result<Vec<&'static str>> {
 async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
     let statuses = projection::status(session.ledger().pool()).await?;
     if output.json {
-        let documents = statuses.iter().map(|status| {
-            json!({
-                "name": status.name, "position": status.position, "head": status.head, "lag": status.lag,
-                "version": status.version, "current": status.current, "table": status.table,
-                "moved_at": status.moved_at, "error": status.error,
-            })
-        });
-        return output::json(&documents.collect::<Vec<_>>());
+        return output::json(&statuses);
     }
     let rows: Vec<_> = statuses
         .into_iter()

@@ -4,11 +4,11 @@ use clap::Args;
 use serde_json::json;
 
 use super::arguments::{Connection, Json};
-use super::as_of::AsOf;
 use super::output;
 use super::session::Session;
 use crate::domain::trail::LedgerRead;
 use crate::projection::{self, AsOfSchema, NAMES, Progress};
+use crate::trail::as_of::AsOf;
 
 /// What to replay.
 #[derive(Args)]

@@ -14,7 +14,7 @@ use super::session::Session;
 use super::{output, prompt};
 use crate::domain::trail::Class;
 use crate::evidence::{archive, store};
-use crate::operations::retention::{Facts, NotDetached, Quarter};
+use crate::operations::retention::{DetachedQuarter, Facts, Keeping, NotDetached, Quarter, ShownRetention};
 
 /// How long the sealer is waited for, and how often it is looked at.
 const SEALED_WITHIN: Duration = Duration::from_secs(15);
@@ -129,29 +129,17 @@ impl Set {
 }
 
 async fn show(session: &Session, output: Json) -> anyhow::Result<()> {
-    let quarters = session.operations.quarters().await?;
-    let detached: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT partition, events FROM grantlog.detached_partitions ORDER BY class, partition",
-    )
-    .fetch_all(session.ledger().pool())
-    .await?;
-    let mut keep = Vec::new();
-    for class in Class::ALL {
-        keep.push((class, session.operations.retention(class).await?));
-    }
+    let retention = session.operations.shown_retention().await?;
     if output.json {
-        let keep: Vec<Value> = keep
-            .iter()
-            .map(|(class, days)| json!({"class": class, "keep_days": days}))
-            .collect();
-        let detached: Vec<Value> = detached
-            .iter()
-            .map(|(partition, events)| json!({"partition": partition, "events": events}))
-            .collect();
-        return output::json(&json!({"keep": keep, "quarters": quarters, "detached": detached}));
+        return output::json(&retention);
     }
-    for (class, days) in keep {
-        let long = days.map_or_else(
+    let ShownRetention {
+        keep,
+        quarters,
+        detached,
+    } = retention;
+    for Keeping { class, keep_days } in keep {
+        let long = keep_days.map_or_else(
             || "for good".to_owned(),
             |days| format!("{days} days after the end of their quarter"),
         );
@@ -169,7 +157,7 @@ async fn show(session: &Session, output: Json) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    rows.extend(detached.into_iter().map(|(partition, events)| {
+    rows.extend(detached.into_iter().map(|DetachedQuarter { partition, events }| {
         [
             partition,
             "-".to_owned(),

@@ -1,13 +1,13 @@
 //! `grantlog scope`.
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand};
-use serde_json::{Value, json};
 
 use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
 use super::{output, prompt};
-use crate::domain::scope::{Definition, Scope, ScopeCommand};
+use crate::domain::scope::ScopeCommand;
+use crate::operations::scope::ShownScope;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -73,9 +73,6 @@ pub(super) struct Change {
     output: Json,
 }
 
-/// Scopes are few: all fit on one page.
-const MOST: u32 = 10_000;
-
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
     administer(&session, command).await?;
@@ -134,25 +131,15 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
 }
 
 /// The scope of that name, which must be defined.
-async fn find(session: &Session, name: &str) -> anyhow::Result<Definition> {
-    let scope = session.operations.load::<Scope>(Scope::id(name)).await?;
-    let Some(definition) = scope.definition.clone() else {
-        bail!("there is no scope {}", output::visible(name));
-    };
-    Ok(definition)
-}
-
-fn document(scope: &Definition) -> Value {
-    json!({
-        "name": scope.name, "description": scope.description, "restricted": scope.restricted,
-        "retired": scope.retired,
-    })
+async fn find(session: &Session, name: &str) -> anyhow::Result<ShownScope> {
+    let scope = session.operations.scope(name).await?;
+    scope.with_context(|| format!("there is no scope {}", output::visible(name)))
 }
 
 async fn show(session: &Session, name: &str, output: Json) -> anyhow::Result<()> {
     let scope = find(session, name).await?;
     if output.json {
-        return output::json(&document(&scope));
+        return output::json(&scope);
     }
     for (label, value) in [
         ("name", scope.name.as_str()),
@@ -166,15 +153,10 @@ async fn show(session: &Session, name: &str, output: Json) -> anyhow::Result<()>
 }
 
 async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
-    let scopes = session.operations.list::<Scope>(0, MOST).await;
-    let scopes = scopes.context("the scopes cannot be listed")?;
-    let definitions: Vec<&Definition> = scopes
-        .iter()
-        .filter_map(|listed| listed.loaded.definition.as_ref())
-        .collect();
+    let scopes = session.operations.scopes().await;
+    let definitions = scopes.context("the scopes cannot be listed")?;
     if output.json {
-        let documents = definitions.iter().map(|scope| document(scope));
-        return output::json(&documents.collect::<Vec<_>>());
+        return output::json(&definitions);
     }
     let rows: Vec<_> = definitions
         .iter()

@@ -1,12 +1,11 @@
 //! What `grantlog stream` prints.
 
-use serde_json::{Map, Value, json};
-
 use super::arguments::{Json, Page};
 use super::output;
 use super::session::Session;
-use crate::domain::stream::{Defined, Stream};
-use crate::stream::{StreamStatus, status, store};
+use crate::domain::stream::Stream;
+use crate::operations::stream_shown::ShownProgress;
+use crate::stream::store;
 
 /// The events that a stream gave up on.
 pub(super) async fn dead_letters(
@@ -18,13 +17,7 @@ pub(super) async fn dead_letters(
     let pool = session.ledger().pool();
     let letters = store::dead_letters(pool, Stream::id(name), (page.after, page.limit)).await?;
     if output.json {
-        let documents = letters.iter().map(|letter| {
-            json!({
-                "position": letter.position, "attempts": letter.attempts, "error": letter.error,
-                "failed_at": letter.failed_at, "requested": letter.requested,
-            })
-        });
-        return output::json(&documents.collect::<Vec<_>>());
+        return output::json(&letters);
     }
     let rows: Vec<_> = letters
         .iter()
@@ -41,67 +34,18 @@ pub(super) async fn dead_letters(
     output::table(["POSITION", "FAILED", "ATTEMPTS", "ERROR", ""], &rows)
 }
 
-/// A stream with where it stands; nothing of that before a server has begun with it.
-fn document(defined: &Defined, standing: Option<&StreamStatus>) -> Map<String, Value> {
-    let definition = &defined.definition;
-    let mut members = Map::new();
-    let mut put = |name: &str, value: Value| {
-        members.insert(name.to_owned(), value);
-    };
-    put("name", json!(defined.name));
-    put("state", json!(state(defined, standing)));
-    put("paused", json!(defined.paused));
-    put("target", json!(definition.target));
-    put("filter", json!(definition.filter));
-    put("batch", json!(definition.batch));
-    put("attempts", json!(definition.attempts));
-    put("on_failure", json!(definition.on_failure));
-    put("secrets", json!(definition.secrets.len()));
-    put("after", json!(defined.after));
-    if let Some(standing) = standing {
-        put("position", json!(standing.position));
-        put("lag_events", json!(standing.lag()));
-        put("lag_seconds", json!(standing.lag_seconds));
-        put("delivered_events", json!(standing.events));
-        put("failures", json!(standing.failures));
-        put("failures_in_a_row", json!(standing.attempts));
-        put("failing_since", json!(standing.failing_since));
-        put("error", json!(standing.error));
-        let due = standing.error.is_some().then_some(standing.due_at);
-        put("next_attempt_at", json!(due));
-        put("dead_letters", json!(standing.dead_letters));
-        put("checkpoint", json!(standing.checkpoint));
-    }
-    members.retain(|_, value| !value.is_null());
-    members
-}
-
-fn state(defined: &Defined, standing: Option<&StreamStatus>) -> &'static str {
-    match standing {
-        _ if defined.paused.is_some() => "paused",
-        Some(standing) if standing.error.is_some() => "failing",
-        Some(standing) if standing.held => "running",
-        Some(_) | None => "waiting for a server",
-    }
-}
-
 /// One stream; with a new secret, which is told this once.
 pub(super) async fn show(
     session: &Session,
     (name, told): (&str, Option<String>),
     output: Json,
 ) -> anyhow::Result<()> {
-    let defined = session.operations.stream(name).await?;
-    let all = status(session.ledger().pool()).await?;
-    let standing = all.iter().find(|status| status.name == name);
-    let mut members = document(&defined, standing);
-    if let Some(told) = &told {
-        members.insert("secret".to_owned(), json!(told));
-    }
+    let mut stream = session.operations.shown_stream(name).await?;
+    stream.secret.clone_from(&told);
     if output.json {
-        return output::json(&members);
+        return output::json(&stream);
     }
-    for (name, value) in &members {
+    for (name, value) in serde_json::to_value(&stream)?.as_object().into_iter().flatten() {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         output::line(&format!("{name:<18} {}", output::visible(&text)))?;
     }
@@ -113,28 +57,25 @@ pub(super) async fn show(
 
 /// All streams.
 pub(super) async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
-    let streams = session.operations.streams().await?;
-    let all = status(session.ledger().pool()).await?;
-    let standing = |defined: &Defined| all.iter().find(|status| status.name == defined.name);
+    let streams = session.operations.shown_streams().await?;
     if output.json {
-        let documents = streams.iter().map(|defined| document(defined, standing(defined)));
-        return output::json(&documents.collect::<Vec<_>>());
+        return output::json(&streams);
     }
     let rows: Vec<_> = streams
         .iter()
-        .map(|defined| {
-            let standing = standing(defined);
-            let of = |number: fn(&StreamStatus) -> i64| {
-                standing.map_or_else(String::new, |standing| number(standing).to_string())
+        .map(|stream| {
+            let of = |number: fn(&ShownProgress) -> i64| {
+                let progress = stream.progress.as_ref();
+                progress.map_or_else(String::new, |progress| number(progress).to_string())
             };
             [
-                defined.name.clone(),
-                defined.definition.target.kind().to_owned(),
-                state(defined, standing).to_owned(),
-                of(|standing| standing.position),
-                of(StreamStatus::lag),
-                of(|standing| standing.dead_letters),
-                defined.definition.target.address().to_owned(),
+                stream.name.clone(),
+                stream.target.kind().to_owned(),
+                stream.state.name().to_owned(),
+                of(|progress| progress.position),
+                of(|progress| progress.lag_events),
+                of(|progress| progress.dead_letters),
+                stream.target.address().to_owned(),
             ]
         })
         .collect();

@@ -3,12 +3,12 @@
 use anyhow::{Context as _, bail, ensure};
 use chrono::TimeDelta;
 
-use super::as_of::AsOf;
-use super::policy::When;
 use crate::blast_radius::Window;
 use crate::clock::Timestamp;
 use crate::ledger::{Ledger, recorded_at};
 use crate::operations::Operations;
+use crate::trail::as_of::AsOf;
+use crate::trail::when::When;
 
 /// The moments of `--since` and `--until`. A stretch in which nothing can have been recorded is a mistake, which must not
 /// look like a stretch in which nothing was.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::arguments::{Connection, Json, Page};
 use super::session::Session;
@@ -13,7 +13,7 @@ use crate::domain::client::Client;
 use crate::domain::user::User;
 use crate::ids::SubjectId;
 use crate::operations::subject;
-use crate::operations::user::{NewUser, Profile, parse_subject};
+use crate::operations::user::NewUser;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -214,49 +214,15 @@ async fn administer(session: &Session, connection: &Connection, command: Command
 }
 
 pub(super) async fn find(session: &Session, user: &str) -> anyhow::Result<SubjectId> {
-    if let Some(subject) = session.operations.find_user(user).await? {
-        return Ok(subject);
-    }
-    let subject = parse_subject(user).with_context(|| format!("there is no user {user}"))?;
-    if !session.operations.load::<User>(subject.0).await?.exists() {
-        bail!("there is no user {user}");
-    }
-    Ok(subject)
+    let known = session.operations.known_user(user).await?;
+    known.with_context(|| format!("there is no user {user}"))
 }
 
 /// A user as far as it may be shown, with what is personal decrypted.
 async fn document(session: &Session, subject: SubjectId) -> anyhow::Result<Value> {
-    let user = session.operations.load::<User>(subject.0).await?;
-    let Some(account) = &user.account else {
-        return Ok(json!({"sub": subject, "state": "erased"}));
-    };
-    let Some(profile) = session.operations.profile(subject, account).await? else {
-        return Ok(json!({"sub": subject, "state": "erased"}));
-    };
-    let state = if account.disabled { "disabled" } else { "active" };
-    let Profile {
-        username,
-        name,
-        email,
-        claims,
-        updated_at,
-    } = profile;
-    let claims: Map<String, Value> = claims
-        .into_iter()
-        .map(|(claim, value)| (claim.name().to_owned(), value))
-        .collect();
-    let mut document = json!({
-        "sub": subject, "state": state, "username": username, "name": name, "email": email,
-        "has_password": account.password.is_some(),
-        "legal_hold": session.operations.standing_hold(subject).await?,
-    });
-    if let Some(members) = document.as_object_mut() {
-        members.extend(updated_at.map(|at| ("updated_at".to_owned(), json!(at))));
-        if !claims.is_empty() {
-            members.insert("claims".to_owned(), claims.into());
-        }
-    }
-    Ok(document)
+    Ok(serde_json::to_value(
+        session.operations.shown_user(subject).await?,
+    )?)
 }
 
 /// A user as one client knows it, found by that client's own `sub` too.

@@ -1,5 +1,6 @@
 //! The `alert` aggregate: one thing that somebody should look at, and what was done about it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policy::Action;
@@ -64,7 +65,7 @@ events! {
 }
 
 /// How grave an alert is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// To be known.
@@ -109,7 +110,7 @@ impl std::fmt::Display for Severity {
 }
 
 /// Whom an alert is about, as far as that is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct About {
     /// The client.
     #[serde(default)]
@@ -126,7 +127,7 @@ pub struct About {
 }
 
 /// Why access was taken away.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Cause {
     /// A policy's rule fired.

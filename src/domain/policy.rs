@@ -1,5 +1,6 @@
 //! The `policy` aggregate: how a rule that watches the ledger is set. One aggregate per rule.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -39,7 +40,7 @@ events! {
 }
 
 /// How a rule is set.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PolicySettings {
     /// What it does when it fires.
     pub action: Action,
@@ -55,7 +56,7 @@ pub struct PolicySettings {
 }
 
 /// What a policy does when its rule fires, besides raising an alert.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// Nothing besides.

@@ -1,5 +1,6 @@
 //! The `stream` aggregate: where the ledger's events are carried to. One aggregate per name.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -78,7 +79,7 @@ pub struct StreamDefinition {
 }
 
 /// The kinds of targets, with what each needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum StreamTarget {
     /// Standard Webhooks with CloudEvents 1.0.
@@ -150,7 +151,7 @@ impl StreamTarget {
 }
 
 /// Which events a stream carries: an empty part lets all pass, and an event must pass every part.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StreamFilter {
     /// Names of events.
@@ -191,7 +192,7 @@ impl StreamFilter {
 }
 
 /// What happens when an event was tried as often as it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// It becomes a dead letter, and the stream goes on after it.

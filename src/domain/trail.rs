@@ -1,6 +1,7 @@
 //! The `trail` aggregate: what was done with the ledger as a whole. Each act is an aggregate of its own, but for the
 //! key of an import and the keys of the evidence log, whose coming and going is one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use uuid::Uuid;
@@ -100,7 +101,7 @@ events! {
 }
 
 /// Events that are detached by quarters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Class {
     /// Of grants.

@@ -11,7 +11,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
 
-use super::admin;
+use super::admin::{self, AdminScope};
 use super::api::bearer::BearerToken;
 use super::context::Origin;
 use super::error::{ApiError, ErrorAnswer, ProtocolError, Rejection};
@@ -66,7 +66,7 @@ fn text(body: String) -> Response {
         .into_response()
 }
 
-fn failed(error: &EvidenceError) -> ApiError {
+pub(in crate::http) fn failed(error: &EvidenceError) -> ApiError {
     const DETACHED: &str = "The event was taken out of the ledger with its quarter.";
     if matches!(error, EvidenceError::Detached(_)) {
         return ApiError::ResourceNotFound(DETACHED);
@@ -203,7 +203,7 @@ async fn for_administrators(
 }
 
 async fn round(unit: &mut UnitOfWork<'_>, token: &BearerToken) -> Result<Option<()>, Rejection<ApiError>> {
-    admin::require(unit, token).await?;
+    admin::require(unit, token, AdminScope::Evidence).await?;
     Ok(unit.confirm().await?.then_some(()))
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ use crate::ledger::{LANE, LedgerError, Metadata, Operator, retrying};
 const MAX_REASON: usize = 2000;
 
 /// The last step of a scope's approval.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ApprovalStep {
     /// Where the approval stands.
     pub state: Approval,

@@ -14,7 +14,7 @@ use crate::domain::client::{
 use crate::domain::scope::Scope;
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, KeyId};
-use crate::ledger::{Context, LedgerError};
+use crate::ledger::{Context, LANE, LedgerError};
 
 /// The kind of name under which chosen client ids are unique.
 pub const CLIENT_ID: &str = "client_id";
@@ -119,6 +119,19 @@ impl Operations {
             return Ok(Some(ClientKey(id)));
         }
         Ok(self.ledger.find_name(CLIENT_ID, client_id).await?.map(ClientKey))
+    }
+
+    /// Whose a generated secret is, or was, and its number. It goes by its digest.
+    pub async fn find_secret(&self, digest: &Digest) -> Result<Option<(ClientKey, u32)>, LedgerError> {
+        let found: Option<(Uuid, i64)> = sqlx::query_as(
+            "SELECT aggregate_id, (payload->>'number')::bigint FROM grantlog.ledger_client \
+             WHERE lane = $1 AND event_type = 'ClientSecretAdded' AND payload->'verifier'->>'sha256' = $2",
+        )
+        .bind(LANE)
+        .bind(digest.to_string())
+        .fetch_optional(self.ledger.pool())
+        .await?;
+        Ok(found.and_then(|(client, number)| Some((ClientKey(client), u32::try_from(number).ok()?))))
     }
 
     /// Replaces a client's metadata.

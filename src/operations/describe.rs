@@ -3,10 +3,9 @@
 use serde_json::{Map, Value, json};
 
 use super::OperationError;
-use super::approval::Approvals;
 use super::client::ClientRegistration;
 use super::security_profile;
-use crate::domain::client::{CertificateSubject, ClientMetadata, Registration, SecretVerifier};
+use crate::domain::client::{CertificateSubject, ClientMetadata};
 
 /// RFC 7591's names of members that have another name here.
 pub(super) const ALIASES: [(&str, &str); 3] = [
@@ -37,27 +36,6 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
     members.retain(|_, value| !value.is_null());
     members.insert("subject_type".to_owned(), json!(metadata.subject_type));
     members.insert("profile".to_owned(), json!(metadata.security_profile()));
-    members
-}
-
-/// All that may be shown of a client: no verifier of a secret.
-#[must_use]
-pub fn client(registration: &Registration, approvals: &Approvals) -> Map<String, Value> {
-    let mut members = Map::new();
-    members.insert("client_id".to_owned(), registration.client_id.clone().into());
-    members.insert("standing".to_owned(), json!(registration.standing));
-    members.extend(document(&registration.metadata));
-    members.insert("approvals".to_owned(), json!(approvals));
-    let secrets = registration.secrets.iter().map(|secret| {
-        let kind = match secret.verifier {
-            SecretVerifier::Sha256(_) | SecretVerifier::Key(_) => "generated",
-            SecretVerifier::Argon2id(_) => "chosen",
-            SecretVerifier::Bcrypt(_) => "imported",
-        };
-        json!({"number": secret.number, "kind": kind, "retired_at": secret.retired_at})
-    });
-    members.insert("secrets".to_owned(), secrets.collect());
-    members.insert("warnings".to_owned(), json!(registration.metadata.weaknesses()));
     members
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -21,7 +22,7 @@ const MAX_NAMED: usize = 1_000;
 const AT_ONCE: i64 = 10_000;
 
 /// What an erasure of a user destroys, gives up, blanks, ends and leaves.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Inventory {
     /// Whose.
     pub sub: SubjectId,
@@ -41,7 +42,7 @@ pub struct Inventory {
 }
 
 /// Keys.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Destroyed {
     /// Whether there is a key to names, addresses, claims and the password's hash.
     pub personal_key: bool,
@@ -50,7 +51,7 @@ pub struct Destroyed {
 }
 
 /// Rows that are blanked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Blanked {
     /// The table.
     pub table: String,
@@ -59,7 +60,7 @@ pub struct Blanked {
 }
 
 /// What ends.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Ended {
     /// Browser logins.
     pub sessions: i64,
@@ -70,7 +71,7 @@ pub struct Ended {
 }
 
 /// Events that stay.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Kept {
     /// Of the user.
     pub user_events: i64,

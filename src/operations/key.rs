@@ -1,5 +1,7 @@
 //! Signing keys: made at the first start, rotated with overlap.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{OperationError, Operations, run};
@@ -31,6 +33,76 @@ pub struct StoredKey {
     pub retired_at: Option<Timestamp>,
     /// Whether its private half is there and opens under the configured master key.
     pub opens: bool,
+}
+
+/// Where a signing key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum KeyState {
+    /// It signs, or has signed and is still accepted.
+    Active,
+    /// It is published, and signs soon.
+    Published,
+    /// Its private half is gone, or does not open under the configured master key.
+    Unreadable,
+    /// What it signed is refused.
+    Retired,
+}
+
+impl KeyState {
+    /// The word in lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Published => "published",
+            Self::Unreadable => "unreadable",
+            Self::Retired => "retired",
+        }
+    }
+}
+
+/// A signing key as administrators are shown it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ShownKey {
+    /// Its `kid`.
+    pub kid: String,
+    /// The JWS algorithm.
+    pub algorithm: String,
+    /// Where it stands.
+    pub state: KeyState,
+    /// When it was made.
+    pub generated_at: Timestamp,
+    /// When it began to sign.
+    pub active_since: Option<Timestamp>,
+    /// When it was withdrawn.
+    pub retired_at: Option<Timestamp>,
+}
+
+impl StoredKey {
+    /// Where it stands.
+    #[must_use]
+    pub fn state(&self) -> KeyState {
+        match (self.retired_at, self.active_since, self.opens) {
+            (Some(_), _, _) => KeyState::Retired,
+            (None, _, false) => KeyState::Unreadable,
+            (None, Some(_), true) => KeyState::Active,
+            (None, None, true) => KeyState::Published,
+        }
+    }
+}
+
+impl From<&StoredKey> for ShownKey {
+    fn from(key: &StoredKey) -> Self {
+        Self {
+            kid: key.kid.clone(),
+            algorithm: key.algorithm.clone(),
+            state: key.state(),
+            generated_at: key.generated_at,
+            active_since: key.active_since,
+            retired_at: key.retired_at,
+        }
+    }
 }
 
 type KeyRow = (

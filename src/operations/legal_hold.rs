@@ -1,6 +1,8 @@
 //! Legal holds: a user whose data must be kept is not erased, and what their grants did is not detached. The reasons
 //! may name persons, so they are sealed under the subject's key.
 
+use schemars::JsonSchema;
+
 use super::user::place;
 use super::{OperationError, Operations, run};
 use crate::clock::Timestamp;
@@ -15,7 +17,7 @@ const FIELD: &str = "legal_hold";
 const MAX_REASON: usize = 2000;
 
 /// A hold that is in force, decrypted.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, JsonSchema)]
 pub struct StandingHold {
     /// Why, in the administrator's words.
     pub reason: String,

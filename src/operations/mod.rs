@@ -2,14 +2,17 @@
 //! on the ledger like any other.
 
 pub mod account;
+pub mod alert;
 pub mod approval;
 pub mod authorization_detail;
 pub mod client;
+pub mod client_shown;
 pub mod describe;
 pub mod erasure;
 pub mod erasure_export;
 pub mod exchange;
 pub mod grant;
+pub mod grant_list;
 pub mod initial_access_token;
 pub mod key;
 pub mod legal_hold;
@@ -28,11 +31,13 @@ pub mod sector;
 mod security_profile;
 pub mod self_registration;
 pub mod stream;
+pub mod stream_shown;
 pub mod subject;
 pub mod token_use;
 pub mod trust;
 mod urls;
 pub mod user;
+pub mod user_shown;
 
 use crate::crypto::password::{Hasher, PasswordError};
 use crate::domain::alert::AlertRefusal;

@@ -1,5 +1,6 @@
 //! From a request's id to why it was refused.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -16,7 +17,7 @@ use crate::ledger::{LANE, LedgerError, Metadata, retrying};
 pub const NOT_FOUND: &str = "No refusal with this request id is recorded. The request may not have been refused, or by no endpoint (404, 405, 408, 431); it may have failed in the server itself (its log has the id), may be older than what the ledger still holds, or its refusal may have been suppressed under load.";
 
 /// A refused request, explained. It has no personal datum: the caller's address and agent stay sealed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ExplainedRefusal {
     /// The request.
     pub request_id: RequestId,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::security_profile::{self, Profiled};
@@ -23,7 +24,7 @@ use crate::ids::SubjectId;
 const MAX_DETAILS_TYPES: usize = 50;
 
 /// A registration in RFC 7591's words, plus what a client that moves here brings along.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "RFC 7591 §2 and `ClientMetadata` say what they are")]
 #[expect(

@@ -1,6 +1,7 @@
 //! Retention: how long events of a class are kept, and which quarters of the ledger are over.
 
 use chrono::TimeDelta;
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ pub const MIN_KEEP_DAYS: u32 = 30;
 pub const MAX_KEEP_DAYS: u32 = 36_500;
 
 /// A quarter of the ledger.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Quarter {
     /// Its name, `grant_2024q1`.
     pub partition: String,
@@ -35,6 +36,35 @@ pub struct Quarter {
     pub bytes: i64,
     /// From when on its events need not be kept; none where they are kept for good.
     pub due_at: Option<Timestamp>,
+}
+
+/// How long events are kept, and which quarters there are.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ShownRetention {
+    /// Of each class.
+    pub keep: Vec<Keeping>,
+    /// In the ledger.
+    pub quarters: Vec<Quarter>,
+    /// Taken out of it.
+    pub detached: Vec<DetachedQuarter>,
+}
+
+/// How long events of a class are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Keeping {
+    /// Which events.
+    pub class: Class,
+    /// Days after the end of their quarter; null where they are kept for good.
+    pub keep_days: Option<u32>,
+}
+
+/// A quarter that was taken out of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct DetachedQuarter {
+    /// Its name, `grant_2024q1`.
+    pub partition: String,
+    /// How many events it has.
+    pub events: i64,
 }
 
 /// What is in a quarter.
@@ -133,6 +163,29 @@ impl Operations {
     /// How many days events of a class are kept; none: for good.
     pub async fn retention(&self, class: Class) -> Result<Option<u32>, LedgerError> {
         Ok(self.load::<Trail>(class.retention()).await?.keep_days)
+    }
+
+    /// How long events are kept, and which quarters there are.
+    pub async fn shown_retention(&self) -> Result<ShownRetention, LedgerError> {
+        let quarters = self.quarters().await?;
+        let detached: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT partition, events FROM grantlog.detached_partitions ORDER BY class, partition",
+        )
+        .fetch_all(self.ledger.pool())
+        .await?;
+        let detached = detached
+            .into_iter()
+            .map(|(partition, events)| DetachedQuarter { partition, events });
+        let mut keep = Vec::new();
+        for class in Class::ALL {
+            let keep_days = self.retention(class).await?;
+            keep.push(Keeping { class, keep_days });
+        }
+        Ok(ShownRetention {
+            keep,
+            quarters,
+            detached: detached.collect(),
+        })
     }
 
     /// The quarters that are in the ledger, in order of class and time.

@@ -1,8 +1,38 @@
 //! Scopes are data: created, described, marked restricted, retired.
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::{OperationError, Operations, run};
-use crate::domain::scope::{Scope, ScopeCommand};
-use crate::ledger::Context;
+use crate::domain::scope::{Definition, Scope, ScopeCommand};
+use crate::ledger::{Context, LedgerError};
+
+/// Scopes are few: all fit on one page.
+const MOST: u32 = 10_000;
+
+/// A scope as administrators are shown it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ShownScope {
+    /// Its name (RFC 6749 §3.3).
+    pub name: String,
+    /// What it allows, in the words of the consent page.
+    pub description: String,
+    /// Whether each client needs an administrator's approval to use it.
+    pub restricted: bool,
+    /// Whether nobody is granted it any more.
+    pub retired: bool,
+}
+
+impl From<&Definition> for ShownScope {
+    fn from(scope: &Definition) -> Self {
+        Self {
+            name: scope.name.clone(),
+            description: scope.description.clone(),
+            restricted: scope.restricted,
+            retired: scope.retired,
+        }
+    }
+}
 
 impl Operations {
     /// Defines a scope, or changes it where it exists. The same definition twice appends nothing.
@@ -29,5 +59,18 @@ impl Operations {
         command: &ScopeCommand,
     ) -> Result<(), OperationError> {
         Ok(run!(self, context, Scope, Scope::id(name), command).outcome?)
+    }
+
+    /// All scopes, also retired ones, in the order in which they were defined.
+    pub async fn scopes(&self) -> Result<Vec<ShownScope>, LedgerError> {
+        let listed = self.list::<Scope>(0, MOST).await?;
+        let definitions = listed.iter().filter_map(|scope| scope.loaded.definition.as_ref());
+        Ok(definitions.map(ShownScope::from).collect())
+    }
+
+    /// The scope of that name; none where it was never defined.
+    pub async fn scope(&self, name: &str) -> Result<Option<ShownScope>, LedgerError> {
+        let scope = self.load::<Scope>(Scope::id(name)).await?;
+        Ok(scope.definition.as_ref().map(ShownScope::from))
     }
 }

@@ -1,5 +1,6 @@
 //! How often a grant's tokens were used at this server's own endpoints.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -10,7 +11,7 @@ use crate::ledger::migrate::is_undefined_table;
 use crate::ledger::{LedgerError, retrying};
 
 /// Uses of a grant's tokens at one endpoint, from one network.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GrantUses {
     /// The endpoint.
     pub endpoint: String,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use sqlx::PgPool;
 use tokio::task::JoinHandle;
@@ -40,7 +41,8 @@ pub struct Stretch {
 
 /// How often a rule would have fired, on whom, and what it would have done. The same rule over the same positions gives
 /// the same report.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "BacktestReport")]
 pub struct Report {
     /// The rule.
     pub rule: String,
@@ -73,7 +75,8 @@ pub struct Report {
 }
 
 /// What an action would have been done to.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
+#[schemars(rename = "BacktestEffect")]
 pub struct Would {
     /// Grants that would have been revoked.
     pub revoke_grants: BTreeSet<GrantId>,
@@ -88,7 +91,7 @@ pub struct Would {
 }
 
 /// How often it fired within equal stretches of time.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Histogram {
     /// How long each is, in seconds.
     pub bar_seconds: i64,
@@ -97,7 +100,8 @@ pub struct Histogram {
 }
 
 /// One alert that there would have been.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "BacktestAlert")]
 pub struct Listed {
     /// The id that it has, or would have had.
     pub alert: Uuid,

@@ -10,7 +10,7 @@ use crate::ledger::LANE;
 const BEYOND: &str = "its cursor is beyond the ledger's head, so it skips events: rebuild it";
 
 /// Where one projection stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct ProjectionStatus {
     /// Its public name.
     pub name: String,

@@ -244,7 +244,7 @@ pub async fn hurry(pool: &PgPool, stream: Uuid) -> Result<(), sqlx::Error> {
 }
 
 /// A dead letter.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, schemars::JsonSchema)]
 pub struct DeadLetter {
     /// The event's position.
     pub position: i64,

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use cqrs_es::Aggregate as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::PgConnection;
@@ -33,13 +34,14 @@ use crate::operations::token_use::GrantUses;
 pub const MAX_MENTIONS: usize = 200;
 
 /// What is known of a grant.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct History {
     /// The grant.
     pub grant: GrantId,
     /// The credential that it was found by.
     pub credential: Option<Recognised>,
     /// What it is.
+    #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     pub state: Option<Box<Family>>,
     /// How it came about and what came of it.
     pub lineage: Lineage,
@@ -57,7 +59,7 @@ pub struct History {
 }
 
 /// What a decision rested on: the version of each is the sequence of its last event then.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RestedOn {
     /// The client, as it was registered then.
     pub client: Option<Version>,
@@ -79,7 +81,7 @@ pub struct RestedOn {
 }
 
 /// A version of an aggregate: its last event at a moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Version {
     /// That event's place in the aggregate.
     pub version: i64,
@@ -92,7 +94,7 @@ pub struct Version {
 }
 
 /// The approval of a scope for the client.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Approval {
     /// The scope.
     pub scope: String,
@@ -103,7 +105,7 @@ pub struct Approval {
 }
 
 /// What was done about a grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Containment {
     /// The alert, or the record of a containment by hand.
     pub alert: Uuid,
@@ -116,7 +118,7 @@ pub struct Containment {
 }
 
 /// An event elsewhere that names a grant.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Mention {
     /// Its place in the ledger.
     pub position: i64,

@@ -1,6 +1,7 @@
 //! A grant's lineage: from the login over the code to each generation of tokens, with the places where a credential was
 //! used twice. A pure fold of the grant's events.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
@@ -8,7 +9,7 @@ use crate::domain::grant::{AccessToken, GrantEvent, Reason, RefreshToken, Target
 use crate::ids::{ClientKey, GrantId, IssuerKey, SessionId};
 
 /// Where an event stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Place {
     /// In the ledger.
     pub position: i64,
@@ -19,7 +20,7 @@ pub struct Place {
 }
 
 /// How a grant came about and what came of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Lineage {
     /// The login that it was given in.
     pub session: Option<SessionId>,
@@ -42,7 +43,7 @@ pub struct Lineage {
 }
 
 /// A code.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CodeStep {
     /// `authorization_code`, `device_code`.
     pub kind: &'static str,
@@ -59,7 +60,7 @@ pub struct CodeStep {
 }
 
 /// An access token, with the refresh token that was issued with it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TokenStep {
     /// By which event.
     pub event: &'static str,
@@ -84,7 +85,7 @@ pub struct TokenStep {
 }
 
 /// A use of a token for another grant (RFC 8693).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Exchange {
     /// The grant that came of it.
     pub grant: GrantId,
@@ -97,7 +98,7 @@ pub struct Exchange {
 }
 
 /// A credential that was used twice: here the rightful line and the other part.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Fork {
     /// The generation; none where it was the code.
     pub generation: Option<u32>,
@@ -108,7 +109,7 @@ pub struct Fork {
 }
 
 /// An end before its time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Revocation {
     /// Where.
     pub place: Place,

@@ -1,5 +1,6 @@
 //! Whose tokens a client may exchange, and into what (RFC 8693): nobody's, unless an operator allows it.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ClientEvent, ClientRefusal, ExchangeAllowed, ExchangeDisallowed, Registration};
@@ -10,7 +11,7 @@ use crate::ids::ClientKey;
 const MAX_RULES: usize = 100;
 
 /// What an exchanged token says of who acts (RFC 8693 §1.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ExchangeMode {
     /// Nothing: it is the subject's token as any other. The ledger knows who exchanged it.

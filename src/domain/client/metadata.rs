@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::TimeDelta;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::certificate::CertificateSubject;
@@ -18,7 +19,7 @@ use crate::ids::SubjectId;
 const JUST_NOW: u32 = 60;
 
 /// A grant type that a client may use (RFC 7591 §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantType {
     /// RFC 6749 §4.1.
@@ -57,7 +58,7 @@ impl GrantType {
 }
 
 /// How a client authenticates (RFC 7591 §2, `token_endpoint_auth_method`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AuthMethod {
     /// HTTP Basic (RFC 6749 §2.3.1).
@@ -96,7 +97,7 @@ impl AuthMethod {
 }
 
 /// The algorithm of a client's access tokens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum TokenAlgorithm {
     /// ECDSA on P-256.
     #[default]
@@ -131,7 +132,7 @@ impl TokenAlgorithm {
 }
 
 /// The algorithm of a client's ID tokens (OpenID Connect Dynamic Client Registration §2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum IdTokenAlgorithm {
     /// What every relying party knows (OpenID Connect Core §15.1).
     #[default]
@@ -161,7 +162,7 @@ impl IdTokenAlgorithm {
 }
 
 /// How a successful answer of the token endpoint spells its members.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResponseProfile {
     /// As RFC 6749 §5.1 does: `access_token`.
@@ -172,7 +173,7 @@ pub enum ResponseProfile {
 }
 
 /// Lifetimes of the tokens of one flow, in seconds; none means the client's own.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Lifetimes {
     /// That an access token lives.

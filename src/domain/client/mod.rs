@@ -29,6 +29,7 @@ pub use weakness::Weakness;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::aggregate;
@@ -72,7 +73,8 @@ pub struct Registration {
 }
 
 /// Whether a client may act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ClientStanding")]
 #[serde(rename_all = "snake_case")]
 pub enum Standing {
     /// It may.
@@ -95,7 +97,8 @@ pub struct Secret {
 }
 
 /// Where the approval of a restricted scope stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ApprovalState")]
 #[serde(rename_all = "snake_case")]
 pub enum Approval {
     /// Asked for.

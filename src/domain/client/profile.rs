@@ -1,6 +1,7 @@
 //! Security profiles: which rules a client is held to, as a whole. `oauth21` is what every client is held to; FAPI 2.0's
 //! two are for clients that move money or health data; `legacy` loosens, member by member.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::jwks::AssertionAlgorithm;
@@ -12,7 +13,7 @@ use super::metadata::{
 const FAPI_CODE_LIFETIME: u32 = 60;
 
 /// The rules that a client is held to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum SecurityProfile {
     /// OAuth 2.1 and RFC 9700.
     #[serde(rename = "oauth21")]

@@ -1,5 +1,6 @@
 //! Sectors and pairwise subjects (OpenID Connect Core §8, Dynamic Client Registration §2 and §5).
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use url::{Host, Url};
 
@@ -7,7 +8,7 @@ use super::{ClientMetadata, Registration};
 use crate::domain::redirect_uri;
 
 /// Where a client runs (OpenID Connect Dynamic Client Registration §2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ApplicationType {
     /// On a server: its redirect URIs are https.
@@ -17,7 +18,7 @@ pub enum ApplicationType {
 }
 
 /// Which `sub` a client knows its users by (OpenID Connect Core §8).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectType {
     /// The same as every other client.

@@ -1,5 +1,6 @@
 //! What weakens a client, and which specification advises against it: for administrators to see, not refused.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use url::Url;
 
@@ -9,7 +10,7 @@ use super::metadata::{AuthMethod, ClientMetadata, GrantType, ResponseProfile, To
 const USUAL_LIFETIME: u32 = 3600;
 
 /// One thing that weakens a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Weakness {
     /// The member of its metadata.
     pub member: &'static str,

@@ -1,6 +1,7 @@
 //! The grant's events. `CodeIssued`, `CodeRedeemed`, `TokenIssued`, `RefreshRotated` and `TokenRevoked` keep
 //! their names for good.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
@@ -389,7 +390,8 @@ pub enum Target {
 }
 
 /// Why something was revoked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "RevocationReason")]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The client asked (RFC 7009).

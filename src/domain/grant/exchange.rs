@@ -1,6 +1,7 @@
 //! Grants without a login of their own: those that tokens were exchanged for (RFC 8693), and those that another
 //! server's assertion was good for (RFC 7523 §2.1). What they rest on must stand whenever one of their tokens is used.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::AssertionAccepted;
@@ -19,7 +20,7 @@ pub const MAX_EXCHANGES: usize = 5;
 pub const MAX_ACTORS: usize = 10;
 
 /// A token of this server, as another grant's event names it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub struct TokenRef {
     /// Its grant.
     pub grant: GrantId,

@@ -1,5 +1,6 @@
 //! What helps with a refusal: likely causes, what to do, how to keep it from happening again.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// Reasons that are helped with the same advice.
@@ -73,6 +74,8 @@ pub enum Guide {
     Permission,
     /// There is no such thing.
     NotFound,
+    /// A call of the administration API is not good.
+    Administration,
     /// A request about an event stream is not good.
     EventStream,
     /// A token that opens client registration is not good.
@@ -88,7 +91,8 @@ pub enum Guide {
 }
 
 /// How much a refusal weighs for whoever runs the client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "RefusalSeverity")]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Part of normal life.
@@ -100,7 +104,7 @@ pub enum Severity {
 }
 
 /// The advice, in sentences.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Advice {
     /// How much it weighs.
     pub severity: Severity,
@@ -570,6 +574,19 @@ advice! {
         ],
         resolution: ["Check the id; treat an erased user as gone."],
         prevention: ["Drop stored ids when the server says that they are gone."],
+    }
+    Administration Low {
+        causes: [
+            "A parameter or a member of the body is unknown, missing, doubled or out of its range.",
+            "What is to be changed is not in the state that the caller believes: suspended, revoked or acknowledged already, or its name is taken.",
+            "A client without the scope admin wants to change a client, scope or approval that administers.",
+        ],
+        resolution: [
+            "Read the message of the answer, and compare with /openapi.json and docs/admin-api.md.",
+            "Read the resource again before it is changed.",
+            "Use the scope admin, or the command line, for clients and scopes that administer.",
+        ],
+        prevention: ["Generate the caller from /openapi.json of the version that runs."],
     }
     EventStream Low {
         causes: [

@@ -439,6 +439,18 @@ reasons! {
     /// The client has no such event stream.
     NoSuchStream "no_such_stream" NotFound,
 
+    // Administration.
+    /// What the administration API was asked to show or change is not there.
+    NoSuchResource "no_such_resource" NotFound,
+    /// A call of the administration API has a parameter or a body that is not acceptable; its answer said which.
+    AdministrationInvalid "administration_invalid" Administration,
+    /// The state of what an administrator wanted to change does not allow it; the answer said why.
+    AdministrationConflict "administration_conflict" Administration,
+    /// It concerns the clients and scopes that administer, which only the scope `admin` changes.
+    AdministrationOfAdministrators "administration_of_administrators" Administration,
+    /// A costly call of the administration API came while this node was busy with another.
+    AdministrationBusy "administration_busy" RateLimit,
+
     // Shared signals.
     /// What is said of an event stream, or asked of it, is not acceptable.
     StreamRequest "stream_request" EventStream,

@@ -12,12 +12,18 @@ use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
+use axum::routing::get;
 use http_body_util::channel::{Channel, Sender};
+use serde_json::json;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::super::api::bearer::BearerToken;
 use super::super::context::Origin;
 use super::super::error::{ApiError, Rejection, WireError as _, no_store};
+use super::AdminScope;
+use super::endpoint::{About, Operation};
+use super::openapi;
+use super::parameters::Nothing;
 use crate::app::App;
 use crate::clock::monotonic;
 use crate::domain::refusal::RefusalReason;
@@ -74,6 +80,22 @@ impl EventStreams {
     pub fn close(&self) {
         self.closing.send_replace(true);
     }
+}
+
+/// The call, for the document.
+pub(super) fn operations() -> Vec<Operation> {
+    let about = About::get(
+        ENDPOINT,
+        ("streamEvents", "Follow the ledger as Server-Sent Events"),
+    );
+    let content = json!({"text/event-stream": {"schema": {"type": "string"}}});
+    vec![Operation {
+        about,
+        route: get(events),
+        describe: Box::new(move |generators| {
+            openapi::raw::<Nothing, asked::Query>(about, &content, generators)
+        }),
+    }]
 }
 
 /// Opens a stream of events.
@@ -154,8 +176,8 @@ async fn round(
     unit: &mut UnitOfWork<'_>,
     token: &BearerToken,
 ) -> Result<Option<ClientKey>, Rejection<ApiError>> {
-    let active = super::require(unit, token).await?;
-    Ok(unit.confirm().await?.then(|| active.client()))
+    let administrator = super::require(unit, token, AdminScope::Read).await?;
+    Ok(unit.confirm().await?.then_some(administrator.client))
 }
 
 async fn filter(app: &App, asked: &Asked) -> Result<StreamFilter, Rejection<ApiError>> {
@@ -343,6 +365,6 @@ fn event_frame(event: &Envelope) -> String {
 
 /// Without an id: a reader that comes back goes on after the last event.
 fn checkpoint_frame(checkpoint: &Checkpoint) -> String {
-    let data = serde_json::json!({"size": checkpoint.size, "note": checkpoint.note});
+    let data = json!({"size": checkpoint.size, "note": checkpoint.note});
     frame(None, Some("checkpoint"), &data.to_string())
 }

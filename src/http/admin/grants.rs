@@ -1,168 +1,269 @@
-//! `GET /admin/grants/{id}` and `POST /admin/grants/lookup`: a grant's whole life, by its id or by a credential of it.
-//! That it is read is on the trail before anything is shown.
+//! `/admin/grants`: what `grantlog grant` does. That a grant is read is on the trail before anything is shown.
 
-use axum::Extension;
-use axum::body::Bytes;
-use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{Path, RawQuery, State};
-use axum::http::HeaderMap;
-use axum::response::Response;
-use serde_json::Value;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::super::api::bearer::BearerToken;
-use super::super::api::{respond, uuid_in};
-use super::super::context::Origin;
-use super::super::error::{ApiError, Rejection};
-use super::super::form::{self, Form, FormError};
-use crate::app::App;
+use super::body::{FormBody, JsonBody};
+use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
+use super::parameters::{Because, Id, Limit, Nothing, Page};
+use super::scope::AdminScope;
+use super::trail::{Moment, TrailEvent};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::trail::LedgerRead;
-use crate::http::oauth::{answer, rounds};
-use crate::ids::{ClientKey, GrantId};
-use crate::ledger::{Actor, LedgerError, UnitOfWork, head_position};
+use crate::http::error::AdminError;
+use crate::ids::GrantId;
+use crate::ledger::{LedgerError, StoredEvent};
+use crate::operations::grant_list::{GrantFilter, GrantState, ListedGrant};
+use crate::trail::diff::{self, Change};
+use crate::trail::document;
 use crate::trail::history::History;
 use crate::trail::pasted::{Pasted, PastedError};
 
-const BY_ID: &str = "/admin/grants/{id}";
-const LOOKUP: &str = "/admin/grants/lookup";
 const NOT_FOUND: &str = "There is no grant with this id, or the credential is none of this server.";
 
-/// A grant, by its id.
-pub async fn grant(
-    State(app): State<App>,
-    Extension(origin): Extension<Origin>,
-    id: Result<Path<String>, PathRejection>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-) -> Response {
-    let found = async {
-        let client = administrator(&app, &origin, &headers, BY_ID).await?;
-        let pasted = Pasted::named(GrantId(uuid_in(id)?));
-        let query = Form::parse(query.as_deref().unwrap_or_default()).map_err(|_| malformed_query())?;
-        history(&app, &origin, (BY_ID, client), (pasted, reveals(&query)?)).await
-    };
-    let found = found.await;
-    answer(&app, &origin, BY_ID, found.map(respond)).await
+/// Which grant.
+#[derive(Deserialize, JsonSchema)]
+struct Named {
+    /// The grant's id.
+    id: Id,
 }
 
-/// A grant, by a credential of it (or by its id), in a form: `credential`. It is digested and forgotten.
-pub async fn lookup(
-    State(app): State<App>,
-    Extension(origin): Extension<Origin>,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    let found = async {
-        let client = administrator(&app, &origin, &headers, LOOKUP).await?;
-        let form = read(&headers, body)?;
-        let missing = || {
-            Rejection::new(
-                ApiError::ValidationError("The form has no parameter credential."),
-                RefusalReason::ParameterMissing,
+/// Which grants.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Filter {
+    /// Those of a client: its id.
+    client: Option<String>,
+    /// Those of a user: the subject's id.
+    user: Option<Id>,
+    /// Those that stand so now.
+    state: Option<GrantState>,
+    /// Go on after this position: `next` of the page before.
+    after: Option<i64>,
+    /// The most items.
+    #[serde(default)]
+    limit: Limit,
+}
+
+/// How a grant is shown.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Shown {
+    /// As it was then: a moment (RFC 3339), or a position.
+    at: Option<Moment>,
+    /// Whether to decrypt the callers' addresses and user agents.
+    #[serde(default)]
+    reveal: bool,
+}
+
+/// A credential of a grant. It is digested and forgotten.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Lookup {
+    /// An authorization code, device code, refresh token or access token, or the grant's id.
+    credential: String,
+    /// Whether to decrypt the callers' addresses and user agents.
+    #[serde(default)]
+    reveal: bool,
+}
+
+/// Between which moments.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Between {
+    /// The earlier moment (RFC 3339), or a position.
+    from: Moment,
+    /// The later one; now where nothing is said.
+    to: Option<Moment>,
+}
+
+/// Everything about one grant.
+#[derive(Serialize, JsonSchema)]
+struct ShownGrant {
+    #[serde(flatten)]
+    history: History,
+    /// Its events.
+    events: Vec<TrailEvent>,
+}
+
+/// What changed in a grant between two moments.
+#[derive(Serialize, JsonSchema)]
+struct Difference {
+    /// The grant.
+    grant: GrantId,
+    /// What differs in its state.
+    changed: Vec<Change>,
+    /// The events that made it.
+    events: Vec<TrailEvent>,
+}
+
+/// A grant that was ended.
+#[derive(Serialize, JsonSchema)]
+struct Ended {
+    /// The grant.
+    grant: GrantId,
+    /// How it stands now.
+    state: GrantState,
+}
+
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        operation(
+            About::get("/admin/grants", ("listGrants", "List grants, the newest first")),
+            list,
+        ),
+        operation(
+            About::get(
+                "/admin/grants/{id}",
+                ("showGrant", "How a grant came about, and what came of it"),
             )
-        };
-        let credential = form.get("credential").ok_or_else(missing)?;
-        let pasted = Pasted::find(&app.operations, credential)
-            .await
-            .map_err(not_found)?;
-        history(&app, &origin, (LOOKUP, client), (pasted, reveals(&form)?)).await
-    };
-    let found = found.await;
-    answer(&app, &origin, LOOKUP, found.map(respond)).await
-}
-
-/// The administrator's client. Nobody else learns whether an id is a grant's.
-async fn administrator(
-    app: &App,
-    origin: &Origin,
-    headers: &HeaderMap,
-    endpoint: &'static str,
-) -> Result<ClientKey, Rejection<ApiError>> {
-    let token = BearerToken::read(app, origin, headers).await?;
-    let context = origin.context(endpoint, Actor::Anonymous);
-    let mut unit = app.ledger.unit_of_work(&context);
-    rounds!(unit, round(&mut unit, &token))
-}
-
-async fn round(
-    unit: &mut UnitOfWork<'_>,
-    token: &BearerToken,
-) -> Result<Option<ClientKey>, Rejection<ApiError>> {
-    let active = super::require(unit, token).await?;
-    Ok(unit.confirm().await?.then_some(active.client()))
-}
-
-fn read(headers: &HeaderMap, body: Result<Bytes, BytesRejection>) -> Result<Form, Rejection<ApiError>> {
-    let malformed = |what, reason| Rejection::new(ApiError::ValidationError(what), reason);
-    let wrong = |error| match error {
-        FormError::ContentType | FormError::Charset => malformed(
-            "The content type is not application/x-www-form-urlencoded in UTF-8.",
-            RefusalReason::WrongContentType,
+            .records_itself(),
+            show,
         ),
-        FormError::Duplicate(_)
-        | FormError::NotUtf8
-        | FormError::Nul
-        | FormError::TooMany
-        | FormError::NotFlatJson => malformed(
-            "The body is not a form in UTF-8 with each parameter once.",
-            RefusalReason::MalformedBody,
+        operation(
+            About::get(
+                "/admin/grants/{id}/diff",
+                ("diffGrant", "What changed in a grant between two moments"),
+            )
+            .records_itself(),
+            difference,
         ),
+        operation(
+            About::post(
+                AdminScope::Read,
+                "/admin/grants/lookup",
+                (
+                    "lookupGrant",
+                    "A grant, by a credential of it, which is digested and forgotten",
+                ),
+            ),
+            lookup,
+        ),
+        operation(
+            About::post(
+                AdminScope::Operate,
+                "/admin/grants/{id}/revoke",
+                ("revokeGrant", "End a grant and everything that came of it"),
+            ),
+            revoke,
+        ),
+    ]
+}
+
+async fn list(call: Call, asked: Asked<Nothing, Filter>) -> Result<Page<ListedGrant>, Rejected> {
+    let Filter {
+        client,
+        user,
+        state,
+        after,
+        limit,
+    } = asked.query;
+    let filter = GrantFilter {
+        client: match client {
+            Some(client) => Some(call.named_client(&client).await?),
+            None => None,
+        },
+        subject: match user {
+            Some(user) => Some(call.named_user(&user.0.to_string()).await?),
+            None => None,
+        },
+        state,
     };
-    form::check_content_type(headers).map_err(wrong)?;
-    let body = body.map_err(|_| malformed("The body could not be read.", RefusalReason::UnreadableBody))?;
-    Form::parse_bytes(&body).map_err(wrong)
+    let upto = after.map_or(call.head, |after| after.saturating_sub(1));
+    let (items, next) = call.operations().list_grants(&filter, upto, limit.0).await?;
+    Ok(Page { items, next })
 }
 
-fn malformed_query() -> Rejection<ApiError> {
-    Rejection::new(
-        ApiError::ValidationError("The query is malformed; it may have reveal=true or reveal=false."),
-        RefusalReason::MalformedQuery,
-    )
+async fn show(call: Call, asked: Asked<Named, Shown>) -> Result<ShownGrant, Rejected> {
+    let Shown { at, reveal } = asked.query;
+    let upto = match at {
+        Some(at) => at.position(&call).await?,
+        None => i64::MAX,
+    };
+    history(&call, Pasted::named(GrantId(asked.path.id.0)), (upto, reveal)).await
 }
 
-/// Whether callers' addresses and agents are to be decrypted.
-fn reveals(form: &Form) -> Result<bool, Rejection<ApiError>> {
-    match form.get("reveal") {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(malformed_query()),
-    }
+async fn lookup(
+    call: Call,
+    asked: Asked<Nothing, Nothing, FormBody<Lookup>>,
+) -> Result<ShownGrant, Rejected> {
+    let Lookup { credential, reveal } = asked.body.0;
+    let pasted = Pasted::find(call.operations(), &credential).await;
+    let pasted = pasted.map_err(|error| not_found(&call, error))?;
+    history(&call, pasted, (i64::MAX, reveal)).await
 }
 
-fn not_found(error: PastedError) -> Rejection<ApiError> {
+fn missing(call: &Call) -> Rejected {
+    call.refuse(AdminError::missing(NOT_FOUND), RefusalReason::NoSuchGrant)
+}
+
+fn not_found(call: &Call, error: PastedError) -> Rejected {
     match error {
-        PastedError::Unknown | PastedError::NoPassportKey | PastedError::OtherPassportKey => missing(),
+        PastedError::Unknown | PastedError::NoPassportKey | PastedError::OtherPassportKey => missing(call),
         PastedError::Ledger(error) => error.into(),
         PastedError::Password(_) => LedgerError::Unavailable.into(),
     }
 }
 
-fn missing() -> Rejection<ApiError> {
-    Rejection::new(ApiError::ResourceNotFound(NOT_FOUND), RefusalReason::NoSuchGrant)
-}
-
-/// The grant's history, once it is recorded that it is read.
-async fn history(
-    app: &App,
-    origin: &Origin,
-    (endpoint, client): (&'static str, ClientKey),
-    (pasted, revealed): (Pasted, bool),
-) -> Result<Value, Rejection<ApiError>> {
-    let head = head_position(app.ledger.pool())
-        .await
-        .map_err(LedgerError::from)?;
-    let reading = LedgerRead {
-        grant: Some(pasted.grant),
+/// The grant's events up to a position, once it is recorded that they are read.
+async fn read(
+    call: &Call,
+    grant: GrantId,
+    (upto, revealed): (i64, bool),
+) -> Result<Vec<StoredEvent>, Rejected> {
+    call.record(LedgerRead {
+        grant: Some(grant),
         after: 0,
-        upto: head,
+        upto: upto.min(call.head),
         filters: Vec::new(),
         revealed,
+    })
+    .await?;
+    let mut events = call.operations().grant_events(grant).await?;
+    events.retain(|event| event.position <= upto);
+    Ok(events)
+}
+
+async fn history(call: &Call, pasted: Pasted, (upto, revealed): (i64, bool)) -> Result<ShownGrant, Rejected> {
+    let events = read(call, pasted.grant, (upto, revealed)).await?;
+    let history = History::read(call.operations(), (&pasted, events), upto).await?;
+    let history = history.ok_or_else(|| missing(call))?;
+    let mut events = Vec::with_capacity(history.events.len());
+    for event in &history.events {
+        let event = document::with_people(&call.app.ledger, event, revealed).await?;
+        events.push(TrailEvent::read(event)?);
+    }
+    Ok(ShownGrant { history, events })
+}
+
+async fn difference(call: Call, asked: Asked<Named, Between>) -> Result<Difference, Rejected> {
+    let grant = GrantId(asked.path.id.0);
+    let Between { from, to } = asked.query;
+    let from = from.position(&call).await?;
+    let to = match to {
+        Some(to) => to.position(&call).await?,
+        None => i64::MAX,
     };
-    let context = origin.context(endpoint, Actor::Client(client));
-    let recorded = app.operations.record_reading(&context, reading).await;
-    recorded.map_err(super::unrecorded)?;
-    let events = app.operations.grant_events(pasted.grant).await?;
-    let history = History::read(&app.operations, (&pasted, events), i64::MAX).await?;
-    let history = history.ok_or_else(missing)?;
-    Ok(history.document(&app.ledger, revealed).await?)
+    if from > to {
+        return Err(call.invalid("from: it comes after to."));
+    }
+    let events = read(&call, grant, (to, false)).await?;
+    if events.is_empty() {
+        return Err(missing(&call));
+    }
+    let since = events.iter().filter(|event| event.position > from);
+    let shown = since.map(|event| TrailEvent::read(document::of(event)?));
+    Ok(Difference {
+        grant,
+        changed: diff::changes(&events, from)?,
+        events: shown.collect::<Result<_, LedgerError>>()?,
+    })
+}
+
+async fn revoke(call: Call, asked: Asked<Named, Nothing, JsonBody<Because>>) -> Result<Ended, Rejected> {
+    let grant = GrantId(asked.path.id.0);
+    let context = call.because(Some(asked.body.0.reason.0));
+    call.operations().revoke_grant(&context, grant).await?;
+    let state = GrantState::Revoked;
+    Ok(Ended { grant, state })
 }

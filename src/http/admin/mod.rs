@@ -1,50 +1,102 @@
-//! The administration API: for clients that act for themselves with the restricted scope `admin`.
+//! The administration API: for clients that act for themselves with the restricted scope `admin`, or with that of a part of
+//! it. `docs/admin-api.md` is the manual; [`openapi`] is made from what is served.
 
+mod alerts;
+mod blast_radius;
+mod body;
+mod clients;
+mod containment;
+mod endpoint;
 pub mod events;
-pub mod grants;
-pub mod refusals;
+mod evidence;
+mod grants;
+mod keys;
+pub mod openapi;
+mod parameters;
+mod policies;
+mod projections;
+mod refusals;
+mod retention;
+mod scope;
+mod scopes;
+mod streams;
+mod trail;
+mod users;
 
 use axum::Router;
-use axum::routing::{get, post};
+use axum::routing::get;
+use endpoint::Operation;
+pub use scope::{AdminScope, SCOPE, administers};
 
-use super::api::bearer::{ActiveToken, BearerToken};
+use super::api::bearer::BearerToken;
 use super::error::{ApiError, Rejection};
-
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
-use crate::ledger::{LedgerError, UnitOfWork};
-use crate::operations::OperationError;
+use crate::ids::ClientKey;
+use crate::ledger::UnitOfWork;
 
-/// The scope that opens it, to clients that are approved for it.
-pub const SCOPE: &str = "admin";
-
-/// The administration endpoints.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/admin/refusals/{request_id}", get(refusals::refusal))
-        .route("/admin/grants/{id}", get(grants::grant))
-        .route("/admin/grants/lookup", post(grants::lookup))
-        .route("/admin/events", get(events::events))
-}
-
-/// The trail is not read where that cannot be recorded.
-fn unrecorded(error: OperationError) -> Rejection<ApiError> {
-    if let OperationError::Ledger(error) = error {
-        return Rejection::from(error);
+/// Every call, in the order of the document.
+fn operations() -> Vec<Operation> {
+    let mut all = Vec::new();
+    for resource in [
+        clients::operations(),
+        users::operations(),
+        scopes::operations(),
+        keys::operations(),
+        grants::operations(),
+        refusals::operations(),
+        trail::operations(),
+        blast_radius::operations(),
+        events::operations(),
+        policies::operations(),
+        alerts::operations(),
+        containment::operations(),
+        streams::operations(),
+        projections::operations(),
+        retention::operations(),
+        evidence::operations(),
+    ] {
+        all.extend(resource);
     }
-    LedgerError::Unavailable.into()
+    all
 }
 
-/// The token is a client's own, and opens the administration API at this moment.
+/// The administration endpoints, and what describes them.
+pub fn routes() -> Router<App> {
+    let document = Router::new().route(openapi::PATH, get(openapi::serve));
+    operations().into_iter().fold(document, |router, operation| {
+        router.route(operation.about.path, operation.route)
+    })
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Administrator {
+    /// The client.
+    pub(super) client: ClientKey,
+    /// Whether the token opens all of the administration API.
+    pub(super) is_full: bool,
+}
+
+/// The token is a client's own, and opens this part of the administration API at this moment.
 pub(super) async fn require(
     unit: &mut UnitOfWork<'_>,
     token: &BearerToken,
-) -> Result<ActiveToken, Rejection<ApiError>> {
+    scope: AdminScope,
+) -> Result<Administrator, Rejection<ApiError>> {
     let active = token.active(unit).await?;
-    active.require_approved(unit, SCOPE).await?;
+    let is_full = active.is_approved_for(SCOPE);
+    if !is_full {
+        let has_part = active.has(scope.name()) || !active.has(SCOPE);
+        let wanted = if has_part { scope.name() } else { SCOPE };
+        active.require_approved(unit, wanted).await?;
+    }
     if active.subject.is_some() {
         let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoClientToken);
         return Err(active.about(refused));
     }
-    Ok(active)
+    Ok(Administrator {
+        client: active.client(),
+        is_full,
+    })
 }

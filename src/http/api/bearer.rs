@@ -277,6 +277,21 @@ impl ActiveToken {
         )))
     }
 
+    /// Whether the token has a scope, whatever its client may use now.
+    #[must_use]
+    pub fn has(&self, scope: &str) -> bool {
+        self.granted.contains(scope)
+    }
+
+    /// Whether it has a scope that its client may use now and is approved for.
+    #[must_use]
+    pub fn is_approved_for(&self, scope: &str) -> bool {
+        let registration = self.client.1.registration.as_deref();
+        self.has(scope)
+            && self.allowed.contains(scope)
+            && registration.is_some_and(|client| client.is_approved(scope))
+    }
+
     /// The account of the token's own user.
     pub async fn own_account(
         &self,

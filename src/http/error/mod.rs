@@ -1,11 +1,13 @@
 //! Errors on the wire: one type per format, one mapping each. Texts are fixed, so that nothing can be learned
 //! from their wording; the precise reason goes into the refusal's event.
 
+mod admin;
 mod api;
 mod protocol;
 mod registration;
 mod token;
 
+pub use admin::{AdminError, AdminErrorBody};
 pub use api::ApiError;
 pub use protocol::ProtocolError;
 pub use registration::RegistrationError;

@@ -187,6 +187,31 @@ async fn entries_need_a_token_with_the_scope_admin_unless_they_are_public() {
             .status(),
         404
     );
+    // The same right opens proofs with their events, each on the trail.
+    let asked = async |path: &str| -> serde_json::Value {
+        let answer = with(token("admin").await, &format!("/admin/evidence/{path}")).await;
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.json().await.unwrap()
+    };
+    let head = asked("checkpoint").await;
+    let size: Checkpoint = {
+        let note = head["checkpoint"].as_str().unwrap();
+        note.split("\n\n").next().unwrap().to_owned() + "\n"
+    }
+    .parse()
+    .unwrap();
+    assert_eq!(head["size"], size.size);
+    let proof = asked("proofs/300").await;
+    let proof: InclusionProof = proof["proof"].as_str().unwrap().parse().unwrap();
+    assert_eq!((proof.index, proof.leaf.is_some()), (299, true));
+    assert!(asked("consistency?from=200").await["proof"].is_string());
+    let read: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM grantlog.ledger WHERE event_type = 'LedgerRead' AND payload->>'upto' = '300'",
+    )
+    .fetch_one(sealed.server.app.ledger.pool())
+    .await
+    .unwrap();
+    assert_eq!(read, 1);
 
     let off = Sealed::start(3, |settings| settings.evidence_entries = EvidenceEntries::Off).await;
     assert_eq!(status(&off, "/evidence/tile/entries/000.p/2").await, 404);

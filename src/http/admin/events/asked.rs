@@ -1,11 +1,27 @@
 //! What a reader of events asks for.
 
 use axum::http::HeaderValue;
+use schemars::JsonSchema;
+use serde::Deserialize;
 use url::form_urlencoded;
 
 use crate::domain::AggregateType;
 use crate::domain::event::Event;
 use crate::domain::stream::MAX_FILTER;
+
+/// The query's parameters, for the document.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[expect(dead_code, reason = "values may be repeated too, so that `Asked` reads them")]
+pub(in crate::http) struct Query {
+    /// Names of events, with commas between them.
+    r#type: Option<Vec<String>>,
+    /// Types of aggregates, with commas between them.
+    aggregate: Option<Vec<String>>,
+    /// Client ids, with commas between them.
+    client: Option<Vec<String>>,
+    /// Begin after this position; otherwise with the next event. `Last-Event-ID` wins over it.
+    since: Option<i64>,
+}
 
 /// The filter, and where to begin.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

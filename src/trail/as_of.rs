@@ -1,18 +1,31 @@
-//! A moment or a position, as commands take it.
+//! A moment or a position, as auditors name either.
 
-use anyhow::{Context as _, ensure};
 use chrono::TimeDelta;
 
-use super::policy::{When, moment};
+use super::when::{When, moment};
 use crate::ledger::{Ledger, head_position, position_at};
 
 /// Up to where the ledger is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum AsOf {
+pub enum AsOf {
     /// Everything that was recorded by then.
     Time(When),
     /// Everything up to this position.
     Position(i64),
+}
+
+/// Why there is no such place in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum AsOfError {
+    /// What will be recorded by then is not known.
+    #[error("that moment has not come yet")]
+    Future,
+    /// What comes later would not be in it.
+    #[error("the ledger ends at position {0}")]
+    Beyond(i64),
+    /// The database failed.
+    #[error("the ledger could not be read")]
+    Database(#[from] sqlx::Error),
 }
 
 impl std::str::FromStr for AsOf {
@@ -34,7 +47,8 @@ impl std::str::FromStr for AsOf {
 
 impl AsOf {
     /// The moment; none where it is a position.
-    pub(super) fn when(self) -> Option<When> {
+    #[must_use]
+    pub fn when(self) -> Option<When> {
         match self {
             Self::Time(when) => Some(when),
             Self::Position(_) => None,
@@ -42,34 +56,34 @@ impl AsOf {
     }
 
     /// The last position before it begins.
-    pub(super) async fn before(self, ledger: &Ledger) -> anyhow::Result<i64> {
-        match self {
+    pub async fn before(self, ledger: &Ledger) -> Result<i64, AsOfError> {
+        Ok(match self {
             // A ledger's moments are microseconds.
             Self::Time(when) => {
                 let at = when.at(ledger.clock().now()) - TimeDelta::microseconds(1);
-                position_at(ledger.pool(), at)
-                    .await
-                    .context("the ledger could not be read")
+                position_at(ledger.pool(), at).await?
             }
-            Self::Position(position) => Ok(position - 1),
-        }
+            Self::Position(position) => position - 1,
+        })
     }
 
     /// The last position that it covers. A position that the ledger has not reached is refused: what comes later
     /// would not be in it.
-    pub(super) async fn position(self, ledger: &Ledger) -> anyhow::Result<i64> {
+    pub async fn position(self, ledger: &Ledger) -> Result<i64, AsOfError> {
         match self {
             Self::Time(when) => {
                 let now = ledger.clock().now();
                 let at = when.at(now);
-                ensure!(at <= now, "that moment has not come yet");
-                position_at(ledger.pool(), at)
-                    .await
-                    .context("the ledger could not be read")
+                if at > now {
+                    return Err(AsOfError::Future);
+                }
+                Ok(position_at(ledger.pool(), at).await?)
             }
             Self::Position(position) => {
                 let head = head_position(ledger.pool()).await?;
-                ensure!(position <= head, "the ledger ends at position {head}");
+                if position > head {
+                    return Err(AsOfError::Beyond(head));
+                }
                 Ok(position)
             }
         }
