@@ -6,7 +6,6 @@ use grantlog::domain::policy::{Action, PolicySettings};
 use serde_json::{Value, json};
 
 use super::{act, alerts, events, watch};
-use crate::command_line::{finish, grantlog_on, stdout};
 use crate::flow;
 use crate::harness::{TestServer, browser};
 
@@ -116,52 +115,4 @@ async fn a_network_that_sprays_passwords_gets_few_answers_and_others_get_all() {
     for _ in 0..7 {
         assert_eq!(token(&server, credentials, None).await.0, 200);
     }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_administrator_lets_go_of_a_throttled_network_before_its_time() {
-    let server = TestServer::start().await;
-    let mut metadata = flow::confidential();
-    metadata["grant_types"] = json!(["authorization_code", "client_credentials"]);
-    let client = server.client(metadata).await;
-    let id = client.client_id.as_str();
-    let credentials = (id, client.client_secret.as_deref().unwrap());
-    act(&server, "client-secret-brute-force", Action::ThrottleNetwork).await;
-    for _ in 0..10 {
-        assert_eq!(token(&server, (id, "wrong"), None).await.0, 401);
-    }
-    watch(&server).await;
-    let throttled = events(&server, "NetworkThrottled").await;
-    assert_eq!(throttled.len(), 1);
-    server.app.throttles.follow(&server.app.ledger).await.unwrap();
-    server.clock.advance(Duration::from_secs(61));
-    let mut statuses = Vec::new();
-    for _ in 0..6 {
-        statuses.push(token(&server, credentials, None).await.0);
-    }
-    assert_eq!(statuses, [200, 200, 200, 200, 200, 429]);
-
-    let network = async |arguments: &[&str]| {
-        let mut command = grantlog_on(&server.database);
-        command.arg("network").args(arguments).arg("--json");
-        finish(command, None).await
-    };
-    let listed: Value = serde_json::from_str(&stdout(&network(&["list"]).await)).unwrap();
-    assert_eq!(listed[0]["network"], throttled[0].1["network"]);
-    let release =
-        async |address: &str| network(&["release", "--address", address, "--reason", "a school"]).await;
-    let other = release(ELSEWHERE).await;
-    assert!(String::from_utf8_lossy(&other.stderr).contains("not throttled"));
-    // Any address of the network.
-    let released: Value = serde_json::from_str(&stdout(&release("127.0.0.9").await)).unwrap();
-    assert_eq!(released["released"][0], throttled[0].1["network"]);
-    assert!(!release("127.0.0.9").await.status.success());
-    let listed: Value = serde_json::from_str(&stdout(&network(&["list"]).await)).unwrap();
-    assert_eq!(listed, json!([]));
-    server.app.throttles.follow(&server.app.ledger).await.unwrap();
-    for _ in 0..7 {
-        assert_eq!(token(&server, credentials, None).await.0, 200);
-    }
-    let lifted = events(&server, "NetworkThrottleLifted").await;
-    assert_eq!((lifted.len(), &lifted[0].1["reason"]), (1, &json!("a school")));
 }
