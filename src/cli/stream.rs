@@ -178,7 +178,7 @@ pub(super) struct Add {
     /// Where to begin: beginning, now, or a position
     #[arg(long, value_name = "START", default_value = "now", value_parser = start)]
     from: Start,
-    /// A file with the credentials: USER:PASSWORD, a token, the seed of a user's NKey, or a .creds file (nats); the
+    /// A file with the credentials: USER:PASSWORD, a token, a user's seed of NATS, or a .creds file (nats); the
     /// Authorization header (ocsf-http); - is the first line of standard input
     #[arg(long, value_name = "FILE")]
     credentials: Option<String>,

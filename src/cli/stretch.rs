@@ -74,7 +74,7 @@ async fn time_of(ledger: &Ledger, position: i64) -> anyhow::Result<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::policy::moment;
+    use crate::trail::when::moment;
 
     #[test]
     fn a_stretch_that_nothing_can_lie_in_is_refused_with_the_reason() {

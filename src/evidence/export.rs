@@ -80,17 +80,7 @@ pub async fn export(
         },
     };
     files.check_log(&note)?;
-    for level in levels(log.size) {
-        for path in TilePath::of_tree(TileKind::Hashes(level), log.size) {
-            if files.has(path) {
-                continue;
-            }
-            let stored = store::tile(pool, (level, path.index)).await?;
-            let width = usize::try_from(path.width * 32).unwrap_or(usize::MAX);
-            let hashes = stored.as_deref().and_then(|hashes| hashes.get(..width));
-            files.write(path, hashes.ok_or(EvidenceError::Tiles(log.size))?)?;
-        }
-    }
+    files.hashes(pool, log.size).await?;
     for path in TilePath::of_tree(TileKind::Entries, log.size) {
         let last = path.index * WIDTH + path.width;
         progress(last, log.size);
@@ -135,6 +125,22 @@ struct Files<'a> {
 }
 
 impl Files<'_> {
+    /// Every tile of hashes that is not there yet.
+    async fn hashes(&mut self, pool: &PgPool, size: u64) -> Result<(), ExportError> {
+        for level in levels(size) {
+            for path in TilePath::of_tree(TileKind::Hashes(level), size) {
+                if self.has(path) {
+                    continue;
+                }
+                let stored = store::tile(pool, (level, path.index)).await?;
+                let width = usize::try_from(path.width * 32).unwrap_or(usize::MAX);
+                let hashes = stored.as_deref().and_then(|hashes| hashes.get(..width));
+                self.write(path, hashes.ok_or(EvidenceError::Tiles(size))?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// A directory is for one log.
     fn check_log(&self, note: &SignedNote) -> Result<(), ExportError> {
         let path = self.directory.join(CHECKPOINT);

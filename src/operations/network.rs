@@ -1,5 +1,6 @@
 //! Networks that policies throttle, as an administrator sees them and lets go of them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{OperationError, Operations, run};
@@ -13,7 +14,7 @@ use crate::ledger::{Context, LANE, LedgerError};
 const MAX_REASON: usize = 500;
 
 /// A network that nodes answer few requests.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ThrottledNetwork {
     /// Its digest, keyed per month.
     pub network: Digest,

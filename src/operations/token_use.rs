@@ -55,7 +55,7 @@ impl UsesOf {
 }
 
 /// Uses of tokens between two moments.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Used {
     /// Those of one client's tokens at one endpoint and from one network together, the last one first.
     pub uses: Vec<Uses>,
@@ -66,7 +66,7 @@ pub struct Used {
 }
 
 /// How often tokens were used that have something in common.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Uses {
     /// The client that the tokens were issued to.
     #[serde(skip_serializing_if = "Option::is_none")]

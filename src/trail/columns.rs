@@ -249,6 +249,7 @@ impl Column {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
+    use parquet::file::metadata::RowGroupMetaData;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     use uuid::Uuid;
 
@@ -298,7 +299,7 @@ mod tests {
     fn row_groups_are_bounded_by_rows_and_by_bytes() {
         let rows = |file: &SerializedFileReader<Bytes>| -> Vec<i64> {
             let groups = file.metadata().row_groups().iter();
-            groups.map(|group| group.num_rows()).collect()
+            groups.map(RowGroupMetaData::num_rows).collect()
         };
         let long = format!("{{\"text\":\"{}\"}}", "x".repeat(60_000));
         let few = write(std::iter::repeat_n(long.clone(), 300));

@@ -296,7 +296,7 @@ async fn after_an_erasure_nothing_holds_a_trace_of_the_user_and_proofs_still_ver
     }
     let pool = server.app.ledger.pool();
     let export = made.path().join("export");
-    export(pool, &export, 0, &mut |_, _| {}).await.unwrap();
+    export::export(pool, &export, 0, &mut |_, _| {}).await.unwrap();
     assert_no_trace_in_files(made.path());
     let subject = SubjectId(sub.parse().unwrap());
     assert!(

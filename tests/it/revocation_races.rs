@@ -112,7 +112,7 @@ impl Stage {
     }
 
     fn base(&self, number: usize) -> &str {
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             &self.server.base
         } else {
             &self.node.base

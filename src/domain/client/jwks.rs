@@ -439,19 +439,18 @@ mod tests {
         let coordinate = number(32, 1);
         let rsa = |n: String| json!({"kty": "RSA", "n": n, "e": "AQAB"});
         // The key of RFC 7515 appendix A.3.
-        let (x, y) = (
-            "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
-            "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0",
-        );
+        let x = "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU";
+        let y = "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0";
         let ec =
             json!({"kty": "EC", "crv": "P-256", "x": x, "y": y, "x5t": "ignored", "key_ops": ["verify"]});
         let ed = json!({"kty": "OKP", "crv": "Ed25519", "x": coordinate, "use": "sig", "alg": "EdDSA"});
-        for good in [
+        let good = [
             rsa(number(256, 0x80)),
             rsa(number(512, 1)),
             ec.clone(),
             ed.clone(),
-        ] {
+        ];
+        for good in good {
             let parsed = PublicJwks::parse(&json!({ "keys": [good] }));
             assert!(parsed.is_ok(), "{good}: {parsed:?}");
         }

@@ -108,7 +108,7 @@ fn files(
 fn judge(name: &str, size: u64, is_gone: &dyn Fn(u64) -> bool) -> Option<Finding> {
     let own = name.rsplit('/').next().unwrap_or(name);
     // What nobody reads as a bundle: files of the system, and one that an export had not finished.
-    if own.starts_with('.') || own.ends_with(".new") {
+    if own.starts_with('.') || own.strip_suffix(".new").is_some() {
         return None;
     }
     let shown: String = name.chars().flat_map(char::escape_default).collect();

@@ -11,6 +11,7 @@ pub mod events;
 mod evidence;
 mod grants;
 mod keys;
+mod networks;
 pub mod openapi;
 mod parameters;
 mod policies;
@@ -51,6 +52,7 @@ fn operations() -> Vec<Operation> {
         policies::operations(),
         alerts::operations(),
         containment::operations(),
+        networks::operations(),
         streams::operations(),
         projections::operations(),
         retention::operations(),

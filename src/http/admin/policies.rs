@@ -152,7 +152,11 @@ pub(super) fn failed(call: &Call, error: PolicyError) -> Rejected {
         PolicyError::Sigma(error) => call.invalid(format!("sigma: {error}")),
         PolicyError::UnknownEvent(error) => LedgerError::from(error).into(),
         PolicyError::Crypto(error) => LedgerError::from(error).into(),
-        PolicyError::State(_) | PolicyError::Overtaken | PolicyError::Reader => {
+        PolicyError::State(_)
+        | PolicyError::Overtaken
+        | PolicyError::Reader
+        | PolicyError::Beyond(_)
+        | PolicyError::Copy => {
             tracing::error!(%error, "rules could not be read or run");
             Rejection::new(
                 AdminError::from(ApiError::ServerError),

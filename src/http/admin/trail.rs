@@ -16,7 +16,7 @@ use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::{RequestId, SessionId};
 use crate::ledger::{Actor, Caller, LedgerError, Operator};
-use crate::operations::token_use::{GrantUses, UsesOf};
+use crate::operations::token_use::{Used, UsesOf};
 use crate::trail::as_of::{AsOf, AsOfError};
 use crate::trail::key::words;
 use crate::trail::search::{Filters, Search};
@@ -163,13 +163,6 @@ struct UsesWanted {
     since: Option<Timestamp>,
     /// Until when; otherwise until now.
     until: Option<Timestamp>,
-}
-
-/// Uses of tokens at this server's own endpoints.
-#[derive(Serialize, JsonSchema)]
-struct Uses {
-    /// The last one first.
-    items: Vec<GrantUses>,
 }
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -322,7 +315,7 @@ pub(super) fn check_stretch(
     Ok(())
 }
 
-async fn uses(call: Call, asked: Asked<Nothing, UsesWanted>) -> Result<Uses, Rejected> {
+async fn uses(call: Call, asked: Asked<Nothing, UsesWanted>) -> Result<Used, Rejected> {
     let UsesWanted {
         client,
         user,
@@ -340,6 +333,5 @@ async fn uses(call: Call, asked: Asked<Nothing, UsesWanted>) -> Result<Uses, Rej
     }
     let until = until.unwrap_or_else(|| call.app.ledger.clock().now());
     let since = since.unwrap_or(chrono::DateTime::UNIX_EPOCH);
-    let items = call.operations().uses(&of, (since, until)).await?;
-    Ok(Uses { items })
+    Ok(call.operations().uses(&of, (since, until)).await?)
 }

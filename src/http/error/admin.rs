@@ -170,6 +170,7 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::LogKey(_)
             | OperationError::TrustedIssuer(_)
             | OperationError::Alert(_)
+            | OperationError::Network(_)
             | OperationError::AuthorizationDetailType(_)
             | OperationError::Stream(_) => Self::new(
                 AdminError::conflict(detail),

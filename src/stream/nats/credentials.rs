@@ -17,7 +17,7 @@ pub(crate) enum Credentials {
     Token(String),
     /// A user's name and password.
     User(String, String),
-    /// The seed of a user's NKey, which signs what the server asks.
+    /// The seed of a user's `NKey`, which signs what the server asks.
     Nkey(String),
     /// A `.creds` file: a user's JWT and the seed of the key that it names.
     Creds(String),

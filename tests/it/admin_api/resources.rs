@@ -7,6 +7,7 @@ use crate::token::text;
 
 const NONE: (&[(&str, &str)], &str) = (&[], "");
 
+#[expect(clippy::unnecessary_wraps, reason = "a call takes a body or none")]
 fn because(reason: &str) -> Option<Value> {
     Some(json!({"reason": reason}))
 }
@@ -76,7 +77,7 @@ async fn clients_are_registered_changed_blocked_and_listed_in_pages() {
         let items = page["items"].as_array().unwrap().iter();
         items.map(|client| text(client, "client_id").to_owned()).collect()
     };
-    assert_eq!(ids(&first), [administered.party.client_id.clone()]);
+    assert_eq!(ids(&first), std::slice::from_ref(&administered.party.client_id));
     assert_eq!(
         (ids(&rest), &rest["next"]),
         (vec!["shop".to_owned()], &Value::Null)

@@ -162,11 +162,10 @@ impl Application {
     async fn kinds(&self, count: usize) -> Vec<String> {
         for _ in 0..1200 {
             self.poll().await;
-            let heard = self.heard.lock().unwrap();
+            let heard = self.heard.lock().unwrap().clone();
             if heard.len() >= count {
                 return heard.iter().flat_map(SsfEventContext::event_types).collect();
             }
-            drop(heard);
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
         panic!("{:?}", self.pushed.lock().unwrap());

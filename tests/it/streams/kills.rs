@@ -55,7 +55,7 @@ impl Receiver {
     }
 
     async fn has(&self, count: usize) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         while self.came().len() < count {
             assert!(
                 tokio::time::Instant::now() < deadline,

@@ -57,7 +57,7 @@ impl Nats {
             Err(error) => panic!("nats-server cannot be started: {error}"),
         };
         let ports = directory.path().join(format!("nats-server_{}.ports", child.id()));
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+        let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         let ports = loop {
             let written = std::fs::read_to_string(&ports).unwrap_or_default();
             if let Ok(ports) = serde_json::from_str::<serde_json::Value>(&written) {

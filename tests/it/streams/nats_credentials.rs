@@ -40,7 +40,11 @@ impl Tls {
         };
         let certificate = write("server.pem", server.pem());
         let key = write("key.pem", key.serialize_pem());
-        let configuration = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?} }}\n");
+        let configuration = format!(
+            "tls {{ cert_file: \"{}\", key_file: \"{}\" }}\n",
+            certificate.display(),
+            key.display()
+        );
         Self {
             authority: write("authority.pem", authority.pem()),
             configuration,
@@ -57,14 +61,14 @@ impl Tls {
 fn decentralised() -> (String, String) {
     let (operator, system) = (KeyPair::new_operator(), KeyPair::new_account());
     let (account, user) = (KeyPair::new_account(), KeyPair::new_user());
-    let operator_jwt = jwt(&operator, &operator, json!({"type": "operator", "version": 2}));
+    let operator_jwt = jwt(&operator, &operator, &json!({"type": "operator", "version": 2}));
     let unlimited = json!({"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
         "conn": -1, "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1});
     let account_claims = json!({"type": "account", "version": 2, "limits": unlimited});
-    let account_jwt = jwt(&operator, &account, account_claims);
-    let system_jwt = jwt(&operator, &system, json!({"type": "account", "version": 2}));
+    let account_jwt = jwt(&operator, &account, &account_claims);
+    let system_jwt = jwt(&operator, &system, &json!({"type": "account", "version": 2}));
     let user_claims = json!({"type": "user", "version": 2, "subs": -1, "data": -1, "payload": -1});
-    let user_jwt = jwt(&account, &user, user_claims);
+    let user_jwt = jwt(&account, &user, &user_claims);
     let [account, system] = [&account, &system].map(KeyPair::public_key);
     let configuration = format!(
         "operator: {operator_jwt}\nsystem_account: {system}\nresolver: MEMORY\n\
@@ -79,7 +83,7 @@ fn decentralised() -> (String, String) {
 }
 
 /// A JWT of NATS, version 2.
-fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: Value) -> String {
+fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
     let claims = json!({"jti": uuid::Uuid::new_v4().to_string(), "iat": 1_700_000_000, "name": "test",
         "iss": issuer.public_key(), "sub": subject.public_key(), "nats": nats});
     let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

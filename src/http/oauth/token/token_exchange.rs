@@ -257,14 +257,13 @@ async fn details(
         .as_ref()
         .ok()
         .and_then(|token| token.details.clone());
-    let granted = match presented {
-        Some(details) => details,
-        None => {
-            let grant = unit.load::<Grant>(subject.token.grant.0).await?;
-            authorization_details::of_grant(app, unit, client, (&grant, None))
-                .await?
-                .granted
-        }
+    let granted = if let Some(details) = presented {
+        details
+    } else {
+        let grant = unit.load::<Grant>(subject.token.grant.0).await?;
+        authorization_details::of_grant(app, unit, client, (&grant, None))
+            .await?
+            .granted
     };
     let mut allowed = authorization_details::allowed_types(unit, &client.registration, &granted).await?;
     let mut through = vec![subject.token];
