@@ -23,17 +23,15 @@ use grantlog::crypto::vault::Vault;
 use grantlog::domain::client::{AuthMethod, ClientCommand};
 use grantlog::domain::user::UserCommand;
 use grantlog::ids::SubjectId;
-use grantlog::ledger::{Ledger, LedgerOptions, migrate, reading_pool};
+use grantlog::ledger::{Ledger, LedgerOptions, reading_pool};
 use grantlog::projection::verify::Wrong;
 use grantlog::projection::{NAMES, ProjectionRunner, Verification, rebuild, verify};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{ConnectOptions, Executor, PgPool};
+use sqlx::{Executor, PgPool};
 use world::World;
 
 /// A database of the test's own.
 struct TestDatabase {
-    name: String,
-    server: PgConnectOptions,
     /// As the owner.
     owner: PgPool,
     /// As the application.
@@ -41,18 +39,9 @@ struct TestDatabase {
 }
 
 async fn database() -> TestDatabase {
-    let url = crate::harness::server_url("postgres", "postgres").await;
-    let server: PgConnectOptions = url.parse().unwrap();
-    let name = crate::harness::database_name();
-    let mut connection = server.connect().await.unwrap();
-    connection
-        .execute(format!("CREATE DATABASE {name}").as_str())
-        .await
-        .unwrap();
-    let owner = server.clone().database(&name);
-    migrate::run(owner.to_url_lossy().as_str()).await.unwrap();
+    let made = crate::harness::TestDatabase::create().await;
+    let owner: PgConnectOptions = made.owner_url.parse().unwrap();
     TestDatabase {
-        name,
         owner: PgPoolOptions::new()
             .max_connections(2)
             .connect_lazy_with(owner.clone()),
@@ -62,7 +51,6 @@ async fn database() -> TestDatabase {
             cached_aggregates: 1_000,
             refusals_per_minute: 100,
         },
-        server,
     }
 }
 
@@ -103,13 +91,9 @@ impl TestDatabase {
         sqlx::query_scalar(query).fetch_one(&self.owner).await.unwrap()
     }
 
-    async fn drop(self) {
+    /// The database itself stays until the next run: dropping it waits for a checkpoint of the whole server.
+    async fn close(self) {
         self.owner.close().await;
-        let mut connection = self.server.connect().await.unwrap();
-        connection
-            .execute(format!("DROP DATABASE {} WITH (FORCE)", self.name).as_str())
-            .await
-            .unwrap();
     }
 }
 
@@ -193,7 +177,7 @@ async fn rebuilt_tables_equal_live_ones() {
         rebuilt(&ledger, &NAMES).await;
         assert_same(&database.dump().await, &live);
         ledger.close().await;
-        database.drop().await;
+        database.close().await;
     }
     for reason in [
         "retried",
@@ -236,7 +220,7 @@ async fn a_live_fold_from_the_beginning_equals_one_along_the_way() {
     caught_up(&runner, &database).await;
     assert_same(&database.dump().await, &along);
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,7 +284,7 @@ async fn each_step_of_a_grant_shows_in_its_rows() {
         ["4 t code_replayed", "10 f password_changed"]
     );
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,7 +318,7 @@ async fn an_erased_user_is_blank_and_a_secret_is_a_digest() {
     rebuilt(&ledger, &["users"]).await;
     assert_eq!(database.text(user_row).await.unwrap(), "t|f");
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -373,7 +357,7 @@ async fn a_tampered_row_is_reported() {
     rebuilt(&ledger, &NAMES).await;
     assert_eq!(verified(&ledger).await.differences, []);
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }
 
 /// Two users in the table, the first of whom is returned.
@@ -394,7 +378,7 @@ async fn an_erasure_that_is_not_folded_yet_is_no_difference() {
     runner.stop().await;
     world.erase(user).await;
     assert_eq!(verified(&ledger).await.differences, []);
-    database.drop().await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -408,5 +392,5 @@ async fn a_key_that_vanished_without_an_erasure_is_reported() {
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].table, &found[0].wrong), ("users", &changed));
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }

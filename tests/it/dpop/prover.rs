@@ -68,9 +68,10 @@ impl Key {
         }
     }
 
-    /// RFC 7638: `serde_json` sorts members, and a public key here has no others than the required ones.
+    /// RFC 7638: members are sorted, and a public key here has no others than the required ones.
     pub(super) fn thumbprint(&self) -> String {
-        base64(Digest::of(self.jwk().to_string().as_bytes()).0)
+        let jwk = grantlog::canonical::to_string(&self.jwk()).unwrap();
+        base64(Digest::of(jwk.as_bytes()).0)
     }
 
     pub(super) fn header(&self) -> Value {

@@ -29,7 +29,9 @@ async fn user_info(provider: &Provider, scope: &str) -> Value {
 }
 
 fn names(claims: &Value) -> Vec<&str> {
-    claims.as_object().unwrap().keys().map(String::as_str).collect()
+    let mut names: Vec<&str> = claims.as_object().unwrap().keys().map(String::as_str).collect();
+    names.sort_unstable();
+    names
 }
 
 #[tokio::test]

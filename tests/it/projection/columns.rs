@@ -112,7 +112,7 @@ async fn the_seed_columns_come_first_in_order() {
     ];
     assert_eq!(columns("oauth_clients".to_owned()).await, passport);
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }
 
 /// `cargo test --release --test it -- --ignored --nocapture a_rebuild_is_fast`

@@ -150,5 +150,5 @@ async fn the_index_finds_what_a_reading_of_the_whole_ledger_finds() {
     assert_eq!((page.indexed_upto, page.positions), (head, paged));
     drop(connection);
     ledger.close().await;
-    database.drop().await;
+    database.close().await;
 }

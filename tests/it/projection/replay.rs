@@ -95,7 +95,7 @@ async fn replayed_tables_are_those_that_stood_then() {
     caught_up(&runner, &database).await;
     runner.stop().await;
     ledger.close().await;
-    database.drop().await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +135,7 @@ async fn a_schema_that_no_replay_made_is_left_alone() {
         "0"
     );
     ledger.close().await;
-    database.drop().await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -164,5 +164,5 @@ async fn a_moment_has_the_last_position_that_was_recorded_by_then() {
         }
     }
     ledger.close().await;
-    database.drop().await;
+    database.close().await;
 }

@@ -27,7 +27,7 @@ async fn two_runners_fold_each_event_once() {
     for runner in &runners {
         runner.stop().await;
     }
-    database.drop().await;
+    database.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,7 +58,7 @@ async fn positions_do_not_skip_when_a_runner_dies_mid_batch() {
     assert_eq!(report.differences, []);
     assert_eq!(report.position, database.head().await);
     survivor.stop().await;
-    database.drop().await;
+    database.close().await;
 }
 
 /// Rebuilds over and over while events are appended and, perhaps, somebody reads.
@@ -96,7 +96,7 @@ async fn rebuild_under_appends(somebody_reads: bool) {
     let expected = NAMES.len().to_string();
     assert_eq!(tables, Some(expected), "replaced tables are dropped");
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }
 
 /// Counts a table through its public view again and again: it only ever grows. Returns how often it did.
@@ -149,5 +149,5 @@ async fn a_projection_that_fails_stands_still_and_the_others_go_on() {
     caught_up(&runner, &database).await;
     assert_eq!(verified(&ledger).await.differences, []);
     runner.stop().await;
-    database.drop().await;
+    database.close().await;
 }
