@@ -85,7 +85,7 @@ struct Arguments {
     #[arg(long, value_name = "DIGEST", value_parser = digest)]
     network: Option<Digest>,
     /// What names a public key or certificate, or was authenticated by it: its kid or thumbprint
-    #[arg(long, value_name = "KEY")]
+    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
     key: Option<String>,
     /// Events of this name; may be given more than once, for one of them
     #[arg(long, value_name = "EVENT", value_parser = event_type)]

@@ -43,6 +43,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum)]
     of: OfName,
     /// Which one
+    #[arg(allow_hyphen_values = true)]
     value: String,
     /// The number of the secret, as `client show` lists them
     #[arg(long, value_name = "NUMBER")]

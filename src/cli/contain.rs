@@ -33,6 +33,7 @@ pub(super) struct Arguments {
     #[arg(long, value_enum)]
     by: ByName,
     /// Which client, user, key or address
+    #[arg(allow_hyphen_values = true)]
     value: Option<String>,
     /// What was issued or used from then on: a moment (RFC 3339), a day, or so long ago (2h)
     #[arg(long, value_name = "TIME", value_parser = moment)]

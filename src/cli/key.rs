@@ -32,6 +32,7 @@ pub(super) enum Command {
     /// Withdraw a key: every token that it signed is refused from now on
     Retire {
         /// The key id
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Why; it is recorded
         #[arg(long)]

@@ -175,3 +175,27 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One thumbprint in 64 begins with a hyphen: base64url has one.
+    #[test]
+    fn a_thumbprint_that_begins_with_a_hyphen_is_no_option() {
+        for command in [
+            "contain --by key -hV3-x --reason stolen --yes",
+            "contain --by key --reason stolen -w7Qd --dry-run",
+            "blast-radius --of key -w7Qd --since 2h",
+            "key retire -w7Qd --reason leaked --yes",
+            "audit search --key -w7Qd --json",
+        ] {
+            let words = std::iter::once("grantlog").chain(command.split(' '));
+            if let Err(error) = Cli::try_parse_from(words) {
+                panic!("{command}: {error}");
+            }
+        }
+        let unknown = "grantlog contain --by key w7Qd --reason stolen --whol";
+        assert!(Cli::try_parse_from(unknown.split(' ')).is_err());
+    }
+}
