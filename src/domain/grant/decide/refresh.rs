@@ -42,8 +42,10 @@ impl Grant {
         }
         // The grace rule is for the same sender: with another key it is no retry of the request that was answered.
         let same_key = command.mint.confirmation == refresh.rotated_with;
-        let in_grace =
-            same_key && command.at < refresh.rotated_at + TimeDelta::seconds(i64::from(command.grace));
+        // Without a grace period there is no retry, also where another node's clock is a little ahead of this one's.
+        let in_grace = command.grace > 0
+            && same_key
+            && command.at < refresh.rotated_at + TimeDelta::seconds(i64::from(command.grace));
         match presented {
             Presented::Current(generation) => self.next_generation(family, generation, false, command),
             Presented::Predecessor(generation) if in_grace && family.revoked.is_none() => {
