@@ -56,6 +56,13 @@ impl Kind {
     }
 }
 
+/// Whether a text looks like a credential of this server (`gl?_…`) or a JWT, right or wrong: it is not to be repeated.
+#[must_use]
+pub fn resembles(text: &str) -> bool {
+    let text = text.trim().as_bytes();
+    matches!(text, [b'g', b'l', b'a'..=b'z', b'_', ..]) || text.starts_with(b"eyJ")
+}
+
 /// Where a credential was issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Address {

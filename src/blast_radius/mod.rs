@@ -19,6 +19,7 @@ pub use could::{ClientPower, Could, ExchangePower, ReachedToken};
 pub use did::{Did, Fact};
 
 use crate::clock::Timestamp;
+use crate::domain::trail::LedgerRead;
 use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
 use crate::ledger::{LedgerError, head_position, positions_between};
 use crate::operations::Operations;
@@ -139,6 +140,26 @@ pub struct Window {
 }
 
 impl Window {
+    /// What is recorded before the blast radius of `of` is measured.
+    #[must_use]
+    pub fn reading(&self, of: &Of) -> LedgerRead {
+        LedgerRead {
+            grant: match of {
+                Of::Token { grant, .. } => Some(*grant),
+                Of::Secret { .. }
+                | Of::Key(_)
+                | Of::Client(_)
+                | Of::User(_)
+                | Of::Address(_)
+                | Of::Request(_) => None,
+            },
+            after: self.stretch.after,
+            upto: self.stretch.upto,
+            filters: vec![of.name().to_owned()],
+            revealed: false,
+        }
+    }
+
     /// The positions between two moments; none means from the beginning, and until now.
     pub async fn between(
         operations: &Operations,

@@ -38,7 +38,7 @@ pub(super) struct Search {
     #[arg(long, value_name = "TIME|POSITION")]
     to: Option<AsOf>,
     /// Go on after this position (the last one of the page before)
-    #[arg(long, value_name = "POSITION")]
+    #[arg(long, value_name = "POSITION", value_parser = clap::value_parser!(i64).range(0..))]
     after: Option<i64>,
     /// The most events
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000), conflicts_with = "export")]
@@ -207,7 +207,7 @@ impl Search {
         };
         match (self.after, order) {
             (None, _) => {}
-            (Some(after), Order::OldestFirst) => stretch.after = stretch.after.max(after),
+            (Some(after), Order::OldestFirst) => stretch.after = stretch.after.max(after.min(stretch.upto)),
             (Some(after), Order::NewestFirst) => stretch.upto = stretch.upto.min(after - 1),
         }
         Ok((stretch, order))

@@ -11,7 +11,6 @@ use super::session::Session;
 use super::stretch::window;
 use super::{client, grant_uses, output, prompt, user};
 use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, measure};
-use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::RequestId;
 use crate::trail::as_of::AsOf;
@@ -71,23 +70,11 @@ async fn show(session: &Session, arguments: Arguments) -> anyhow::Result<()> {
         bail!("--number goes with --of secret");
     }
     let of = choose(session, (arguments.of, arguments.value), arguments.number).await?;
-    let reading = LedgerRead {
-        grant: match of {
-            Of::Token { grant, .. } => Some(grant),
-            Of::Secret { .. }
-            | Of::Key(_)
-            | Of::Client(_)
-            | Of::User(_)
-            | Of::Address(_)
-            | Of::Request(_) => None,
-        },
-        after: window.stretch.after,
-        upto: window.stretch.upto,
-        filters: vec![of.name().to_owned()],
-        revealed: false,
-    };
     let context = session.context("blast-radius")?;
-    session.operations.record_reading(&context, reading).await?;
+    session
+        .operations
+        .record_reading(&context, window.reading(&of))
+        .await?;
     let spinner = output::spinner("following the trail");
     let found = measure(&session.operations, &of, window).await;
     spinner.finish_and_clear();

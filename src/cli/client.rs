@@ -44,7 +44,7 @@ pub(super) enum Command {
     },
     /// Block a client until it is reinstated; its tokens are not active meanwhile
     Suspend(WithReason),
-    /// Unblock a suspended client
+    /// Unblock a client that is suspended, or throttled by a policy
     Reinstate(MayHaveReason),
     /// Block a client for good
     Revoke {
@@ -188,7 +188,7 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
 /// The client of that name, which must exist.
 pub(super) async fn find(session: &Session, client_id: &str) -> anyhow::Result<ClientKey> {
     let key = session.operations.known_client(client_id).await?;
-    key.with_context(|| format!("there is no client {client_id}"))
+    key.with_context(|| format!("there is no client {}", output::unless_secret(client_id)))
 }
 
 async fn registration(session: &Session, key: ClientKey) -> anyhow::Result<Registration> {

@@ -7,6 +7,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::credential;
 use crate::domain::value::steers;
 
 /// Prints a line.
@@ -60,6 +61,15 @@ pub(super) fn visible(text: &str) -> String {
     text.chars()
         .map(|c| if steers(c) { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// What somebody named, for a message; a credential that was pasted in the wrong place is not repeated.
+pub(super) fn unless_secret(text: &str) -> String {
+    if credential::resembles(text) {
+        "of that name, which looks like a token or secret".to_owned()
+    } else {
+        visible(text)
+    }
 }
 
 /// A moment, to the second.

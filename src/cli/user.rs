@@ -215,7 +215,7 @@ async fn administer(session: &Session, connection: &Connection, command: Command
 
 pub(super) async fn find(session: &Session, user: &str) -> anyhow::Result<SubjectId> {
     let known = session.operations.known_user(user).await?;
-    known.with_context(|| format!("there is no user {user}"))
+    known.with_context(|| format!("there is no user {}", output::unless_secret(user)))
 }
 
 /// A user as far as it may be shown, with what is personal decrypted.

@@ -1,5 +1,7 @@
 //! Making proofs: of an event, and from an older checkpoint.
 
+use std::collections::BTreeSet;
+
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -8,6 +10,7 @@ use super::detached;
 use super::proof::{ConsistencyProof, InclusionProof};
 use super::store::{self, Log, signed, unsigned};
 use super::tree::{consistency_ranges, inclusion_ranges, verify_inclusion};
+use crate::domain::event::Event;
 use crate::ledger::LANE;
 
 /// The proof of the event at a position; none where no checkpoint covers it yet. The event itself is in it.
@@ -73,13 +76,16 @@ pub async fn positions(
     aggregate: Uuid,
     sequence: Option<u64>,
 ) -> Result<Vec<u64>, EvidenceError> {
+    // The index is by type and id: without the types all of it would be read.
+    let types: BTreeSet<_> = Event::schemas().iter().map(|schema| schema.aggregate).collect();
     let positions: Vec<i64> = sqlx::query_scalar(
         "SELECT position FROM grantlog.ledger WHERE lane = $1 AND aggregate_id = $2 \
-           AND ($3::bigint IS NULL OR sequence = $3) ORDER BY position",
+           AND ($3::bigint IS NULL OR sequence = $3) AND aggregate_type = ANY ($4) ORDER BY position",
     )
     .bind(LANE)
     .bind(aggregate)
     .bind(sequence.map(signed))
+    .bind(Vec::from_iter(types))
     .fetch_all(pool)
     .await?;
     Ok(positions.into_iter().map(unsigned).collect())

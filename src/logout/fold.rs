@@ -294,7 +294,7 @@ async fn device_request(
 ) -> Result<Option<DeviceAuthorizationRequested>, LogoutError> {
     let row: Option<(String, i16, String)> = sqlx::query_as(
         "SELECT event_type, event_version, payload::text FROM grantlog.ledger_grant \
-         WHERE lane = $1 AND aggregate_id = $2 AND sequence = 1",
+         WHERE lane = $1 AND aggregate_type = 'grant' AND aggregate_id = $2 AND sequence = 1",
     )
     .bind(LANE)
     .bind(grant)

@@ -18,6 +18,9 @@ pub struct ShownClient {
     pub client_id: String,
     /// Whether it may act.
     pub standing: Standing,
+    /// Until when it gets few tokens a minute, and how many; none where it is not throttled.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<ShownThrottle>,
     /// Where the approvals of restricted scopes stand, by scope.
     pub approvals: Approvals,
     /// Its secrets, as far as they may be shown.
@@ -36,6 +39,15 @@ pub struct ShownClient {
     /// Its metadata.
     #[serde(flatten)]
     pub metadata: Map<String, Value>,
+}
+
+/// How a policy throttled a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct ShownThrottle {
+    /// Until when, unless it is reinstated before.
+    pub until: Timestamp,
+    /// How many requests for tokens a node answers it within a minute.
+    pub per_minute: u32,
 }
 
 /// A secret of a client.
@@ -77,7 +89,8 @@ pub struct ShownExchange {
 impl ShownClient {
     /// What may be shown of a registration.
     #[must_use]
-    pub fn new(registration: &Registration, approvals: Approvals) -> Self {
+    pub fn new(registration: &Registration, approvals: Approvals, now: Timestamp) -> Self {
+        let throttled = registration.throttle.filter(|(until, _)| now < *until);
         let secrets = registration.secrets.iter().map(|secret| ShownSecret {
             number: secret.number,
             kind: match secret.verifier {
@@ -90,6 +103,7 @@ impl ShownClient {
         Self {
             client_id: registration.client_id.clone(),
             standing: registration.standing,
+            throttled: throttled.map(|(until, per_minute)| ShownThrottle { until, per_minute }),
             approvals,
             secrets: secrets.collect(),
             warnings: registration.metadata.weaknesses(),
@@ -118,8 +132,8 @@ impl Operations {
         let Some(registration) = client.registration.as_deref() else {
             return Ok(None);
         };
-        let mut approvals = self.approvals(&[key]).await?;
-        let mut shown = ShownClient::new(registration, approvals.remove(&key).unwrap_or_default());
+        let (mut approvals, now) = (self.approvals(&[key]).await?, self.ledger.clock().now());
+        let mut shown = ShownClient::new(registration, approvals.remove(&key).unwrap_or_default(), now);
         shown.exchanges = Some(self.shown_exchanges(registration).await?);
         Ok(Some(shown))
     }
@@ -128,11 +142,11 @@ impl Operations {
     pub async fn shown_clients(&self, after: i64, limit: u32) -> Result<Vec<ShownClient>, LedgerError> {
         let clients = self.list::<Client>(after, limit).await?;
         let keys: Vec<_> = clients.iter().map(|listed| ClientKey(listed.loaded.id)).collect();
-        let mut approvals = self.approvals(&keys).await?;
+        let (mut approvals, now) = (self.approvals(&keys).await?, self.ledger.clock().now());
         let shown = clients.iter().filter_map(|listed| {
             let registration = listed.loaded.registration.as_deref()?;
             let own = approvals.remove(&ClientKey(listed.loaded.id)).unwrap_or_default();
-            let mut shown = ShownClient::new(registration, own);
+            let mut shown = ShownClient::new(registration, own, now);
             shown.position = Some(listed.position);
             shown.created_at = Some(listed.created_at);
             Some(shown)

@@ -259,7 +259,7 @@ async fn complete(pool: &PgPool, mut about: About) -> Result<About, PolicyError>
     };
     let (client, subject): (Option<String>, Option<String>) = sqlx::query_as(
         "SELECT max(payload->>'client'), max(payload->>'subject') FROM grantlog.ledger_grant \
-         WHERE lane = $1 AND aggregate_id = $2",
+         WHERE lane = $1 AND aggregate_type = 'grant' AND aggregate_id = $2",
     )
     .bind(LANE)
     .bind(grant.0)

@@ -1,10 +1,13 @@
 //! Reading the ledger for rules.
 
+use std::collections::BTreeSet;
+
 use sqlx::PgConnection;
 
 use super::PolicyError;
 use super::observed::{Columns, Kinds, Observed};
 use crate::clock::Timestamp;
+use crate::domain::event::Event;
 use crate::ledger::{CopiedRows, LANE, copy_out, head_position};
 
 /// Bytes that an event takes in a copy, about.
@@ -18,9 +21,17 @@ pub(super) async fn between(
     (after, upto): (i64, i64),
     wants: Kinds,
 ) -> Result<Vec<Observed>, PolicyError> {
-    let kinds = wants
-        .names()
-        .map(|names| format!("AND event_type IN ('{}')", names.join("', '")));
+    let kinds = wants.names().map(|names| {
+        let schemas = Event::schemas().into_iter();
+        let of_kind = schemas.filter(|schema| names.contains(&schema.event_type));
+        let aggregates: BTreeSet<_> = of_kind.map(|schema| schema.aggregate).collect();
+        // With the types of aggregates only their partitions are read.
+        format!(
+            "AND event_type IN ('{}') AND aggregate_type IN ('{}')",
+            names.join("', '"),
+            Vec::from_iter(aggregates).join("', '")
+        )
+    });
     // Only numbers and names of ours are written into it: COPY takes no parameters.
     let statement = format!(
         "COPY (SELECT position, recorded_at, aggregate_type, aggregate_id, event_type, payload, metadata \

@@ -188,7 +188,7 @@ async fn tell(
 async fn user_of(db: &mut PgConnection, session: Uuid) -> Result<Option<Uuid>, sqlx::Error> {
     let subject: Option<Option<Uuid>> = sqlx::query_scalar(
         "SELECT (payload->>'subject')::uuid FROM grantlog.ledger_session \
-         WHERE lane = $1 AND aggregate_id = $2 AND sequence = 1",
+         WHERE lane = $1 AND aggregate_type = 'session' AND aggregate_id = $2 AND sequence = 1",
     )
     .bind(LANE)
     .bind(session)

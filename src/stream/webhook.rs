@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use axum::http::{HeaderMap, StatusCode, header};
+use chrono::DateTime;
 
 use super::cloud_event::{BATCH_MEDIA_TYPE, CloudEvent, MEDIA_TYPE};
 use super::envelope::{Checkpoint, Envelope};
@@ -122,13 +123,23 @@ fn json(issuer: &str, event: &Envelope) -> Result<String, Failure> {
 
 /// What an answer that is no success means.
 pub(super) fn refused(status: StatusCode, headers: &HeaderMap) -> Failure {
-    let seconds = headers.get(header::RETRY_AFTER);
-    let seconds = seconds.and_then(|value| value.to_str().ok()?.trim().parse().ok());
     Failure {
         code: format!("status_{}", status.as_u16()),
-        retry_after: seconds.map(Duration::from_secs),
+        retry_after: retry_after(headers),
         gone: status == StatusCode::GONE,
     }
+}
+
+/// `Retry-After` as seconds, or as a date, which is compared with the answer's own (RFC 9110 §10.2.3).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name| headers.get(name)?.to_str().ok().map(str::trim);
+    let after = text(header::RETRY_AFTER)?;
+    if let Ok(seconds) = after.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = |text| DateTime::parse_from_rfc2822(text).ok();
+    let wait = date(after)? - date(text(header::DATE)?)?;
+    wait.to_std().ok()
 }
 
 impl Sink for Webhook {
@@ -154,5 +165,34 @@ impl Sink for Webhook {
             self.post(&format!("checkpoint_{}", checkpoint.size), media_type, body)
                 .await
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_by_the_receivers_own_clock() {
+        let wait = |after: &str, date: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::RETRY_AFTER, after.parse().unwrap());
+            if let Some(date) = date {
+                headers.insert(header::DATE, date.parse().unwrap());
+            }
+            retry_after(&headers).map(|wait| wait.as_secs())
+        };
+        let (date, later) = ("Sun, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:51:07 GMT");
+        assert_eq!(wait(" 120 ", None), Some(120));
+        assert_eq!(wait(later, Some(date)), Some(90));
+        for nothing in [
+            wait(later, None),
+            wait(date, Some(later)),
+            wait("soon", Some(date)),
+            wait("-1", None),
+        ] {
+            assert_eq!(nothing, None);
+        }
+        assert_eq!(retry_after(&HeaderMap::new()), None);
     }
 }

@@ -366,6 +366,11 @@ async fn a_device_authorization_is_asked_for_as_tokens_are() {
             "invalid_request",
             "parameter_doubled",
         ),
+        (
+            &[("grant_management_action", "create")],
+            "invalid_request",
+            "grant_management_action_invalid",
+        ),
     ] {
         let (status, body) = device.ask(fields).await;
         assert_eq!((status, text(&body, "error")), (400, error), "{body}");

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 const OWNER: ClientKey = ClientKey(Uuid::from_u128(1));
 const STRANGER: ClientKey = ClientKey(Uuid::from_u128(2));
+/// Of histories that have one.
 const GRACE: u32 = 10;
 
 /// What somebody does next.
@@ -43,6 +44,10 @@ enum Step {
     Wait {
         seconds: u16,
     },
+    /// The next node's clock is behind.
+    FallBehind {
+        seconds: u8,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -54,6 +59,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => any::<bool>().prop_map(|by_owner| Step::RevokeFamily { by_owner }),
         1 => (0_usize..4).prop_map(|back| Step::RevokeAccess { back }),
         3 => prop_oneof![4 => 0_u16..6, 2 => 8_u16..15, 1 => 100_u16..2000].prop_map(|seconds| Step::Wait { seconds }),
+        1 => (1_u8..4).prop_map(|seconds| Step::FallBehind { seconds }),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -127,6 +133,8 @@ struct History {
     revoked: bool,
     /// Its first refresh token is another server's, which is good for one use.
     imported: bool,
+    /// For how many seconds a retry is answered.
+    grace: u32,
     events: Vec<GrantEvent>,
 }
 
@@ -142,6 +150,7 @@ impl History {
             redemptions: 0,
             revoked: false,
             imported: false,
+            grace: GRACE,
             events: Vec::new(),
         }
     }
@@ -284,6 +293,7 @@ impl History {
     fn step(&mut self, step: &Step) {
         match *step {
             Step::Wait { seconds } => self.now += TimeDelta::seconds(i64::from(seconds)),
+            Step::FallBehind { seconds } => self.now -= TimeDelta::seconds(i64::from(seconds)),
             Step::Redeem {
                 by_owner,
                 right_digest,
@@ -397,7 +407,7 @@ impl History {
             audience: self.resources(),
             allowed_audience: still_allowed(),
             details: self.details(),
-            grace: GRACE,
+            grace: self.grace,
             rotates,
             circumstances: Self::circumstances(),
             mint,
@@ -417,6 +427,7 @@ impl History {
                 if !is_last {
                     let retried = matches!(self.events.last(), Some(GrantEvent::RefreshRetried(_)));
                     assert!(retried && back == 1, "an old generation {generation} was rotated");
+                    assert!(self.grace > 0, "a retry where there is no grace period");
                     assert!(
                         !self.imported || generation > 1,
                         "another server's token was used twice"
@@ -520,8 +531,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_history_breaks_the_grants_invariants(with_code in any::<bool>(), steps in steps()) {
+    fn no_history_breaks_the_grants_invariants(with_code in any::<bool>(), grace in any::<bool>(), steps in steps()) {
         let mut history = History::begin(with_code);
+        if !grace {
+            history.grace = 0;
+        }
         history.step(&Step::Redeem { by_owner: true, right_digest: true });
         for step in &steps {
             history.step(step);
@@ -545,6 +559,18 @@ proptest! {
         let text = serde_json::to_string(&history.grant).unwrap();
         let read: Grant = serde_json::from_str(&text).unwrap();
         prop_assert_eq!(read, history.grant);
+    }
+}
+
+#[test]
+fn without_a_grace_period_a_clock_that_is_behind_takes_no_replay_for_a_retry() {
+    for (grace, replayed) in [(GRACE, false), (0, true)] {
+        let mut history = History::begin(false);
+        history.grace = grace;
+        history.rotate((true, true, true), 0, None, false);
+        history.step(&Step::FallBehind { seconds: 2 });
+        history.rotate((true, true, true), 1, None, false);
+        assert_eq!(history.revoked, replayed);
     }
 }
 

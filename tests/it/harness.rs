@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use axum::Router;
 use grantlog::app::App;
 use grantlog::clock::Clock;
 use grantlog::config::Settings;
@@ -185,6 +186,19 @@ impl TestServer {
         Self::start_on_database(TestDatabase::create_on(url).await, |_| {}).await
     }
 
+    /// A further node on the server's database, with its settings and clock: the application and where it is served.
+    pub(crate) async fn second_node(&self) -> (App, String) {
+        let (settings, clock) = (self.app.settings.clone(), self.clock.clone());
+        let app = App::open(settings, MasterKey::from_bytes([42; 32]), clock)
+            .await
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let service = grantlog::http::router(app.clone()).into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+        (app, base)
+    }
+
     async fn start_on_database(database: TestDatabase, change: impl FnOnce(&mut Settings)) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
@@ -282,4 +296,12 @@ pub(crate) fn browser() -> reqwest::Client {
         .redirect(reqwest::redirect::Policy::none())
         .build()
         .unwrap()
+}
+
+/// Serves what `make` makes for the address on a free port, for as long as the test runs.
+pub(crate) async fn serve<T>(make: impl FnOnce(SocketAddr) -> (T, Router)) -> T {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (made, router) = make(listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    made
 }

@@ -1,7 +1,5 @@
 //! Pairwise subjects and sectors (OpenID Connect Core §8, Dynamic Client Registration §5).
 
-use std::net::SocketAddr;
-
 use axum::Json;
 use axum::routing::get;
 use grantlog::config::RegistrationMode;
@@ -10,7 +8,7 @@ use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
 
 use crate::flow::{self, REDIRECT_URI};
-use crate::harness::{TestServer, browser};
+use crate::harness::{TestServer, browser, serve};
 use crate::openid::{Provider, text};
 use crate::registration::{register, registering};
 
@@ -18,16 +16,13 @@ const SECOND_URI: &str = "https://other.example/cb";
 
 /// Serves a sector's document; its URL.
 async fn sector(document: Value) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address: SocketAddr = listener.local_addr().unwrap();
     let app = axum::Router::new()
         .route("/sector.json", get(move || async move { Json(document) }))
         .route(
             "/moved",
             get(|| async { axum::response::Redirect::to("/sector.json") }),
         );
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    format!("http://{address}/sector.json")
+    serve(|address| (format!("http://{address}/sector.json"), app)).await
 }
 
 async fn userinfo(server: &TestServer, access: &str, path: &str) -> (u16, Value) {

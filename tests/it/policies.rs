@@ -11,6 +11,7 @@ mod places;
 
 use std::time::Duration;
 
+use grantlog::domain::client::ClientCommand;
 use grantlog::domain::policy::{Action, PolicySettings};
 use grantlog::policy::PolicyEngine;
 use serde_json::{Value, json};
@@ -231,7 +232,25 @@ async fn a_throttled_client_gets_few_tokens_a_minute_and_all_of_them_afterwards(
     assert_eq!(statuses, [200, 200, 200, 200, 200, 429, 429]);
     party.server.clock.advance(Duration::from_secs(61));
     assert_eq!(party.post("/oauth/token", &form).await.0, 200);
+    let operations = &party.server.app.operations;
+    let key = operations.known_client(&party.client_id).await.unwrap().unwrap();
+    let shown = || async { operations.shown_client(key).await.unwrap().unwrap() };
+    assert_eq!(shown().await.throttled.unwrap().per_minute, 5);
     party.server.clock.advance(Duration::from_hours(1));
+    assert_eq!(shown().await.throttled, None);
+    for _ in 0..7 {
+        assert_eq!(party.post("/oauth/token", &form).await.0, 200);
+    }
+    // Another time an administrator does not wait.
+    probe(&party, 5).await;
+    watch(&party.server).await;
+    assert!(shown().await.throttled.is_some());
+    let context = TestServer::context();
+    let done = operations
+        .command_client(&context, key, &ClientCommand::Reinstate)
+        .await;
+    done.unwrap();
+    assert_eq!(shown().await.throttled, None);
     for _ in 0..7 {
         assert_eq!(party.post("/oauth/token", &form).await.0, 200);
     }

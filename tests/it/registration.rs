@@ -3,12 +3,7 @@
 mod manage;
 mod statements;
 
-use std::net::SocketAddr;
-
-use grantlog::app::App;
-use grantlog::clock::Clock;
 use grantlog::config::{RegistrationMode, Settings};
-use grantlog::crypto::master::MasterKey;
 use grantlog::domain::authorization_detail::{AuthorizationDetailTypeCommand, DetailTypeTerms};
 use grantlog::domain::client::GrantType;
 use grantlog::domain::initial_access_token::RegistrationPermit;
@@ -425,26 +420,13 @@ async fn an_initial_access_token_says_what_may_be_registered() {
     assert_eq!(answer.body["error"], "unapproved_software_statement");
 }
 
-/// A second node on the server's database, with its settings.
-async fn second_node(server: &TestServer) -> String {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let base = format!("http://{}", listener.local_addr().unwrap());
-    let settings = server.app.settings.clone();
-    let app = App::open(settings, MasterKey::from_bytes([42; 32]), Clock::default())
-        .await
-        .unwrap();
-    let service = grantlog::http::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    base
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn of_32_uses_of_one_initial_access_token_on_two_nodes_as_many_succeed_as_it_allows() {
     let server = registering(RegistrationMode::InitialAccessToken, |settings| {
         settings.failures_per_minute = 100_000;
     })
     .await;
-    let other = second_node(&server).await;
+    let other = server.second_node().await.1;
     let (_, token) = initial(&server, 3, RegistrationPermit::default()).await;
     let tasks: Vec<_> = (0..32)
         .map(|number| {

@@ -1,9 +1,5 @@
 //! RFC 7009, revocation: the statements that no other file is about.
 
-use std::net::SocketAddr;
-
-use grantlog::app::App;
-use grantlog::crypto::master::MasterKey;
 use serde_json::json;
 
 use crate::code::REDIRECT_URI;
@@ -106,16 +102,9 @@ async fn a_revocation_that_could_not_be_done_is_not_said_to_be_done() {
     assert_eq!(get.send().await.unwrap().status(), 405);
     assert!(party.is_active(token).await);
     // A node that knows nothing yet, and has lost the database.
-    let (settings, clock) = (party.server.app.settings.clone(), party.server.clock.clone());
-    let app = App::open(settings, MasterKey::from_bytes([42; 32]), clock)
-        .await
-        .unwrap();
+    let (app, base) = party.server.second_node().await;
     app.ledger.pool().close().await;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/oauth/revoke", listener.local_addr().unwrap());
-    let service = grantlog::http::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    let request = party.http.post(url);
+    let request = party.http.post(format!("{base}/oauth/revoke"));
     let request = request.basic_auth(&party.client_id, Some(&party.secret));
     let response = request.form(&[("token", token)]).send().await.unwrap();
     assert_eq!(response.status(), 503);

@@ -31,7 +31,7 @@ pub(super) async fn streams(
 async fn is_paused(connection: &mut PgConnection, status: &StreamStatus) -> Result<bool, sqlx::Error> {
     debug_assert_eq!(status.stream, Stream::id(&status.name));
     let last: Option<String> = sqlx::query_scalar(
-        "SELECT event_type FROM grantlog.ledger_stream WHERE lane = $1 AND aggregate_id = $2 \
+        "SELECT event_type FROM grantlog.ledger_stream WHERE lane = $1 AND aggregate_type = 'stream' AND aggregate_id = $2 \
          AND event_type IN ('StreamDefined', 'StreamPaused', 'StreamResumed') ORDER BY sequence DESC LIMIT 1",
     )
     .bind(LANE)

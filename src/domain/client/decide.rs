@@ -223,7 +223,7 @@ impl Registration {
                 until,
                 reason,
             } => vec![throttled(*per_minute, *until, reason)],
-            ClientCommand::Reinstate if self.standing == Standing::Suspended => {
+            ClientCommand::Reinstate if self.standing == Standing::Suspended || self.throttle.is_some() => {
                 vec![ClientReinstated {}.into()]
             }
             ClientCommand::Suspend { .. } | ClientCommand::Reinstate => Vec::new(),

@@ -53,7 +53,7 @@ events! {
             /// Why.
             reason: String,
         },
-        /// It is no longer blocked.
+        /// It is no longer blocked, nor throttled.
         ClientReinstated 1 {},
         /// It is blocked for good.
         ClientRevoked 1 {

@@ -185,7 +185,10 @@ impl Registration {
             }
             ClientEvent::ClientSuspended(_) => self.standing = Standing::Suspended,
             ClientEvent::ClientThrottled(event) => self.throttle = Some((event.until, event.per_minute)),
-            ClientEvent::ClientReinstated(_) => self.standing = Standing::Active,
+            ClientEvent::ClientReinstated(_) => {
+                self.standing = Standing::Active;
+                self.throttle = None;
+            }
             ClientEvent::ClientRevoked(_) => self.standing = Standing::Revoked,
             ClientEvent::ScopeApprovalRequested(event) => self.step(event.scope, Approval::Requested),
             ClientEvent::ScopeApproved(event) => self.step(event.scope, Approval::Approved),

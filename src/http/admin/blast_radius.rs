@@ -12,7 +12,6 @@ use super::trail::check_stretch;
 use crate::blast_radius::{BlastRadius, BlastRadiusError, Of, Window, measure};
 use crate::clock::Timestamp;
 use crate::credential::Kind;
-use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::RequestId;
 use crate::ledger::LedgerError;
@@ -82,22 +81,7 @@ async fn radius(
     let operations = call.operations();
     let window = Window::between(operations, since, until).await;
     let window = window.map_err(|error| failed(&call, error))?;
-    call.record(LedgerRead {
-        grant: match of {
-            Of::Token { grant, .. } => Some(grant),
-            Of::Secret { .. }
-            | Of::Key(_)
-            | Of::Client(_)
-            | Of::User(_)
-            | Of::Address(_)
-            | Of::Request(_) => None,
-        },
-        after: window.stretch.after,
-        upto: window.stretch.upto,
-        filters: vec![of.name().to_owned()],
-        revealed: false,
-    })
-    .await?;
+    call.record(window.reading(&of)).await?;
     let measured = measure(operations, &of, window).await;
     measured.map_err(|error| failed(&call, error))
 }

@@ -108,7 +108,10 @@ const SUSPEND: About = About::post(
 const REINSTATE: About = About::post(
     AdminScope::Operate,
     "/admin/clients/{client_id}/reinstate",
-    ("reinstateClient", "Unblock a suspended client"),
+    (
+        "reinstateClient",
+        "Unblock a client that is suspended, or throttled by a policy",
+    ),
 );
 const REVOKE: About = About::post(
     AdminScope::Configure,

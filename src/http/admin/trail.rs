@@ -240,11 +240,11 @@ impl Wanted {
             (None, First::Newest) => (stretch, Order::NewestFirst),
             (None, First::Oldest) => (stretch, Order::OldestFirst),
             (Some(after), First::Oldest) => {
-                stretch.after = stretch.after.max(after);
+                stretch.after = stretch.after.max(after.min(stretch.upto));
                 (stretch, Order::OldestFirst)
             }
             (Some(after), First::Newest) => {
-                stretch.upto = stretch.upto.min(after.saturating_sub(1));
+                stretch.upto = stretch.upto.min(after.max(1) - 1);
                 (stretch, Order::NewestFirst)
             }
         })

@@ -108,17 +108,17 @@ fn asks_for_the_past(query: &str) -> bool {
 
 /// §8.1: whether the caller takes a JWT. The other form, CWT, is not made here.
 fn is_acceptable(headers: &HeaderMap) -> bool {
-    let mut asked = headers.get_all(header::ACCEPT).iter().peekable();
-    asked.peek().is_none()
-        || asked.filter_map(|value| value.to_str().ok()).any(|ranges| {
-            ranges.split(',').any(|range| {
-                let mut parts = range.split(';').map(str::trim);
-                let range = parts.next().unwrap_or_default();
-                let refused =
-                    parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-                let known = [MEDIA_TYPE, "application/*", "*/*"];
-                !refused && known.iter().any(|known| range.eq_ignore_ascii_case(known))
-            })
+    let asked = headers.get_all(header::ACCEPT).iter();
+    let ranges = asked.flat_map(|value| value.to_str().unwrap_or("unreadable").split(','));
+    let mut named = ranges.map(str::trim).filter(|range| !range.is_empty()).peekable();
+    // An empty list prefers nothing.
+    named.peek().is_none()
+        || named.any(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            let range = parts.next().unwrap_or_default();
+            let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            let known = [MEDIA_TYPE, "application/*", "*/*"];
+            !refused && known.iter().any(|known| range.eq_ignore_ascii_case(known))
         })
 }
 
@@ -181,6 +181,8 @@ mod tests {
         };
         assert!(is_acceptable(&HeaderMap::new()));
         for good in [
+            "",
+            " , ",
             "application/statuslist+jwt",
             "text/html, */*;q=0.1",
             "Application/*",
@@ -191,7 +193,6 @@ mod tests {
         for bad in [
             "application/statuslist+cwt",
             "text/*",
-            "",
             "*/*;q=0",
             "application/statuslist+jwt; q=0.0",
         ] {

@@ -14,6 +14,7 @@ use grantlog::evidence::tree::{Hash, empty_root, verify_consistency};
 use grantlog::evidence::witness;
 
 use super::{Sealed, append};
+use crate::harness::serve;
 
 /// A witness as C2SP tlog-witness describes it.
 struct Witness {
@@ -65,13 +66,10 @@ async fn start() -> (Arc<Witness>, SocketAddr) {
         seen: Mutex::new((0, empty_root())),
         asked: Mutex::default(),
     });
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
     let router = Router::new()
         .route("/w1/add-checkpoint", post(add))
         .with_state(Arc::clone(&witness));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    (witness, address)
+    serve(|address| ((witness, address), router)).await
 }
 
 async fn witnessed(sealed: &Sealed) -> (u16, String) {

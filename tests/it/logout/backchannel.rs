@@ -17,7 +17,7 @@ use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
 
 use super::{Desk, metadata, text};
-use crate::harness::TestServer;
+use crate::harness::{TestServer, serve};
 
 /// Relying parties on this machine: `/NAME` is one of them. What each received, and what it answers (0: nothing).
 #[derive(Clone, Default)]
@@ -29,16 +29,17 @@ struct Receiver {
 
 impl Receiver {
     async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let receiver = Self {
-            base: format!("http://{}", listener.local_addr().unwrap()),
-            ..Self::default()
-        };
-        let router = Router::new()
-            .route("/{name}", post(receive))
-            .with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        receiver
+        serve(|address| {
+            let receiver = Self {
+                base: format!("http://{address}"),
+                ..Self::default()
+            };
+            let router = Router::new()
+                .route("/{name}", post(receive))
+                .with_state(receiver.clone());
+            (receiver, router)
+        })
+        .await
     }
 
     fn answer(&self, name: &str, status: u16) {

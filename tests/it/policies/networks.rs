@@ -28,6 +28,16 @@ async fn token(server: &TestServer, client: (&str, &str), from: Option<&str>) ->
     (status, response.json().await.unwrap())
 }
 
+/// Guesses at the passwords of ten users, whom there are not, until the policies have seen it and acted.
+async fn spray(server: &TestServer, browser: &reqwest::Client, query: &flow::Query) {
+    for number in 0..10 {
+        let guess = (format!("nobody-{number}"), "wrong");
+        flow::log_in(server, browser, query, (&guess.0, guess.1)).await;
+    }
+    watch(server).await;
+    watch(server).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_sprays_passwords_gets_few_answers_and_others_get_all() {
     let server = TestServer::start_with(|settings| {
@@ -55,12 +65,7 @@ async fn a_network_that_sprays_passwords_gets_few_answers_and_others_get_all() {
     assert!(refused.is_err(), "one user is tried from anywhere: no network");
 
     let (browser, query) = (browser(), flow::query(&client));
-    for number in 0..10 {
-        let guess = (format!("nobody-{number}"), "wrong");
-        flow::log_in(&server, &browser, &query, (&guess.0, guess.1)).await;
-    }
-    watch(&server).await;
-    watch(&server).await;
+    spray(&server, &browser, &query).await;
     let throttled = events(&server, "NetworkThrottled").await;
     assert_eq!(throttled.len(), 1);
     let contained = events(&server, "ContainmentApplied").await;
@@ -128,12 +133,7 @@ async fn an_administrator_lets_go_of_a_throttled_network_before_its_time() {
     let credentials = (id, client.client_secret.as_deref().unwrap());
     act(&server, "password-spray", Action::ThrottleNetwork).await;
     let (browser, query) = (browser(), flow::query(&client));
-    for number in 0..10 {
-        let guess = (format!("nobody-{number}"), "wrong");
-        flow::log_in(&server, &browser, &query, (&guess.0, guess.1)).await;
-    }
-    watch(&server).await;
-    watch(&server).await;
+    spray(&server, &browser, &query).await;
     let throttled = events(&server, "NetworkThrottled").await;
     assert_eq!(throttled.len(), 1);
     server.app.throttles.follow(&server.app.ledger).await.unwrap();

@@ -26,7 +26,7 @@ use super::{
     ACCOUNT_DISABLED, ACCOUNT_ENABLED, ACCOUNT_PURGED, CREDENTIAL_CHANGE, Receiver, SESSION_REVOKED, Stage,
     VERIFICATION, claims_of, text,
 };
-use crate::harness::TestServer;
+use crate::harness::{TestServer, serve};
 
 const HEADER: &str = "Bearer what-the-application-expects";
 
@@ -60,12 +60,9 @@ impl Application {
     async fn start(client: &Receiver<'_>, delivery_method: &str) -> Self {
         let handler: Arc<OnceCell<SsfPushHandler>> = Arc::default();
         let pushed: Arc<Mutex<Vec<(u16, String)>>> = Arc::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = format!("http://{}/ssf/push", listener.local_addr().unwrap());
-        let router = Router::new()
-            .route("/ssf/push", post(take))
-            .with_state((handler.clone(), pushed.clone()));
-        tokio::spawn(async move { axum::serve(listener, router).await });
+        let state = (handler.clone(), pushed.clone());
+        let router = Router::new().route("/ssf/push", post(take)).with_state(state);
+        let endpoint = serve(|address| (format!("http://{address}/ssf/push"), router)).await;
         let issuer = &client.stage.server.base;
         let events = [
             "CaepSessionRevoked",

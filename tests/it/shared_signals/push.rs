@@ -8,8 +8,6 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use grantlog::app::App;
-use grantlog::crypto::master::MasterKey;
 use grantlog::ssf::Transmitter;
 use serde_json::{Value, json};
 
@@ -17,7 +15,7 @@ use super::{
     ACCOUNT_DISABLED, ACCOUNT_ENABLED, ACCOUNT_PURGED, CREDENTIAL_CHANGE, Receiver, SESSION_REVOKED, Stage,
     VERIFICATION, event, text,
 };
-use crate::harness::TestServer;
+use crate::harness::{TestServer, serve};
 
 /// A receiver's endpoint: what came, and what it answers.
 #[derive(Clone, Default)]
@@ -31,17 +29,18 @@ pub(super) struct Endpoint {
 
 impl Endpoint {
     pub(super) async fn start(failures: u32) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let endpoint = Self {
-            url: format!("http://{}/events", listener.local_addr().unwrap()),
-            failures: Arc::new(Mutex::new(failures)),
-            ..Self::default()
-        };
-        let router = Router::new()
-            .route("/events", post(receive))
-            .with_state(endpoint.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        endpoint
+        serve(|address| {
+            let endpoint = Self {
+                url: format!("http://{address}/events"),
+                failures: Arc::new(Mutex::new(failures)),
+                ..Self::default()
+            };
+            let router = Router::new()
+                .route("/events", post(receive))
+                .with_state(endpoint.clone());
+            (endpoint, router)
+        })
+        .await
     }
 
     /// Waits for so many transmissions.
@@ -103,14 +102,8 @@ async fn a_receiver_is_sent_what_befalls_its_users_until_it_acknowledges_and_nob
     assert!(!stream.to_string().contains("Bearer"), "{stream}");
     let stranger = stage.server.user("mallory", "another battery staple").await;
     // A second node: each event is sent by one of them.
-    let app = &stage.server.app;
-    let other = App::open(
-        app.settings.clone(),
-        MasterKey::from_bytes([42; 32]),
-        stage.server.clock.clone(),
-    );
-    let other = Transmitter::start(&other.await.unwrap());
-    let (context, operations) = (TestServer::context(), &app.operations);
+    let other = Transmitter::start(&stage.server.second_node().await.0);
+    let (context, operations) = (TestServer::context(), &stage.server.app.operations);
     operations
         .disable_user(&context, stranger, "private words")
         .await

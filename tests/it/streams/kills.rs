@@ -12,7 +12,7 @@ use serde_json::Value;
 use sqlx::Executor;
 
 use super::{caught_up, define, definition, happen, ledger};
-use crate::harness::TestServer;
+use crate::harness::{TestServer, serve};
 use crate::races::Node;
 
 /// How many events a delivery has at most.
@@ -34,16 +34,17 @@ struct Receiver {
 
 impl Receiver {
     async fn start() -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let receiver = Self {
-            url: format!("http://{}/hook", listener.local_addr().unwrap()),
-            ..Self::default()
-        };
-        let router = Router::new()
-            .route("/hook", post(receive))
-            .with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        receiver
+        serve(|address| {
+            let receiver = Self {
+                url: format!("http://{address}/hook"),
+                ..Self::default()
+            };
+            let router = Router::new()
+                .route("/hook", post(receive))
+                .with_state(receiver.clone());
+            (receiver, router)
+        })
+        .await
     }
 
     fn came(&self) -> Vec<i64> {

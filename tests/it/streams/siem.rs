@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 
 use super::{caught_up, define, definition, happen, ledger, run};
-use crate::harness::TestServer;
+use crate::harness::{TestServer, serve};
 
 /// What came, a line each.
 type Lines = Arc<Mutex<Vec<String>>>;
@@ -90,13 +90,10 @@ async fn collector(lines: Lines) -> String {
         lines.lock().unwrap().extend(body.lines().map(str::to_owned));
         StatusCode::OK
     }
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/ocsf", listener.local_addr().unwrap());
     let router = Router::new()
         .route("/ocsf", post(collect))
         .with_state((lines, Arc::new(Mutex::new(1))));
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    url
+    serve(|address| (format!("http://{address}/ocsf"), router)).await
 }
 
 /// The lines of a file and of those that were put aside before, in order.

@@ -19,7 +19,7 @@ use sqlx::Executor;
 
 use super::{FAST, caught_up, definition, happen, ledger, run, until};
 use crate::command_line::{finish, grantlog_on, stdout};
-use crate::harness::TestServer;
+use crate::harness::{TestServer, serve};
 
 /// What a receiver does with a request.
 #[derive(Clone, Copy, Debug)]
@@ -75,17 +75,18 @@ struct Receiver {
 
 impl Receiver {
     async fn start(script: &[Does]) -> Self {
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let receiver = Self {
-            url: format!("http://{}/hook", listener.local_addr().unwrap()),
-            script: Arc::new(Mutex::new(script.iter().copied().collect())),
-            ..Self::default()
-        };
-        let router = Router::new()
-            .route("/hook", post(receive))
-            .with_state(receiver.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        receiver
+        serve(|address| {
+            let receiver = Self {
+                url: format!("http://{address}/hook"),
+                script: Arc::new(Mutex::new(script.iter().copied().collect())),
+                ..Self::default()
+            };
+            let router = Router::new()
+                .route("/hook", post(receive))
+                .with_state(receiver.clone());
+            (receiver, router)
+        })
+        .await
     }
 
     fn all(&self) -> Vec<Got> {

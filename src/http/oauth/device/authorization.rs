@@ -91,6 +91,15 @@ async fn round(
 ) -> Result<Option<(GrantId, super::UserCode)>, Rejection<TokenError>> {
     let client = request.authenticate(app, unit).await?;
     token::allowed(app, unit, &client, GrantType::DeviceCode).await?;
+    // Grants are managed from the authorization endpoint; to create one anew where another was to be replaced would
+    // surprise client and user.
+    if ["grant_management_action", "grant_id"]
+        .iter()
+        .any(|name| request.form.get(name).is_some())
+    {
+        let refused = Rejection::new(TokenError::InvalidRequest, RefusalReason::GrantActionInvalid);
+        return Err(refused.client(client.key));
+    }
     let scope = token::requested_scope(request, unit, &client).await?;
     let audience = token::audience(app, request, &client)?;
     let refuse = |reason| Rejection::new(TokenError::InvalidAuthorizationDetails, reason).client(client.key);
