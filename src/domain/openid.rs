@@ -22,8 +22,9 @@ pub const PHONE: &str = "phone";
 /// The scopes that OpenID Connect defines and this server gives a meaning.
 pub const SCOPES: [&str; 6] = [OPENID, PROFILE, EMAIL, ADDRESS, PHONE, OFFLINE_ACCESS];
 
-/// The authentication context class of a login with a password alone (SAML 2.0 Authentication Context §3.4.6).
-pub const ACR_PASSWORD: &str = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password";
+/// The authentication context class of a login with a password alone, over TLS (SAML 2.0 Authentication Context,
+/// "PasswordProtectedTransport"; its class "Password" is of sessions that nothing protects).
+pub const ACR_PASSWORD: &str = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport";
 
 /// A claim about the user (OpenID Connect Core §5.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -24,13 +24,29 @@ pub enum RedirectUriRefusal {
     /// A scheme that browsers execute or that is not reverse-domain (RFC 8252 §7.1).
     #[error("a private-use scheme must be a reverse domain name, such as com.example.app")]
     Scheme,
+    /// Its query has a parameter of the answer, which would then be there twice (RFC 6749 §3.1).
+    #[error("its query has a parameter that this server's answer has, too")]
+    Answer,
     /// Too long, or with white space or control characters.
     #[error("it is longer than 2,000 characters, or has characters that no URI has")]
     Malformed,
 }
 
-/// Whether `uri` may be registered.
-pub fn check(uri: &str) -> Result<(), RedirectUriRefusal> {
+/// The parameters that an authorization response may have (RFC 6749 §4.1.2, RFC 9207 §2, JARM §2.3).
+pub const AUTHORIZATION_RESPONSE: &[&str] = &[
+    "code",
+    "state",
+    "iss",
+    "error",
+    "error_description",
+    "error_uri",
+    "response",
+];
+/// Those that a redirection after a logout may have (OpenID Connect RP-Initiated Logout §3).
+pub const LOGOUT_RESPONSE: &[&str] = &["state"];
+
+/// Whether `uri` may be registered to receive answers with these parameters.
+pub fn check(uri: &str, answer: &[&str]) -> Result<(), RedirectUriRefusal> {
     if uri.len() > 2000
         || !uri.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
         || uri.contains(['\\', '"', '<', '>', '*'])
@@ -46,6 +62,9 @@ pub fn check(uri: &str) -> Result<(), RedirectUriRefusal> {
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(RedirectUriRefusal::Credentials);
+    }
+    if parsed.query_pairs().any(|(name, _)| answer.contains(&&*name)) {
+        return Err(RedirectUriRefusal::Answer);
     }
     match parsed.scheme() {
         "https" => Ok(()),
@@ -180,16 +199,27 @@ mod tests {
             ("data:text/html,x", R::Scheme),
             ("https://app.example/ cb", R::Malformed),
             ("https://app.example\\@evil.example", R::Malformed),
+            ("https://*.example/cb", R::Malformed),
+            ("https://app.example/*", R::Malformed),
+            ("https://app.example/cb?iss=https://evil.example", R::Answer),
+            ("https://app.example/cb?a=b&%63ode=x", R::Answer),
+            ("com.example.app:/cb?state=", R::Answer),
         ] {
-            assert_eq!(check(uri), Err(why), "{uri}");
+            assert_eq!(check(uri, AUTHORIZATION_RESPONSE), Err(why), "{uri}");
         }
         for uri in [
             "https://app.example/cb",
             "http://127.0.0.1:1/cb",
             "http://localhost/cb",
             "com.example.app:/cb",
+            "https://app.example/cb?tenant=1&codes=2",
         ] {
-            assert_eq!(check(uri), Ok(()), "{uri}");
+            assert_eq!(check(uri, AUTHORIZATION_RESPONSE), Ok(()), "{uri}");
         }
+        assert_eq!(check("https://app.example/?code=x", LOGOUT_RESPONSE), Ok(()));
+        assert_eq!(
+            check("https://app.example/?state=x", LOGOUT_RESPONSE),
+            Err(R::Answer)
+        );
     }
 }

@@ -273,7 +273,7 @@ impl Import {
 fn redirect_uris(client: &ClientRow, notes: &mut Vec<String>) -> Vec<String> {
     let mut kept = Vec::new();
     for uri in &client.redirect_uris {
-        match redirect_uri::check(uri) {
+        match redirect_uri::check(uri, redirect_uri::AUTHORIZATION_RESPONSE) {
             Ok(()) if kept.contains(uri) => {}
             Ok(()) => kept.push(uri.clone()),
             Err(problem) => notes.push(format!("without a redirect URI: {problem}")),

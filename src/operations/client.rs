@@ -9,7 +9,8 @@ pub use super::registration::ClientRegistration;
 use super::{OperationError, Operations, run, urls};
 use crate::crypto::client_secret;
 use crate::domain::client::{
-    AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
+    ApplicationType, AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier,
+    TokenAlgorithm,
 };
 use crate::domain::scope::Scope;
 use crate::domain::value::Digest;
@@ -45,6 +46,12 @@ impl Operations {
         let metadata = registration.metadata()?;
         self.check_here(&metadata).await?;
         self.check_sector(&metadata, None).await?;
+        if metadata.application_type == Some(ApplicationType::Native) && metadata.has_secret() {
+            return Err(OperationError::invalid(
+                "token_endpoint_auth_method",
+                "a native application is no place for a secret (RFC 6749 §10.1): use none, or a key of each installation",
+            ));
+        }
         let generated = self.ledger.random().uuid().map_err(LedgerError::from)?;
         let chosen = registration.client_id.clone();
         let client_id = chosen.unwrap_or_else(|| generated.to_string());

@@ -324,7 +324,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         return invalid("redirect_uris", "there are more than 50");
     }
     for uri in &metadata.redirect_uris {
-        if let Err(problem) = redirect_uri::check(uri) {
+        if let Err(problem) = redirect_uri::check(uri, redirect_uri::AUTHORIZATION_RESPONSE) {
             return Err(OperationError::invalid(
                 "redirect_uris",
                 format!("{uri}: {problem}"),

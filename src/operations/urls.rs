@@ -32,7 +32,7 @@ pub(super) fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         return Err(OperationError::invalid(field, "there are more than 50"));
     }
     for uri in &metadata.post_logout_redirect_uris {
-        redirect_uri::check(uri)
+        redirect_uri::check(uri, redirect_uri::LOGOUT_RESPONSE)
             .map_err(|problem| OperationError::invalid(field, format!("{uri}: {problem}")))?;
     }
     Ok(())

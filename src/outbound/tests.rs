@@ -333,6 +333,66 @@ async fn a_server_without_a_good_certificate_is_not_spoken_to() {
     );
 }
 
+/// A server with a certificate of its own authority for a name: where it is, and the authority.
+async fn serve_tls(name: &str) -> (SocketAddr, RootCertStore) {
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let mut parameters = rcgen::CertificateParams::default();
+    parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority = parameters.self_signed(&authority_key).unwrap();
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone()).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let issuer = rcgen::Issuer::new(parameters, authority_key);
+    let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = certificate.signed_by(&key, &issuer).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate.der().clone()],
+            rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        )
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(mut stream) = acceptor.accept(stream).await {
+                let mut greeting = [0; 1024];
+                let _ = stream.read(&mut greeting).await;
+                let _ = stream
+                    .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+                    .await;
+                let _ = stream.shutdown().await;
+            }
+        }
+    });
+    (address, roots)
+}
+
+/// OpenID Connect Core §16.17.
+#[tokio::test]
+async fn a_certificate_of_nobody_known_or_for_another_name_is_refused() {
+    let (address, roots) = serve_tls("rp.example").await;
+    let port = address.port();
+    let trusting = |roots| {
+        let resolver = Scripted::new(&[&["127.0.0.1"]]);
+        let allow = vec!["127.0.0.1".parse().unwrap()];
+        Fetcher::with(allow, Box::new(resolver), connector(roots).unwrap())
+    };
+    let (known, unknown) = (trusting(roots), trusting(RootCertStore::empty()));
+    let right = format!("https://rp.example:{port}/");
+    let answer = known.send(Outgoing::get(&right)).await.unwrap();
+    assert_eq!((answer.status, &*answer.body), (StatusCode::OK, &b"ok"[..]));
+    assert_eq!(code(&unknown, Outgoing::get(&right)).await, "tls_failed");
+    let wrong = format!("https://other.example:{port}/");
+    assert_eq!(code(&known, Outgoing::get(&wrong)).await, "tls_failed");
+}
+
 #[test]
 fn json_is_known_by_its_media_type() {
     let is_json = |value: &'static str| {

@@ -71,8 +71,10 @@ async fn only_registered_origins_may_call() {
 async fn what_only_servers_and_people_use_is_closed_to_pages() {
     let (server, _) = server().await;
     for path in ["/oauth/introspect", "/oauth/authorize", "/login", "/readyz"] {
-        let response = call(&server, Method::POST, path, REGISTERED).await;
-        assert_eq!(allowed(&response), None, "{path}");
+        for method in [Method::POST, Method::GET, Method::OPTIONS] {
+            let response = call(&server, method.clone(), path, REGISTERED).await;
+            assert_eq!(allowed(&response), None, "{method} {path}");
+        }
     }
     let response = call(
         &server,

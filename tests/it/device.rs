@@ -318,7 +318,10 @@ async fn an_id_token_for_a_device_speaks_of_the_approvers_login() {
     assert_eq!(claims["sub"], device.subject.to_string());
     assert_eq!(claims["aud"], device.client.client_id.as_str());
     assert_eq!(claims["amr"], json!(["pwd"]));
-    assert_eq!(claims["acr"], "urn:oasis:names:tc:SAML:2.0:ac:classes:Password");
+    assert_eq!(
+        claims["acr"],
+        "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"
+    );
     assert!(claims.get("nonce").is_none());
     let (session, auth_time): (uuid::Uuid, i64) = sqlx::query_as(
         "SELECT aggregate_id, floor(extract(epoch FROM recorded_at))::bigint FROM grantlog.ledger \
@@ -376,7 +379,9 @@ async fn a_device_authorization_is_asked_for_as_tokens_are() {
         assert_eq!((status, text(&body, "error")), (400, error), "{body}");
         assert_eq!(device.reasons().await.last().unwrap(), reason);
     }
-    assert_eq!(device.begin(&[("scope", "view-user")]).await["interval"], 5);
+    // RFC 8628 §3.1: what is empty counts as absent, what nobody knows is ignored.
+    let fields = [("scope", "view-user"), ("resource", ""), ("unheard_of", "x")];
+    assert_eq!(device.begin(&fields).await["interval"], 5);
     let mut stranger = Device {
         http: reqwest::Client::new(),
         browser: browser(),
@@ -395,6 +400,18 @@ async fn a_device_authorization_is_asked_for_as_tokens_are() {
     let (status, body) = stranger.ask(&[]).await;
     assert_eq!((status, text(&body, "error")), (400, "unauthorized_client"));
     assert_eq!(stranger.events().await, ["DeviceAuthorizationRequested"]);
+}
+
+#[tokio::test]
+async fn a_devices_tokens_are_bound_to_the_key_that_it_proves() {
+    let device = Device::new().await;
+    let begun = device.approved(&[("scope", "view-user")]).await;
+    let form = [
+        ("grant_type", GRANT_TYPE),
+        ("device_code", text(&begun, "device_code")),
+        ("client_id", &device.client.client_id),
+    ];
+    crate::dpop::prover::has_bound_tokens(&device.server, None, &form).await;
 }
 
 #[tokio::test]

@@ -147,7 +147,7 @@ fn every_error_code_is_documented() {
     let text = std::fs::read_to_string(path).unwrap();
     let codes = "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type \
         invalid_scope access_denied server_error temporarily_unavailable unsupported_response_type \
-        unsupported_token_type authorization_pending slow_down expired_token login_required consent_required invalid_request_object \
+        authorization_pending slow_down expired_token login_required consent_required invalid_request_object \
         invalid_grant_id request_uri_not_supported registration_not_supported invalid_request_uri invalid_target \
         validation_error token_expired token_invalid unauthenticated insufficient_scope unapproved_scope \
         permission_denied resource_not_found rate_limit_exceeded service_unavailable \

@@ -6,7 +6,7 @@ mod contained;
 mod exchange;
 mod keys;
 mod opaque;
-mod prover;
+pub(crate) mod prover;
 mod resource;
 
 use grantlog::config::DpopNonce;
@@ -72,6 +72,22 @@ async fn every_grant_gives_tokens_that_are_bound_to_the_proofs_key() {
         assert_eq!(answer.body["token_type"], "DPoP", "{}", answer.body);
         assert_eq!(answer.confirmation(), json!({"jkt": key.thumbprint()}));
     }
+}
+
+/// RFC 9700 §2.2.2, §4.14.2.
+#[tokio::test]
+async fn a_public_clients_refresh_token_without_a_key_is_good_once() {
+    let prover = Prover::public().await;
+    let first = prover.redeem(&prover.code(&[]).await, None).await;
+    let second = prover.refresh(first.text("refresh_token"), None).await;
+    assert_eq!(second.status, 200, "{}", second.body);
+    assert_ne!(first.text("refresh_token"), second.text("refresh_token"));
+    let replayed = prover.refresh(first.text("refresh_token"), None).await;
+    assert_eq!(replayed.error(), (400, "invalid_grant"));
+    assert_eq!(prover.events("RefreshReplayed").await, 1);
+    let dead = prover.refresh(second.text("refresh_token"), None).await;
+    assert_eq!(dead.error(), (400, "invalid_grant"));
+    assert_eq!(prover.last_reason().await, "grant_revoked");
 }
 
 #[tokio::test]
@@ -145,6 +161,9 @@ async fn a_proof_without_the_servers_nonce_is_sent_back_with_one() {
     let mut prover = Prover::confidential().await;
     let key = Key::new("ES256");
     let nonce = prover.nonce.clone().unwrap();
+    // §8.1: NQCHAR.
+    let is_allowed = |byte: u8| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e);
+    assert!(!nonce.is_empty() && nonce.bytes().all(is_allowed), "{nonce}");
     for missing in [
         json!({"nonce": null}),
         json!({"nonce": "made up"}),

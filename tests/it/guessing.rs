@@ -170,6 +170,27 @@ async fn client_secrets_guessed_at_once_do_not_pass_the_limit() {
     assert_eq!(authenticate(&server, "chosen", CHOSEN).await, 200);
 }
 
+/// RFC 7009 §5.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_guessed_at_the_revocation_endpoint_no_more_often_than_elsewhere() {
+    let server = TestServer::start_with(|settings| settings.failures_per_minute = LIMIT).await;
+    machine(&server, "chosen", Some(CHOSEN)).await;
+    let mut answers = Vec::new();
+    for number in 0..=LIMIT {
+        let form = [
+            ("token", "x".to_owned()),
+            ("client_id", "chosen".to_owned()),
+            ("client_secret", format!("guess number {number}")),
+        ];
+        let answer = reqwest::Client::new()
+            .post(server.url("/oauth/revoke"))
+            .form(&form);
+        answers.push(answer.send().await.unwrap().status().as_u16());
+    }
+    assert_eq!(answers, [401, 401, 401, 429]);
+    assert_eq!(authenticate(&server, "chosen", CHOSEN).await, 429);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn names_of_clients_that_are_made_up_are_limited_by_their_address() {
     let server = TestServer::start_with(|settings| settings.failures_per_minute = 1).await;

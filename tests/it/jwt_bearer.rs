@@ -129,6 +129,16 @@ async fn an_assertion_of_a_trusted_issuer_is_good_for_a_token_of_its_user() {
 }
 
 #[tokio::test]
+async fn what_an_assertion_is_good_for_is_bound_to_the_key_that_the_client_proves() {
+    let world = World::trusting(SubjectMapping::UserId).await;
+    let assertion = world.assertion(&json!({}));
+    let form = [("grant_type", JWT_BEARER), ("assertion", assertion.as_str())];
+    let party = &world.party;
+    let basic = Some((party.client_id.as_str(), party.secret.as_str()));
+    crate::dpop::prover::has_bound_tokens(&party.server, basic, &form).await;
+}
+
+#[tokio::test]
 async fn a_workload_that_the_trust_names_acts_for_the_client_itself() {
     let world = World::new().await;
     let mut trust = world.far(SubjectMapping::Client);

@@ -562,3 +562,46 @@ async fn nobody_is_registered_for_certificates_where_none_can_arrive() {
         );
     }
 }
+
+/// What the server answers to the greeting of a client that knows TLS 1.1 at most: the content type, and an alert's
+/// description.
+async fn greet_as_tls_1_1(address: &str) -> (u8, u8) {
+    let mut hello = vec![0x03, 0x02];
+    hello.extend([7; 32]);
+    // No session; TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, TLS_RSA_WITH_AES_128_CBC_SHA; no compression.
+    hello.extend([0, 0, 4, 0xc0, 0x13, 0x00, 0x2f, 1, 0]);
+    let len = u8::try_from(hello.len()).unwrap();
+    let mut record = vec![22, 0x03, 0x01, 0, len + 4, 1, 0, 0, len];
+    record.extend(hello);
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(&record).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    (answer[0], answer[6])
+}
+
+/// RFC 6749 §1.6, RFC 7662 §4, OpenID Connect Core §16.17.
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
+    let secured = Secured::start().await;
+    let address = secured.base.strip_prefix("https://").unwrap();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(secured.root.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let stream = TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
+            .unwrap();
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+    }
+    // An alert: protocol_version (RFC 5246 §7.2).
+    assert_eq!(greet_as_tls_1_1(address).await, (21, 70));
+}

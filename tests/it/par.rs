@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog::http::one_time::OneTime;
 use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
@@ -252,6 +254,26 @@ async fn clients_authenticate_when_they_push_and_public_ones_need_not() {
     let query = public.pushed(&public.query()).await;
     let parameters = flow::authorize(&public.server, &public.browser, &query).await;
     assert!(parameters.contains_key("code"));
+}
+
+/// RFC 9126 §2.2: the random part differs from push to push, all of it.
+#[tokio::test]
+async fn each_request_that_is_pushed_has_another_request_uri() {
+    let par = Pushing::new().await;
+    let mut random = Vec::new();
+    for _ in 0..20 {
+        let query = par.pushed(&par.query()).await;
+        let uri = query.iter().find(|(name, _)| name == "request_uri").unwrap();
+        random.push(URL_SAFE_NO_PAD.decode(uri.1.rsplit(':').next().unwrap()).unwrap());
+    }
+    assert!(random.iter().all(|bytes| bytes.len() == 32));
+    for byte in 0..32 {
+        let first = random[0][byte];
+        assert!(
+            random.iter().any(|bytes| bytes[byte] != first),
+            "byte {byte} is always {first}"
+        );
+    }
 }
 
 #[tokio::test]

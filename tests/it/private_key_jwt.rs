@@ -309,6 +309,19 @@ async fn an_assertion_that_is_not_the_clients_own_is_refused() {
         .await;
     let none = format!("{}.{other}.", base64(r#"{"alg":"none"}"#));
     client.is_refused(&none, "assertion_malformed").await;
+    // OpenID Connect Core §9: the subject is the client, and the assertion is of the one type.
+    let of_another = client.keys.sign(&es256, &claims(json!({"sub": "another"})));
+    client.is_refused(&of_another, "unknown_client").await;
+    let form = [
+        ("grant_type", "client_credentials"),
+        (
+            "client_assertion_type",
+            "urn:ietf:params:oauth:client-assertion-type:saml2-bearer",
+        ),
+        ("client_assertion", &client.assertion()),
+    ];
+    let answer = crate::rfc6749::post_as((&client.server, "/oauth/token"), None, &form).await;
+    assert_eq!(crate::token::error(&answer), (401, "invalid_client"));
     let (status, _) = client.token(&client.assertion()).await;
     assert_eq!(status, 200, "what strangers try does not block the client's own");
 }

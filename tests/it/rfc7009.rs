@@ -35,6 +35,8 @@ async fn an_access_token_ends_alone_and_at_once() {
     let (ended, other) = (text(&first, "access_token"), text(&second, "access_token"));
     assert_eq!(party.post("/oauth/revoke", &[("token", ended)]).await.0, 200);
     assert!(!party.is_active(ended).await && party.api("/api/user", ended).await.0 == 401);
+    // §2.2: what is revoked already is no error.
+    assert_eq!(party.post("/oauth/revoke", &[("token", ended)]).await.0, 200);
     assert!(party.is_active(other).await);
     assert_eq!(party.refresh(text(&second, "refresh_token")).await.0, 200);
 }

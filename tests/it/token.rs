@@ -1,5 +1,6 @@
 //! The token endpoint and what its tokens are good for, over HTTP.
 
+use grantlog::credential::{self, Address, Kind};
 use serde_json::{Value, json};
 
 use crate::code::{self, REDIRECT_URI, VERIFIER};
@@ -244,7 +245,34 @@ async fn a_guessed_address_touches_nothing() {
     let forged = format!("{}AAAAAAAAAAAAAAAAAAAA", &refresh[..refresh.len() - 20]);
     let (status, error) = party.refresh(&forged).await;
     assert_eq!((status, text(&error, "error")), (400, "invalid_grant"));
+    // Another event of the grant, with the right random part; and what says where it is, altered.
+    let key = party.server.app.ledger.vault().master().address_key();
+    let address = credential::parse(Kind::Refresh, key, refresh).unwrap().address;
+    let elsewhere = Address {
+        sequence: address.sequence + 1,
+        ..address
+    };
+    let other = credential::format(Kind::Refresh, key, elsewhere, &[7; 32]);
+    let random = refresh.len() - 43;
+    let altered = format!("{}{}", &other[..random], &refresh[random..]);
+    for forged in [altered, format!("glr_A{}", &refresh[5..]), refresh.to_lowercase()] {
+        let (status, error) = party.refresh(&forged).await;
+        assert_eq!(
+            (status, text(&error, "error")),
+            (400, "invalid_grant"),
+            "{forged}"
+        );
+    }
     assert!(party.is_active(refresh).await);
+}
+
+/// RFC 9700 §4.14.2: it is decided for each client.
+#[tokio::test]
+async fn a_client_without_the_refresh_token_grant_gets_no_refresh_token() {
+    let party = Party::with(json!({"grant_types": ["authorization_code"]})).await;
+    let (status, tokens) = party.redeem(&party.code("view-user").await).await;
+    assert_eq!(status, 200, "{tokens}");
+    assert!(tokens["access_token"].is_string() && tokens.get("refresh_token").is_none());
 }
 
 #[tokio::test]

@@ -43,8 +43,6 @@ pub enum TokenError {
     UnsupportedResponseType,
     /// A pushed request that the authorization endpoint would refuse, with its code and in its words (RFC 9126 §2.3).
     Pushed(&'static str, &'static str),
-    /// RFC 7009 §2.2.1.
-    UnsupportedTokenType,
     /// Nobody has answered the device yet (RFC 8628 §3.5, as the next three).
     AuthorizationPending,
     /// The same, and the device must poll more slowly.
@@ -78,7 +76,6 @@ impl TokenError {
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
             | Self::UnsupportedResponseType
-            | Self::UnsupportedTokenType
             | Self::AuthorizationPending
             | Self::SlowDown
             | Self::AccessDenied
@@ -166,11 +163,6 @@ impl TokenError {
                 "The authorization request is not acceptable.",
                 "Correct the parameter that error_description names, and push the request again.",
             ),
-            Self::UnsupportedTokenType => (
-                "The server does not support revoking tokens of this type.",
-                "The token type is not supported.",
-                "Leave token_type_hint out, or use access_token or refresh_token.",
-            ),
             Self::AuthorizationPending => (
                 "The user has not answered the device's request yet.",
                 "The user has not answered yet.",
@@ -225,7 +217,6 @@ impl WireError for TokenError {
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::UnsupportedResponseType => "unsupported_response_type",
             Self::Pushed(code, _) => code,
-            Self::UnsupportedTokenType => "unsupported_token_type",
             Self::AuthorizationPending => "authorization_pending",
             Self::SlowDown => "slow_down",
             Self::AccessDenied => "access_denied",
@@ -334,7 +325,6 @@ impl ErrorAnswer for TokenError {
             | Self::UnauthorizedClient
             | Self::UnsupportedGrantType
             | Self::UnsupportedResponseType
-            | Self::UnsupportedTokenType
             | Self::AuthorizationPending
             | Self::SlowDown
             | Self::AccessDenied

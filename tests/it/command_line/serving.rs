@@ -211,6 +211,27 @@ async fn a_head_that_is_too_large_is_answered_like_any_other_error() {
     );
 }
 
+/// A client of its own: its id, its secret, and a token that it was given over HTTP.
+async fn machine_token(database: &TestDatabase, served: &Served) -> (String, String, String) {
+    let metadata = serde_json::json!({
+        "client_name": "Machine", "grant_types": ["client_credentials"], "scope": "server-operations",
+        "default_scopes": "server-operations",
+    });
+    let mut command = grantlog_on(database);
+    command.args(["client", "create", "--json", "-"]);
+    let created = super::json(&finish(command, Some(&metadata.to_string())).await);
+    let text = |member: &str| created[member].as_str().unwrap().to_owned();
+    let (id, secret) = (text("client_id"), text("client_secret"));
+    let request = reqwest::Client::new().post(served.url("/oauth/token"));
+    let request = request.basic_auth(&id, Some(&secret));
+    let form = [("grant_type", "client_credentials")];
+    let tokens: serde_json::Value = request.form(&form).send().await.unwrap().json().await.unwrap();
+    let token = tokens["access_token"]
+        .as_str()
+        .unwrap_or_else(|| panic!("{tokens}"));
+    (id, secret, token.to_owned())
+}
+
 #[tokio::test]
 async fn logs_hold_no_secrets() {
     for format in ["text", "json"] {
@@ -240,9 +261,21 @@ async fn logs_hold_no_secrets() {
         ] {
             request.send().await.unwrap();
         }
+        // Real ones, which work.
+        let (id, client_secret, token) = machine_token(&database, &served).await;
+        for path in ["/oauth/introspect", "/oauth/revoke"] {
+            let request = client
+                .post(served.url(path))
+                .basic_auth(&id, Some(&client_secret));
+            let answer = request.form(&[("token", &token)]).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+        }
         terminate(served.process.0.id());
         served.process.ended().await;
         let log = served.log();
+        for real in [&client_secret, &token, token.rsplit('.').next().unwrap()] {
+            assert!(!log.contains(real), "{log}");
+        }
         assert!(log.contains("/healthz") && log.contains("unmatched"), "{log}");
         assert!(!log.to_lowercase().contains(secret), "{log}");
         for private in ["198.51.100.7", "127.0.0.1:8480/", super::MASTER_KEY] {

@@ -144,6 +144,34 @@ impl Answer {
     }
 }
 
+/// Asks for tokens with a proof of a new key, once more with the nonce that the server wants: the tokens must be bound to
+/// that key (RFC 9449 §5).
+pub(crate) async fn has_bound_tokens(
+    server: &TestServer,
+    basic: Option<(&str, &str)>,
+    form: &[(&str, &str)],
+) {
+    let (key, url) = (Key::new("ES256"), server.url("/oauth/token"));
+    let mut claims = json!({"htm": "POST", "htu": url, "iat": server.clock.now().timestamp()});
+    for _ in 0..2 {
+        claims["jti"] = json!(uuid::Uuid::new_v4());
+        let proof = key.sign(&key.header(), &claims);
+        let mut request = browser().post(&url).header("dpop", proof).form(form);
+        if let Some((id, secret)) = basic {
+            request = request.basic_auth(id, Some(secret));
+        }
+        let answer = Answer::of(request).await;
+        if answer.status == 200 {
+            assert_eq!(answer.body["token_type"], "DPoP", "{}", answer.body);
+            assert_eq!(answer.confirmation(), json!({"jkt": key.thumbprint()}));
+            return;
+        }
+        assert_eq!(answer.error(), (400, "use_dpop_nonce"), "{}", answer.body);
+        claims["nonce"] = json!(answer.nonce().unwrap());
+    }
+    panic!("no tokens for the server's own nonce");
+}
+
 /// A client, its user's browser, and this server's nonce.
 pub(super) struct Prover {
     pub(super) server: TestServer,

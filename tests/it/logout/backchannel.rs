@@ -5,13 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use grantlog::app::App;
-use grantlog::crypto::master::MasterKey;
 use grantlog::logout::LogoutFollower;
 use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
@@ -65,11 +63,13 @@ impl Receiver {
 
 async fn receive(
     State(receiver): State<Receiver>,
-    Path(name): Path<String>,
+    (Path(name), RawQuery(query)): (Path<String>, RawQuery),
     headers: HeaderMap,
     body: String,
 ) -> StatusCode {
     assert_eq!(headers["content-type"], "application/x-www-form-urlencoded");
+    // §2.2: a query is kept as it is registered.
+    assert_eq!(query.as_deref(), Some("rp=%31&x"));
     let form: BTreeMap<String, String> = url::form_urlencoded::parse(body.as_bytes())
         .into_owned()
         .collect();
@@ -91,7 +91,7 @@ async fn receive(
 
 async fn client(desk: &Desk, receiver: &Receiver, name: &str, extra: Value) -> CreatedClient {
     let mut members = json!({
-        "backchannel_logout_uri": format!("{}/{name}", receiver.base),
+        "backchannel_logout_uri": format!("{}/{name}?rp=%31&x", receiver.base),
         "backchannel_logout_session_required": true,
     });
     members
@@ -118,22 +118,10 @@ async fn claims(desk: &Desk, token: &str, client: &CreatedClient, algorithm: &st
         .claims
 }
 
-/// A second node on the same database.
-async fn second_node(desk: &Desk) -> App {
-    let settings = desk.server.app.settings.clone();
-    App::open(
-        settings,
-        MasterKey::from_bytes([42; 32]),
-        desk.server.clock.clone(),
-    )
-    .await
-    .unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn each_client_with_an_id_token_is_told_once_though_two_nodes_follow() {
     let (desk, receiver) = (Desk::new().await, Receiver::start().await);
-    let other = second_node(&desk).await;
+    let other = desk.server.second_node().await.0;
     let followers = [
         LogoutFollower::start(&desk.server.app),
         LogoutFollower::start(&other),
@@ -203,7 +191,7 @@ async fn each_client_with_an_id_token_is_told_once_though_two_nodes_follow() {
 async fn a_client_that_was_down_is_told_after_the_server_was_restarted() {
     let (desk, receiver) = (Desk::new().await, Receiver::start().await);
     let client = client(&desk, &receiver, "rp", json!({})).await;
-    receiver.answer("rp", 503);
+    receiver.answer("rp", 400);
     desk.tokens(&client, "openid").await;
     desk.log_out().await;
     let follower = LogoutFollower::start(&desk.server.app);
@@ -213,7 +201,7 @@ async fn a_client_that_was_down_is_told_after_the_server_was_restarted() {
     receiver.answer("rp", 204);
     // Whatever the stopped node had taken is free again after its time.
     desk.server.clock.advance(Duration::from_mins(2));
-    let restarted = second_node(&desk).await;
+    let restarted = desk.server.second_node().await.0;
     let before = receiver.tokens("rp").len();
     let follower = LogoutFollower::start(&restarted);
     receiver.wait_for("rp", before + 1).await;

@@ -90,7 +90,7 @@ async fn a_requested_subject_is_the_only_user_that_will_do() {
 #[tokio::test]
 async fn an_essential_acr_that_no_login_has_is_refused() {
     let provider = Provider::start().await;
-    let ours = "urn:oasis:names:tc:SAML:2.0:ac:classes:Password";
+    let ours = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport";
     let silver = "urn:mace:incommon:iap:silver";
     for met in [
         json!({"essential": true, "values": [silver, ours]}),

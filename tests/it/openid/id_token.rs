@@ -40,7 +40,10 @@ async fn an_id_token_says_who_logged_in_when_and_how() {
     assert_eq!(claims["aud"], provider.client.client_id.as_str());
     assert_eq!(claims["nonce"], "n-0S6_WzA2Mj");
     assert_eq!(claims["amr"], json!(["pwd"]));
-    assert_eq!(claims["acr"], "urn:oasis:names:tc:SAML:2.0:ac:classes:Password");
+    assert_eq!(
+        claims["acr"],
+        "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport"
+    );
     let (iat, auth_time) = (
         claims["iat"].as_i64().unwrap(),
         claims["auth_time"].as_i64().unwrap(),

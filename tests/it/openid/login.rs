@@ -12,6 +12,9 @@ async fn max_age_asks_for_the_password_again_once_the_login_is_older() {
     let (server, browser) = (&provider.server, browser());
     let query = |changes: &[(&str, &str)]| provider.query(changes);
     flow::authorize(server, &browser, &query(&[])).await;
+    // Core §3.1.2.1: 0 is as prompt=login, however recent the login.
+    let at_once = flow::request(server, &browser, &query(&[("max_age", "0")])).await;
+    assert!(at_once.is_login_page());
     server.clock.advance(Duration::from_secs(100));
     let recent = flow::request(server, &browser, &query(&[("max_age", "1000")])).await;
     assert!(recent.parameters().contains_key("code"));

@@ -155,3 +155,48 @@ async fn a_refresh_token_that_is_not_used_expires() {
     let answer = party.refresh(text(&next, "refresh_token")).await;
     assert_eq!(error(&answer), (400, "invalid_grant"));
 }
+
+/// §2.3.1: the id and the secret of HTTP Basic are form-encoded, each by itself.
+#[tokio::test]
+async fn credentials_that_form_encoding_changes_authenticate() {
+    let server = TestServer::start().await;
+    let (id, secret) = ("legacy app+1", "p:w \"x\" %41+ long enough");
+    server
+        .client(json!({
+            "client_name": "Moved here", "client_id": id, "client_secret": secret,
+            "grant_types": ["client_credentials"], "scope": "server-operations",
+        }))
+        .await;
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    let (encoded, encoded_secret) = (encode(id), encode(secret));
+    assert!(encoded != id && encoded_secret != secret);
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("scope", "server-operations"),
+    ];
+    let at = (&server, "/oauth/token");
+    let answer = post_as(at, Some((&encoded, &encoded_secret)), &form).await;
+    assert_eq!(answer.0, 200, "{}", answer.1);
+    let answer = post_as(at, Some((&encoded, "p%3Aw")), &form).await;
+    assert_eq!(error(&answer), (401, "invalid_client"));
+}
+
+/// §10.1.
+#[tokio::test]
+async fn an_administrator_gives_no_native_application_a_secret() {
+    let server = TestServer::start().await;
+    let create = async |method: &str| {
+        let registration = serde_json::from_value(json!({
+            "client_name": "App", "application_type": "native", "redirect_uris": ["http://127.0.0.1/cb"],
+            "scope": "view-user", "token_endpoint_auth_method": method,
+        }));
+        let operations = &server.app.operations;
+        let created = operations.create_client(&TestServer::context(), registration.unwrap());
+        created.await.map_err(|error| error.to_string())
+    };
+    for method in ["client_secret_basic", "client_secret_post"] {
+        let refused = create(method).await.unwrap_err();
+        assert!(refused.contains("RFC 6749 §10.1"), "{refused}");
+    }
+    assert_eq!(create("none").await.unwrap().client_secret, None);
+}

@@ -89,15 +89,25 @@ impl ReturnAddress {
     }
 }
 
-/// A URI with parameters appended to its text.
+/// A URI with parameters appended to its text. One that it has already is replaced: none is there twice (RFC 6749 §3.1).
+/// Such a URI is not registered any more.
 #[must_use]
 pub fn with_query(uri: &str, parameters: &[(&str, &str)]) -> String {
-    let separator = match uri.split_once('?') {
-        None => "?",
-        Some((_, existing)) if existing.is_empty() || existing.ends_with('&') => "",
-        Some(_) => "&",
+    let Some((path, existing)) = uri.split_once('?') else {
+        return format!("{uri}?{}", encoded(parameters));
     };
-    format!("{uri}{separator}{}", encoded(parameters))
+    let is_ours = |pair: &&str| {
+        let name = form_urlencoded::parse(pair.as_bytes()).next();
+        name.is_some_and(|(name, _)| parameters.iter().any(|(ours, _)| *ours == name))
+    };
+    let kept: Vec<&str> = existing.split('&').filter(|pair| !is_ours(pair)).collect();
+    let kept = kept.join("&");
+    let separator = if kept.is_empty() || kept.ends_with('&') {
+        ""
+    } else {
+        "&"
+    };
+    format!("{path}?{kept}{separator}{}", encoded(parameters))
 }
 
 fn encoded(parameters: &[(&str, &str)]) -> String {
@@ -150,6 +160,14 @@ mod tests {
             (
                 "https://a.example/cb?x=1&",
                 format!("https://a.example/cb?x=1&{tail}"),
+            ),
+            (
+                "https://a.example/cb?%63ode=old&x=1&iss=evil",
+                format!("https://a.example/cb?x=1&{tail}"),
+            ),
+            (
+                "https://a.example/cb?iss=evil",
+                format!("https://a.example/cb?{tail}"),
             ),
             ("com.example.app:/cb", format!("com.example.app:/cb?{tail}")),
         ] {
