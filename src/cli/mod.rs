@@ -41,7 +41,9 @@ mod retention;
 mod scope;
 mod serve;
 mod session;
+mod signal;
 mod stream;
+mod stream_dead_letters;
 mod stream_shown;
 mod stretch;
 mod trust;
@@ -115,6 +117,9 @@ enum Command {
     /// What the rules found
     #[command(subcommand)]
     Alert(alert::Command),
+    /// The event streams by which clients hear what befalls their users: see them, hold them
+    #[command(subcommand)]
+    Signal(signal::Command),
     /// Carry the ledger's events to other systems
     #[command(subcommand)]
     Stream(stream::Command),
@@ -166,6 +171,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::BlastRadius(arguments) => blast_radius::run(&connection, arguments).await,
         Command::Network(command) => network::run(&connection, command).await,
         Command::Alert(command) => alert::run(&connection, command).await,
+        Command::Signal(command) => signal::run(&connection, command).await,
         Command::Stream(command) => stream::run(&connection, command).await,
         Command::Replay(arguments) => replay::run(&connection, arguments).await,
         Command::Retention(command) => retention::run(&connection, command).await,

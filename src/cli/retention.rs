@@ -97,6 +97,10 @@ pub(super) struct Detach {
     /// Say what would be taken out; change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Take it out though this reader of the ledger has not come past it and will never see it: `stream:NAME`,
+    /// `shared-signals`, `policies` or `logout` (repeat); it is recorded
+    #[arg(long, value_name = "READER")]
+    despite: Vec<String>,
     /// Drop the tables afterwards, instead of leaving them in a schema of their own
     #[arg(long)]
     drop: bool,
@@ -183,7 +187,7 @@ impl Detach {
         let mut kept = Vec::new();
         for quarter in quarters {
             let facts = session.operations.quarter_facts(&quarter).await?;
-            match quarter.obstacle(&facts, now) {
+            match quarter.obstacle(&facts, &self.despite, now) {
                 None => planned.push((quarter, facts)),
                 Some(obstacle) => kept.push((quarter, obstacle)),
             }
@@ -228,7 +232,7 @@ impl Detach {
         };
         let leaves = archive::archive(pool, &self.export, &quarter.partition, &mut progress).await;
         bar.finish_and_clear();
-        let event = quarter.detachment(facts, leaves?);
+        let event = quarter.detachment(facts, &self.despite, leaves?);
         let context = session.context_with("retention detach", Some(&self.reason))?;
         let position = session.operations.record_detachment(&context, event).await?;
         wait_until_sealed(session, position).await?;

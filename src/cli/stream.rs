@@ -1,22 +1,22 @@
 //! `grantlog stream`: where the ledger's events are carried to.
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::json;
 
 use super::arguments::{Confirmation, Connection, Json, Page};
 use super::session::Session;
-use super::stream_shown::{dead_letters, list, show};
+use super::stream_dead_letters::{Discard, dead_letters, redeliver};
+use super::stream_shown::{list, show};
 use super::{client, output, prompt};
 use crate::domain::stream::{OnFailure, StreamDefinition, StreamFilter, StreamTarget};
-use crate::operations::stream::Start;
+use crate::operations::stream::{Credential, Start};
 
 /// What to do.
 #[derive(Subcommand)]
 pub(super) enum Command {
     /// Carry events to a receiver from now on
     Add(Add),
-    /// Set a stream anew; it goes on from where it is, with its secrets
+    /// Set a stream anew; it goes on from where it is, with its secrets. Credentials go to no other server
     Update(Update),
     /// Show every stream, how far it has come and how it fares
     List {
@@ -85,6 +85,8 @@ pub(super) enum Command {
         #[command(flatten)]
         output: Json,
     },
+    /// Forget dead letters that nobody is to be told of any more
+    Discard(Discard),
     /// Give a webhook a new secret, or a NATS stream other credentials; webhooks are signed with the old one, too, until
     /// retire-secret
     RotateSecret {
@@ -193,6 +195,13 @@ pub(super) struct Update {
     name: String,
     #[command(flatten)]
     definition: Definition,
+    /// A file with other credentials, in place of those that it has (nats, ocsf-http); - is the first line of standard
+    /// input
+    #[arg(long, value_name = "FILE", conflicts_with = "no_credentials")]
+    credentials: Option<String>,
+    /// It authenticates no more
+    #[arg(long)]
+    no_credentials: bool,
     #[command(flatten)]
     output: Json,
 }
@@ -273,14 +282,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
     let operations = &session.operations;
     match command {
         Command::Add(arguments) => add(session, arguments).await,
-        Command::Update(arguments) => {
-            let definition = arguments.definition.read(session).await?;
-            let context = session.context("stream update")?;
-            operations
-                .change_stream(&context, &arguments.name, definition)
-                .await?;
-            show(session, (&arguments.name, None), arguments.output).await
-        }
+        Command::Update(arguments) => update(session, arguments).await,
         Command::List { output } => list(session, output).await,
         Command::Show { name, output } => show(session, (&name, None), output).await,
         Command::Pause { name, reason, output } => {
@@ -315,6 +317,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
             all,
             output,
         } => redeliver(session, (&name, (!all).then_some(positions)), output).await,
+        Command::Discard(arguments) => arguments.run(session).await,
         Command::RotateSecret {
             name,
             credentials,
@@ -368,6 +371,27 @@ async fn add(session: &Session, arguments: Add) -> anyhow::Result<()> {
     show(session, (&arguments.name, told), arguments.output).await
 }
 
+async fn update(session: &Session, arguments: Update) -> anyhow::Result<()> {
+    let definition = arguments.definition.read(session).await?;
+    let given = arguments.credentials.as_deref();
+    ensure!(
+        (given.is_none() && !arguments.no_credentials) || definition.target.shown_to().is_some(),
+        "credentials are for streams of the kinds nats and ocsf-http"
+    );
+    let given = given.map(read_credentials).transpose()?;
+    let credentials = match &given {
+        Some(bytes) => Credential::These(bytes),
+        None if arguments.no_credentials => Credential::Nothing,
+        None => Credential::Keep,
+    };
+    let context = session.context("stream update")?;
+    let operations = &session.operations;
+    operations
+        .change_stream(&context, &arguments.name, definition, credentials)
+        .await?;
+    show(session, (&arguments.name, None), arguments.output).await
+}
+
 async fn rotate(
     session: &Session,
     (name, credentials): (&str, Option<&str>),
@@ -382,26 +406,4 @@ async fn rotate(
         .rotate_stream_secret(&context, name, &bytes)
         .await?;
     show(session, (name, told), output).await
-}
-
-async fn redeliver(
-    session: &Session,
-    (name, positions): (&str, Option<Vec<i64>>),
-    output: Json,
-) -> anyhow::Result<()> {
-    let context = session.context("stream redeliver")?;
-    let count = session
-        .operations
-        .redeliver(&context, name, positions.as_deref())
-        .await?;
-    if count == 0 && positions.is_some() {
-        bail!(
-            "none of these positions is a dead letter of {}",
-            output::visible(name)
-        );
-    }
-    if output.json {
-        return output::json(&json!({"stream": name, "requested": count}));
-    }
-    output::line(&format!("{count} dead letters are delivered once more"))
 }

@@ -1,38 +1,9 @@
 //! What `grantlog stream` prints.
 
-use super::arguments::{Json, Page};
+use super::arguments::Json;
 use super::output;
 use super::session::Session;
-use crate::domain::stream::Stream;
 use crate::operations::stream_shown::ShownProgress;
-use crate::stream::store;
-
-/// The events that a stream gave up on.
-pub(super) async fn dead_letters(
-    session: &Session,
-    (name, page): (&str, Page),
-    output: Json,
-) -> anyhow::Result<()> {
-    session.operations.stream(name).await?;
-    let pool = session.ledger().pool();
-    let letters = store::dead_letters(pool, Stream::id(name), (page.after, page.limit)).await?;
-    if output.json {
-        return output::json(&letters);
-    }
-    let rows: Vec<_> = letters
-        .iter()
-        .map(|letter| {
-            [
-                letter.position.to_string(),
-                output::moment(letter.failed_at),
-                letter.attempts.to_string(),
-                letter.error.clone(),
-                if letter.requested { "requested" } else { "" }.to_owned(),
-            ]
-        })
-        .collect();
-    output::table(["POSITION", "FAILED", "ATTEMPTS", "ERROR", ""], &rows)
-}
 
 /// One stream; with a new secret, which is told this once.
 pub(super) async fn show(

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Decision, aggregate};
@@ -31,6 +32,8 @@ events! {
             reason: Option<String>,
             /// Whether this server did, and not the receiver.
             by_transmitter: bool,
+            /// Whether an administrator here did: the receiver cannot undo it.
+            by_operator: Option<bool>,
         },
         /// The receiver wants to hear of a user again (SSF §8.1.3.2).
         SsfSubjectAdded 1 {
@@ -129,8 +132,9 @@ pub enum StreamDelivery {
 }
 
 /// What becomes of signals (SSF §8.1.2.1).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "SignalStreamStatus")]
 pub enum StreamStatus {
     /// They are delivered.
     #[default]
@@ -171,6 +175,28 @@ pub struct OpenStream {
     pub status: StreamStatus,
     /// Why.
     pub reason: Option<String>,
+    /// Whether an administrator paused or disabled it, and has not enabled it since.
+    #[serde(default)]
+    pub held: bool,
+}
+
+impl SsfStreamStatusChanged {
+    /// Whether an administrator here did it.
+    #[must_use]
+    pub fn is_by_operator(&self) -> bool {
+        self.by_operator.unwrap_or_default()
+    }
+}
+
+impl OpenStream {
+    /// Whether an administrator holds it after a change.
+    fn is_held_after(&self, change: &SsfStreamStatusChanged) -> bool {
+        if change.is_by_operator() {
+            change.status != StreamStatus::Enabled
+        } else {
+            self.held
+        }
+    }
 }
 
 /// Commands on an event stream.
@@ -199,6 +225,9 @@ pub enum SsfStreamRefusal {
     /// Never created, or deleted.
     #[error("there is no such event stream")]
     Unknown,
+    /// The receiver would undo what an administrator did.
+    #[error("an administrator holds this event stream")]
+    Held,
 }
 
 impl SsfStream {
@@ -230,7 +259,14 @@ impl SsfStream {
             }
             .into(),
             (SsfStreamCommand::ChangeStatus(event), Some(open))
-                if event.status == open.status && event.reason == open.reason =>
+                if open.held && !event.is_by_operator() && !event.by_transmitter =>
+            {
+                return Decision::refuse(SsfStreamRefusal::Held);
+            }
+            (SsfStreamCommand::ChangeStatus(event), Some(open))
+                if event.status == open.status
+                    && event.reason == open.reason
+                    && open.is_held_after(event) == open.held =>
             {
                 return Decision::accept(Vec::new(), ());
             }
@@ -252,6 +288,7 @@ impl SsfStream {
                     settings: event.settings,
                     status: StreamStatus::Enabled,
                     reason: None,
+                    held: false,
                 });
             }
             SsfStreamEvent::SsfStreamConfigured(event) => {
@@ -261,6 +298,7 @@ impl SsfStream {
             }
             SsfStreamEvent::SsfStreamStatusChanged(event) => {
                 if let Some(open) = &mut self.open {
+                    open.held = open.is_held_after(&event);
                     open.status = event.status;
                     open.reason = event.reason;
                 }
@@ -298,13 +336,15 @@ mod tests {
 
     fn command() -> impl Strategy<Value = SsfStreamCommand> {
         let client = ClientKey(Uuid::nil());
-        let status = |status| {
+        let change = |status, by_operator| {
             SsfStreamCommand::ChangeStatus(SsfStreamStatusChanged {
                 status,
                 reason: None,
                 by_transmitter: false,
+                by_operator: by_operator.then_some(true),
             })
         };
+        let status = |status| change(status, false);
         prop::sample::select(vec![
             SsfStreamCommand::Create(SsfStreamCreated {
                 client,
@@ -315,6 +355,9 @@ mod tests {
             status(StreamStatus::Paused),
             status(StreamStatus::Enabled),
             status(StreamStatus::Disabled),
+            change(StreamStatus::Paused, true),
+            change(StreamStatus::Disabled, true),
+            change(StreamStatus::Enabled, true),
             SsfStreamCommand::AddSubject(SubjectId(Uuid::nil())),
             SsfStreamCommand::RemoveSubject(SubjectId(Uuid::nil())),
             SsfStreamCommand::Delete,
@@ -331,7 +374,10 @@ mod tests {
                 let before = stream.clone();
                 let creates = matches!(command, SsfStreamCommand::Create(_));
                 let decision = stream.decide(&command);
-                prop_assert_eq!(decision.outcome.is_ok(), before.open.is_some() != creates);
+                let held = before.open.as_ref().is_some_and(|open| open.held);
+                let by_receiver = matches!(&command, SsfStreamCommand::ChangeStatus(change) if !change.is_by_operator());
+                let expected = before.open.is_some() != creates && !(held && by_receiver);
+                prop_assert_eq!(decision.outcome.is_ok(), expected);
                 for event in decision.events {
                     stream.apply(event);
                 }
@@ -340,6 +386,9 @@ mod tests {
                 }
                 if let SsfStreamCommand::Delete = command {
                     prop_assert!(stream.open.is_none());
+                }
+                if let (true, SsfStreamCommand::ChangeStatus(_)) = (by_receiver, &command) {
+                    prop_assert!(!held || stream == before, "an administrator's word stands");
                 }
             }
         }

@@ -1,5 +1,11 @@
 //! The `stream` aggregate: where the ledger's events are carried to. One aggregate per name.
 
+mod secret;
+mod target;
+
+pub use secret::SecretChange;
+pub use target::{NATS_PORT, StreamTarget};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -50,6 +56,17 @@ events! {
             /// How many dead letters lie between them.
             count: i64,
         },
+        /// Dead letters are forgotten: nobody is to be told of them any more.
+        DeadLettersDiscarded 1 {
+            /// The first position.
+            first: i64,
+            /// The last position.
+            last: i64,
+            /// How many dead letters between them.
+            count: i64,
+            /// Why, in the administrator's words.
+            reason: String,
+        },
         /// Nothing is carried any more, and how far it had come is forgotten.
         StreamRemoved 1 {
             /// Why, in the administrator's words.
@@ -76,78 +93,6 @@ pub struct StreamDefinition {
     /// Secrets that it signs or authenticates with, the newest first: each lies in the key material, wrapped.
     #[serde(default)]
     pub secrets: Vec<KeyId>,
-}
-
-/// The kinds of targets, with what each needs to know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-pub enum StreamTarget {
-    /// Standard Webhooks with CloudEvents 1.0.
-    Webhook {
-        /// Where to post.
-        url: String,
-        /// Whether a request carries many events (`application/cloudevents-batch+json`).
-        batched: bool,
-    },
-    /// NATS JetStream.
-    Nats {
-        /// The server.
-        url: String,
-        /// The first word of the subjects.
-        prefix: String,
-    },
-    /// OCSF events, one per line, in a file of each node's.
-    OcsfFile {
-        /// Where it is.
-        path: String,
-        /// Once it has so many bytes it is put aside; 0: never.
-        max_bytes: u64,
-    },
-    /// OCSF events, posted as lines of JSON.
-    OcsfHttp {
-        /// Where to post.
-        url: String,
-    },
-    /// OCSF events as syslog messages over TCP.
-    Syslog {
-        /// The receiver.
-        url: String,
-    },
-}
-
-impl StreamTarget {
-    /// The kind's name, as on the command line.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Webhook { .. } => "webhook",
-            Self::Nats { .. } => "nats",
-            Self::OcsfFile { .. } => "ocsf-file",
-            Self::OcsfHttp { .. } => "ocsf-http",
-            Self::Syslog { .. } => "syslog",
-        }
-    }
-
-    /// Whether it goes to a SIEM, where a hole in the record is worse than a delay.
-    #[must_use]
-    pub fn is_siem(&self) -> bool {
-        matches!(
-            self,
-            Self::OcsfFile { .. } | Self::OcsfHttp { .. } | Self::Syslog { .. }
-        )
-    }
-
-    /// Where to, for people.
-    #[must_use]
-    pub fn address(&self) -> &str {
-        match self {
-            Self::Webhook { url, .. }
-            | Self::Nats { url, .. }
-            | Self::OcsfHttp { url }
-            | Self::Syslog { url } => url,
-            Self::OcsfFile { path, .. } => path,
-        }
-    }
 }
 
 /// Which events a stream carries: an empty part lets all pass, and an event must pass every part.
@@ -256,8 +201,10 @@ pub enum StreamCommand {
         /// Beginning after this position.
         after: i64,
     },
-    /// Set it anew.
-    Change(Box<StreamDefinition>),
+    /// Set it anew; the secrets in the definition are passed over.
+    Change(Box<StreamDefinition>, SecretChange),
+    /// Change what it signs or authenticates with.
+    ChangeSecrets(SecretChange),
     /// Let it stand still.
     Pause {
         /// Why.
@@ -267,6 +214,8 @@ pub enum StreamCommand {
     Resume,
     /// Have dead letters delivered once more.
     Redeliver(RedeliveryRequested),
+    /// Forget dead letters.
+    Discard(DeadLettersDiscarded),
     /// Carry nothing any more.
     Remove {
         /// Why.
@@ -289,6 +238,11 @@ pub enum StreamRefusal {
     /// What the receiver would get has another form.
     #[error("a stream keeps its kind: define another")]
     OtherKind,
+    /// They are a secret between it and the server that it goes to now.
+    #[error(
+        "it would go to another server, with the credentials for this one: give its own, or say that it has none"
+    )]
+    OtherServer,
     /// Nothing would be delivered, or nothing ever given up.
     #[error(
         "a delivery has 1 to 1000 events and 1 to 100 attempts, each part of a filter at most 100 entries"
@@ -317,7 +271,8 @@ impl Stream {
             ) => define(name, definition, *after),
             (StreamCommand::Define { .. }, Some(_)) => Err(StreamRefusal::Exists),
             (_, None) => Err(StreamRefusal::Unknown),
-            (StreamCommand::Change(definition), Some(known)) => known.change(definition),
+            (StreamCommand::Change(definition, secrets), Some(known)) => known.change(definition, *secrets),
+            (StreamCommand::ChangeSecrets(secrets), Some(known)) => Ok(known.change_secrets(*secrets)),
             (StreamCommand::Pause { .. }, Some(known)) if known.paused.is_some() => Ok(None),
             (StreamCommand::Pause { reason }, Some(_)) => {
                 let reason = reason.clone();
@@ -328,6 +283,9 @@ impl Stream {
             }
             (StreamCommand::Redeliver(request), Some(_)) => {
                 Ok((request.count > 0).then(|| request.clone().into()))
+            }
+            (StreamCommand::Discard(discarded), Some(_)) => {
+                Ok((discarded.count > 0).then(|| discarded.clone().into()))
             }
             (StreamCommand::Remove { reason }, Some(_)) => {
                 let reason = reason.clone();
@@ -366,7 +324,7 @@ impl Stream {
                     known.paused = None;
                 }
             }
-            StreamEvent::RedeliveryRequested(_) => {}
+            StreamEvent::RedeliveryRequested(_) | StreamEvent::DeadLettersDiscarded(_) => {}
             StreamEvent::StreamRemoved(_) => self.defined = None,
         }
     }
@@ -389,16 +347,29 @@ fn define(name: &str, definition: &StreamDefinition, after: i64) -> Decided {
 }
 
 impl Defined {
-    fn change(&self, definition: &StreamDefinition) -> Decided {
-        if self.definition.target.kind() != definition.target.kind() {
+    fn change(&self, definition: &StreamDefinition, secrets: SecretChange) -> Decided {
+        let before = &self.definition;
+        if before.target.kind() != definition.target.kind() {
             return Err(StreamRefusal::OtherKind);
         }
         check(definition)?;
-        let changed = self.definition != *definition;
-        Ok(changed.then(|| {
-            let definition = definition.clone();
-            StreamChanged { definition }.into()
-        }))
+        let elsewhere = before.target.shown_to() != definition.target.shown_to();
+        if elsewhere && secrets == SecretChange::Keep && !before.secrets.is_empty() {
+            return Err(StreamRefusal::OtherServer);
+        }
+        let definition = StreamDefinition {
+            secrets: secrets.apply(&before.secrets),
+            ..definition.clone()
+        };
+        Ok((*before != definition).then(|| StreamChanged { definition }.into()))
+    }
+
+    fn change_secrets(&self, secrets: SecretChange) -> Option<StreamEvent> {
+        let definition = StreamDefinition {
+            secrets: secrets.apply(&self.definition.secrets),
+            ..self.definition.clone()
+        };
+        (self.definition != definition).then(|| StreamChanged { definition }.into())
     }
 }
 

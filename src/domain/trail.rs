@@ -96,6 +96,8 @@ events! {
             last: i64,
             /// SHA-256 of its leaves' hashes in the order of their positions.
             leaves: Digest,
+            /// Readers of the ledger that had not come past it, and that it was taken from all the same.
+            despite: Option<Vec<String>>,
         },
     }
 }

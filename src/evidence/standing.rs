@@ -60,6 +60,11 @@ impl Standing {
         self.fault.borrow().clone()
     }
 
+    /// Fails once something is wrong with the ledger: nobody is told anything, and nothing is done, because of it.
+    pub fn require_sound(&self) -> Result<(), Fault> {
+        self.fault().map_or(Ok(()), Err)
+    }
+
     /// Something is wrong with it.
     pub fn set_fault(&self, fault: &Fault) {
         if self

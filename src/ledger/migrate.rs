@@ -81,6 +81,16 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "retention",
         include_str!("../../migrations/0028_retention.sql"),
     ),
+    (
+        31,
+        "detachment waits for readers",
+        include_str!("../../migrations/0031_detachment_waits_for_readers.sql"),
+    ),
+    (
+        32,
+        "ssf waiting time",
+        include_str!("../../migrations/0032_ssf_waiting_time.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sqlx::{PgConnection, PgPool};
+use sqlx::PgConnection;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -41,7 +41,7 @@ pub(super) async fn run(app: App, news: Arc<Notify>, mut stopped: watch::Receive
     let mut head = app.ledger.head();
     let mut pause = POLL;
     loop {
-        match catch_up(app.ledger.pool()).await {
+        match catch_up(&app).await {
             Ok(true) => {
                 news.notify_one();
                 pause = POLL;
@@ -73,8 +73,9 @@ pub(super) async fn run(app: App, news: Arc<Notify>, mut stopped: watch::Receive
 type Row = (Uuid, String, String, i16, String, Timestamp);
 
 /// Folds one window. False: there was nothing to do, or another node is at it.
-async fn catch_up(pool: &PgPool) -> Result<bool, LogoutError> {
-    let mut transaction = pool.begin().await?;
+async fn catch_up(app: &App) -> Result<bool, LogoutError> {
+    app.evidence.require_sound()?;
+    let mut transaction = app.ledger.pool().begin().await?;
     let cursor: Option<(i64, i64)> = sqlx::query_as(
         "SELECT c.position, h.position FROM grantlog.logout_cursor AS c, grantlog.head AS h \
          WHERE h.lane = $1 AND h.position > c.position FOR UPDATE OF c SKIP LOCKED",

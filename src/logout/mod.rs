@@ -41,6 +41,8 @@ enum LogoutError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     UnknownEvent(#[from] crate::domain::UnknownEvent),
+    #[error(transparent)]
+    Fault(#[from] crate::evidence::Fault),
 }
 
 /// The tasks that follow logouts on this node.

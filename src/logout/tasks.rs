@@ -104,6 +104,7 @@ struct Worker {
 impl Worker {
     /// Takes what is due: the oldest first, but of each target only as many as it may have at once.
     async fn take(&self, limit: usize, busy: &HashMap<Uuid, usize>) -> Result<Vec<Task>, LogoutError> {
+        self.app.evidence.require_sound()?;
         let full: Vec<Uuid> = busy
             .iter()
             .filter(|(_, count)| **count >= PER_CLIENT)
@@ -158,14 +159,15 @@ impl Worker {
         task
     }
 
-    async fn attempt(&self, task: &Task) -> Result<bool, LedgerError> {
-        let request = self.app.ledger.random().uuid()?;
+    async fn attempt(&self, task: &Task) -> Result<bool, LogoutError> {
+        self.app.evidence.require_sound()?;
+        let request = self.app.ledger.random().uuid().map_err(LedgerError::from)?;
         let context = Context::local(request, Actor::System, "logout");
-        match task.kind.as_str() {
-            "end" => end(&self.app, &context, task).await.map(|()| true),
-            "revoke" => revoke(&self.app, &context, task.target).await.map(|()| true),
-            _ => deliver::tell(&self.app, (&self.fetcher, &context), self.telling(task)).await,
-        }
+        Ok(match task.kind.as_str() {
+            "end" => end(&self.app, &context, task).await.map(|()| true)?,
+            "revoke" => revoke(&self.app, &context, task.target).await.map(|()| true)?,
+            _ => deliver::tell(&self.app, (&self.fetcher, &context), self.telling(task)).await?,
+        })
     }
 
     fn telling(&self, task: &Task) -> Telling {

@@ -30,6 +30,7 @@ pub mod scope;
 pub mod sector;
 mod security_profile;
 pub mod self_registration;
+pub mod signal;
 pub mod stream;
 pub mod stream_shown;
 pub mod subject;
@@ -49,6 +50,7 @@ use crate::domain::network::NetworkRefusal;
 use crate::domain::policy::PolicyRefusal;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::ssf_stream::SsfStreamRefusal;
 use crate::domain::stream::StreamRefusal;
 use crate::domain::trail::TrailRefusal;
 use crate::domain::trusted_issuer::TrustedIssuerRefusal;
@@ -126,6 +128,9 @@ pub enum OperationError {
     /// The stream's state does not allow it.
     #[error(transparent)]
     Stream(#[from] StreamRefusal),
+    /// An event stream of shared signals says no.
+    #[error(transparent)]
+    SignalStream(#[from] SsfStreamRefusal),
     /// The ledger did not take it.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

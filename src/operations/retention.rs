@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::{OperationError, Operations, run};
 use crate::clock::Timestamp;
 use crate::domain::trail::{Class, PartitionDetached, RetentionSet, Trail, TrailCommand};
+use crate::domain::value::Digest;
 use crate::evidence::store;
 use crate::ids::SubjectId;
 use crate::ledger::{Context, LedgerError};
@@ -82,6 +83,8 @@ pub struct Facts {
     pub held: Vec<SubjectId>,
     /// Whether a signed checkpoint covers all of it.
     pub sealed: bool,
+    /// Who follows the ledger and has not come past it, such as `stream:siem` or `policies`.
+    pub unread: Vec<String>,
 }
 
 /// Why a quarter is not taken out of the ledger.
@@ -102,15 +105,18 @@ pub enum NotDetached {
     /// It is not in the evidence log yet.
     #[error("it is not sealed yet: start a server, which seals it")]
     Unsealed,
+    /// A stream, or another reader, would never carry what is in it.
+    #[error("{0} has not carried it yet: let it catch up, remove it, or say --despite {0}")]
+    Unread(String),
 }
 
 /// A quarter as the database says.
 type QuarterRow = (String, String, Uuid, Uuid, Timestamp, i64);
 
 impl Quarter {
-    /// Why it may not be taken out at a moment; none where it may.
+    /// Why it may not be taken out at a moment; none where it may. Readers in `despite` lose what they have not read.
     #[must_use]
-    pub fn obstacle(&self, facts: &Facts, now: Timestamp) -> Option<NotDetached> {
+    pub fn obstacle(&self, facts: &Facts, despite: &[String], now: Timestamp) -> Option<NotDetached> {
         let Some(due_at) = self.due_at else {
             return Some(NotDetached::KeptForGood);
         };
@@ -123,12 +129,18 @@ impl Quarter {
         if let Some(subject) = facts.held.first() {
             return Some(NotDetached::Held(*subject));
         }
-        (!facts.sealed).then_some(NotDetached::Unsealed)
+        if !facts.sealed {
+            return Some(NotDetached::Unsealed);
+        }
+        let unread = facts.unread.iter().find(|reader| !despite.contains(reader));
+        unread.map(|reader| NotDetached::Unread(reader.clone()))
     }
 
-    /// The event by which it is taken out.
+    /// The event by which it is taken out, whoever of `despite` has not read it.
     #[must_use]
-    pub fn detachment(&self, facts: &Facts, leaves: crate::domain::value::Digest) -> PartitionDetached {
+    pub fn detachment(&self, facts: &Facts, despite: &[String], leaves: Digest) -> PartitionDetached {
+        let left_behind = facts.unread.iter().filter(|reader| despite.contains(reader));
+        let left_behind: Vec<String> = left_behind.cloned().collect();
         PartitionDetached {
             class: self.class,
             partition: self.partition.clone(),
@@ -138,6 +150,7 @@ impl Quarter {
             first: facts.first,
             last: facts.last,
             leaves,
+            despite: (!left_behind.is_empty()).then_some(left_behind),
         }
     }
 }
@@ -215,9 +228,10 @@ impl Operations {
 
     /// What is in a quarter. All of it is read.
     pub async fn quarter_facts(&self, quarter: &Quarter) -> Result<Facts, LedgerError> {
-        type Row = (i64, i64, i64, Option<Timestamp>, Vec<Uuid>, i64);
-        let (events, first, last, live_until, held, size): Row = sqlx::query_as(
-            "SELECT f.events, f.first, f.last, f.live_until, f.held, l.size \
+        type Row = (i64, i64, i64, Option<Timestamp>, Vec<Uuid>, i64, Vec<String>);
+        let (events, first, last, live_until, held, size, unread): Row = sqlx::query_as(
+            "SELECT f.events, f.first, f.last, f.live_until, f.held, l.size, \
+                    ARRAY(SELECT reader FROM grantlog.readers_before(f.last)) \
              FROM grantlog.quarter_facts($1) AS f CROSS JOIN grantlog.evidence_log AS l",
         )
         .bind(&quarter.partition)
@@ -230,6 +244,7 @@ impl Operations {
             live_until,
             held: held.into_iter().map(SubjectId).collect(),
             sealed: last <= size,
+            unread,
         })
     }
 
@@ -274,31 +289,45 @@ mod tests {
             live_until: Some(at(200)),
             held: vec![],
             sealed: true,
+            unread: vec![],
         };
         let held = SubjectId(Uuid::from_u128(7));
         let kept = quarter(Some(at(120)));
         assert_eq!(
-            quarter(None).obstacle(&facts, at(999)),
+            quarter(None).obstacle(&facts, &[], at(999)),
             Some(NotDetached::KeptForGood)
         );
         assert_eq!(
-            kept.obstacle(&facts, at(119)),
+            kept.obstacle(&facts, &[], at(119)),
             Some(NotDetached::KeptUntil(at(120)))
         );
-        assert_eq!(kept.obstacle(&facts, at(199)), Some(NotDetached::Alive(at(200))));
-        assert_eq!(kept.obstacle(&facts, at(200)), None);
+        assert_eq!(
+            kept.obstacle(&facts, &[], at(199)),
+            Some(NotDetached::Alive(at(200)))
+        );
+        assert_eq!(kept.obstacle(&facts, &[], at(200)), None);
         let of = |held, sealed| Facts {
             held,
             sealed,
             ..facts.clone()
         };
         assert_eq!(
-            kept.obstacle(&of(vec![held], true), at(200)),
+            kept.obstacle(&of(vec![held], true), &[], at(200)),
             Some(NotDetached::Held(held))
         );
         assert_eq!(
-            kept.obstacle(&of(vec![], false), at(200)),
+            kept.obstacle(&of(vec![], false), &[], at(200)),
             Some(NotDetached::Unsealed)
         );
+        let behind = ["policies", "stream:siem"].map(str::to_owned);
+        let facts = Facts {
+            unread: behind.to_vec(),
+            ..facts
+        };
+        let policies = Some(NotDetached::Unread(behind[0].clone()));
+        assert_eq!(kept.obstacle(&facts, &behind[1..], at(200)), policies);
+        assert_eq!(kept.obstacle(&facts, &behind, at(200)), None);
+        let event = kept.detachment(&facts, &behind[1..], Digest::of(b""));
+        assert_eq!(event.despite.unwrap(), behind[1..]);
     }
 }

@@ -1,20 +1,20 @@
 //! Streams, as an administrator defines and reads them.
 
+mod check;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use url::Url;
+
+use check::check_secret;
 
 use super::{OperationError, Operations, run};
 use crate::crypto::signing;
-use crate::domain::AggregateType;
-use crate::domain::event::Event;
 use crate::domain::stream::{
-    Defined, RedeliveryRequested, Stream, StreamCommand, StreamDefinition, StreamRefusal, StreamTarget,
+    DeadLettersDiscarded, Defined, RedeliveryRequested, SecretChange, Stream, StreamCommand,
+    StreamDefinition, StreamRefusal,
 };
-use crate::domain::value::is_plain_text;
 use crate::ids::KeyId;
 use crate::ledger::{Context, LedgerError, head_position};
-use crate::stream::nats::credentials::Credentials;
 use crate::stream::standard_webhooks::SECRET_BYTES;
 use crate::stream::store;
 
@@ -30,6 +30,17 @@ pub enum Start {
     Now,
     /// With the event at this position.
     At(i64),
+}
+
+/// What a stream that is set anew authenticates with.
+#[derive(Clone, Copy, Debug)]
+pub enum Credential<'a> {
+    /// What it did.
+    Keep,
+    /// Nothing.
+    Nothing,
+    /// This.
+    These(&'a [u8]),
 }
 
 impl Operations {
@@ -69,16 +80,27 @@ impl Operations {
         self.stream(name).await
     }
 
-    /// Sets a stream anew; its secrets stay. It goes on from where it is.
+    /// Sets a stream anew. It goes on from where it is, with its secrets, but for credentials that another server would
+    /// get to see.
     pub async fn change_stream(
         &self,
         context: &Context,
         name: &str,
-        mut definition: StreamDefinition,
+        definition: StreamDefinition,
+        credentials: Credential<'_>,
     ) -> Result<Defined, OperationError> {
         self.check_stream(&definition)?;
-        definition.secrets = self.stream(name).await?.definition.secrets;
-        self.command_stream(context, name, &StreamCommand::Change(Box::new(definition)))
+        let (change, key) = match credentials {
+            Credential::Keep => (SecretChange::Keep, None),
+            Credential::Nothing => (SecretChange::Drop, None),
+            Credential::These(secret) => {
+                check_secret(&definition.target, Some(secret))?;
+                let key = self.store_stream_secret(secret).await?;
+                (SecretChange::Replace(key), Some(key))
+            }
+        };
+        let command = StreamCommand::Change(Box::new(definition), change);
+        self.change_secrets(context, (name, &command), (change, key))
             .await?;
         self.stream(name).await
     }
@@ -110,13 +132,10 @@ impl Operations {
         name: &str,
         reason: &str,
     ) -> Result<(), OperationError> {
-        let secrets = self.stream(name).await?.definition.secrets;
         let reason = reason.to_owned();
-        self.command_stream(context, name, &StreamCommand::Remove { reason })
+        let command = StreamCommand::Remove { reason };
+        self.change_secrets(context, (name, &command), (SecretChange::Drop, None))
             .await?;
-        for secret in secrets {
-            signing::forget_private(self.ledger.pool(), secret).await?;
-        }
         let forgotten = store::forget(self.ledger.pool(), Stream::id(name)).await;
         Ok(forgotten.map_err(LedgerError::from)?)
     }
@@ -129,30 +148,51 @@ impl Operations {
         name: &str,
         secret: &[u8],
     ) -> Result<(), OperationError> {
-        let mut definition = self.stream(name).await?.definition;
-        check_secret(&definition.target, Some(secret))?;
+        check_secret(&self.stream(name).await?.definition.target, Some(secret))?;
         let key = self.store_stream_secret(secret).await?;
-        let older = definition.secrets.split_off(definition.secrets.len().min(1));
-        definition.secrets.insert(0, key);
-        self.command_stream(context, name, &StreamCommand::Change(Box::new(definition)))
-            .await?;
-        self.forget_stream_secrets(older).await
+        let change = SecretChange::Rotate(key);
+        let command = StreamCommand::ChangeSecrets(change);
+        self.change_secrets(context, (name, &command), (change, Some(key)))
+            .await
     }
 
     /// Forgets every secret of a stream but the newest.
     pub async fn retire_stream_secret(&self, context: &Context, name: &str) -> Result<(), OperationError> {
-        let mut definition = self.stream(name).await?.definition;
-        let older = definition.secrets.split_off(definition.secrets.len().min(1));
-        self.command_stream(context, name, &StreamCommand::Change(Box::new(definition)))
-            .await?;
-        self.forget_stream_secrets(older).await
+        let change = SecretChange::Retire;
+        let command = StreamCommand::ChangeSecrets(change);
+        self.change_secrets(context, (name, &command), (change, None))
+            .await
     }
 
-    async fn forget_stream_secrets(&self, secrets: Vec<KeyId>) -> Result<(), OperationError> {
-        for secret in secrets {
-            signing::forget_private(self.ledger.pool(), secret).await?;
+    /// Does a command that may change a stream's secrets, and forgets those that it has no more: decided on one state, so
+    /// that nobody's change at the same time brings one back. A new one that was not taken is forgotten, too.
+    async fn change_secrets(
+        &self,
+        context: &Context,
+        (name, command): (&str, &StreamCommand),
+        (change, new): (SecretChange, Option<KeyId>),
+    ) -> Result<(), OperationError> {
+        let secrets = |stream: &Stream| -> Vec<KeyId> {
+            let defined = stream.defined.as_ref();
+            defined.map_or_else(Vec::new, |defined| defined.definition.secrets.clone())
+        };
+        let mut unit = self.ledger.unit_of_work(context);
+        let (before, outcome) = loop {
+            let stream = unit.load::<Stream>(Stream::id(name)).await?;
+            if let Some(concluded) = unit.conclude(&stream, stream.decide(command)).await? {
+                break (secrets(&stream), concluded.outcome);
+            }
+        };
+        let change = if outcome.is_ok() {
+            change
+        } else {
+            SecretChange::Keep
+        };
+        let kept = change.apply(&before);
+        for key in before.into_iter().chain(new).filter(|key| !kept.contains(key)) {
+            signing::forget_private(self.ledger.pool(), key).await?;
         }
-        Ok(())
+        Ok(outcome?)
     }
 
     /// Has dead letters delivered once more: those at these positions, or all. How many there are.
@@ -168,6 +208,31 @@ impl Operations {
         let request = RedeliveryRequested { first, last, count };
         self.command_stream(context, name, &StreamCommand::Redeliver(request))
             .await?;
+        Ok(count)
+    }
+
+    /// Forgets dead letters: those at these positions, or all. How many there were.
+    pub async fn discard(
+        &self,
+        context: &Context,
+        (name, positions): (&str, Option<&[i64]>),
+        reason: &str,
+    ) -> Result<i64, OperationError> {
+        self.stream(name).await?;
+        let (pool, id) = (self.ledger.pool(), Stream::id(name));
+        let found = store::count_dead_letters(pool, id, positions).await;
+        let (count, first, last) = found.map_err(LedgerError::from)?;
+        let discarded = DeadLettersDiscarded {
+            first,
+            last,
+            count,
+            reason: reason.to_owned(),
+        };
+        // First: what is forgotten is on the trail. Those that come meanwhile lie behind the last.
+        self.command_stream(context, name, &StreamCommand::Discard(discarded))
+            .await?;
+        let forgotten = store::forget_dead_letters(pool, id, (positions, last)).await;
+        forgotten.map_err(LedgerError::from)?;
         Ok(count)
     }
 
@@ -221,107 +286,5 @@ impl Operations {
         command: &StreamCommand,
     ) -> Result<(), OperationError> {
         Ok(run!(self, context, Stream, Stream::id(name), command).outcome?)
-    }
-
-    /// What the domain cannot know: which URLs may be called, and which events there are.
-    fn check_stream(&self, definition: &StreamDefinition) -> Result<(), OperationError> {
-        match &definition.target {
-            StreamTarget::Webhook { url, .. } => {
-                let checked = self.sectors.check(url);
-                checked.map_err(|error| OperationError::invalid("url", error.to_string()))?;
-            }
-            StreamTarget::OcsfHttp { url } => {
-                let checked = self.sectors.check(url);
-                checked.map_err(|error| OperationError::invalid("url", error.to_string()))?;
-            }
-            StreamTarget::Nats { url, prefix } => check_nats(url, prefix)?,
-            StreamTarget::Syslog { url } => {
-                let checked = crate::stream::syslog::Address::parse(url);
-                checked.map_err(|error| OperationError::invalid("url", error.to_string()))?;
-            }
-            StreamTarget::OcsfFile { path, .. } => check_path(path)?,
-        }
-        let schemas = Event::schemas();
-        let known = |name: &String| schemas.iter().any(|schema| schema.event_type == name);
-        let filter = &definition.filter;
-        if let Some(unknown) = filter.types.iter().find(|name| !known(name)) {
-            return Err(OperationError::invalid(
-                "type",
-                format!("there is no event {unknown}"),
-            ));
-        }
-        let known = |name: &String| AggregateType::parse(name).is_some();
-        if let Some(unknown) = filter.aggregates.iter().find(|name| !known(name)) {
-            return Err(OperationError::invalid(
-                "aggregate",
-                format!("there is no aggregate {unknown}"),
-            ));
-        }
-        Ok(())
-    }
-}
-
-/// Credentials that could never be sent: a stream that has them would stand still. What is wrong says nothing of them.
-fn check_secret(target: &StreamTarget, secret: Option<&[u8]>) -> Result<(), OperationError> {
-    match (target, secret) {
-        (StreamTarget::Nats { .. }, Some(secret)) => match Credentials::parse(secret) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(OperationError::invalid("credentials", error.to_string())),
-        },
-        (StreamTarget::OcsfHttp { .. }, Some(secret)) => match axum::http::HeaderValue::from_bytes(secret) {
-            Ok(value) if !value.is_empty() => Ok(()),
-            Ok(_) | Err(_) => Err(OperationError::invalid(
-                "credentials",
-                "they are not the value of one Authorization header, such as Splunk 0123",
-            )),
-        },
-        _ => Ok(()),
-    }
-}
-
-/// The servers' working directory is nobody's business.
-fn check_path(path: &str) -> Result<(), OperationError> {
-    let absolute = std::path::Path::new(path);
-    if absolute.is_absolute() && absolute.file_name().is_some() && path.len() <= 1024 && is_plain_text(path) {
-        return Ok(());
-    }
-    let problem = "it is not the absolute path of a file, such as /var/log/grantlog/events.ndjson";
-    Err(OperationError::invalid("url", problem))
-}
-
-/// An administrator names this server; it is usually one inside. Its credentials do not belong into the URL.
-fn check_nats(url: &str, prefix: &str) -> Result<(), OperationError> {
-    let parsed = Url::parse(url).ok();
-    let parsed = parsed.filter(|url| matches!(url.scheme(), "nats" | "tls") && url.has_host());
-    let Some(parsed) = parsed else {
-        let problem = "it is not a URL such as nats://nats.internal:4222 or tls://nats.internal";
-        return Err(OperationError::invalid("url", problem));
-    };
-    if !parsed.username().is_empty() || parsed.password().is_some() {
-        let problem = "credentials do not belong into the URL: give them by --credentials";
-        return Err(OperationError::invalid("url", problem));
-    }
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let token = |token: &str| !token.is_empty() && token.bytes().all(plain);
-    if prefix.len() > 100 || !prefix.split('.').all(token) {
-        let problem = "a subject's prefix is words of letters, digits, - and _, with dots between them";
-        return Err(OperationError::invalid("prefix", problem));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn credentials_that_are_no_header_are_refused_and_begin_no_other() {
-        let url = "https://collector.example/".to_owned();
-        let target = StreamTarget::OcsfHttp { url };
-        assert!(check_secret(&target, Some(b"Splunk 0123")).is_ok());
-        assert!(check_secret(&target, None).is_ok());
-        for bad in [b"Splunk 0123\r\nX-Other: 1".as_slice(), b"a\nb", b"\0", b""] {
-            assert!(check_secret(&target, Some(bad)).is_err(), "{bad:?}");
-        }
     }
 }

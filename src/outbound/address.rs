@@ -65,6 +65,49 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// What no receiver has, wherever an administrator's network is: this network, link-local, multicast and reserved
+/// addresses, and those at which clouds hand out a machine's credentials.
+const NOWHERE_V4: [Ipv4Net; 6] = [
+    v4(0, 0, 0, 8),
+    v4(169, 254, 0, 16),
+    v4(224, 0, 0, 4),
+    v4(240, 0, 0, 4),
+    Ipv4Net::new_assert(Ipv4Addr::new(100, 100, 100, 200), 32), // Alibaba Cloud
+    Ipv4Net::new_assert(Ipv4Addr::new(168, 63, 129, 16), 32),   // Azure
+];
+
+/// The same of IPv6.
+const NOWHERE_V6: [Ipv6Net; 3] = [
+    v6(0xfe80, 0, 0, 10),
+    v6(0xff00, 0, 0, 8),
+    Ipv6Net::new_assert(Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254), 128), // AWS
+];
+
+/// IPv4 in IPv6 in its other spellings (RFC 4291 §2.5.5, RFC 8215).
+const EMBEDDED_V4: [Ipv6Net; 2] = [v6(0, 0, 0, 96), v6(0x64, 0xff9b, 1, 48)];
+
+/// Whether a receiver that an administrator named may be there: inside or outside, but at no address that belongs to a
+/// machine's surroundings rather than to a host.
+#[must_use]
+pub fn may_be_inside(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => !NOWHERE_V4.iter().any(|range| range.contains(&address)),
+        IpAddr::V6(address) => {
+            if let Some(address) = address.to_ipv4_mapped() {
+                return may_be_inside(address.into());
+            }
+            if address.is_loopback() {
+                return true;
+            }
+            if NAT64.contains(&address) || EMBEDDED_V4.iter().any(|range| range.contains(&address)) {
+                let [.., a, b, c, d] = address.octets();
+                return may_be_inside(Ipv4Addr::new(a, b, c, d).into());
+            }
+            !NOWHERE_V6.iter().any(|range| range.contains(&address))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -160,6 +203,44 @@ mod tests {
             "64:ff9b::8.8.8.8",
         ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+
+    #[test]
+    fn a_receiver_inside_is_no_metadata_service_and_no_group_of_hosts() {
+        for inside in [
+            "10.1.2.3",
+            "127.0.0.1",
+            "172.16.0.1",
+            "192.168.1.1",
+            "100.64.0.1",
+            "8.8.8.8",
+            "::1",
+            "fd12::1",
+            "2a00:1450:4001::1",
+            "::ffff:10.0.0.1",
+            "64:ff9b::8.8.8.8",
+        ] {
+            assert!(may_be_inside(inside.parse().unwrap()), "{inside}");
+        }
+        for nowhere in [
+            "0.0.0.0",
+            "169.254.169.254",
+            "169.254.0.1",
+            "100.100.100.200",
+            "168.63.129.16",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::169.254.169.254",
+            "fe80::1",
+            "ff02::1",
+            "fd00:ec2::254",
+        ] {
+            assert!(!may_be_inside(nowhere.parse().unwrap()), "{nowhere}");
         }
     }
 }

@@ -27,7 +27,7 @@ mod error;
 mod resolve;
 mod turns;
 
-pub use address::is_public;
+pub use address::{is_public, may_be_inside};
 pub use allow::{Allowed, NotAllowable};
 #[cfg(test)]
 pub(crate) use connection::connector;
@@ -257,6 +257,32 @@ impl Fetcher {
         }
     }
 
+    /// Connects to a host that an administrator named, for other protocols than HTTP: one inside, as a rule. Every address
+    /// of it must be one that [`may_be_inside`], or on the allow-list.
+    pub async fn connect_inside(
+        &self,
+        host: &Host<&str>,
+        port: u16,
+    ) -> Result<tokio::net::TcpStream, OutboundError> {
+        let addresses = self.inside(host, port).await?;
+        connection::connect(&addresses, port).await
+    }
+
+    /// The addresses of such a host, each of them checked.
+    pub async fn inside(&self, host: &Host<&str>, port: u16) -> Result<Vec<IpAddr>, OutboundError> {
+        self.addresses((host, port), may_be_inside).await
+    }
+
+    /// Checks what can be checked of such a host without asking anybody.
+    pub fn check_inside(&self, host: &Host<&str>, port: u16) -> Result<(), OutboundError> {
+        match literal(host) {
+            Some(address) if !self.names(host, port) && !may_be_inside(address) => {
+                Err(OutboundError::Address)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Makes a request.
     pub async fn send(&self, request: Outgoing<'_>) -> Result<Answer, OutboundError> {
         let timeout = request.timeout;
@@ -274,7 +300,7 @@ impl Fetcher {
             return Err(OutboundError::Url);
         };
         let _turn = self.turns.take(&format!("{host}:{port}")).await;
-        let addresses = self.addresses(&host, port).await?;
+        let addresses = self.addresses((&host, port), is_public).await?;
         let stream = connection::connect(&addresses, port).await?;
         let tls = match (url.scheme(), &host) {
             ("https", Host::Domain(name)) => {
@@ -292,7 +318,11 @@ impl Fetcher {
 
     /// The addresses of a host, each of them checked. One bad address spoils all: a name that is public and private at
     /// once means harm.
-    async fn addresses(&self, host: &Host<&str>, port: u16) -> Result<Vec<IpAddr>, OutboundError> {
+    async fn addresses(
+        &self,
+        (host, port): (&Host<&str>, u16),
+        fits: fn(IpAddr) -> bool,
+    ) -> Result<Vec<IpAddr>, OutboundError> {
         let named = self.names(host, port);
         let found = match host {
             Host::Domain(name) => {
@@ -303,7 +333,7 @@ impl Fetcher {
             Host::Ipv6(address) => vec![IpAddr::V6(*address)],
         };
         let reachable =
-            |address: IpAddr| named || is_public(address) || self.reaches(address.to_canonical(), port);
+            |address: IpAddr| named || fits(address) || self.reaches(address.to_canonical(), port);
         if found.is_empty() {
             Err(OutboundError::Unresolved)
         } else if found.iter().all(|address| reachable(*address)) {
@@ -322,6 +352,16 @@ impl Fetcher {
             .allow
             .iter()
             .any(|allowed| allowed.reaches(address, port))
+    }
+}
+
+/// A host, borrowed.
+#[must_use]
+pub fn borrowed(host: &Host<String>) -> Host<&str> {
+    match host {
+        Host::Domain(name) => Host::Domain(name.as_str()),
+        Host::Ipv4(address) => Host::Ipv4(*address),
+        Host::Ipv6(address) => Host::Ipv6(*address),
     }
 }
 

@@ -144,6 +144,27 @@ async fn a_name_with_any_private_address_is_refused_and_nothing_is_connected() {
 
 /// The classical attack: the check sees a public address, the connection would be made to a private one.
 #[tokio::test]
+async fn an_administrators_host_may_be_inside_and_no_metadata_service_whatever_its_name() {
+    let host = Host::Domain("siem.internal");
+    for (answer, found) in [
+        (&["10.1.2.3"][..], true),
+        (&["10.1.2.3", "169.254.169.254"], false),
+        (&["fe80::1"], false),
+        (&["::ffff:169.254.169.254"], false),
+    ] {
+        let fetcher = fetcher(&[], Scripted::new(&[answer]));
+        assert_eq!(fetcher.inside(&host, 601).await.is_ok(), found, "{answer:?}");
+    }
+    let named = fetcher(&["siem.internal:601"], Scripted::new(&[&["169.254.1.1"]]));
+    assert!(named.inside(&host, 601).await.is_ok());
+    let literal = Host::Ipv4("169.254.169.254".parse().unwrap());
+    let strict = fetcher(&[], Scripted::new(&[]));
+    assert!(strict.check_inside(&literal, 601).is_err());
+    let lenient = fetcher(&["169.254.169.254"], Scripted::new(&[]));
+    assert!(lenient.check_inside(&literal, 601).is_ok());
+}
+
+#[tokio::test]
 async fn a_name_is_looked_up_once_so_that_it_cannot_change_between_check_and_connection() {
     let (address, accepted) = talk(Vec::new()).await;
     // 192.0.0.1 stands for "public": allowed, and nobody is there.

@@ -15,7 +15,9 @@ use super::geoip::GeoIp;
 use super::observed::Observed;
 use super::watch::{WINDOW, Watch};
 use super::{PolicyError, act, read, state};
+use crate::app::App;
 use crate::clock::{Timestamp, monotonic};
+use crate::evidence::Standing;
 use crate::operations::Operations;
 
 /// How often the head is looked at where no local commit announces itself.
@@ -45,11 +47,12 @@ pub struct PolicyEngine {
 impl PolicyEngine {
     /// Starts it.
     #[must_use]
-    pub fn start(operations: &Operations, places: Option<Arc<GeoIp>>) -> Self {
+    pub fn start(app: &App, places: Option<Arc<GeoIp>>) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (reach, reached) = watch::channel(0);
         let worker = Worker {
-            operations: operations.clone(),
+            operations: app.operations.clone(),
+            evidence: Arc::clone(&app.evidence),
             places,
             stopped,
             reach,
@@ -83,6 +86,7 @@ impl PolicyEngine {
 
 struct Worker {
     operations: Operations,
+    evidence: Arc<Standing>,
     places: Option<Arc<GeoIp>>,
     stopped: watch::Receiver<bool>,
     reach: watch::Sender<i64>,
@@ -207,6 +211,7 @@ impl Worker {
 
     /// Deals with the next events.
     async fn follow(&self, connection: &mut PgConnection, lead: &mut Lead) -> Result<Step, PolicyError> {
+        self.evidence.require_sound()?;
         let head = read::head(connection).await?;
         let due = lead.position - lead.saved >= SAVE_AFTER || lead.saved_at.elapsed() >= lead.save_after;
         if due && lead.position > lead.saved {
@@ -249,6 +254,7 @@ impl Worker {
     ) -> Result<(), PolicyError> {
         for watching in lead.watch.rules.values_mut() {
             for finding in watching.observe(event) {
+                self.evidence.require_sound()?;
                 let policy = (&watching.definition, watching.action);
                 if act::raise(&self.operations, policy, &finding).await? {
                     let severity = finding.severity.unwrap_or(watching.definition.severity);

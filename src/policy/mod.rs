@@ -57,6 +57,9 @@ pub enum PolicyError {
     /// The cursor is where the ledger has not come: what is appended until then would not be watched.
     #[error("the cursor of the policies is at {0}, beyond the ledger's head: somebody moved it")]
     Beyond(i64),
+    /// The ledger is not the one that was signed: nothing is done because of what it says.
+    #[error(transparent)]
+    Fault(#[from] crate::evidence::Fault),
     /// Another node moved the cursor.
     #[error("another node has taken over")]
     Overtaken,

@@ -106,7 +106,7 @@ pub(super) fn start(app: &App) -> Background {
     Background {
         projections: ProjectionRunner::start(&app.ledger),
         logouts: LogoutFollower::start(app),
-        policies: PolicyEngine::start(&app.operations, app.geoip.clone()),
+        policies: PolicyEngine::start(app, app.geoip.clone()),
         signals: app.settings.shared_signals.then(|| Transmitter::start(app)),
         sealer: Sealer::start(app),
         streams: StreamRunner::start(app),

@@ -68,6 +68,7 @@ async fn ask(app: &App) -> Result<(), ProjectionError> {
         crate::ssf::measure(pool).await?;
     }
     crate::stream::measure(pool).await?;
+    app.event_streams.measure(head);
     Ok(())
 }
 

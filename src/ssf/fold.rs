@@ -42,7 +42,7 @@ const TYPES: [&str; 16] = [
 
 /// Follows the ledger until told to stop.
 pub(super) async fn run(app: App, stopped: watch::Receiver<bool>) {
-    rounds("the fold", stopped, || catch_up(&app.ledger)).await;
+    rounds(("the fold", &app), stopped, || catch_up(&app.ledger)).await;
 }
 
 type Row = (i64, Uuid, String, String, i16, String, String, Timestamp);
@@ -291,7 +291,7 @@ async fn change_status(
             .execute(&mut *db)
             .await?;
     }
-    if event.by_transmitter {
+    if event.by_transmitter || event.is_by_operator() {
         outbox::tell_status(db, id, event, at).await?;
     }
     Ok(())

@@ -10,12 +10,13 @@
 
 mod fold;
 pub mod header;
+mod measure;
 pub mod outbox;
 mod push;
 mod set;
 mod signals;
 
-pub use outbox::measure;
+pub use measure::measure;
 pub(crate) use set::sign;
 
 use std::time::Duration;
@@ -50,6 +51,8 @@ enum SignalError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     UnknownEvent(#[from] crate::domain::UnknownEvent),
+    #[error(transparent)]
+    Fault(#[from] crate::evidence::Fault),
     #[error("a signal cannot be written")]
     Json(#[from] serde_json::Error),
 }
@@ -81,16 +84,31 @@ impl Transmitter {
             let _ = task.await;
         }
     }
+
+    /// Ends them where they are, as a crash would.
+    pub fn abort(self) {
+        for task in self.tasks {
+            task.abort();
+        }
+    }
 }
 
-/// Does rounds until told to stop: at once again where there was something to do, and otherwise after a pause.
-async fn rounds<F>(what: &'static str, mut stopped: watch::Receiver<bool>, mut work: impl FnMut() -> F + Send)
-where
+/// Does rounds until told to stop: at once again where there was something to do, and otherwise after a pause. Of a ledger
+/// that is not the signed one nothing is told.
+async fn rounds<F>(
+    (what, app): (&'static str, &App),
+    mut stopped: watch::Receiver<bool>,
+    mut work: impl FnMut() -> F + Send,
+) where
     F: Future<Output = Result<bool, SignalError>> + Send,
 {
     let mut pause = POLL;
     loop {
-        let wait = match work().await {
+        let done = match app.evidence.require_sound() {
+            Ok(()) => work().await,
+            Err(fault) => Err(fault.into()),
+        };
+        let wait = match done {
             Ok(true) => Duration::ZERO,
             Ok(false) => POLL,
             Err(error) => {

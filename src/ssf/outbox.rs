@@ -13,6 +13,11 @@ pub(super) const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/e
 /// SSF §8.1.5.
 pub(super) const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
 
+/// How often it is said that a transmitter is there, in seconds …
+const SAID_EVERY: f64 = 30.0;
+/// … and after how many there was none.
+const ABSENT: f64 = 300.0;
+
 /// One of them.
 #[derive(Clone, Debug)]
 pub struct Waiting {
@@ -148,7 +153,7 @@ pub(super) async fn neglected(pool: &PgPool, at: Timestamp) -> Result<Vec<Uuid>,
     sqlx::query_scalar(
         "SELECT s.stream_id FROM grantlog.ssf_streams AS s WHERE s.status <> 'disabled' AND ( \
              EXISTS (SELECT FROM grantlog.ssf_sets AS t \
-                     WHERE t.stream_id = s.stream_id AND t.made_at < $1 - make_interval(days => $2)) \
+                     WHERE t.stream_id = s.stream_id AND t.waits_since < $1 - make_interval(days => $2)) \
              OR (SELECT count(*) FROM (SELECT FROM grantlog.ssf_sets AS t \
                      WHERE t.stream_id = s.stream_id LIMIT $3 + 1) AS few) > $3)",
     )
@@ -159,18 +164,30 @@ pub(super) async fn neglected(pool: &PgPool, at: Timestamp) -> Result<Vec<Uuid>,
     .await
 }
 
-/// Gauges: how much waits, and how far the reader is behind.
-pub async fn measure(pool: &PgPool) -> Result<(), sqlx::Error> {
-    let (waiting, lag): (i64, i64) = sqlx::query_as(
-        "SELECT (SELECT count(*) FROM grantlog.ssf_sets), h.position - c.position \
-         FROM grantlog.ssf_cursor AS c, grantlog.head AS h WHERE h.lane = 0",
+/// Says that a transmitter is there. Where none was for a while, what waits has waited in vain for that time: it is not the
+/// receivers' neglect.
+pub(super) async fn tend(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    let absent: f64 = sqlx::query_scalar(
+        "SELECT extract(epoch FROM clock_timestamp() - at)::double precision FROM grantlog.ssf_tending FOR UPDATE",
     )
-    .fetch_one(pool)
+    .fetch_one(&mut *transaction)
     .await?;
-    #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
-    {
-        metrics::gauge!("grantlog_ssf_waiting_sets").set(waiting as f64);
-        metrics::gauge!("grantlog_ssf_lag_positions").set(lag.max(0) as f64);
+    if absent < SAID_EVERY {
+        return Ok(());
     }
-    Ok(())
+    if absent > ABSENT {
+        sqlx::query(
+            "UPDATE grantlog.ssf_sets AS s SET waits_since = s.waits_since + make_interval(secs => $1) \
+             FROM grantlog.ssf_tending AS t WHERE s.waits_since < t.at + make_interval(secs => $2)",
+        )
+        .bind(absent)
+        .bind(ABSENT)
+        .execute(&mut *transaction)
+        .await?;
+    }
+    sqlx::query("UPDATE grantlog.ssf_tending SET at = clock_timestamp()")
+        .execute(&mut *transaction)
+        .await?;
+    transaction.commit().await
 }

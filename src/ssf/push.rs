@@ -35,7 +35,7 @@ const MAX_ANSWER: usize = 16 * 1024;
 /// Sends until told to stop.
 pub(super) async fn run(app: App, stopped: watch::Receiver<bool>) {
     let fetcher = app.outbound.apart("ssf_push");
-    rounds("the delivery", stopped, || round(&app, &fetcher)).await;
+    rounds(("the delivery", &app), stopped, || round(&app, &fetcher)).await;
 }
 
 /// Turns off the streams whose receivers take nothing, until told to stop.
@@ -52,6 +52,8 @@ pub(super) async fn tend(app: App, mut stopped: watch::Receiver<bool>) {
 }
 
 async fn disable_neglected(app: &App) -> Result<(), SignalError> {
+    app.evidence.require_sound()?;
+    outbox::tend(app.ledger.pool()).await?;
     for stream in outbox::neglected(app.ledger.pool(), app.ledger.clock().now()).await? {
         disable(app, stream).await?;
     }
@@ -97,6 +99,7 @@ async fn take(app: &App) -> Result<Vec<(Uuid, i32)>, sqlx::Error> {
 async fn send(app: App, fetcher: Fetcher, (stream, mut attempts): (Uuid, i32)) -> Result<(), SignalError> {
     let mut pause = Duration::ZERO;
     for waiting in outbox::next(app.ledger.pool(), stream, IN_A_ROW).await? {
+        app.evidence.require_sound()?;
         match deliver(&app, &fetcher, stream, &waiting).await? {
             Ok(taken) => {
                 attempts = 0;
@@ -230,6 +233,7 @@ async fn disable(app: &App, stream: Uuid) -> Result<(), LedgerError> {
             "more than {MAX_WAITING} events, or one for more than {MAX_AGE_DAYS} days, were not acknowledged"
         )),
         by_transmitter: true,
+        by_operator: None,
     });
     let mut unit = app.ledger.unit_of_work(&context);
     loop {

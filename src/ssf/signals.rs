@@ -38,7 +38,7 @@ const PASSWORD_UPDATE: [(&str, &str); 2] = [("credential_type", "password"), ("c
 pub(super) fn of(event: &Event, id: Uuid, actor: &str, at: Timestamp) -> Vec<Signal> {
     let user = Whose::User(SubjectId(id));
     let told = Told {
-        by: initiator(actor),
+        by: initiator(event, actor),
         at,
     };
     match event {
@@ -132,8 +132,10 @@ impl Told {
 }
 
 /// `initiating_entity`.
-fn initiator(actor: &str) -> &'static str {
+fn initiator(event: &Event, actor: &str) -> &'static str {
     match actor.split_once(':').map_or(actor, |(kind, _)| kind) {
+        // A login ends through a client at its user's wish; accounts change only for clients that administer.
+        "client" if matches!(event, Event::User(_)) => "admin",
         "user" | "anonymous" | "client" => "user",
         "command_line" => "admin",
         "policy" => "policy",
@@ -223,8 +225,18 @@ mod tests {
         assert_eq!(signals[1].body["initiating_entity"], "admin");
         assert_eq!(signals[1].body["event_timestamp"], 0);
         assert!(!format!("{signals:?}").contains("stole"));
-        for (actor, entity) in [("user:1", "user"), ("policy", "policy"), ("system", "system")] {
-            assert_eq!(initiator(actor), entity);
+        for (actor, entity) in [
+            ("user:1", "user"),
+            ("client:1", "admin"),
+            ("policy", "policy"),
+            ("system", "system"),
+        ] {
+            assert_eq!(initiator(&event, actor), entity);
         }
+        let ended = SessionEnded {
+            reason: "rp_logout".to_owned(),
+            revokes: None,
+        };
+        assert_eq!(initiator(&Event::Session(ended.into()), "client:1"), "user");
     }
 }

@@ -8,6 +8,8 @@ use async_nats::jetstream::context::{PublishError, PublishErrorKind};
 use async_nats::jetstream::{self, Context};
 use async_nats::{ConnectError, ConnectErrorKind, HeaderMap, header};
 
+use url::{Host, Url};
+
 use self::credentials::Credentials;
 use super::StreamError;
 use super::cloud_event::{CloudEvent, MEDIA_TYPE};
@@ -15,6 +17,8 @@ use super::envelope::{Checkpoint, Envelope};
 use super::sink::{Delivering, Delivery, Failure, Limits, Sink};
 use crate::app::App;
 use crate::clock::monotonic;
+use crate::domain::stream::NATS_PORT;
+use crate::outbound::{Fetcher, borrowed};
 
 /// A JetStream server.
 pub struct JetStream {
@@ -23,6 +27,7 @@ pub struct JetStream {
     prefix: String,
     credentials: Credentials,
     tls: Arc<rustls::ClientConfig>,
+    outbound: Fetcher,
     context: Option<Context>,
     limits: Limits,
 }
@@ -42,6 +47,7 @@ impl JetStream {
             prefix: prefix.to_owned(),
             credentials: credentials.map_err(|error| StreamError::Target(error.to_string()))?,
             tls: Arc::clone(app.outbound.tls().config()),
+            outbound: app.outbound.clone(),
             context: None,
             limits,
         })
@@ -50,6 +56,7 @@ impl JetStream {
     /// The connection, which mends itself once it was there.
     async fn connected(&mut self) -> Result<&Context, Failure> {
         if self.context.is_none() {
+            self.check_host().await?;
             let options = self.credentials.options();
             let options = options.map_err(|_| Failure::new("authentication_failed"))?;
             // A cluster's servers name one another without a scheme: none of them is to be told anything in clear.
@@ -70,6 +77,16 @@ impl JetStream {
         self.context
             .as_ref()
             .ok_or_else(|| Failure::new("connection_failed"))
+    }
+
+    /// The library looks the name up by itself.
+    async fn check_host(&self) -> Result<(), Failure> {
+        let (host, port) = host_of(&self.url).ok_or_else(|| Failure::new("url_invalid"))?;
+        let host = borrowed(&host);
+        let found = self.outbound.inside(&host, port);
+        let found = tokio::time::timeout(self.limits.request, found).await;
+        let found = found.map_err(|_| Failure::new("timeout"))?;
+        found.map(|_| ()).map_err(|error| Failure::new(error.code()))
     }
 
     async fn publish(&mut self, subject: String, id: String, body: String) -> Result<(), Failure> {
@@ -93,6 +110,14 @@ impl JetStream {
         let body = body.map_err(|_| Failure::new("not_json"))?;
         self.publish(subject, row.position.to_string(), body).await
     }
+}
+
+/// The host and the port of a URL of NATS.
+pub(crate) fn host_of(url: &str) -> Option<(Host<String>, u16)> {
+    let url = Url::parse(url).ok()?;
+    // Of a scheme that is not the web's, the parser takes any text for a name.
+    let host = Host::parse(url.host_str()?).ok()?;
+    Some((host, url.port().unwrap_or(NATS_PORT)))
 }
 
 fn unconnected(error: &ConnectError) -> Failure {

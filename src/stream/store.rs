@@ -302,6 +302,42 @@ pub async fn request_redelivery(
     .await
 }
 
+/// How many dead letters there are, of those at these positions or of all; the first and the last.
+pub async fn count_dead_letters(
+    pool: &PgPool,
+    stream: Uuid,
+    positions: Option<&[i64]>,
+) -> Result<(i64, i64, i64), sqlx::Error> {
+    sqlx::query_as(
+        "SELECT count(*), coalesce(min(position), 0), coalesce(max(position), 0) \
+         FROM grantlog.stream_dead_letters WHERE stream = $1 AND ($2 OR position = ANY ($3))",
+    )
+    .bind(stream)
+    .bind(positions.is_none())
+    .bind(positions.unwrap_or_default())
+    .fetch_one(pool)
+    .await
+}
+
+/// Forgets dead letters up to a position: those at these positions, or all.
+pub async fn forget_dead_letters(
+    pool: &PgPool,
+    stream: Uuid,
+    (positions, upto): (Option<&[i64]>, i64),
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "DELETE FROM grantlog.stream_dead_letters \
+         WHERE stream = $1 AND position <= $4 AND ($2 OR position = ANY ($3))",
+    )
+    .bind(stream)
+    .bind(positions.is_none())
+    .bind(positions.unwrap_or_default())
+    .bind(upto)
+    .execute(pool)
+    .await
+    .map(|_| ())
+}
+
 /// The oldest dead letter that is to be delivered again.
 pub async fn next_redelivery(pool: &PgPool, stream: Uuid) -> Result<Option<i64>, StreamError> {
     let position = sqlx::query_scalar(

@@ -15,7 +15,6 @@ use std::io;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use self::message::Frame;
@@ -25,6 +24,7 @@ use super::ocsf::lines;
 use super::sink::{Delivering, Delivery, Failure, Sink};
 use crate::app::App;
 use crate::clock::Clock;
+use crate::outbound::Fetcher;
 
 /// How long a connection, with the greetings of TLS, may take.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ pub struct Syslog {
     host: String,
     address: Address,
     tls: TlsConnector,
+    outbound: Fetcher,
 }
 
 impl Syslog {
@@ -52,18 +53,18 @@ impl Syslog {
             host: host.to_owned(),
             address,
             tls: app.outbound.tls().clone(),
+            outbound: app.outbound.clone(),
         })
     }
 
     /// Sends frames and waits until the receiver has read them.
     async fn send(&self, bytes: &[u8]) -> Result<(), Failure> {
         let sent = async {
-            let stream = tokio::time::timeout(
-                CONNECT,
-                TcpStream::connect((self.address.host(), self.address.port)),
-            );
+            let host = self.address.as_host();
+            let stream = self.outbound.connect_inside(&host, self.address.port);
+            let stream = tokio::time::timeout(CONNECT, stream);
             let stream = stream.await.map_err(|_| Failure::new("timeout"))?;
-            let stream = stream.map_err(|_| Failure::new("connection_failed"))?;
+            let stream = stream.map_err(|error| Failure::new(error.code()))?;
             match self.address.server_name() {
                 None => within(ending::exchange(stream, bytes)).await,
                 Some(name) => {

@@ -154,7 +154,7 @@ async fn killing_postgres_under_load_loses_nothing_and_the_service_recovers_by_i
     let postgres = Postgres::start(Options::new(directory.path().join("pg")), |_| {})
         .await
         .unwrap();
-    let server = TestServer::start_on(|user, database| postgres.url(user, database)).await;
+    let server = TestServer::start_on(|user, database| postgres.url(user, database), |_| {}).await;
     let party = Party::on(server, json!({})).await;
     let base = Arc::new(Mutex::new(party.server.base.clone()));
     let load = Load::start(&party, &base);

@@ -1,6 +1,8 @@
 //! Injected faults: a lost answer, a dead lock holder, a statement that times out. Nothing is replayed, lost
 //! or doubled.
 
+pub(crate) mod injected;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

@@ -182,8 +182,11 @@ impl TestServer {
     }
 
     /// Starts one on a database of a server of the test's own.
-    pub(crate) async fn start_on(url: impl Fn(&str, &str) -> String) -> Self {
-        Self::start_on_database(TestDatabase::create_on(url).await, |_| {}).await
+    pub(crate) async fn start_on(
+        url: impl Fn(&str, &str) -> String,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        Self::start_on_database(TestDatabase::create_on(url).await, change).await
     }
 
     /// A further node on the server's database, with its settings and clock: the application and where it is served.

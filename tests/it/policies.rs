@@ -22,7 +22,7 @@ use crate::token::{Party, text};
 
 /// Lets the engine deal with everything that is on the ledger, and saves.
 pub(crate) async fn watch(server: &TestServer) {
-    let engine = PolicyEngine::start(&server.app.operations, server.app.geoip.clone());
+    let engine = PolicyEngine::start(&server.app, server.app.geoip.clone());
     reached(server, &engine).await;
     engine.stop().await;
 }

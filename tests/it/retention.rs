@@ -1,5 +1,7 @@
 //! Retention: quarters that are over leave the ledger, archived and accounted for; tables stay bounded.
 
+mod readers;
+
 use std::path::Path;
 use std::process::Output;
 
@@ -344,12 +346,12 @@ async fn a_grant_that_lives_keeps_its_quarter_and_the_owners_function_checks_for
     let quarters = operations.quarters().await.unwrap();
     let quarter = quarters.iter().find(|quarter| quarter.partition == name).unwrap();
     let facts = operations.quarter_facts(quarter).await.unwrap();
-    let obstacle = quarter.obstacle(&facts, now).unwrap().to_string();
+    let obstacle = quarter.obstacle(&facts, &[], now).unwrap().to_string();
     assert!(obstacle.contains("lives until"), "{obstacle}");
     // An event that says otherwise does not help: the function looks for itself.
     let leaves = Digest::of(b"made up");
     let position = operations
-        .record_detachment(&context, quarter.detachment(&facts, leaves))
+        .record_detachment(&context, quarter.detachment(&facts, &[], leaves))
         .await
         .unwrap();
     sealed.settle().await;

@@ -1,5 +1,6 @@
 //! The transmitter of the OpenID Shared Signals Framework 1.0, with receivers of both kinds.
 
+mod administered;
 mod easyssf;
 mod management;
 mod poll;
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog::config::Settings;
 use grantlog::ids::SubjectId;
 use grantlog::operations::client::CreatedClient;
 use grantlog::ssf::Transmitter;
@@ -20,29 +22,40 @@ use crate::flow;
 use crate::harness::{TestServer, browser};
 use crate::users::approve;
 
-const SESSION_REVOKED: &str = "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
+pub(crate) const SESSION_REVOKED: &str =
+    "https://schemas.openid.net/secevent/caep/event-type/session-revoked";
 const CREDENTIAL_CHANGE: &str = "https://schemas.openid.net/secevent/caep/event-type/credential-change";
-const ACCOUNT_DISABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
-const ACCOUNT_ENABLED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-enabled";
+pub(crate) const ACCOUNT_DISABLED: &str =
+    "https://schemas.openid.net/secevent/risc/event-type/account-disabled";
+pub(crate) const ACCOUNT_ENABLED: &str =
+    "https://schemas.openid.net/secevent/risc/event-type/account-enabled";
 const ACCOUNT_PURGED: &str = "https://schemas.openid.net/secevent/risc/event-type/account-purged";
 const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
 const STREAM_UPDATED: &str = "https://schemas.openid.net/secevent/ssf/event-type/stream-updated";
 
 /// A transmitter with a user, whose browser is at hand.
-struct Stage {
-    server: TestServer,
-    subject: SubjectId,
+pub(crate) struct Stage {
+    pub(crate) server: TestServer,
+    pub(crate) subject: SubjectId,
     browser: reqwest::Client,
     transmitter: Option<Transmitter>,
 }
 
 impl Stage {
     async fn new() -> Self {
-        let server = TestServer::start_with(|settings| {
-            settings.shared_signals = true;
-            settings.outbound_allow = vec!["127.0.0.1".parse().unwrap()];
-        })
-        .await;
+        let server = TestServer::start_with(Self::settings).await;
+        let mut stage = Self::on(server).await;
+        stage.transmitter = Some(Transmitter::start(&stage.server.app));
+        stage
+    }
+
+    pub(crate) fn settings(settings: &mut Settings) {
+        settings.shared_signals = true;
+        settings.outbound_allow = vec!["127.0.0.1".parse().unwrap()];
+    }
+
+    /// On a server of its own, where nothing transmits.
+    pub(crate) async fn on(server: TestServer) -> Self {
         crate::openid::define_scopes(&server).await;
         for scope in ["ssf.manage", "ssf.read"] {
             let operations = &server.app.operations;
@@ -53,17 +66,16 @@ impl Stage {
                 .unwrap();
         }
         let subject = server.user(flow::USERNAME, flow::PASSWORD).await;
-        let transmitter = Some(Transmitter::start(&server.app));
         Self {
             server,
             subject,
             browser: browser(),
-            transmitter,
+            transmitter: None,
         }
     }
 
     /// A client that users log in at, and that may manage streams.
-    async fn receiver(&self, extra: Value) -> Receiver<'_> {
+    pub(crate) async fn receiver(&self, extra: Value) -> Receiver<'_> {
         let mut metadata = flow::confidential();
         metadata["grant_types"] = json!(["authorization_code", "refresh_token", "client_credentials"]);
         metadata["scope"] = json!("view-user openid ssf.manage ssf.read");
@@ -117,7 +129,7 @@ impl Stage {
 }
 
 /// A client that receives.
-struct Receiver<'a> {
+pub(crate) struct Receiver<'a> {
     stage: &'a Stage,
     client: CreatedClient,
     token: String,
@@ -138,7 +150,7 @@ impl Receiver<'_> {
     }
 
     /// The stage's user logs in here and gives this client a grant.
-    async fn log_in(&self) -> Value {
+    pub(crate) async fn log_in(&self) -> Value {
         let query = flow::with(&flow::query(&self.client), &[("scope", "openid view-user")]);
         let returned = flow::authorize(&self.stage.server, &self.stage.browser, &query).await;
         let body = url::form_urlencoded::Serializer::new(String::new())
@@ -174,7 +186,7 @@ impl Receiver<'_> {
     }
 
     /// Creates a stream; its configuration.
-    async fn stream(&self, body: Value) -> Value {
+    pub(crate) async fn stream(&self, body: Value) -> Value {
         let (status, configuration) = self.ask("POST", "/ssf/stream", Some(body)).await;
         assert_eq!(status, 201, "{configuration}");
         configuration
@@ -212,13 +224,13 @@ impl Receiver<'_> {
 }
 
 /// The event type of some claims, and what stands under it.
-fn event(claims: &Value) -> (String, Value) {
+pub(crate) fn event(claims: &Value) -> (String, Value) {
     let events: BTreeMap<String, Value> = serde_json::from_value(claims["events"].clone()).unwrap();
     events.into_iter().next().unwrap()
 }
 
 /// What a JWT says.
-fn claims_of(token: &str) -> Value {
+pub(crate) fn claims_of(token: &str) -> Value {
     let payload = URL_SAFE_NO_PAD.decode(token.split('.').nth(1).unwrap()).unwrap();
     serde_json::from_slice(&payload).unwrap()
 }

@@ -1,6 +1,8 @@
 //! The ledger on its way to other systems: webhooks, NATS JetStream, Server-Sent Events.
 
 mod events;
+mod faults;
+mod guarded;
 mod kills;
 mod nats;
 mod nats_credentials;

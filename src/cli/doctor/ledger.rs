@@ -163,7 +163,8 @@ pub(super) async fn cursors(
         "SELECT c.reader, c.position FROM grantlog.head AS h, \
               (SELECT 'policies' AS reader, position FROM grantlog.policy_cursor \
                UNION ALL SELECT 'logout', position FROM grantlog.logout_cursor \
-               UNION ALL SELECT 'shared signals', position FROM grantlog.ssf_cursor) AS c \
+               UNION ALL SELECT 'shared signals', position FROM grantlog.ssf_cursor \
+               UNION ALL SELECT 'the stream ' || name, position FROM grantlog.stream_cursors) AS c \
          WHERE h.lane = $1 AND c.position > h.position",
     )
     .bind(LANE)
@@ -176,7 +177,8 @@ pub(super) async fn cursors(
     findings.fail(
         "cursors",
         format!("the cursor of {reader} is at {position}, beyond the ledger's head: it reads nothing"),
-        "somebody moved it: stop the servers, find out what it skipped, and set it back",
+        "somebody moved it, or restored an older ledger under it: stop the servers, find out what it skipped, and set it \
+         back (a stream: remove it and add it from that position)",
     );
     Ok(())
 }

@@ -127,7 +127,7 @@ async fn receivers(connection: &mut PgConnection) -> Result<Vec<Receiver>, sqlx:
                     WHERE l.lane = $1 AND l.aggregate_type = 'client' AND l.aggregate_id = s.client \
                     AND l.sequence = 1), s.client::text), \
                 s.status, s.push, s.attempts, count(t.number), \
-                coalesce(extract(epoch FROM clock_timestamp() - min(t.made_at)), 0)::double precision AS oldest \
+                coalesce(extract(epoch FROM clock_timestamp() - min(t.waits_since)), 0)::double precision AS oldest \
          FROM grantlog.ssf_streams AS s LEFT JOIN grantlog.ssf_sets AS t USING (stream_id) \
          GROUP BY s.stream_id ORDER BY oldest DESC, s.stream_id",
     )

@@ -38,8 +38,8 @@ fn a_stream_is_defined_once_changed_paused_resumed_and_may_come_again() {
     let mut names = Vec::new();
     for command in [
         define("siem", 1),
-        StreamCommand::Change(definition(1)),
-        StreamCommand::Change(definition(2)),
+        StreamCommand::Change(definition(1), SecretChange::Keep),
+        StreamCommand::Change(definition(2), SecretChange::Keep),
         StreamCommand::Pause { reason: reason() },
         StreamCommand::Pause { reason: reason() },
         StreamCommand::Resume,
@@ -74,7 +74,78 @@ fn a_stream_is_defined_once_changed_paused_resumed_and_may_come_again() {
         prefix: "grantlog".into(),
     };
     assert_eq!(
-        stream.decide(&StreamCommand::Change(other)).outcome,
+        stream
+            .decide(&StreamCommand::Change(other, SecretChange::Keep))
+            .outcome,
         Err(StreamRefusal::OtherKind)
     );
+}
+
+/// A stream of OCSF by HTTP with two secrets, the first of them the newest.
+fn with_secrets() -> (Stream, [KeyId; 3]) {
+    let keys = [1, 2, 3].map(|n| KeyId(Uuid::from_u128(n)));
+    let mut definition = definition(1);
+    definition.target = StreamTarget::OcsfHttp {
+        url: "https://siem.example/ocsf".into(),
+    };
+    definition.secrets = vec![keys[0], keys[1]];
+    let mut stream = Stream::default();
+    let define = StreamCommand::Define {
+        name: "siem".into(),
+        definition,
+        after: 0,
+    };
+    for event in stream.decide(&define).events {
+        stream.apply(event);
+    }
+    (stream, keys)
+}
+
+fn decided(stream: &mut Stream, command: &StreamCommand) -> Result<Vec<KeyId>, StreamRefusal> {
+    let decision = stream.decide(command);
+    decision.outcome?;
+    for event in decision.events {
+        stream.apply(event);
+    }
+    Ok(stream.defined.clone().unwrap().definition.secrets)
+}
+
+#[test]
+fn credentials_go_to_no_other_server_than_the_one_that_they_were_given_for() {
+    let (mut stream, keys) = with_secrets();
+    let mut elsewhere = stream.defined.clone().unwrap().definition;
+    let change = |url: &str, definition: &mut StreamDefinition, secrets| {
+        definition.target = StreamTarget::OcsfHttp { url: url.into() };
+        StreamCommand::Change(Box::new(definition.clone()), secrets)
+    };
+    let there = change("https://other.example/ocsf", &mut elsewhere, SecretChange::Keep);
+    assert_eq!(decided(&mut stream, &there), Err(StreamRefusal::OtherServer));
+    let same = change("https://siem.example/v2", &mut elsewhere, SecretChange::Keep);
+    assert_eq!(decided(&mut stream, &same).unwrap(), keys[..2]);
+    let own = change(
+        "https://other.example/",
+        &mut elsewhere,
+        SecretChange::Replace(keys[2]),
+    );
+    assert_eq!(decided(&mut stream, &own).unwrap(), [keys[2]]);
+    let none = change("https://third.example/", &mut elsewhere, SecretChange::Drop);
+    assert!(decided(&mut stream, &none).unwrap().is_empty());
+    let bare = change("https://fourth.example/", &mut elsewhere, SecretChange::Keep);
+    assert!(decided(&mut stream, &bare).unwrap().is_empty());
+}
+
+#[test]
+fn a_change_that_was_prepared_before_a_rotation_brings_no_old_secret_back() {
+    let (mut stream, keys) = with_secrets();
+    let mut prepared = stream.defined.clone().unwrap().definition;
+    prepared.batch = 7;
+    for (change, secrets) in [
+        (SecretChange::Rotate(keys[2]), vec![keys[2], keys[0]]),
+        (SecretChange::Retire, vec![keys[2]]),
+    ] {
+        let command = StreamCommand::ChangeSecrets(change);
+        assert_eq!(decided(&mut stream, &command), Ok(secrets));
+    }
+    let command = StreamCommand::Change(Box::new(prepared), SecretChange::Keep);
+    assert_eq!(decided(&mut stream, &command), Ok(vec![keys[2]]));
 }

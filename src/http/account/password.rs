@@ -203,6 +203,7 @@ async fn seal(
         | OperationError::TrustedIssuer(_)
         | OperationError::Policy(_)
         | OperationError::Stream(_)
+        | OperationError::SignalStream(_)
         | OperationError::Network(_)
         | OperationError::AuthorizationDetailType(_)
         | OperationError::Alert(_) => Rejection::new(PageError::ForgedForm, RefusalReason::PasswordNotTaken),

@@ -36,8 +36,10 @@ use crate::operations::OperationError;
 use crate::stream::{Checkpoint, Envelope, read};
 
 mod asked;
+mod readers;
 
 use asked::Asked;
+use readers::{Place, Readers};
 
 const ENDPOINT: &str = "/admin/events";
 /// Where a reader says which position it had last.
@@ -63,6 +65,7 @@ const RETRY: u32 = 2_000;
 pub struct EventStreams {
     free: Arc<Semaphore>,
     closing: watch::Sender<bool>,
+    readers: Readers,
 }
 
 impl EventStreams {
@@ -73,7 +76,15 @@ impl EventStreams {
         Self {
             free: Arc::new(Semaphore::new(connections.min(Semaphore::MAX_PERMITS))),
             closing: watch::Sender::new(false),
+            readers: Readers::default(),
         }
+    }
+
+    /// Sets the gauge of the reader that is farthest behind the ledger's last position.
+    pub fn measure(&self, head: i64) {
+        let behind = self.readers.least().map_or(0, |least| (head - least).max(0));
+        #[expect(clippy::cast_precision_loss, reason = "gauges are floats")]
+        metrics::gauge!("grantlog_event_stream_lag_events").set(behind as f64);
     }
 
     /// Ends them all, and every one that is opened from now on: the server stops.
@@ -148,7 +159,10 @@ async fn opened(
         after,
         delivered: 0,
         checkpoint: 0,
+        told: after,
+        spoke: monotonic(),
         checked: monotonic(),
+        place: app.event_streams.readers.enter(after),
         _permit: permit,
     };
     tokio::spawn(feed.run());
@@ -236,15 +250,23 @@ struct Feed {
     after: i64,
     delivered: i64,
     checkpoint: i64,
+    /// The last position that the reader knows: where it would resume.
+    told: i64,
+    /// When the reader last got anything.
+    spoke: Instant,
     /// When the token was last looked at.
     checked: Instant,
+    place: Place,
 }
 
 impl Feed {
     async fn run(mut self) {
         metrics::gauge!("grantlog_event_stream_connections").increment(1);
+        let end = self.send_all().await;
         // An error says that nobody is there to be told anything.
-        if let Ok(end) = self.send_all().await {
+        let reason = end.as_ref().map_or("reader_gone", |end| *end);
+        metrics::counter!("grantlog_event_stream_ends_total", "reason" => reason).increment(1);
+        if let Ok(end) = end {
             let _ = self
                 .send(frame(None, Some("end"), &format!(r#"{{"reason":"{end}"}}"#)))
                 .await;
@@ -266,7 +288,10 @@ impl Feed {
             for event in &events {
                 self.send(event_frame(event)).await?;
                 self.delivered = event.position();
+                self.told = event.position();
+                self.place.reach(self.told);
             }
+            self.place.reach(self.after);
             if checkpoint_due <= monotonic() {
                 checkpoint_due = monotonic() + CHECKPOINT_EVERY;
                 self.offer_checkpoint().await?;
@@ -274,14 +299,14 @@ impl Feed {
             if *closing.borrow() {
                 return Ok("server_stops");
             }
+            self.say_position().await?;
+            if self.checked.elapsed() >= HEARTBEAT
+                && let Err(end) = self.check().await
+            {
+                return Ok(end);
+            }
             if !caught_up {
                 continue;
-            }
-            if self.checked.elapsed() >= HEARTBEAT {
-                self.send(": heartbeat\n\n".to_owned()).await?;
-                if let Err(end) = self.check().await {
-                    return Ok(end);
-                }
             }
             let after = self.after;
             tokio::select! {
@@ -290,6 +315,20 @@ impl Feed {
                 () = tokio::time::sleep(POLL) => {}
             }
         }
+    }
+
+    /// Tells the reader how far it is, where nothing passed its filter: once per window of positions, so that it need not
+    /// have them read again, and as a sign of life.
+    async fn say_position(&mut self) -> Result<(), Gone> {
+        let passed = self.after - self.told;
+        if passed < read::WINDOW && self.spoke.elapsed() < HEARTBEAT {
+            return Ok(());
+        }
+        // Without data it is no event: it only sets where a reader resumes (WHATWG HTML §9.2.6).
+        let id = self.after;
+        self.send(format!(": heartbeat\nid: {id}\n\n")).await?;
+        self.told = id;
+        Ok(())
     }
 
     /// What comes next, and whether that is all for now. The token was good after it was read.
@@ -342,7 +381,10 @@ impl Feed {
     async fn send(&mut self, text: String) -> Result<(), Gone> {
         let sending = self.sender.send_data(Bytes::from(text));
         match tokio::time::timeout(STALLED, sending).await {
-            Ok(Ok(())) => Ok(()),
+            Ok(Ok(())) => {
+                self.spoke = monotonic();
+                Ok(())
+            }
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
     }

@@ -20,6 +20,7 @@ mod refusals;
 mod retention;
 mod scope;
 mod scopes;
+mod signals;
 mod streams;
 mod trail;
 mod users;
@@ -54,6 +55,7 @@ fn operations() -> Vec<Operation> {
         containment::operations(),
         networks::operations(),
         streams::operations(),
+        signals::operations(),
         projections::operations(),
         retention::operations(),
         evidence::operations(),

@@ -154,6 +154,7 @@ pub(super) fn failed(call: &Call, error: PolicyError) -> Rejected {
         PolicyError::Crypto(error) => LedgerError::from(error).into(),
         PolicyError::State(_)
         | PolicyError::Overtaken
+        | PolicyError::Fault(_)
         | PolicyError::Reader
         | PolicyError::Beyond(_)
         | PolicyError::Copy => {

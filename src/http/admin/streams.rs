@@ -1,17 +1,18 @@
 //! `/admin/streams`: what `grantlog stream` does. Streams to files, syslog and NATS are defined on the command line: they
 //! reach into the server's file system and network, which no token should open.
 
+mod dead_letters;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::body::{JsonBody, NoBody};
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
-use super::parameters::{Because, Nothing, Page, PageQuery};
+use super::parameters::{Because, Nothing};
 use super::scope::AdminScope;
-use crate::domain::stream::{OnFailure, Stream, StreamDefinition, StreamFilter, StreamTarget};
-use crate::operations::stream::Start;
+use crate::domain::stream::{OnFailure, StreamDefinition, StreamFilter, StreamTarget};
+use crate::operations::stream::{Credential, Start};
 use crate::operations::stream_shown::ShownStream;
-use crate::stream::store::{self, DeadLetter};
 
 /// Which stream.
 #[derive(Deserialize, JsonSchema)]
@@ -86,6 +87,30 @@ fn usual_attempts() -> u32 {
     12
 }
 
+/// What a stream carries from now on, and where to.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ChangedStream {
+    /// Where to.
+    target: Target,
+    /// What of the ledger.
+    #[serde(default)]
+    filter: Filter,
+    /// The most events of one delivery, 1 to 1000.
+    #[serde(default = "usual_batch")]
+    batch: u32,
+    /// How often an event is tried, 1 to 100.
+    #[serde(default = "usual_attempts")]
+    attempts: u32,
+    /// What happens then; `dead_letter` for a webhook and `hold` for OCSF where nothing is said.
+    #[serde(default)]
+    on_failure: Option<OnFailure>,
+    /// Another `Authorization` header to send (`ocsf-http`); empty: none from now on. Without it the stream keeps the one
+    /// that it has, but for another server (scheme, host and port), which must not see it: 400.
+    #[serde(default)]
+    credentials: Option<String>,
+}
+
 /// A stream to define.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -109,24 +134,6 @@ struct Rotation {
     /// The `Authorization` header to send (`ocsf-http`); a webhook's secret is made here.
     #[serde(default)]
     credentials: Option<String>,
-}
-
-/// Which dead letters.
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Letters {
-    /// Their positions; all where nothing is said.
-    #[serde(default)]
-    positions: Option<Vec<i64>>,
-}
-
-/// How many dead letters are delivered once more.
-#[derive(Serialize, JsonSchema)]
-struct Requested {
-    /// The stream's name.
-    stream: String,
-    /// How many.
-    requested: i64,
 }
 
 /// A stream that was removed.
@@ -178,15 +185,6 @@ const REMOVE: About = About::post(
         "Remove a stream, its secrets, its place and its dead letters",
     ),
 );
-const DEAD_LETTERS: About = About::get(
-    "/admin/streams/{name}/dead-letters",
-    ("listDeadLetters", "Show the events that a stream gave up on"),
-);
-const REDELIVER: About = About::post(
-    AdminScope::Operate,
-    "/admin/streams/{name}/redeliver",
-    ("redeliver", "Have dead letters delivered once more"),
-);
 const ROTATE: About = About::post(
     AdminScope::Configure,
     "/admin/streams/{name}/rotate-secret",
@@ -210,11 +208,12 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(PAUSE, pause),
         operation(RESUME, resume),
         operation(REMOVE, remove),
-        operation(DEAD_LETTERS, dead_letters),
-        operation(REDELIVER, redeliver),
         operation(ROTATE, rotate),
         operation(RETIRE, retire),
     ]
+    .into_iter()
+    .chain(dead_letters::operations())
+    .collect()
 }
 
 async fn list(call: Call, _: Asked) -> Result<Streams, Rejected> {
@@ -312,12 +311,32 @@ async fn create(call: Call, asked: Asked<Nothing, Nothing, JsonBody<New>>) -> Re
 
 async fn update(
     call: Call,
-    asked: Asked<Named, Nothing, JsonBody<Definition>>,
+    asked: Asked<Named, Nothing, JsonBody<ChangedStream>>,
 ) -> Result<ShownStream, Rejected> {
     let name = &asked.path.name;
-    let definition = asked.body.0.resolve(&call).await?;
+    let changed = asked.body.0;
+    let definition = Definition {
+        target: changed.target,
+        filter: changed.filter,
+        batch: changed.batch,
+        attempts: changed.attempts,
+        on_failure: changed.on_failure,
+    };
+    let definition = definition.resolve(&call).await?;
+    let given = changed.credentials.is_some();
+    let bytes = match changed.credentials {
+        Some(credentials) => secret(&call, &definition.target, Some(credentials))?.0,
+        None => None,
+    };
+    let credentials = match &bytes {
+        Some(bytes) => Credential::These(bytes),
+        None if given => Credential::Nothing,
+        None => Credential::Keep,
+    };
     let operations = call.operations();
-    operations.change_stream(&call.context, name, definition).await?;
+    operations
+        .change_stream(&call.context, name, definition, credentials)
+        .await?;
     Ok(operations.shown_stream(name).await?)
 }
 
@@ -344,33 +363,6 @@ async fn remove(call: Call, asked: Asked<Named, Nothing, JsonBody<Because>>) -> 
         .remove_stream(&call.context, &name, &asked.body.0.reason.0)
         .await?;
     Ok(Removed { name })
-}
-
-async fn dead_letters(call: Call, asked: Asked<Named, PageQuery>) -> Result<Page<DeadLetter>, Rejected> {
-    let name = &asked.path.name;
-    let PageQuery { after, limit } = asked.query;
-    call.operations().stream(name).await?;
-    let pool = call.app.ledger.pool();
-    let letters = store::dead_letters(pool, Stream::id(name), (after, limit.0)).await;
-    Ok(Page::new(letters.map_err(Call::failed)?, limit, |letter| {
-        letter.position
-    }))
-}
-
-async fn redeliver(
-    call: Call,
-    asked: Asked<Named, Nothing, JsonBody<Letters>>,
-) -> Result<Requested, Rejected> {
-    let stream = asked.path.name;
-    let positions = asked.body.0.positions;
-    let operations = call.operations();
-    let requested = operations
-        .redeliver(&call.context, &stream, positions.as_deref())
-        .await?;
-    if requested == 0 && positions.is_some() {
-        return Err(call.missing("None of these positions is a dead letter of the stream."));
-    }
-    Ok(Requested { stream, requested })
 }
 
 async fn rotate(

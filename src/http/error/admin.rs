@@ -15,6 +15,7 @@ use crate::domain::policy::PolicyRefusal;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
+use crate::domain::ssf_stream::SsfStreamRefusal;
 use crate::domain::stream::StreamRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ids::RequestId;
@@ -148,7 +149,9 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Policy(
                 PolicyRefusal::MalformedName | PolicyRefusal::Measure | PolicyRefusal::TooLong,
             )
-            | OperationError::Stream(StreamRefusal::MalformedName | StreamRefusal::Measure)
+            | OperationError::Stream(
+                StreamRefusal::MalformedName | StreamRefusal::Measure | StreamRefusal::OtherServer,
+            )
             | OperationError::Scope(ScopeRefusal::MalformedName | ScopeRefusal::MalformedDescription) => {
                 Self::new(AdminError::invalid(detail), RefusalReason::AdministrationInvalid)
             }
@@ -159,6 +162,7 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Policy(PolicyRefusal::Unknown)
             | OperationError::Alert(AlertRefusal::Unknown)
             | OperationError::Stream(StreamRefusal::Unknown)
+            | OperationError::SignalStream(SsfStreamRefusal::Unknown)
             | OperationError::AuthorizationDetailType(AuthorizationDetailTypeRefusal::Unknown)
             | OperationError::Grant(_) => {
                 Self::new(AdminError::missing(detail), RefusalReason::NoSuchResource)
@@ -172,6 +176,7 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Alert(_)
             | OperationError::Network(_)
             | OperationError::AuthorizationDetailType(_)
+            | OperationError::SignalStream(_)
             | OperationError::Stream(_) => Self::new(
                 AdminError::conflict(detail),
                 RefusalReason::AdministrationConflict,

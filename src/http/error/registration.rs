@@ -173,6 +173,7 @@ impl From<OperationError> for Rejection<RegistrationError> {
             | OperationError::AuthorizationDetailType(_)
             | OperationError::Alert(_)
             | OperationError::Stream(_)
+            | OperationError::SignalStream(_)
             | OperationError::Network(_)
             | OperationError::Grant(_) => {
                 Self::new(RegistrationError::ServerError, RefusalReason::UnexpectedOutcome)

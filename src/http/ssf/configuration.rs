@@ -82,6 +82,7 @@ async fn create_round(
         settings: settings.clone(),
     });
     let open = OpenStream {
+        held: false,
         client: receiver.client,
         settings,
         status: StreamStatus::Enabled,

@@ -84,6 +84,12 @@ async fn polled(
     } else {
         receiver
     };
+    // Or the ledger may have been found to be another than the signed one.
+    let waiting = if app.evidence.fault().is_some() {
+        Vec::new()
+    } else {
+        waiting
+    };
     let mut sets = Map::new();
     for one in waiting {
         let token = sign(app, (id, &receiver.registration), &one)?;

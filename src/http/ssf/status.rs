@@ -17,7 +17,8 @@ use super::super::oauth::{answer, rounds};
 use super::body::{Body, stream_in};
 use super::{MANAGE, READ, Receiver, acting, invalid};
 use crate::app::App;
-use crate::domain::ssf_stream::{SsfStreamCommand, SsfStreamStatusChanged, StreamStatus};
+use crate::domain::refusal::RefusalReason;
+use crate::domain::ssf_stream::{SsfStreamCommand, SsfStreamRefusal, SsfStreamStatusChanged, StreamStatus};
 use crate::ledger::{Actor, UnitOfWork};
 
 pub(super) const PATH: &str = "/ssf/status";
@@ -86,6 +87,7 @@ async fn changed(
         status,
         reason: body.words("reason", "The reason needs at most 200 characters of plain text.")?,
         by_transmitter: false,
+        by_operator: None,
     };
     let context = acting(app, (origin, PATH), &token).await?;
     let mut unit = app.ledger.unit_of_work(&context);
@@ -100,8 +102,20 @@ async fn update_round(
     let receiver = Receiver::require(unit, token, MANAGE).await?;
     let (stream, _) = receiver.stream(unit, id).await?;
     let command = SsfStreamCommand::ChangeStatus(change.clone());
-    let concluded = unit.conclude(&stream, stream.decide(&command)).await?;
-    Ok(concluded.map(|_| representation(id, change.status, change.reason.as_deref())))
+    let Some(concluded) = unit.conclude(&stream, stream.decide(&command)).await? else {
+        return Ok(None);
+    };
+    match concluded.outcome {
+        Ok(()) => Ok(Some(representation(id, change.status, change.reason.as_deref()))),
+        Err(SsfStreamRefusal::Held) => {
+            // SSF §8.1.2.2: the receiver is not allowed to.
+            let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::StreamRequest);
+            Err(refused.client(receiver.client))
+        }
+        Err(SsfStreamRefusal::Unknown | SsfStreamRefusal::Exists) => {
+            Err(super::no_stream().client(receiver.client))
+        }
+    }
 }
 
 fn representation(id: Uuid, status: StreamStatus, reason: Option<&str>) -> Value {

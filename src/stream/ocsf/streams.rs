@@ -21,6 +21,7 @@ pub(super) fn map_stream(event: &StreamEvent, id: Uuid) -> Mapped {
         }
         StreamEvent::StreamPaused(_) => entity(Activity::ENTITY_SUSPEND).graver(Severity::Low),
         StreamEvent::StreamResumed(_) => entity(Activity::ENTITY_RESUME),
+        StreamEvent::DeadLettersDiscarded(_) => entity(Activity::ENTITY_UPDATE).graver(Severity::Low),
         StreamEvent::StreamRemoved(_) => entity(Activity::ENTITY_DELETE).graver(Severity::Low),
     }
     .into()

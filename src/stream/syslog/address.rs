@@ -56,6 +56,12 @@ impl Address {
         }
     }
 
+    /// The same, as it was read.
+    #[must_use]
+    pub fn as_host(&self) -> Host<&str> {
+        crate::outbound::borrowed(&self.host)
+    }
+
     /// What the receiver's certificate must name; none without TLS.
     #[must_use]
     pub fn server_name(&self) -> Option<ServerName<'static>> {

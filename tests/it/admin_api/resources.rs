@@ -412,6 +412,45 @@ async fn streams_scopes_keys_retention_and_evidence_answer_as_documented() {
     administered.done("retireStreamSecret", (path, ""), None).await;
     administered.done("listDeadLetters", (path, ""), None).await;
     administered.done("redeliver", (path, ""), Some(json!({}))).await;
+    let discarded = administered
+        .done("discard", (path, ""), because("nobody misses them"))
+        .await;
+    assert_eq!(discarded, json!({"stream": "hook", "discarded": 0}));
+    let one = json!({"positions": [1], "reason": "nobody misses it"});
+    assert_eq!(administered.call("discard", (path, ""), Some(one)).await.0, 404);
+    let siem = |url: &str, more: Value| {
+        let mut siem = json!({"target": {"kind": "ocsf-http", "url": url}});
+        siem.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        siem
+    };
+    let definition = siem("https://siem.example/", json!({}));
+    let body = json!({"name": "siem", "definition": definition, "credentials": "Splunk 0123"});
+    administered.done("createStream", NONE, Some(body)).await;
+    let other: &[(&str, &str)] = &[("name", "siem")];
+    let body = siem("https://other.example/", json!({}));
+    let (status, refused) = administered.call("updateStream", (other, ""), Some(body)).await;
+    assert_eq!((status, error(&refused)), (400, "validation_error"));
+    for (credentials, secrets) in [("Bearer 4567", 1), ("", 0)] {
+        let body = siem("https://other.example/", json!({"credentials": credentials}));
+        let changed = administered.done("updateStream", (other, ""), Some(body)).await;
+        assert_eq!(changed["secrets"], secrets);
+    }
+    administered
+        .done("removeStream", (other, ""), because("done"))
+        .await;
+    let id = "0190a5b5-0000-7000-8000-000000000000";
+    let nowhere: &[(&str, &str)] = &[("id", id)];
+    assert_eq!(
+        administered.done("listSignalStreams", NONE, None).await["items"],
+        json!([])
+    );
+    let (status, _) = administered.call("showSignalStream", (nowhere, ""), None).await;
+    assert_eq!(status, 404);
+    for call in ["pauseSignalStream", "disableSignalStream", "enableSignalStream"] {
+        assert_eq!(administered.call(call, (nowhere, ""), because("x")).await.0, 404);
+    }
     administered.done("showStream", (path, ""), None).await;
     assert_eq!(
         administered.done("listStreams", NONE, None).await["items"]

@@ -337,3 +337,34 @@ async fn a_logout_token_that_cannot_be_signed_is_given_up_like_any_other() {
     assert_eq!(text(&abandoned[0], "client"), client.key.to_string());
     assert!(receiver.tokens("rp").is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_login_that_a_ledger_says_is_over_which_is_not_the_signed_one_nobody_is_told() {
+    let (desk, receiver) = (Desk::new().await, Receiver::start().await);
+    let app = client(&desk, &receiver, "app", json!({})).await;
+    desk.tokens(&app, "openid view-user").await;
+    desk.server
+        .app
+        .evidence
+        .set_fault(&grantlog::evidence::Fault::Changed(1));
+    let follower = LogoutFollower::start(&desk.server.app);
+    // Several times as long as it takes otherwise; it can only fail where something was done.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let position: i64 = sqlx::query_scalar("SELECT position FROM grantlog.logout_cursor")
+        .fetch_one(desk.server.app.ledger.pool())
+        .await
+        .unwrap();
+    assert_eq!(position, 0, "nothing was read");
+    // What had been read before is not told either.
+    let task = "INSERT INTO grantlog.logout_tasks (kind, session_id, target, subject, since, due_at) \
+                VALUES ('tell', gen_random_uuid(), $1, $2, now(), 'epoch')";
+    sqlx::query(task)
+        .bind(app.key.0)
+        .bind(desk.subject.0)
+        .execute(desk.server.app.ledger.pool())
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    follower.stop().await;
+    assert!(receiver.tokens("app").is_empty());
+}

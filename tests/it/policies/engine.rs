@@ -1,6 +1,7 @@
 //! The engine: once, whatever dies when, and on however many nodes.
 
 use grantlog::domain::policy::{Action, PolicySettings};
+use grantlog::evidence::Fault;
 use grantlog::policy::PolicyEngine;
 use serde_json::json;
 
@@ -24,7 +25,7 @@ async fn an_engine_that_dies_before_it_saves_acts_once() {
     watch(&party.server).await;
     let before = cursor(&party.server).await;
     probe(&party, 5).await;
-    let engine = PolicyEngine::start(&party.server.app.operations, None);
+    let engine = PolicyEngine::start(&party.server.app, None);
     reached(&party.server, &engine).await;
     engine.abort();
     assert_eq!(alerts(&party.server, "scope-probing").await.len(), 1);
@@ -97,7 +98,7 @@ async fn watch_until_it_leads(server: &TestServer) {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_engines_at_once_raise_each_alert_once() {
     let party = Party::new().await;
-    let engines = [(); 3].map(|()| PolicyEngine::start(&party.server.app.operations, None));
+    let engines = [(); 3].map(|()| PolicyEngine::start(&party.server.app, None));
     for _ in 0..3 {
         let code = party.code("view-user").await;
         party.redeem(&code).await;
@@ -182,4 +183,30 @@ async fn row(pool: &sqlx::PgPool) -> Row {
     .fetch_one(pool)
     .await
     .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_acts_upon_nothing_that_a_ledger_says_which_is_not_the_signed_one() {
+    let party = Party::new().await;
+    act(&party.server, "scope-probing", Action::Throttle).await;
+    watch(&party.server).await;
+    probe(&party, 5).await;
+    party.server.app.evidence.set_fault(&Fault::Changed(1));
+    let engine = PolicyEngine::start(&party.server.app, None);
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_mins(1);
+    let error = loop {
+        let error: Option<String> = sqlx::query_scalar("SELECT error FROM grantlog.policy_cursor")
+            .fetch_one(party.server.app.ledger.pool())
+            .await
+            .unwrap();
+        if let Some(error) = error {
+            break error;
+        }
+        assert!(tokio::time::Instant::now() < deadline);
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    };
+    assert!(error.contains("not the one that was signed"), "{error}");
+    engine.stop().await;
+    assert!(alerts(&party.server, "scope-probing").await.is_empty());
+    assert!(events(&party.server, "ClientThrottled").await.is_empty());
 }

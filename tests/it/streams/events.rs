@@ -63,6 +63,24 @@ impl Reader {
         }
     }
 
+    /// The next position that is told without an event.
+    async fn position(&mut self) -> i64 {
+        loop {
+            while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
+                let block: Vec<u8> = self.unread.drain(..end + 2).collect();
+                let block = std::str::from_utf8(&block).unwrap();
+                assert!(!block.contains("data:"), "{block}");
+                let mut lines = block.lines();
+                if let Some(id) = lines.find_map(|line| line.strip_prefix("id: ")) {
+                    return id.parse().unwrap();
+                }
+            }
+            let chunk = tokio::time::timeout(Duration::from_mins(1), self.response.chunk());
+            let chunk = chunk.await.expect("something comes").unwrap().unwrap();
+            self.unread.extend_from_slice(&chunk);
+        }
+    }
+
     /// The next event of the ledger.
     async fn event(&mut self) -> Told {
         loop {
@@ -197,4 +215,17 @@ async fn a_stream_ends_with_its_token_and_a_node_serves_only_so_many() {
             assert_eq!(told.data["reason"], "server_stops");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_whose_filter_lets_nothing_pass_is_told_how_far_it_is_and_goes_on_from_there() {
+    let (party, token) = party(TestServer::start().await).await;
+    let rare = "?since=0&type=SubjectKeyDestroyed";
+    let mut reader = Reader::new(&party, &token, rare, None).await;
+    let head = ledger(&party.server).await.last().unwrap().0;
+    assert_eq!(reader.position().await, head);
+    let resumed = head.to_string();
+    let mut reader = Reader::new(&party, &token, "", Some(&resumed)).await;
+    happen(&party.server, &["later"]).await;
+    assert_eq!(reader.event().await.id, Some(head + 1));
 }

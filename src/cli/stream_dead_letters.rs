@@ -1,0 +1,106 @@
+//! `grantlog stream dead-letters`, `redeliver` and `discard`: what a stream gave up on.
+
+use anyhow::ensure;
+use clap::Args;
+use serde_json::json;
+
+use super::arguments::{Confirmation, Json, Page};
+use super::session::Session;
+use super::{output, prompt};
+use crate::domain::stream::Stream;
+use crate::stream::store;
+
+/// The events that a stream gave up on.
+pub(super) async fn dead_letters(
+    session: &Session,
+    (name, page): (&str, Page),
+    output: Json,
+) -> anyhow::Result<()> {
+    session.operations.stream(name).await?;
+    let pool = session.ledger().pool();
+    let letters = store::dead_letters(pool, Stream::id(name), (page.after, page.limit)).await?;
+    if output.json {
+        return output::json(&letters);
+    }
+    let rows: Vec<_> = letters
+        .iter()
+        .map(|letter| {
+            [
+                letter.position.to_string(),
+                output::moment(letter.failed_at),
+                letter.attempts.to_string(),
+                letter.error.clone(),
+                if letter.requested { "requested" } else { "" }.to_owned(),
+            ]
+        })
+        .collect();
+    output::table(["POSITION", "FAILED", "ATTEMPTS", "ERROR", ""], &rows)
+}
+
+/// Has them delivered once more.
+pub(super) async fn redeliver(
+    session: &Session,
+    (name, positions): (&str, Option<Vec<i64>>),
+    output: Json,
+) -> anyhow::Result<()> {
+    let context = session.context("stream redeliver")?;
+    let operations = &session.operations;
+    let count = operations.redeliver(&context, name, positions.as_deref()).await?;
+    found(name, count, positions.as_deref())?;
+    if output.json {
+        return output::json(&json!({"stream": name, "requested": count}));
+    }
+    output::line(&format!("{count} dead letters are delivered once more"))
+}
+
+/// Which to forget, and why.
+#[derive(Args)]
+pub(super) struct Discard {
+    /// The stream's name
+    name: String,
+    /// Their positions
+    #[arg(
+        value_name = "POSITION",
+        required_unless_present = "all",
+        conflicts_with = "all"
+    )]
+    positions: Vec<i64>,
+    /// All of them
+    #[arg(long)]
+    all: bool,
+    /// Why; it is recorded
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    confirmation: Confirmation,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Discard {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let name = self.name.as_str();
+        let question = format!("Forget dead letters of {}?", output::visible(name));
+        prompt::confirm(self.confirmation, &question)?;
+        let positions = (!self.all).then_some(self.positions.as_slice());
+        let context = session.context("stream discard")?;
+        let operations = &session.operations;
+        let count = operations
+            .discard(&context, (name, positions), &self.reason)
+            .await?;
+        found(name, count, positions)?;
+        if self.output.json {
+            return output::json(&json!({"stream": name, "discarded": count}));
+        }
+        output::line(&format!("{count} dead letters are forgotten"))
+    }
+}
+
+fn found(name: &str, count: i64, positions: Option<&[i64]>) -> anyhow::Result<()> {
+    ensure!(
+        count > 0 || positions.is_none(),
+        "none of these positions is a dead letter of {}",
+        output::visible(name)
+    );
+    Ok(())
+}
