@@ -1,7 +1,7 @@
 # The recipes that CI runs, and the long ones that it does not.
 
 # Everything that must pass before a commit lands.
-check: format lint test clients samples siem tour
+check: format lint test clients samples siem tour evidence
 
 format:
     cargo fmt --check
@@ -41,6 +41,10 @@ siem:
 # The incident of docs/tour-incident.md, its commands and their output.
 tour:
     tests/tour/run
+
+# An export and proofs, verified by the Go project's packages for transparency logs.
+evidence:
+    tests/evidence/run
 
 # Every measurement, about ten minutes on two cores.
 bench:

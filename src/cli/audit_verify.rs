@@ -9,10 +9,10 @@ use sqlx::PgPool;
 
 use super::arguments::{Connection, Json};
 use super::audit_export::database;
+use super::audit_proof::{self, Against};
 use super::output;
 use crate::evidence::checkpoint::{self, CheckpointError};
-use crate::evidence::note::{MAX_NOTE, NoteAlgorithm, SignedNote, VerifierKey};
-use crate::evidence::proof::{InclusionProof, MAX_PROOF};
+use crate::evidence::note::{MAX_NOTE, NoteAlgorithm, VerifierKey};
 use crate::evidence::verify::{Anchor, Place, Report, verify_since};
 use crate::evidence::{bounded, export, store};
 
@@ -26,7 +26,7 @@ pub(super) struct Verify {
     /// The ledger itself: of this URL, or of the configuration
     #[arg(long, value_name = "URL", num_args = 0..=1, conflicts_with = "proof")]
     database: Option<Option<String>>,
-    /// A proof file of `audit prove`
+    /// A proof file of `audit prove`; of one with --from, the older checkpoint is given with --checkpoint
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
     /// A verifier key of the log that you had before, or a file of such; with --database by default those on the ledger
@@ -55,7 +55,13 @@ pub(super) async fn run(connection: &Connection, arguments: Verify) -> anyhow::R
     }
     require_witnesses(&arguments.witness, &keys)?;
     if let Some(file) = &arguments.proof {
-        return proof(file, &keys, &arguments);
+        require_key(&keys)?;
+        let against = Against {
+            keys: &keys,
+            witnesses: &arguments.witness,
+            checkpoints: &arguments.checkpoint,
+        };
+        return audit_proof::verify(file, &against, arguments.output);
     }
     let (place, mut notes) = match (&arguments.directory, &arguments.database) {
         (Some(directory), _) => directory_of(directory)?,
@@ -204,7 +210,7 @@ fn explain(from: &str, error: &CheckpointError) -> anyhow::Error {
     )
 }
 
-fn read(file: &Path, most: usize) -> anyhow::Result<String> {
+pub(super) fn read(file: &Path, most: usize) -> anyhow::Result<String> {
     bounded::text(file, most).with_context(|| format!("{} cannot be read", file.display()))
 }
 
@@ -242,32 +248,6 @@ fn require_witnesses(witnesses: &[VerifierKey], keys: &[VerifierKey]) -> anyhow:
         );
     }
     Ok(())
-}
-
-fn proof(file: &Path, keys: &[VerifierKey], arguments: &Verify) -> anyhow::Result<()> {
-    require_key(keys)?;
-    let proof: InclusionProof = read(file, MAX_PROOF)?.parse()?;
-    let proven = proof.verify(keys)?;
-    let note: SignedNote = proof.checkpoint;
-    for witness in &arguments.witness {
-        ensure!(
-            witness.verify(&note).is_some(),
-            "the checkpoint has no valid cosignature of {}",
-            witness.name
-        );
-    }
-    let event: serde_json::Value = serde_json::from_slice(&proven.leaf)?;
-    if arguments.output.json {
-        return output::json(&json!({
-            "verified": true, "position": proven.position, "size": proven.checkpoint.size,
-            "origin": proven.checkpoint.origin, "event": event,
-        }));
-    }
-    output::line(&format!(
-        "verified: position {} of {}, in the checkpoint of {} events",
-        proven.position, proven.checkpoint.origin, proven.checkpoint.size
-    ))?;
-    output::json(&event)
 }
 
 fn print(report: &Report, json: Json) -> anyhow::Result<()> {

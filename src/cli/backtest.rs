@@ -1,5 +1,6 @@
 //! `grantlog policy backtest`: rules over history.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::bail;
@@ -12,6 +13,7 @@ use super::session::Session;
 use super::stretch::stretch;
 use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
+use crate::ids::ClientKey;
 use crate::policy::backtest::{self, Histogram, Report, Stretch};
 use crate::policy::geoip::GeoIp;
 use crate::trail::when::{When, duration, moment};
@@ -63,7 +65,6 @@ impl Setting {
         if let Some(path) = &self.sigma {
             settings.sigma = Some(read_sigma(path)?);
         }
-        settings.check_measures()?;
         Ok(settings)
     }
 }
@@ -87,7 +88,11 @@ pub(super) async fn run(
     let ledger = session.ledger();
     let now = ledger.clock().now();
     let (since, until) = stretch((arguments.since, arguments.until), now)?;
-    let stretch = Stretch { since, until };
+    let stretch = Stretch {
+        since,
+        until,
+        most: None,
+    };
     let context = session.context("policy backtest")?;
     session.operations.record_reading_by(&context, &["rule"]).await?;
     let bar = output::bar(0, "events");
@@ -135,7 +140,7 @@ fn print(report: &Report) -> anyhow::Result<()> {
         },
         report.clients.len(),
         report.subjects.len(),
-        report.networks
+        report.networks.len()
     ))?;
     let would = &report.would;
     output::line(&format!(
@@ -149,12 +154,29 @@ fn print(report: &Report) -> anyhow::Result<()> {
         would.fresh_logins.len()
     ))?;
     histogram(&report.histogram)?;
-    let mut clients: Vec<_> = report.clients.iter().collect();
-    clients.sort_by(|one, other| other.1.cmp(one.1));
-    for (client, count) in clients.into_iter().take(10) {
-        output::line(&format!("{count:>8}  client {client}"))?;
+    let client = |key: &ClientKey| match report.client_ids.get(key) {
+        Some(name) => format!("client {} ({key})", output::visible(name)),
+        None => format!("client {key}"),
+    };
+    most_often(&report.clients, client)?;
+    most_often(&report.subjects, |subject| format!("user {subject}"))?;
+    most_often(&report.networks, |network| format!("network {network}"))
+}
+
+/// The most that are named one by one in a terminal; `--json` names all.
+const NAMED: usize = 10;
+
+/// Those about whom it fired most often.
+fn most_often<T>(counts: &BTreeMap<T, u64>, name: impl Fn(&T) -> String) -> anyhow::Result<()> {
+    let mut counts: Vec<_> = counts.iter().collect();
+    counts.sort_by(|one, other| other.1.cmp(one.1));
+    for (who, count) in counts.iter().take(NAMED) {
+        output::line(&format!("{count:>8}  {}", name(who)))?;
     }
-    Ok(())
+    match counts.len().saturating_sub(NAMED) {
+        0 => Ok(()),
+        more => output::line(&format!("{:>8}  {more} more: --json names them", "")),
+    }
 }
 
 /// The widest bar, in characters.

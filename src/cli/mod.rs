@@ -6,6 +6,7 @@ mod arguments;
 mod audit;
 mod audit_export;
 mod audit_key;
+mod audit_proof;
 mod audit_prove;
 mod audit_search;
 mod audit_verify;

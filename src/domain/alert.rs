@@ -157,10 +157,10 @@ pub enum Cause {
     },
 }
 
-/// What is known of the two who presented one token.
+/// What is known of the two who presented one token. Who of them it was issued to, nobody knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dossier {
-    /// Who used it first, rightly.
+    /// Who used it first, which may be its holder or a thief who was faster.
     pub holder: Presenter,
     /// Who presented it again.
     pub presenter: Presenter,

@@ -164,7 +164,7 @@ pub enum PolicyRefusal {
     #[error("a rule's name has 1 to 64 characters of a-z, 0-9 and -")]
     MalformedName,
     /// It would fire always, or never be counted.
-    #[error("a threshold is 1 to 100000, a window 1 second to 30 days")]
+    #[error("a threshold is 1 to 100000, a window 1 second to 366 days")]
     Measure,
     /// It does not fit into an event.
     #[error("a Sigma file has at most 32 KiB")]
@@ -231,7 +231,7 @@ impl PolicySettings {
     pub fn check_measures(&self) -> Result<(), PolicyRefusal> {
         let fits =
             |measure: Option<u32>, most: u32| measure.is_none_or(|measure| (1..=most).contains(&measure));
-        if fits(self.threshold, 100_000) && fits(self.window_seconds, 30 * 86_400) {
+        if fits(self.threshold, 100_000) && fits(self.window_seconds, 366 * 86_400) {
             Ok(())
         } else {
             Err(PolicyRefusal::Measure)

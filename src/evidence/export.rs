@@ -1,5 +1,6 @@
 //! The log as plain files, in the layout in which it is served: `checkpoint`, `keys`, `tile/…`, `tile/entries/…`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use sqlx::PgPool;
@@ -9,7 +10,7 @@ use super::bounded;
 use super::checkpoint::Checkpoint;
 use super::detached;
 use super::note::{MAX_NOTE, SignedNote};
-use super::standing::replace;
+use super::standing::{put, replace, sync_directory};
 use super::store;
 use super::tile::{TileKind, TilePath, WIDTH, bundle, levels};
 
@@ -78,6 +79,7 @@ pub async fn export(
             kept: 0,
             left_out: 0,
         },
+        unsynced: BTreeSet::new(),
     };
     files.check_log(&note)?;
     files.hashes(pool, log.size).await?;
@@ -114,6 +116,7 @@ pub async fn export(
         })?;
         files.replace(detached::MANIFEST, &manifest)?;
     }
+    files.sync()?;
     // Last: whoever finds it finds all that it covers.
     files.replace(CHECKPOINT, &note.to_string())?;
     Ok(files.exported)
@@ -122,6 +125,8 @@ pub async fn export(
 struct Files<'a> {
     directory: &'a Path,
     exported: Exported,
+    /// Directories whose names may not be on the disk yet.
+    unsynced: BTreeSet<PathBuf>,
 }
 
 impl Files<'_> {
@@ -184,20 +189,34 @@ impl Files<'_> {
     }
 
     fn replace(&self, name: &str, text: &str) -> Result<(), ExportError> {
-        self.put(name, text.as_bytes())
+        let path = self.directory.join(name);
+        let written = std::fs::create_dir_all(self.directory).and_then(|()| replace(&path, text));
+        written.map_err(|source| ExportError::File { path, source })
     }
 
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
+    /// A file whose name is on the disk after [`Self::sync`].
+    fn put(&mut self, name: &str, bytes: &[u8]) -> Result<(), ExportError> {
         let path = self.directory.join(name);
-        let write = || {
-            if let Some(parent) = path.parent() {
-                std::fs::create_dir_all(parent)?;
-            }
-            replace(&path, bytes)
-        };
-        write().map_err(|source| ExportError::File {
-            path: path.clone(),
-            source,
-        })
+        let parent = path.parent().unwrap_or(self.directory).to_owned();
+        let written = std::fs::create_dir_all(&parent).and_then(|()| put(&path, bytes));
+        if let Err(source) = written {
+            return Err(ExportError::File { path, source });
+        }
+        // The names of the directories themselves, too.
+        for directory in parent
+            .ancestors()
+            .take_while(|directory| directory.starts_with(self.directory))
+        {
+            self.unsynced.insert(directory.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Once for each directory: an export has thousands of files.
+    fn sync(&mut self) -> Result<(), ExportError> {
+        for path in std::mem::take(&mut self.unsynced) {
+            sync_directory(&path).map_err(|source| ExportError::File { path, source })?;
+        }
+        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::checkpoint::{self, Checkpoint, CheckpointError};
 use super::leaf;
 use super::note::{MAX_NOTE, NoteError, SignedNote, VerifierKey};
-use super::tree::{Hash, leaf_hash, verify_inclusion};
+use super::tree::{Hash, leaf_hash, verify_consistency, verify_inclusion};
 
 const HEADER: &str = "c2sp.org/tlog-proof@v1";
 /// The most bytes of a proof file: an entry in base64, its hashes and a checkpoint.
@@ -46,6 +46,23 @@ pub enum ProofError {
     /// The event says another position.
     #[error("the event says that its position is {0}, the proof that it is {1}")]
     Position(i64, u64),
+    /// The proof begins elsewhere.
+    #[error("the proof begins at the checkpoint of {0} events, the older checkpoint is of {1}")]
+    OtherSize(u64, u64),
+    /// The checkpoints are of two logs.
+    #[error("the older checkpoint is of {0}, the proof of {1}")]
+    OtherLog(String, String),
+    /// The hashes do not lead from the one root to the other.
+    #[error(
+        "the log of {new} events does not begin with the {old} of the older checkpoint: some of those were changed, or the \
+         proof was"
+    )]
+    NotConsistent {
+        /// The size of the older tree.
+        old: u64,
+        /// The size of the newer one.
+        new: u64,
+    },
     /// The hashes do not lead to the checkpoint's root.
     #[error("event {0} is not in the tree of the checkpoint: the event or the proof was changed")]
     NotIncluded(u64),
@@ -142,6 +159,26 @@ pub struct ConsistencyProof {
     pub hashes: Vec<Hash>,
     /// The newer checkpoint.
     pub checkpoint: SignedNote,
+}
+
+impl ConsistencyProof {
+    /// Checks it with the older checkpoint, which is believed, and the log's keys. The newer checkpoint.
+    pub fn verify(&self, old: &Checkpoint, keys: &[VerifierKey]) -> Result<Checkpoint, ProofError> {
+        let (new, _) = checkpoint::open(&self.checkpoint.to_string(), keys)?;
+        if old.size != self.old {
+            return Err(ProofError::OtherSize(self.old, old.size));
+        }
+        if old.origin != new.origin {
+            return Err(ProofError::OtherLog(old.origin.clone(), new.origin));
+        }
+        if !verify_consistency((old.size, &old.root), (new.size, &new.root), &self.hashes) {
+            return Err(ProofError::NotConsistent {
+                old: old.size,
+                new: new.size,
+            });
+        }
+        Ok(new)
+    }
 }
 
 impl fmt::Display for ConsistencyProof {

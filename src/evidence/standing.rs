@@ -1,6 +1,8 @@
 //! What a node remembers of the log: a database that was restored or failed over to an older state cannot tell by itself
 //! that it is older.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -45,7 +47,7 @@ impl Standing {
         let seen = match file.map(std::fs::read_to_string) {
             None => None,
             Some(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Some(text) => Some(remembered(&text?).ok_or(std::io::ErrorKind::InvalidData)?),
+            Some(text) => Some(remembered(&text?).ok_or_else(damaged)?),
         };
         Ok(Self {
             seen: Mutex::new(seen),
@@ -130,6 +132,12 @@ impl Standing {
     }
 }
 
+fn damaged() -> std::io::Error {
+    let why = "it is no checkpoint: do not delete it before the ledger is compared with another that was kept \
+               (docs/evidence.md)";
+    std::io::Error::new(std::io::ErrorKind::InvalidData, why)
+}
+
 fn remembered(note: &str) -> Option<(u64, Hash)> {
     if note.len() > MAX_NOTE {
         return None;
@@ -139,11 +147,31 @@ fn remembered(note: &str) -> Option<(u64, Hash)> {
     Some((checkpoint.size, checkpoint.root))
 }
 
-/// Writes a file so that it is always whole.
+/// Writes a file so that it is always whole, also after a power loss: it is on the disk before it has its name, and its
+/// name is before this returns.
 pub fn replace(file: &Path, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+    put(file, bytes)?;
+    let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
+    sync_directory(parent.unwrap_or(Path::new(".")))
+}
+
+/// As [`replace`], but for the name, which may be lost with the power: then it is as it was before.
+pub fn put(file: &Path, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let beside = file.with_file_name(name);
-    std::fs::write(&beside, bytes)?;
+    let mut written = File::create(&beside)?;
+    written.write_all(bytes.as_ref())?;
+    written.sync_all()?;
     std::fs::rename(&beside, file)
+}
+
+/// Lets the names in a directory outlast a power loss.
+pub fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    match File::open(directory)?.sync_all() {
+        // File systems that cannot do it say so, and keep their names by themselves.
+        Err(error) if error.kind() == std::io::ErrorKind::Unsupported => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced,
+    }
 }

@@ -4,19 +4,21 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use chrono::TimeDelta;
-use uuid::Uuid;
 
 use super::Ledger;
 use super::appender::Priority;
 use super::command::{Command, Expectation, NewEvent};
-use super::metadata::Context;
+use super::metadata::{Context, network_of};
 use super::unit::LedgerError;
 use crate::clock::Timestamp;
-use crate::domain::refusal::{RefusalEvent, RefusalReason, RefusalsSuppressed, RequestRefused};
+use crate::crypto::vault::month;
+use crate::domain::client::AuthMethod;
+use crate::domain::refusal::{RefusalClass, RefusalEvent, RefusalReason, RefusalsSuppressed, RequestRefused};
+use crate::domain::value::Digest;
 use crate::domain::{AggregateType, LedgerEvent};
 use crate::ids::{ClientKey, GrantId, SubjectId};
 
-/// The most sources that are counted at once; beyond it they share one budget.
+/// The most sources that are counted at once; beyond it they share one budget for each class.
 const MAX_SOURCES: usize = 10_000;
 
 /// What is known of a refused request.
@@ -34,11 +36,28 @@ pub struct Refused {
     pub grant: Option<GrantId>,
 }
 
-/// Counts refusals per source (network and client) and minute.
+/// Whose budget a refusal is of. What anybody can make up (a client's name, a scope) must not use up the budget of what
+/// they would hide with it, so what they may have been tries at, and what was proven, are parts of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+struct Source {
+    /// The caller's network, as a digest keyed per month.
+    network: Option<Digest>,
+    /// The client that the caller names.
+    client: Option<ClientKey>,
+    class: RefusalClass,
+    /// Whether the client had proven who it is.
+    authenticated: bool,
+    /// Whether the user is known.
+    subject: bool,
+    /// Whether a credential was authentic.
+    grant: bool,
+}
+
+/// Counts refusals per source and minute.
 #[derive(Debug)]
 pub struct RefusalBudget {
     per_minute: u32,
-    windows: Mutex<HashMap<Uuid, Window>>,
+    windows: Mutex<HashMap<Source, Window>>,
 }
 
 #[derive(Debug)]
@@ -62,12 +81,16 @@ impl RefusalBudget {
         }
     }
 
-    fn spend(&self, source: Uuid, at: Timestamp) -> Verdict {
+    fn spend(&self, source: Source, at: Timestamp) -> Verdict {
         let Ok(mut windows) = self.windows.lock() else {
             return Verdict::Record;
         };
         let full = windows.len() >= MAX_SOURCES && !windows.contains_key(&source);
-        let source = if full { Uuid::nil() } else { source };
+        let shared = Source {
+            class: source.class,
+            ..Source::default()
+        };
+        let source = if full { shared } else { source };
         let window = windows.entry(source).or_insert(Window {
             since: at,
             recorded: 0,
@@ -88,12 +111,15 @@ impl RefusalBudget {
         };
         let over = |window: &Window| at >= window.since + TimeDelta::minutes(1);
         let ended: Vec<_> = windows
-            .values()
-            .filter(|window| over(window) && window.suppressed > 0)
-            .map(|window| RefusalsSuppressed {
+            .iter()
+            .filter(|(_, window)| over(window) && window.suppressed > 0)
+            .map(|(source, window)| RefusalsSuppressed {
                 count: window.suppressed,
                 since: window.since,
                 until: at,
+                network: source.network,
+                client: source.client,
+                class: Some(source.class),
             })
             .collect();
         windows.retain(|_, window| !over(window));
@@ -108,7 +134,7 @@ impl Ledger {
         metrics::counter!("grantlog_refusals_total", "endpoint" => context.endpoint, "error" => refused.error)
             .increment(1);
         let now = self.clock().now();
-        let source = source_of(context, &refused);
+        let source = self.source_of(context, &refused, now);
         if matches!(self.inner.refusals.spend(source, now), Verdict::Suppress) {
             metrics::counter!("grantlog_refusals_suppressed_total").increment(1);
             return;
@@ -172,17 +198,78 @@ impl Ledger {
             .map(|_| ())
             .map_err(|_| LedgerError::Unavailable)
     }
+
+    fn source_of(&self, context: &Context, refused: &Refused, at: Timestamp) -> Source {
+        let master = self.vault().master();
+        let digest = |address| master.network_digest(&month(at), &network_of(address));
+        let authentication = context.authentication.get();
+        Source {
+            network: context.address.map(digest),
+            client: refused.client,
+            class: RefusalClass::of(
+                (context.endpoint, refused.error),
+                Some(refused.reason),
+                refused.subject.is_some(),
+            ),
+            authenticated: authentication.is_some_and(|how| how.method != AuthMethod::None.name()),
+            subject: refused.subject.is_some(),
+            grant: refused.grant.is_some(),
+        }
+    }
 }
 
-/// The source that a budget belongs to: the caller's network and the client that it names.
-fn source_of(context: &Context, refused: &Refused) -> Uuid {
-    let network = context
-        .address
-        .map(super::metadata::network_of)
-        .unwrap_or_default();
-    let client = refused.client.map_or(Uuid::nil(), |client| client.0);
-    let digest = crate::domain::value::Digest::of(format!("{network} {client}").as_bytes());
-    let mut bytes = [0; 16];
-    bytes.iter_mut().zip(digest.0).for_each(|(to, from)| *to = from);
-    Uuid::from_bytes(bytes)
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn recorded(budget: &RefusalBudget, source: Source, times: usize) -> usize {
+        let at = Timestamp::UNIX_EPOCH;
+        (0..times)
+            .filter(|_| matches!(budget.spend(source, at), Verdict::Record))
+            .count()
+    }
+
+    #[test]
+    fn junk_uses_up_no_budget_but_its_own_however_many_sources_there_are() {
+        let budget = RefusalBudget::new(3);
+        let client = Some(ClientKey(Uuid::from_u128(1)));
+        let junk = Source {
+            client,
+            ..Source::default()
+        };
+        let guess = Source {
+            class: RefusalClass::Password,
+            ..junk
+        };
+        assert_eq!(recorded(&budget, junk, 100), 3);
+        assert_eq!(recorded(&budget, guess, 2), 2);
+        // Whoever names very many clients makes all further sources share a budget, for each class.
+        for number in 0..MAX_SOURCES {
+            let client = Some(ClientKey(Uuid::from_u128(number as u128)));
+            recorded(
+                &budget,
+                Source {
+                    client,
+                    ..Source::default()
+                },
+                1,
+            );
+        }
+        let named = |class| Source {
+            client: Some(ClientKey(Uuid::from_u128(u128::MAX))),
+            class,
+            ..Source::default()
+        };
+        assert_eq!(recorded(&budget, named(RefusalClass::Other), 100), 2);
+        assert_eq!(recorded(&budget, named(RefusalClass::ClientCredential), 2), 2);
+        let ended = budget.close(Timestamp::UNIX_EPOCH + TimeDelta::minutes(1));
+        assert!(
+            ended
+                .iter()
+                .any(|event| event.client == client && event.count == 98)
+        );
+        assert!(ended.iter().all(|event| event.class == Some(RefusalClass::Other)));
+    }
 }

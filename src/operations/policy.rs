@@ -13,7 +13,7 @@ use crate::domain::value::Digest;
 use crate::ledger::{Context, LedgerError};
 use crate::policy::rule::Definition;
 use crate::policy::watch::{self, Standings};
-use crate::policy::{PolicyError, rules};
+use crate::policy::{PolicyError, rules, setting};
 
 /// A rule as administrators are shown it.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -92,44 +92,14 @@ impl Operations {
         rule: &str,
         settings: PolicySettings,
     ) -> Result<Definition, OperationError> {
-        let built_in = rules::named(rule).is_some();
-        if built_in && settings.sigma.is_some() {
-            return Err(OperationError::invalid(
-                "rule",
-                format!("{rule} is a rule that Grantlog brings along: give yours another name"),
-            ));
-        }
-        if settings.sigma.is_some() && (settings.threshold.is_some() || settings.window_seconds.is_some()) {
-            return Err(OperationError::invalid(
-                "sigma",
-                "threshold and window of a Sigma rule are in its text",
-            ));
-        }
-        let begun = watch::begin(rule, &settings)
-            .map_err(|error| OperationError::invalid("sigma", error.to_string()))?;
-        let Some((definition, _)) = begun else {
-            return Err(OperationError::invalid(
-                "rule",
-                format!("there is no rule {rule}: bring yours along as Sigma"),
-            ));
-        };
-        if !definition.actions.contains(&settings.action) {
-            let names: Vec<&str> = definition
-                .actions
-                .iter()
-                .map(|action: &Action| action.name())
-                .collect();
-            return Err(OperationError::invalid(
-                "action",
-                format!("{rule} can do {}", names.join(", ")),
-            ));
-        }
+        let begun = setting::begin(rule, &settings)
+            .map_err(|error| OperationError::invalid(error.setting(), error.to_string()))?;
         let command = PolicyCommand::Enable {
             rule: rule.to_owned(),
             settings,
         };
         run!(self, context, Policy, Policy::id(rule), &command).outcome?;
-        Ok(definition)
+        Ok(begun.0)
     }
 
     /// Lets a rule watch no more.

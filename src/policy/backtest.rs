@@ -1,5 +1,7 @@
 //! Back-tests: rules over history, in the ledger's time, with the code of the live engine and without any action.
 
+mod whom;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use sqlx::PgPool;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+use self::whom::{client_ids, complete, would_act};
 use super::geoip::GeoIp;
 use super::observed::{Kinds, Observed};
 use super::rule::Finding;
@@ -19,7 +22,7 @@ use crate::domain::alert::{About, Severity};
 use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::{LANE, Ledger};
+use crate::ledger::Ledger;
 
 /// The most alerts that a report lists one by one.
 pub const MAX_LISTED: usize = 1_000;
@@ -37,6 +40,8 @@ pub struct Stretch {
     pub since: Option<Timestamp>,
     /// Until when (that moment not included); none means now.
     pub until: Option<Timestamp>,
+    /// The most positions that may be read, with those before it that the rules have to know; none means any number.
+    pub most: Option<i64>,
 }
 
 /// How often a rule would have fired, on whom, and what it would have done. The same rule over the same positions gives
@@ -62,10 +67,12 @@ pub struct Report {
     pub by_severity: BTreeMap<&'static str, u64>,
     /// About which clients, and how often.
     pub clients: BTreeMap<ClientKey, u64>,
-    /// About which users.
+    /// Their names (`client_id`).
+    pub client_ids: BTreeMap<ClientKey, String>,
+    /// About which users (`sub`).
     pub subjects: BTreeMap<SubjectId, u64>,
-    /// About how many networks.
-    pub networks: usize,
+    /// About which networks, as digests keyed per month.
+    pub networks: BTreeMap<Digest, u64>,
     /// What the policy's action would have been done to.
     pub would: Would,
     /// When.
@@ -131,16 +138,28 @@ impl Report {
             fired: 0,
             by_severity: BTreeMap::new(),
             clients: BTreeMap::new(),
+            client_ids: BTreeMap::new(),
             subjects: BTreeMap::new(),
-            networks: 0,
+            networks: BTreeMap::new(),
             would: Would::default(),
             histogram: Histogram::default(),
             alerts: Vec::new(),
         }
     }
 
-    fn add(&mut self, watching: &Watching, (finding, about): (&Finding, About), bar_seconds: i64) {
-        let About { client, subject, .. } = about;
+    /// Adds a finding about somebody. `acts`: whether the policy's action would have changed anything.
+    fn add(
+        &mut self,
+        watching: &Watching,
+        (finding, about, acts): (&Finding, About, bool),
+        bar_seconds: i64,
+    ) {
+        let About {
+            client,
+            subject,
+            network,
+            ..
+        } = about;
         let severity = finding.severity.unwrap_or(watching.definition.severity);
         self.fired += 1;
         *self.by_severity.entry(severity.name()).or_default() += 1;
@@ -150,7 +169,10 @@ impl Report {
         if let Some(subject) = subject {
             *self.subjects.entry(subject).or_default() += 1;
         }
-        if finding.acts {
+        if let Some(network) = network {
+            *self.networks.entry(network).or_default() += 1;
+        }
+        if acts {
             self.would.add(watching.action, about);
         }
         let begins = finding.at.timestamp().div_euclid(bar_seconds) * bar_seconds;
@@ -210,65 +232,48 @@ pub async fn run(
     };
     let upto = upto.max(after);
     let mut running = Vec::new();
+    let mut positions = upto - after;
     for (rule, settings) in rules {
-        let mut watching =
-            Watching::begin(rule, settings)?.ok_or_else(|| PolicyError::UnknownRule(rule.clone()))?;
+        let watching = Watching::checked(rule, settings)?;
+        positions += after - watching.learns_after(&mut connection, after).await?;
+        running.push((Report::new(&watching, (after, upto)), watching));
+    }
+    if let Some(most) = stretch.most.filter(|most| positions > *most) {
+        return Err(PolicyError::TooMuch { positions, most });
+    }
+    for (_, watching) in &mut running {
         watching.learn(&mut connection, after).await?;
-        running.push((Report::new(&watching, (after, upto)), watching, BTreeSet::new()));
     }
     let bar_seconds = bar_seconds(&mut connection, (after, upto)).await?;
     drop(connection);
-    let wants = running.iter().fold(Kinds::default(), |kinds, (_, watching, _)| {
+    let wants = running.iter().fold(Kinds::default(), |kinds, (_, watching)| {
         kinds.with(watching.rule.wants())
     });
-    let wants_places = running
-        .iter()
-        .any(|(_, watching, _)| watching.rule.wants_places());
+    let wants_places = running.iter().any(|(_, watching)| watching.rule.wants_places());
     let mut windows = Windows::new(pool.clone(), (after, upto), wants);
     while let Some((end, events)) = windows.next().await? {
         for mut event in events {
             if let (true, Some(places)) = (wants_places, &places) {
                 event.place = places.locate(ledger, &event).await?;
             }
-            for (report, watching, networks) in &mut running {
+            for (report, watching) in &mut running {
                 for finding in watching.observe(&event) {
-                    networks.extend(finding.about.network);
                     let about = complete(pool, finding.about).await?;
-                    report.add(watching, (&finding, about), bar_seconds);
+                    let acts = finding.acts && would_act(pool, watching.action, &finding).await?;
+                    report.add(watching, (&finding, about, acts), bar_seconds);
                 }
             }
         }
         let read = |position: i64| u64::try_from(position - after).unwrap_or_default();
         progress(read(end), read(upto));
     }
-    Ok(running
-        .into_iter()
-        .map(|(mut report, _, networks)| {
-            report.networks = networks.len();
-            report.histogram.bar_seconds = bar_seconds;
-            report
-        })
-        .collect())
-}
-
-/// Whose grant it is, where the event did not say.
-async fn complete(pool: &PgPool, mut about: About) -> Result<About, PolicyError> {
-    let known = about.client.is_some() && about.subject.is_some();
-    let Some(grant) = about.grant.filter(|_| !known) else {
-        return Ok(about);
-    };
-    let (client, subject): (Option<String>, Option<String>) = sqlx::query_as(
-        "SELECT max(payload->>'client'), max(payload->>'subject') FROM grantlog.ledger_grant \
-         WHERE lane = $1 AND aggregate_type = 'grant' AND aggregate_id = $2",
-    )
-    .bind(LANE)
-    .bind(grant.0)
-    .fetch_one(pool)
-    .await?;
-    let id = |text: Option<String>| text.and_then(|text| Uuid::try_parse(&text).ok());
-    about.client = about.client.or(id(client).map(ClientKey));
-    about.subject = about.subject.or(id(subject).map(SubjectId));
-    Ok(about)
+    let mut reports = Vec::new();
+    for (mut report, _) in running {
+        report.client_ids = client_ids(pool, &report.clients).await?;
+        report.histogram.bar_seconds = bar_seconds;
+        reports.push(report);
+    }
+    Ok(reports)
 }
 
 /// How long a bar is, so that there are not too many: an hour, a day, or more.

@@ -1,6 +1,8 @@
-//! The dossier of a replay: who used the token rightly and who presented it again, side by side, whether that looks like
-//! a retry or like theft, and what ended with it.
+//! The dossier of a replay: who used the token first and who presented it again, side by side, whether that looks like a
+//! retry or like theft, and what ended with it.
 
+use super::agent::AgentFamily;
+use super::memory::calendar_month;
 use crate::clock::Timestamp;
 use crate::domain::LedgerEvent;
 use crate::domain::alert::{Dossier, Presenter, Verdict};
@@ -21,7 +23,8 @@ pub fn compile(events: &[StoredEvent], position: i64) -> Result<Option<Dossier>,
         return Ok(None);
     };
     let (holder, presenter) = (presenter(used)?, presenter(replay)?);
-    let (verdict, reasons) = judge(&holder, &presenter);
+    let (verdict, mut reasons) = judge(&holder, &presenter);
+    reasons.extend(newcomer(&before, &holder, &presenter)?);
     let ended = Ended::of(&before, presenter.at);
     Ok(Some(Dossier {
         seconds_between: u64::try_from((presenter.at - holder.at).num_seconds()).unwrap_or_default(),
@@ -92,7 +95,11 @@ enum Compared {
     Unknown,
 }
 
-fn compare<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> Compared {
+/// How long after the first use the same client may still be trying again, which did not get the answer. What comes later
+/// is no retry, whoever it is.
+const RETRY_SECONDS: i64 = 60;
+
+fn compare<T: PartialEq>(one: Option<T>, other: Option<T>) -> Compared {
     match (one, other) {
         (Some(one), Some(other)) if one == other => Compared::Same,
         (Some(_), Some(_)) => Compared::Other,
@@ -100,14 +107,50 @@ fn compare<T: PartialEq>(one: Option<&T>, other: Option<&T>) -> Compared {
     }
 }
 
-fn judge(holder: &Presenter, presenter: &Presenter) -> (Verdict, Vec<String>) {
-    let month = |at: Timestamp| at.format("%Y-%m").to_string();
-    let network = if month(holder.at) == month(presenter.at) {
-        compare(holder.network.as_ref(), presenter.network.as_ref())
+/// The family of an agent, where it is one: programs that nobody knows are not of one family.
+fn family(presenter: &Presenter) -> Option<&str> {
+    let agent = presenter.agent.as_deref();
+    agent.filter(|agent| *agent != AgentFamily::Other.name())
+}
+
+/// Whether two presenters came from one network; digests of different months cannot be compared.
+fn networks(one: &Presenter, other: &Presenter) -> Compared {
+    if calendar_month(one.at) == calendar_month(other.at) {
+        compare(one.network.as_ref(), other.network.as_ref())
     } else {
         Compared::Unknown
-    };
-    let agent = compare(holder.agent.as_ref(), presenter.agent.as_ref());
+    }
+}
+
+/// Whether only one of the two came from a network where the grant had been used before the token's first use.
+fn newcomer(
+    before: &[(&StoredEvent, GrantEvent)],
+    holder: &Presenter,
+    again: &Presenter,
+) -> Result<Option<String>, LedgerError> {
+    let (mut first_known, mut again_known) = (false, false);
+    let earlier = before.iter().take_while(|(stored, _)| {
+        u64::try_from(stored.position).is_ok_and(|position| position < holder.position)
+    });
+    for (stored, _) in earlier {
+        let known = presenter(stored)?;
+        first_known |= networks(&known, holder) == Compared::Same;
+        again_known |= networks(&known, again) == Compared::Same;
+    }
+    Ok(match (first_known, again_known) {
+        (true, false) => {
+            Some("Only the first use came from a network where the grant was used before.".to_owned())
+        }
+        (false, true) => {
+            Some("Only the replay came from a network where the grant was used before.".to_owned())
+        }
+        (true, true) | (false, false) => None,
+    })
+}
+
+fn judge(holder: &Presenter, presenter: &Presenter) -> (Verdict, Vec<String>) {
+    let network = networks(holder, presenter);
+    let agent = compare(family(holder), family(presenter));
     let authentication = compare(holder.authentication.as_ref(), presenter.authentication.as_ref());
     let seconds = (presenter.at - holder.at).num_seconds();
     let mut reasons = vec![match network {
@@ -134,10 +177,11 @@ fn judge(holder: &Presenter, presenter: &Presenter) -> (Verdict, Vec<String>) {
         .iter()
         .filter(|compared| **compared == Compared::Other)
         .count();
+    let alike = agent == Compared::Same || authentication == Compared::Same;
     let verdict = match (network, others) {
-        (Compared::Same, 0) => Verdict::Retry,
+        (Compared::Same, 0) if alike && seconds <= RETRY_SECONDS => Verdict::Retry,
         (_, 2..) => Verdict::Theft,
-        // Another program of the same kind, or the same one that has moved.
+        // Nothing but the network says anything.
         (Compared::Other, _) if authentication == Compared::Unknown && agent == Compared::Unknown => {
             Verdict::Theft
         }
@@ -194,5 +238,70 @@ impl Ended {
                 self.access_tokens = self.access_tokens.saturating_sub(u32::from(expires_at > at));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::value::Digest;
+    use crate::ids::RequestId;
+
+    fn used(at: i64, (network, agent, authentication): (&str, Option<&str>, Option<&str>)) -> Presenter {
+        Presenter {
+            position: 1,
+            at: "2026-03-02T08:00:00Z".parse::<Timestamp>().unwrap() + chrono::TimeDelta::seconds(at),
+            request: RequestId(uuid::Uuid::nil()),
+            network: Some(Digest::of(network.as_bytes())),
+            agent: agent.map(str::to_owned),
+            authentication: authentication.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn only_the_same_client_within_a_minute_is_a_retry() {
+        let basic = Some("client_secret_basic secret=1");
+        let first = ("home", Some("java"), basic);
+        let cases = [
+            (2, first, Verdict::Retry),
+            (59, first, Verdict::Retry),
+            (61, first, Verdict::Unclear),
+            (5 * 86_400, first, Verdict::Unclear),
+            (2, ("home", Some("curl"), basic), Verdict::Unclear),
+            (2, ("away", Some("java"), basic), Verdict::Unclear),
+            (2, ("away", Some("curl"), basic), Verdict::Theft),
+            (
+                2,
+                ("home", Some("curl"), Some("private_key_jwt kid=2")),
+                Verdict::Theft,
+            ),
+        ];
+        for (later, again, verdict) in cases {
+            assert_eq!(
+                judge(&used(0, first), &used(later, again)).0,
+                verdict,
+                "{later} {again:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn programs_that_nobody_knows_are_not_of_one_family() {
+        // A public client: nothing but network and program tells anything.
+        for agent in [None, Some("other")] {
+            let first = ("home", agent, None);
+            let (verdict, reasons) = judge(&used(0, first), &used(2, first));
+            assert_eq!(verdict, Verdict::Unclear);
+            assert!(
+                reasons.contains(&"Their user agents cannot be compared.".to_owned()),
+                "{reasons:?}"
+            );
+            assert_eq!(
+                judge(&used(0, first), &used(2, ("away", agent, None))).0,
+                Verdict::Theft
+            );
+        }
+        let known = ("home", Some("java"), None);
+        assert_eq!(judge(&used(0, known), &used(2, known)).0, Verdict::Retry);
     }
 }

@@ -71,6 +71,7 @@ impl<K: Hash + Eq + Ord + Clone, V: Default> Recent<K, V> {
             .collect();
         // By key where the times are equal: nothing may depend on the order of a hash map.
         order.sort_unstable();
+        metrics::counter!("grantlog_policy_keys_forgotten_total").increment(MAX_KEYS as u64 / 2);
         for (_, key) in order.into_iter().take(MAX_KEYS / 2) {
             self.0.remove(&key);
         }
@@ -163,6 +164,12 @@ pub struct Networks {
 }
 
 impl Networks {
+    /// Whether the client ever came from one.
+    #[must_use]
+    pub fn has_met(&self) -> bool {
+        self.met
+    }
+
     /// Whether the network is a new one: none of those that were seen within `memory`. The very first is not.
     pub fn is_new(&mut self, network: Digest, at: Timestamp, memory: TimeDelta) -> bool {
         let month = calendar_month(at);

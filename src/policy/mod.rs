@@ -15,13 +15,16 @@ pub mod contain;
 pub mod dossier;
 pub mod engine;
 pub mod geoip;
+pub mod kind;
 pub mod memory;
 pub mod observed;
 mod read;
 pub mod replay;
 pub mod rule;
 pub mod rules;
+pub mod setting;
 pub mod sigma;
+mod sigma_cap;
 mod state;
 pub mod watch;
 
@@ -63,9 +66,20 @@ pub enum PolicyError {
     /// Another node moved the cursor.
     #[error("another node has taken over")]
     Overtaken,
-    /// Nobody knows the rule.
-    #[error("there is no rule {0}")]
-    UnknownRule(String),
+    /// A rule of a back-test cannot be set so.
+    #[error(transparent)]
+    Setting(#[from] setting::SettingError),
+    /// A back-test would read more than was let.
+    #[error(
+        "the rules would read {positions} positions, with those before the stretch that they have to know, and at most \
+         {most} may be"
+    )]
+    TooMuch {
+        /// How many it would read.
+        positions: i64,
+        /// How many it may.
+        most: i64,
+    },
     /// What the database sent of the ledger is no such thing.
     #[error("the database's copy of the ledger could not be read")]
     Copy,

@@ -1,129 +1,16 @@
 //! An event as rules see it: what they ask of payloads and metadata, and no more, so that history is read fast.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::agent::AgentFamily;
+pub use super::kind::{Kind, Kinds};
 use crate::clock::Timestamp;
 use crate::domain::client::AuthMethod;
+use crate::domain::token_use::TokenUses;
 use crate::domain::value::{Digest, ScopeSet};
 use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
-
-macro_rules! kinds {
-    ($($Kind:ident),* $(,)?) => {
-        /// The events that rules ask for.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        #[expect(missing_docs, reason = "each is the event of that name")]
-        #[repr(u8)]
-        pub enum Kind {
-            $($Kind,)*
-            /// Any other event.
-            Other,
-        }
-
-        impl Kind {
-            /// All that have a name.
-            pub const NAMED: &'static [Self] = &[$(Self::$Kind,)*];
-
-            /// Of the event of that name.
-            #[must_use]
-            pub fn of(event_type: &str) -> Self {
-                match event_type {
-                    $(stringify!($Kind) => Self::$Kind,)*
-                    _ => Self::Other,
-                }
-            }
-
-            /// The event's name.
-            #[must_use]
-            pub fn name(self) -> &'static str {
-                match self {
-                    $(Self::$Kind => stringify!($Kind),)*
-                    Self::Other => "",
-                }
-            }
-        }
-    };
-}
-
-kinds! {
-    RequestRefused,
-    CodeIssued,
-    CodeRedeemed,
-    CodeReplayed,
-    TokenIssued,
-    RefreshRotated,
-    RefreshRetried,
-    AccessTokenRefreshed,
-    RefreshReplayed,
-    DeviceAuthorizationRequested,
-    DeviceAuthorizationApproved,
-    DeviceCodeRedeemed,
-    DeviceCodeReplayed,
-    ClientRegistered,
-    ClientUpdated,
-    ClientSecretAdded,
-    ScopeDefined,
-    ScopeChanged,
-    ConsentGiven,
-    SessionStarted,
-    SessionReauthenticated,
-    SubjectKeyDestroyed,
-    PolicyEnabled,
-    PolicyChanged,
-    PolicyDisabled,
-}
-
-/// A set of kinds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds {
-    bits: u32,
-    /// Every event, whatever its kind.
-    pub all: bool,
-}
-
-impl Kinds {
-    /// Every event.
-    pub const ALL: Self = Self {
-        bits: u32::MAX,
-        all: true,
-    };
-
-    /// These.
-    #[must_use]
-    pub const fn of(kinds: &[Kind]) -> Self {
-        let mut bits = 0;
-        let mut rest = kinds;
-        while let [kind, tail @ ..] = rest {
-            bits |= 1 << (*kind as u32);
-            rest = tail;
-        }
-        Self { bits, all: false }
-    }
-
-    /// Both sets together.
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self {
-            bits: self.bits | other.bits,
-            all: self.all || other.all,
-        }
-    }
-
-    /// Whether an event of that kind is among them.
-    #[must_use]
-    pub const fn has(self, kind: Kind) -> bool {
-        self.all || self.bits & (1 << (kind as u32)) != 0
-    }
-
-    /// The events' names; none where it is every event.
-    #[must_use]
-    pub fn names(self) -> Option<Vec<&'static str>> {
-        let named = Kind::NAMED.iter().filter(|kind| self.has(**kind));
-        (!self.all).then(|| named.map(|kind| kind.name()).collect())
-    }
-}
 
 /// An event's columns as text.
 #[derive(Clone, Debug)]
@@ -201,17 +88,23 @@ pub struct Facts {
     pub restricted: Option<bool>,
     /// What was consented to.
     pub scope: Option<ScopeSet>,
-    /// A client's redirect URIs and scope, as the text of its metadata.
+    /// What makes a client what it is, as the text of its metadata.
     pub registered: Option<Registered>,
+    /// How many refusals were not recorded one by one.
+    pub suppressed: Option<u64>,
+    /// Counts of uses of tokens.
+    pub uses: Vec<TokenUses>,
 }
 
 /// What a change of which makes a client another one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registered {
     /// A digest of its redirect URIs.
     pub redirect_uris: Digest,
     /// A digest of its scope.
     pub scope: Digest,
+    /// A digest of how it authenticates, and with which keys.
+    pub credentials: Digest,
 }
 
 #[derive(Deserialize)]
@@ -230,6 +123,12 @@ struct Slim<'a> {
     scope: Option<&'a RawValue>,
     #[serde(borrow)]
     metadata: Option<&'a RawValue>,
+    #[serde(borrow)]
+    count: Option<&'a RawValue>,
+    #[serde(borrow)]
+    network: Option<&'a RawValue>,
+    #[serde(borrow)]
+    uses: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -238,6 +137,33 @@ struct SlimClient<'a> {
     redirect_uris: Option<&'a RawValue>,
     #[serde(borrow)]
     scope: Option<&'a RawValue>,
+    #[serde(borrow)]
+    token_endpoint_auth_method: Option<&'a RawValue>,
+    #[serde(borrow)]
+    jwks: Option<&'a RawValue>,
+    #[serde(borrow)]
+    jwks_uri: Option<&'a RawValue>,
+    #[serde(borrow)]
+    tls_client_auth: Option<&'a RawValue>,
+}
+
+impl SlimClient<'_> {
+    fn registered(&self) -> Registered {
+        let digest = |values: &[Option<&RawValue>]| {
+            let texts = values.iter().map(|value| value.map_or("", RawValue::get));
+            Digest::of(texts.collect::<Vec<_>>().join("\0").as_bytes())
+        };
+        Registered {
+            redirect_uris: digest(&[self.redirect_uris]),
+            scope: digest(&[self.scope]),
+            credentials: digest(&[
+                self.token_endpoint_auth_method,
+                self.jwks,
+                self.jwks_uri,
+                self.tls_client_auth,
+            ]),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -274,6 +200,9 @@ impl Observed {
         let kind = Kind::of(columns.event_type);
         let slim: Option<Slim<'_>> = serde_json::from_str(columns.payload).ok();
         let metadata: Option<SlimMetadata<'_>> = serde_json::from_str(columns.metadata).ok();
+        // Refusals that were counted were so by the server; whose they were is in the payload.
+        let counted = slim.as_ref().filter(|_| kind == Kind::RefusalsSuppressed);
+        let source = counted.and_then(|slim| parsed(slim.network));
         let facts = slim.map(|slim| facts(kind, slim)).unwrap_or_default();
         Self {
             position: columns.position,
@@ -287,7 +216,7 @@ impl Observed {
                 .as_ref()
                 .and_then(|metadata| metadata.authentication.as_ref())
                 .is_some_and(|how| how.method != AuthMethod::None.name()),
-            network: metadata.as_ref().and_then(|metadata| metadata.network),
+            network: source.or(metadata.as_ref().and_then(|metadata| metadata.network)),
             agent: metadata.and_then(|metadata| metadata.agent),
             place: None,
             facts,
@@ -319,15 +248,18 @@ impl Observed {
             | Kind::DeviceCodeRedeemed
             | Kind::DeviceCodeReplayed => Some(GrantId(self.aggregate)),
             Kind::RequestRefused
+            | Kind::RefusalsSuppressed
             | Kind::ClientRegistered
             | Kind::ClientUpdated
             | Kind::ClientSecretAdded
+            | Kind::ScopeApproved
             | Kind::ScopeDefined
             | Kind::ScopeChanged
             | Kind::ConsentGiven
             | Kind::SessionStarted
             | Kind::SessionReauthenticated
             | Kind::SubjectKeyDestroyed
+            | Kind::TokenUseCounted
             | Kind::PolicyEnabled
             | Kind::PolicyChanged
             | Kind::PolicyDisabled
@@ -346,21 +278,14 @@ impl Observed {
 }
 
 fn facts(kind: Kind, slim: Slim<'_>) -> Facts {
-    let scope = slim
-        .scope
-        .filter(|_| kind == Kind::ConsentGiven)
-        .and_then(|scope| serde_json::from_str(scope.get()).ok());
+    let scope = parsed(slim.scope.filter(|_| kind == Kind::ConsentGiven));
     let registered = slim
         .metadata
         .filter(|_| matches!(kind, Kind::ClientRegistered | Kind::ClientUpdated))
         .and_then(|metadata| serde_json::from_str::<SlimClient<'_>>(metadata.get()).ok())
-        .map(|client| {
-            let digest = |value: Option<&RawValue>| Digest::of(value.map_or("", RawValue::get).as_bytes());
-            Registered {
-                redirect_uris: digest(client.redirect_uris),
-                scope: digest(client.scope),
-            }
-        });
+        .map(|client| client.registered());
+    let suppressed = slim.count.filter(|_| kind == Kind::RefusalsSuppressed);
+    let uses = slim.uses.filter(|_| kind == Kind::TokenUseCounted);
     Facts {
         client: slim.client.map(ClientKey),
         subject: slim.subject.map(SubjectId),
@@ -374,30 +299,22 @@ fn facts(kind: Kind, slim: Slim<'_>) -> Facts {
         restricted: slim.restricted,
         scope,
         registered,
+        suppressed: parsed(suppressed),
+        uses: parsed(uses).unwrap_or_default(),
     }
+}
+
+fn parsed<T: serde::de::DeserializeOwned>(value: Option<&RawValue>) -> Option<T> {
+    value.and_then(|value| serde_json::from_str(value.get()).ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_names_of_kinds_are_those_of_events() {
-        let schemas = crate::domain::event::Event::schemas();
-        for kind in Kind::NAMED {
-            assert!(
-                schemas.iter().any(|schema| schema.event_type == kind.name()),
-                "{kind:?}"
-            );
-            assert_eq!(Kind::of(kind.name()), *kind);
-            assert!(Kinds::of(&[*kind]).has(*kind) && !Kinds::of(&[*kind]).has(Kind::Other));
-        }
-        assert!(Kind::NAMED.len() < 31, "they are bits of a u32");
-    }
-
     proptest::proptest! {
         #[test]
-        fn whatever_json_an_event_holds_it_is_read(payload in ".*", metadata in ".*", kind in 0..23_usize) {
+        fn whatever_json_an_event_holds_it_is_read(payload in ".*", metadata in ".*", kind in 0..Kind::NAMED.len()) {
             let event_type = Kind::NAMED.get(kind).map_or("", |kind| kind.name());
             let columns = Columns {
                 position: 1,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::observed::{Columns, Observed};
 use super::rule::{Definition, Finding};
-use super::sigma;
+use super::setting::SettingError;
 use super::watch::Watching;
 use crate::clock::Timestamp;
 use crate::domain::policy::PolicySettings;
@@ -28,12 +28,9 @@ pub enum ReplayError {
     /// A line is not an event.
     #[error("line {0} is not an event as `grantlog audit tail --json` prints it")]
     Line(usize),
-    /// The rule cannot be run.
+    /// The rule cannot be run, or not be set so.
     #[error(transparent)]
-    Sigma(#[from] sigma::SigmaError),
-    /// Nobody knows the rule.
-    #[error("there is no rule {0}")]
-    UnknownRule(String),
+    Setting(#[from] SettingError),
 }
 
 #[derive(Deserialize)]
@@ -51,8 +48,7 @@ struct Line<'a> {
 
 /// Shows a rule the events of a text, one on each line.
 pub fn run(rule: &str, settings: &PolicySettings, text: &str) -> Result<Tested, ReplayError> {
-    let mut watching =
-        Watching::begin(rule, settings)?.ok_or_else(|| ReplayError::UnknownRule(rule.to_owned()))?;
+    let mut watching = Watching::checked(rule, settings)?;
     let (mut events, mut findings) = (0, Vec::new());
     let lines = (1..)
         .zip(text.lines())

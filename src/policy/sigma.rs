@@ -13,12 +13,14 @@ use rsigma_eval::{
 };
 use rsigma_parser::{Level, SigmaCollection, parse_sigma_yaml};
 use serde::de::Error as _;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::memory::MAX_KEYS;
 use super::observed::{Kinds, Observed, Raw};
 use super::rule::{Definition, Finding, Rule};
+use super::sigma_cap::Cap;
 use crate::domain::alert::Severity;
 use crate::domain::policy::Action;
 use crate::domain::value::{Digest, steers};
@@ -38,7 +40,7 @@ const MAX_GROUP: usize = 10_000;
 const MAX_TEXT: usize = 500;
 
 /// Why Sigma rules are not taken.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
 pub enum SigmaError {
     /// It is not Sigma.
     #[error("these are not Sigma rules: {0}")]
@@ -59,6 +61,14 @@ struct Sigma {
     engine: CorrelationEngine,
     /// Titles of detections that only correlations rest on.
     silent: BTreeSet<String>,
+    cap: Cap,
+}
+
+/// What is remembered.
+#[derive(Serialize, Deserialize)]
+struct Saved<E> {
+    engine: E,
+    cap: Cap,
 }
 
 /// The rules of a text, as one rule of that name.
@@ -86,7 +96,8 @@ pub fn begin(rule: &str, text: &str) -> Result<(Definition, Box<dyn Rule>), Sigm
     engine
         .add_collection(&collection)
         .map_err(|error| malformed(error.to_string()))?;
-    Ok((definition, Box::new(Sigma { engine, silent })))
+    let cap = Cap::default();
+    Ok((definition, Box::new(Sigma { engine, silent, cap })))
 }
 
 fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Definition, SigmaError> {
@@ -115,7 +126,7 @@ fn define(rule: &str, text: &str, collection: &SigmaCollection) -> Result<Defini
     });
     Ok(Definition {
         id: rule.to_owned(),
-        version: 1,
+        version: 2,
         title: plain(title),
         description: plain(description.as_deref().unwrap_or_default()),
         severity: level.map_or(Severity::Medium, severity),
@@ -199,17 +210,25 @@ impl Rule for Sigma {
         let told = found
             .iter()
             .filter(|result| result.is_correlation() || !self.silent.contains(&result.header.rule_title));
-        told.map(|result| finding(event, result)).collect()
+        let found = told.map(|result| finding(event, result));
+        found
+            .filter_map(|finding| self.cap.let_through(finding))
+            .collect()
     }
 
     fn save(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string(&self.engine.export_state())
+        serde_json::to_string(&Saved {
+            engine: self.engine.export_state(),
+            cap: self.cap.clone(),
+        })
     }
 
     fn load(&mut self, saved: &str) -> Result<(), serde_json::Error> {
-        if !self.engine.import_state(serde_json::from_str(saved)?) {
+        let saved: Saved<_> = serde_json::from_str(saved)?;
+        if !self.engine.import_state(saved.engine) {
             return Err(serde_json::Error::custom("a state of another version"));
         }
+        self.cap = saved.cap;
         Ok(())
     }
 }

@@ -6,7 +6,7 @@ use sqlx::PgConnection;
 
 use super::observed::{Kind, Kinds, Observed};
 use super::rule::{Definition, Finding, Rule};
-use super::{PolicyError, read, rules, sigma};
+use super::{PolicyError, read, rules, setting, sigma};
 use crate::domain::LedgerEvent;
 use crate::domain::policy::{Action, PolicyEvent, PolicySettings};
 use crate::domain::value::Digest;
@@ -33,16 +33,23 @@ pub(super) struct Watching {
 impl Watching {
     /// A rule, set so; none where nobody knows it.
     pub(super) fn begin(rule: &str, settings: &PolicySettings) -> Result<Option<Self>, sigma::SigmaError> {
-        let Some((definition, running)) = begin(rule, settings)? else {
-            return Ok(None);
-        };
-        Ok(Some(Self {
+        let begun = begin(rule, settings)?;
+        Ok(begun.map(|begun| Self::new(begun, settings)))
+    }
+
+    /// A rule that somebody asks for now, where it can be set so.
+    pub(super) fn checked(rule: &str, settings: &PolicySettings) -> Result<Self, setting::SettingError> {
+        Ok(Self::new(setting::begin(rule, settings)?, settings))
+    }
+
+    fn new((definition, rule): Begun, settings: &PolicySettings) -> Self {
+        Self {
             hash: definition.hash(),
             definition,
             action: settings.action,
-            rule: running,
+            rule,
             moved: true,
-        }))
+        }
     }
 
     /// Shows it an event. A policy does not watch what policies do.
@@ -61,16 +68,25 @@ impl Watching {
         connection: &mut PgConnection,
         upto: i64,
     ) -> Result<(), PolicyError> {
-        let Some(now) = read::recorded_at(connection, upto).await? else {
-            return Ok(());
-        };
-        let since = read::before(connection, now - self.definition.lookback(), upto).await?;
+        let since = self.learns_after(connection, upto).await?;
         let always = self.rule.always();
         if always != Kinds::default() {
             self.learn_between(connection, (0, since), always).await?;
         }
         let wants = self.rule.wants();
         self.learn_between(connection, (since, upto), wants).await
+    }
+
+    /// After which position every event that it asks for matters to what it finds after `upto`.
+    pub(super) async fn learns_after(
+        &self,
+        connection: &mut PgConnection,
+        upto: i64,
+    ) -> Result<i64, PolicyError> {
+        let Some(now) = read::recorded_at(connection, upto).await? else {
+            return Ok(upto);
+        };
+        read::before(connection, now - self.definition.lookback(), upto).await
     }
 
     async fn learn_between(

@@ -471,6 +471,12 @@ async fn a_flood_of_refusals_is_counted_and_not_recorded_one_by_one() {
         }
     };
     assert_eq!(count("RequestRefused").await.0, 3);
+    // What anybody can make up in a client's name does not hide guesses at its secret.
+    let form = [("grant_type", "client_credentials")];
+    let guess = party.http.post(party.server.url("/oauth/token")).form(&form);
+    let guess = guess.basic_auth(&party.client_id, Some("wrong"));
+    assert_eq!(guess.send().await.unwrap().status(), 401);
+    assert_eq!(count("RequestRefused").await.0, 4);
     party.server.clock.advance(std::time::Duration::from_secs(61));
     party
         .server
@@ -479,7 +485,19 @@ async fn a_flood_of_refusals_is_counted_and_not_recorded_one_by_one() {
         .record_suppressed(&TestServer::context())
         .await;
     assert_eq!(count("RefusalsSuppressed").await, (1, Some(5)));
+    // Whose they were.
+    let (suppressed, network): (String, String) = sqlx::query_as(
+        "SELECT (SELECT payload::text FROM grantlog.ledger_refusal WHERE event_type = 'RefusalsSuppressed'), \
+                (SELECT max(metadata->>'network') FROM grantlog.ledger_refusal WHERE event_type = 'RequestRefused')",
+    )
+    .fetch_one(party.server.app.ledger.pool())
+    .await
+    .unwrap();
+    let suppressed: Value = serde_json::from_str(&suppressed).unwrap();
+    assert_eq!(suppressed["client"], party.key.to_string());
+    assert_eq!(suppressed["network"], network);
+    assert_eq!(suppressed["class"], "other");
     // The window is over: the next one is recorded again.
     party.refresh("glr_nonsense").await;
-    assert_eq!(count("RequestRefused").await.0, 4);
+    assert_eq!(count("RequestRefused").await.0, 5);
 }

@@ -5,6 +5,7 @@ mod evidence;
 mod keys;
 mod ledger;
 mod policies;
+mod replication;
 mod request;
 mod settings;
 mod shared_signals;
@@ -137,6 +138,8 @@ async fn checks(connection: &mut PgConnection, settings: &Settings, findings: &m
     let result = ledger::cursors(connection, findings).await;
     findings.unless_broken("cursors", result);
     evidence::check(connection, findings).await;
+    let result = replication::standbys(connection, settings, findings).await;
+    findings.unless_broken("standby", result);
     let result = database::snapshots(settings, connection, findings).await;
     findings.unless_broken("open transactions", result);
     let result = policies::engine(connection, findings).await;

@@ -1,8 +1,10 @@
 //! The `refusal` aggregate: one refused request, with the reason that its caller is not told.
 
+mod class;
 mod guide;
 mod reason;
 
+pub use class::RefusalClass;
 pub use guide::{Advice, Guide, Severity};
 pub use reason::RefusalReason;
 
@@ -10,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Decision, aggregate};
 use crate::clock::Timestamp;
+use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, SubjectId};
 
 events! {
@@ -38,6 +41,12 @@ events! {
             since: Timestamp,
             /// When it ended.
             until: Timestamp,
+            /// The network that they came from, as a digest keyed per month; none where too many sources were counted.
+            network: Option<Digest>,
+            /// The client that they named, claimed or authenticated.
+            client: Option<ClientKey>,
+            /// What they may have been tries at.
+            class: Option<RefusalClass>,
         },
     }
 }

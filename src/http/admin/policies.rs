@@ -15,14 +15,14 @@ use crate::clock::Timestamp;
 use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::refusal::RefusalReason;
 use crate::http::error::{AdminError, ApiError, Rejection};
-use crate::ledger::{LedgerError, positions_between};
+use crate::ledger::LedgerError;
 use crate::operations::policy::ShownRule;
 use crate::policy::PolicyError;
 use crate::policy::backtest::{self, Report, Stretch};
 
 /// The most rules of one back-test.
 const MAX_RULES: usize = 20;
-/// The most positions of one back-test; longer ones are for the command line, which shows how far they are.
+/// The most positions that one back-test reads; longer ones are for the command line, which shows how far they are.
 const MAX_POSITIONS: i64 = 1_000_000;
 /// Seconds after which a caller comes back that found this node busy.
 const RETRY: u32 = 10;
@@ -148,8 +148,11 @@ pub(super) fn failed(call: &Call, error: PolicyError) -> Rejected {
     match error {
         PolicyError::Database(error) => Call::failed(error),
         PolicyError::Ledger(error) => error.into(),
-        PolicyError::UnknownRule(_) => call.invalid(error.to_string()),
+        PolicyError::Setting(error) => call.invalid(format!("{}: {error}", error.setting())),
         PolicyError::Sigma(error) => call.invalid(format!("sigma: {error}")),
+        PolicyError::TooMuch { .. } => call.invalid(format!(
+            "since, until: {error}; `grantlog policy backtest` takes more"
+        )),
         PolicyError::UnknownEvent(error) => LedgerError::from(error).into(),
         PolicyError::Crypto(error) => LedgerError::from(error).into(),
         PolicyError::State(_)
@@ -253,17 +256,6 @@ async fn run_backtest(
     let wanted = asked.body.0;
     check_stretch(&call, (wanted.since, wanted.until))?;
     let rules = wanted.settings(&call).await?;
-    let pool = call.app.ledger.pool();
-    let (after, upto) = positions_between(pool, wanted.since, wanted.until)
-        .await
-        .map_err(Call::failed)?;
-    if upto - after > MAX_POSITIONS {
-        return Err(call.invalid(format!(
-            "since, until: there are {} positions between them, and at most {MAX_POSITIONS} may be; `grantlog policy \
-             backtest` takes more",
-            upto - after
-        )));
-    }
     let _one = BACKTESTS.try_acquire().map_err(|_| {
         call.refuse(
             AdminError::from(ApiError::RateLimitExceeded(RETRY)),
@@ -273,6 +265,7 @@ async fn run_backtest(
     let stretch = Stretch {
         since: wanted.since,
         until: wanted.until,
+        most: Some(MAX_POSITIONS),
     };
     let places = call.app.geoip.as_ref().map(Arc::clone);
     let reports = backtest::run(&call.app.ledger, &rules, (stretch, places), &|_, _| {}).await;

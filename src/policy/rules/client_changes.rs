@@ -4,16 +4,15 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
-use crate::domain::value::Digest;
 use crate::ids::ClientKey;
 use crate::policy::memory::{Networks, Recent};
-use crate::policy::observed::{Kind, Kinds, Observed};
+use crate::policy::observed::{Kind, Kinds, Observed, Registered};
 use crate::policy::rule::{Finding, Fold};
 
 /// For how long networks are remembered.
 const MEMORY: TimeDelta = TimeDelta::days(14);
 
-/// A change of secret, redirect URIs or scope, and then a new network.
+/// A change of credentials, redirect URIs or scope, and then a new network.
 pub(super) struct UsedElsewhere {
     pub(super) window: TimeDelta,
 }
@@ -21,7 +20,7 @@ pub(super) struct UsedElsewhere {
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Known {
     networks: Networks,
-    registered: Option<(Digest, Digest)>,
+    registered: Option<Registered>,
     secrets: u32,
     changed: Option<(i64, Timestamp)>,
 }
@@ -39,6 +38,7 @@ impl Fold for UsedElsewhere {
         Kind::ClientRegistered,
         Kind::ClientUpdated,
         Kind::ClientSecretAdded,
+        Kind::ScopeApproved,
     ]);
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
@@ -69,12 +69,11 @@ impl Known {
             self.secrets += 1;
             // The first comes with the registration.
             self.secrets > 1
+        } else if event.kind == Kind::ScopeApproved {
+            // What a client is approved for before it is used is how it begins.
+            self.networks.has_met()
         } else {
-            let registered = event
-                .facts
-                .registered
-                .as_ref()
-                .map(|registered| (registered.redirect_uris, registered.scope));
+            let registered = event.facts.registered;
             let before = std::mem::replace(&mut self.registered, registered);
             before.is_some() && before != registered
         };

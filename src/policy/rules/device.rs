@@ -1,6 +1,7 @@
 //! Devices without a browser (RFC 8628).
 
-use crate::domain::refusal::RefusalReason;
+use super::refusals::class;
+use crate::domain::refusal::RefusalClass;
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
 use crate::policy::memory::{Measure, Recent, Tally};
@@ -18,15 +19,7 @@ impl Fold for Guessing {
     const WANTS: Kinds = Kinds::of(&[Kind::RequestRefused]);
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
-        let wrong = matches!(
-            super::refusals::reason(event),
-            Some(
-                RefusalReason::UserCodeUnknown
-                    | RefusalReason::UserCodeOverused
-                    | RefusalReason::TooManyUserCodes
-            )
-        );
-        if !wrong {
+        if class(event) != Some(RefusalClass::UserCode) {
             return Vec::new();
         }
         let tally = state.touch(event.network, event.at);

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clock::Timestamp;
+use crate::domain::alert::About;
+use crate::domain::token_use::TokenUses;
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
 use crate::policy::agent::AgentFamily;
@@ -60,14 +63,61 @@ pub(super) struct NewNetworks {
 impl Fold for NewNetworks {
     type State = Recent<GrantId, Used<Digest>>;
 
-    const WANTS: Kinds = USES;
+    const WANTS: Kinds = USES.with(Kinds::of(&[Kind::TokenUseCounted]));
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
+        if event.kind == Kind::TokenUseCounted {
+            let uses = event.facts.uses.iter();
+            return uses.filter_map(|uses| self.counted(state, event, uses)).collect();
+        }
         let (true, Some(grant), Some(network)) = (uses(event), event.grant(), event.network) else {
             return Vec::new();
         };
         let used = state.touch(grant, event.at);
-        let month = Some(calendar_month(event.at));
+        let fired = self.meet(used, network, (event.at, event.position));
+        found(event, fired, FROM_NEW_NETWORKS).into_iter().collect()
+    }
+}
+
+const FROM_NEW_NETWORKS: &str = "The grant was used from {} new networks.";
+
+impl NewNetworks {
+    /// A count of uses of a grant's tokens. It comes when the node writes it down; the uses were before.
+    fn counted(
+        &self,
+        state: &mut Recent<GrantId, Used<Digest>>,
+        event: &Observed,
+        uses: &TokenUses,
+    ) -> Option<Finding> {
+        let network = uses.network?;
+        // Who asks about a token (RFC 7662) is not who uses it. What a machine got for itself is a grant of its own
+        // each time, and would push the users' out of memory.
+        if uses.asked_by.is_some() || uses.subject.is_none() {
+            return None;
+        }
+        let used = state.touch(uses.grant, event.at);
+        let fired = self.meet(used, network, (uses.first, event.position));
+        let mut finding = found(event, fired, FROM_NEW_NETWORKS)?;
+        finding.about = About {
+            client: Some(uses.client),
+            subject: uses.subject,
+            grant: Some(uses.grant),
+            network: None,
+        };
+        Some(finding)
+    }
+
+    fn meet(
+        &self,
+        used: &mut Used<Digest>,
+        network: Digest,
+        (at, position): (Timestamp, i64),
+    ) -> Option<Vec<i64>> {
+        let month = Some(calendar_month(at));
+        if used.month > month {
+            // A count of the month before that was written down late: nothing of it can be compared any more.
+            return None;
+        }
         if used.month != month {
             *used = Used {
                 month,
@@ -75,10 +125,9 @@ impl Fold for NewNetworks {
             };
         }
         if !used.meets(network) {
-            return Vec::new();
+            return None;
         }
-        let fired = used.new.add(network, (event.at, event.position), self.measure);
-        found(event, fired, "The grant was used from {} new networks.")
+        used.new.add(network, (at, position), self.measure)
     }
 }
 
@@ -99,6 +148,8 @@ impl Fold for NewAgents {
         let used = state.touch(grant, event.at);
         let fired = used.add(agent, (event.at, event.position), self.measure);
         found(event, fired, "The grant was used by {} families of user agents.")
+            .into_iter()
+            .collect()
     }
 }
 
@@ -107,10 +158,10 @@ fn uses(event: &Observed) -> bool {
     event.issues() && event.facts.flow.as_deref() != Some("client_credentials")
 }
 
-fn found(event: &Observed, fired: Option<Vec<i64>>, summary: &str) -> Vec<Finding> {
-    let finding = fired.map(|evidence| {
-        let count = evidence.len();
-        Finding::at(event, summary.replace("{}", &count.to_string())).resting_on(evidence, count)
-    });
-    finding.into_iter().collect()
+fn found(event: &Observed, fired: Option<Vec<i64>>, summary: &str) -> Option<Finding> {
+    let mut evidence = fired?;
+    let count = evidence.len();
+    // Several counts of uses are one event.
+    evidence.dedup();
+    Some(Finding::at(event, summary.replace("{}", &count.to_string())).resting_on(evidence, count))
 }

@@ -1,5 +1,6 @@
 //! The rules that Grantlog brings along. `docs/policies.md` is their manual.
 
+mod built_in;
 mod client_changes;
 mod consents;
 mod device;
@@ -9,55 +10,18 @@ mod logins;
 mod places;
 mod refusals;
 mod replays;
+mod suppressed;
+
+pub use built_in::BuiltIn;
+use built_in::Takes;
 
 use super::memory::Measure;
-use super::rule::{Definition, Rule, Running};
+use super::rule::{Definition, Running};
 use crate::domain::alert::Severity;
 use crate::domain::policy::Action;
 
 const HOUR: u32 = 3600;
 const DAY: u32 = 24 * HOUR;
-
-/// A rule that Grantlog brings along: what it is, and how it begins.
-pub struct BuiltIn {
-    id: &'static str,
-    version: u32,
-    title: &'static str,
-    description: &'static str,
-    severity: Severity,
-    technique: &'static str,
-    threshold: u32,
-    window: u32,
-    lookback: u32,
-    actions: &'static [Action],
-    begin: fn(&Definition) -> Box<dyn Rule>,
-}
-
-impl BuiltIn {
-    /// The rule as data.
-    #[must_use]
-    pub fn definition(&self) -> Definition {
-        Definition {
-            id: self.id.to_owned(),
-            version: self.version,
-            title: self.title.to_owned(),
-            description: self.description.to_owned(),
-            severity: self.severity,
-            technique: self.technique.to_owned(),
-            threshold: self.threshold,
-            window_seconds: self.window,
-            lookback_seconds: self.lookback.max(self.window),
-            actions: self.actions.to_vec(),
-            sigma: None,
-        }
-    }
-
-    /// The rule at work, with nothing to remember.
-    #[must_use]
-    pub fn begin(&self, definition: &Definition) -> Box<dyn Rule> {
-        (self.begin)(definition)
-    }
-}
 
 fn measure(definition: &Definition) -> Measure {
     Measure {
@@ -101,6 +65,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 1,
         window: HOUR,
         lookback: HOUR,
+        takes: Takes::NOTHING,
         actions: ON_GRANTS,
         begin: |_| Box::new(Running::new(replays::RefreshReplay)),
     },
@@ -115,6 +80,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 1,
         window: HOUR,
         lookback: HOUR,
+        takes: Takes::NOTHING,
         actions: ON_GRANTS,
         begin: |_| Box::new(Running::new(replays::CodeReplay)),
     },
@@ -129,6 +95,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 3,
         window: HOUR / 6,
         lookback: HOUR / 6,
+        takes: Takes::BOTH,
         actions: ON_CLIENTS,
         begin: |definition| {
             Box::new(Running::new(refusals::CodeMismatch {
@@ -138,15 +105,17 @@ pub const ALL: &[BuiltIn] = &[
     },
     BuiltIn {
         id: "grant-new-networks",
-        version: 1,
+        version: 2,
         title: "One grant used from several new networks",
-        description: "The tokens of one grant were renewed from networks (/24 or /48) that it was not used from before. \
-                      A moving phone changes networks, though seldom that often.",
+        description: "The tokens of one grant were renewed, or a user's were used at this server's own endpoints, from \
+                      networks (/24 or /48) that it was not used from before. A moving phone changes networks, though \
+                      seldom that often.",
         severity: Severity::Medium,
         technique: "T1550.001",
         threshold: 3,
         window: HOUR,
         lookback: DAY,
+        takes: Takes::BOTH,
         actions: ON_GRANTS,
         begin: |definition| {
             Box::new(Running::new(grants::NewNetworks {
@@ -165,6 +134,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 2,
         window: DAY,
         lookback: DAY,
+        takes: Takes::BOTH,
         actions: ON_GRANTS,
         begin: |definition| {
             Box::new(Running::new(grants::NewAgents {
@@ -184,6 +154,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 900,
         window: DAY,
         lookback: DAY,
+        takes: Takes::BOTH,
         actions: ON_USERS,
         begin: |definition| {
             Box::new(Running::new(places::ImpossibleTravel {
@@ -202,6 +173,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 5,
         window: HOUR,
         lookback: HOUR,
+        takes: Takes::BOTH,
         actions: ON_CLIENTS,
         begin: |definition| {
             Box::new(Running::new(consents::Burst {
@@ -219,6 +191,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 1,
         window: 30 * DAY,
         lookback: 30 * DAY,
+        takes: Takes::WINDOW,
         actions: ON_CLIENTS,
         begin: |definition| {
             Box::new(Running::new(consents::FirstSensitive {
@@ -237,6 +210,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 10,
         window: 300,
         lookback: HOUR + 300,
+        takes: Takes::BOTH,
         actions: ON_CLIENTS_AT_NETWORKS,
         begin: |definition| {
             Box::new(Running::new(refusals::SecretBruteForce {
@@ -255,6 +229,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 1,
         window: 14 * DAY,
         lookback: 14 * DAY,
+        takes: Takes::WINDOW,
         actions: ON_GRANTS,
         begin: |definition| {
             Box::new(Running::new(issuance::MachineNewNetwork {
@@ -273,6 +248,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 10,
         window: HOUR / 6,
         lookback: HOUR / 6,
+        takes: Takes::BOTH,
         actions: ON_NETWORKS,
         begin: |definition| {
             Box::new(Running::new(logins::Spray {
@@ -290,6 +266,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 5,
         window: HOUR / 6,
         lookback: HOUR / 6,
+        takes: Takes::BOTH,
         actions: ON_USERS,
         begin: |definition| {
             Box::new(Running::new(logins::Guessing {
@@ -307,6 +284,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 10,
         window: HOUR / 6,
         lookback: HOUR / 6,
+        takes: Takes::BOTH,
         actions: ON_NETWORKS,
         begin: |definition| {
             Box::new(Running::new(device::Guessing {
@@ -325,6 +303,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 1,
         window: HOUR,
         lookback: HOUR,
+        takes: Takes::NOTHING,
         actions: ON_GRANTS,
         begin: |_| Box::new(Running::new(device::ApproverMismatch)),
     },
@@ -338,6 +317,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 1,
         window: 30 * DAY * 3,
         lookback: 30 * DAY * 3,
+        takes: Takes::LONG_WINDOW,
         actions: ON_CLIENTS,
         begin: |definition| {
             Box::new(Running::new(issuance::Dormant {
@@ -356,6 +336,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 100,
         window: HOUR,
         lookback: 14 * DAY + HOUR,
+        takes: Takes::THRESHOLD,
         actions: ON_CLIENTS,
         begin: |definition| {
             Box::new(Running::new(issuance::Rate {
@@ -375,6 +356,7 @@ pub const ALL: &[BuiltIn] = &[
         threshold: 5,
         window: HOUR / 6,
         lookback: HOUR / 6,
+        takes: Takes::BOTH,
         actions: ON_CLIENTS,
         begin: |definition| {
             Box::new(Running::new(refusals::ScopeProbing {
@@ -383,16 +365,38 @@ pub const ALL: &[BuiltIn] = &[
         },
     },
     BuiltIn {
-        id: "client-changed",
+        id: "refusals-suppressed",
         version: 1,
+        title: "More refusals of one network than are recorded",
+        description: "Beyond refusals_per_minute of one network, client and kind of refusal only their number is on the \
+                      ledger, and no other rule sees them. A client in a loop does this; so does somebody who hides \
+                      what else they do.",
+        severity: Severity::Medium,
+        technique: "T1562.006",
+        threshold: 100,
+        window: HOUR / 6,
+        lookback: HOUR / 6,
+        takes: Takes::BOTH,
+        actions: ON_NETWORKS,
+        begin: |definition| {
+            Box::new(Running::new(suppressed::Suppressed {
+                measure: measure(definition),
+            }))
+        },
+    },
+    BuiltIn {
+        id: "client-changed",
+        version: 2,
         title: "A client was changed and then used from a new network",
-        description: "A secret was added, or redirect URIs or scope changed, and within a day the client came from a \
-                      network that it was not seen at for 14 days before the change.",
+        description: "A secret was added, a restricted scope approved, or redirect URIs, scope, authentication method, \
+                      keys (jwks, jwks_uri) or certificate changed, and within a day the client came from a network \
+                      that it was not seen at for 14 days before the change.",
         severity: Severity::High,
         technique: "T1098.001",
         threshold: 1,
         window: DAY,
         lookback: 15 * DAY,
+        takes: Takes::WINDOW,
         actions: ON_GRANTS,
         begin: |definition| {
             Box::new(Running::new(client_changes::UsedElsewhere {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 use crate::domain::alert::Severity;
-use crate::domain::refusal::RefusalReason;
+use crate::domain::refusal::{RefusalClass, RefusalReason};
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
 use crate::policy::memory::{Measure, Recent, Tally};
@@ -20,6 +20,15 @@ pub(super) fn reason(event: &Observed) -> Option<RefusalReason> {
     (event.kind == Kind::RequestRefused)
         .then(|| RefusalReason::named(text))
         .flatten()
+}
+
+/// What the refusal may be a try at; none where the event is no refusal.
+pub(super) fn class(event: &Observed) -> Option<RefusalClass> {
+    let facts = &event.facts;
+    let endpoint = facts.endpoint.as_deref().unwrap_or_default();
+    let error = facts.error.as_deref().unwrap_or_default();
+    (event.kind == Kind::RequestRefused)
+        .then(|| RefusalClass::of((endpoint, error), reason(event), facts.subject.is_some()))
 }
 
 /// Counts a refusal of a client, where it is one of those that are looked for.
@@ -53,18 +62,8 @@ impl Fold for CodeMismatch {
     const WANTS: Kinds = Kinds::of(&[Kind::RequestRefused]);
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
-        let mismatch = matches!(
-            reason(event),
-            Some(
-                RefusalReason::PkceMismatch
-                    | RefusalReason::PkceVerifierMissing
-                    | RefusalReason::PkceVerifierUnexpected
-                    | RefusalReason::RedirectUriChanged
-                    | RefusalReason::OtherClient
-            )
-        );
         // A grant is named only where the code was authentic.
-        if !mismatch || event.facts.grant.is_none() {
+        if class(event) != Some(RefusalClass::Code) || event.facts.grant.is_none() {
             return Vec::new();
         }
         let Some(client) = event.facts.client else {
@@ -94,11 +93,7 @@ impl Fold for ScopeProbing {
     const WANTS: Kinds = Kinds::of(&[Kind::RequestRefused]);
 
     fn observe(&self, state: &mut Self::State, event: &Observed) -> Vec<Finding> {
-        if event.kind != Kind::RequestRefused || event.facts.error.as_deref() != Some("invalid_scope") {
-            return Vec::new();
-        }
-        // Anybody can write a link with a client's name in it: nobody's client is to be blocked for that.
-        if event.facts.endpoint.as_deref() == Some("/oauth/authorize") && event.facts.subject.is_none() {
+        if class(event) != Some(RefusalClass::Scope) {
             return Vec::new();
         }
         let Some(client) = event.facts.client else {
@@ -170,11 +165,7 @@ impl Fold for SecretBruteForce {
             finding.severity = Some(Severity::Critical);
             return vec![finding];
         }
-        let failed = matches!(
-            reason(event),
-            Some(RefusalReason::WrongClientSecret | RefusalReason::AssertionSignature)
-        );
-        if !failed {
+        if class(event) != Some(RefusalClass::ClientCredential) {
             return Vec::new();
         }
         let failures = state.touch(key, event.at);

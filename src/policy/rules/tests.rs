@@ -12,6 +12,8 @@ use crate::policy::observed::{Columns, Kind, Observed, Place};
 use crate::policy::rule::Finding;
 use crate::policy::watch::Watching;
 
+mod sources;
+
 const MINUTE: i64 = 60;
 const HOUR: i64 = 60 * MINUTE;
 const DAY: i64 = 24 * HOUR;
@@ -119,6 +121,8 @@ fn what_rules_ask_of_payloads_is_in_them() {
         (Kind::ScopeChanged, "restricted"),
         (Kind::ConsentGiven, "client subject scope"),
         (Kind::SessionStarted, "subject"),
+        (Kind::RefusalsSuppressed, "count network"),
+        (Kind::TokenUseCounted, "uses"),
     ];
     let schemas = Event::schemas();
     for (kind, names) in members {

@@ -76,6 +76,7 @@ pub(super) fn map_refusal(event: &RefusalEvent) -> Mapped {
     match event {
         RefusalEvent::RequestRefused(event) => refused(event),
         RefusalEvent::RefusalsSuppressed(suppressed) => Mapping::api(Activity::API_REFUSED, event.name())
+            .resources(suppressed.client.map(|client| ("client", client.to_string())))
             .with("count", suppressed.count.into())
             .failed(Severity::Medium, "suppressed"),
     }

@@ -181,6 +181,60 @@ async fn a_proof_file_proves_its_event_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_proof_file_proves_that_the_log_begins_with_an_older_checkpoint() {
+    let sealed = Sealed::with_events(100).await;
+    let key = sealed.keys().await[0].to_string();
+    let made = tempfile::tempdir().unwrap();
+    let [old, file, other] = ["old", "from.proof", "other"].map(|name| made.path().join(name));
+    stdout(&audit(&sealed, &["checkpoint", "--out", path(&old)]).await);
+    append(&sealed.server, 200).await;
+    sealed.settle().await;
+    stdout(&audit(&sealed, &["prove", "--from", path(&old), "--out", path(&file)]).await);
+    let verify = ["verify", "--proof", path(&file), "--key", &key];
+    let with = |checkpoint| [&verify[..], &["--checkpoint", checkpoint]].concat();
+    let (code, text) = alone(&with(path(&old))).await;
+    assert!(
+        code == 0 && text.contains("of the checkpoint that was taken before"),
+        "{text}"
+    );
+    // By its size alone it is the same proof.
+    let size = std::fs::read_to_string(&old)
+        .unwrap()
+        .lines()
+        .nth(1)
+        .unwrap()
+        .to_owned();
+    let printed = stdout(&audit(&sealed, &["prove", "--from", &size]).await);
+    assert!(printed.starts_with(&format!("old {size}\n")), "{printed}");
+    let (code, text) = alone(&verify).await;
+    assert!(
+        code == 1 && text.contains("give that one with --checkpoint"),
+        "{text}"
+    );
+    stdout(&audit(&sealed, &["checkpoint", "--out", path(&other)]).await);
+    let (code, text) = alone(&with(path(&other))).await;
+    assert!(
+        code == 1 && text.contains("the proof begins at the checkpoint of"),
+        "{text}"
+    );
+    // Another hash, as where an event was changed in between.
+    let proof = std::fs::read_to_string(&file).unwrap();
+    let mut lines: Vec<&str> = proof.split('\n').collect();
+    lines.swap(1, 2);
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let (code, text) = alone(&with(path(&old))).await;
+    assert!(code == 1 && text.contains("does not begin with"), "{text}");
+    // Nor is one made from a checkpoint of no such log.
+    std::fs::write(
+        &other,
+        "elsewhere.example\n3\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n",
+    )
+    .unwrap();
+    let refused = audit(&sealed, &["prove", "--from", path(&other)]).await;
+    assert_eq!(refused.status.code(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn log_keys_are_rotated_from_the_command_line_and_both_are_printed() {
     let sealed = Sealed::with_events(10).await;
     let old = sealed.keys().await[0].to_string();

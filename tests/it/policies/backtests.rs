@@ -4,8 +4,8 @@ use grantlog::domain::policy::{Action, PolicySettings};
 use grantlog::policy::backtest::{self, Report, Stretch};
 use serde_json::json;
 
-use super::{alerts, events, probe, replay, set, watch};
-use crate::token::Party;
+use super::{act, alerts, events, probe, refresh_as, replay, set, watch};
+use crate::token::{Party, text};
 
 async fn backtest(party: &Party, rules: &[&str], action: Action, stretch: Stretch) -> Vec<Report> {
     let settings = PolicySettings {
@@ -28,15 +28,16 @@ async fn a_backtest_finds_the_alerts_of_the_live_engine_and_acts_on_nothing() {
     replay(&party, "curl/8").await;
     probe(&party, 12).await;
     let rules = ["refresh-replay", "scope-probing", "code-replay"];
-    let reports = backtest(&party, &rules, Action::RevokeGrant, Stretch::default()).await;
+    let reports = backtest(&party, &rules, Action::SuspendClient, Stretch::default()).await;
     assert!(events(&party.server, "AlertRaised").await.is_empty());
     assert_eq!(events(&party.server, "ContainmentApplied").await.len(), 0);
     assert_eq!(
         reports.iter().map(|report| report.fired).collect::<Vec<_>>(),
         [2, 1, 0]
     );
-    assert_eq!(reports[0].would.revoke_grants.len(), 2);
     assert_eq!(reports[0].clients.get(&party.key), Some(&2));
+    assert_eq!(reports[0].client_ids.get(&party.key), Some(&party.client_id));
+    assert_eq!(reports[0].would.suspend_clients.len(), 1);
     let bars: u64 = reports[0].histogram.bars.values().sum();
     assert_eq!(bars, 2);
     watch(&party.server).await;
@@ -55,8 +56,8 @@ async fn a_backtest_finds_the_alerts_of_the_live_engine_and_acts_on_nothing() {
         .await
         .unwrap();
     let until = Stretch {
-        since: None,
         until: Some(now),
+        ..Stretch::default()
     };
     let rows: Vec<String> = [backtest(&party, &rules, Action::Alert, until).await, {
         replay(&party, "curl/8").await;
@@ -79,7 +80,7 @@ async fn a_backtest_of_a_stretch_knows_what_was_before_it() {
     probe(&party, 2).await;
     let stretch = Stretch {
         since: Some(since),
-        until: None,
+        ..Stretch::default()
     };
     let reports = backtest(&party, &["scope-probing"], Action::Alert, stretch).await;
     assert_eq!(reports[0].fired, 1);
@@ -89,6 +90,78 @@ async fn a_backtest_of_a_stretch_knows_what_was_before_it() {
         .await
         .unwrap();
     assert_eq!(reports[0].first_position, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backtest_counts_what_its_action_would_change_and_says_on_whom() {
+    let party = Party::with(json!({"refresh_grace": 0})).await;
+    let rules = ["refresh-replay", "grant-new-agents"];
+    for rule in rules {
+        act(&party.server, rule, Action::RevokeGrant).await;
+    }
+    replay(&party, "curl/8").await;
+    let (_, tokens) = party.redeem(&party.code("view-user").await).await;
+    let (_, tokens) = refresh_as(&party, text(&tokens, "refresh_token"), "okhttp/4.12").await;
+    assert_eq!(
+        refresh_as(&party, text(&tokens, "refresh_token"), "curl/8")
+            .await
+            .0,
+        200
+    );
+    let reports = backtest(&party, &rules, Action::RevokeGrant, Stretch::default()).await;
+    // A replay ends its family itself: there is nothing left to revoke.
+    assert_eq!((reports[0].fired, reports[0].would.revoke_grants.len()), (1, 0));
+    assert_eq!(reports[1].would.revoke_grants.len(), 1);
+    assert_eq!(reports[1].subjects.keys().next(), Some(&party.subject));
+    watch(&party.server).await;
+    assert_eq!(
+        events(&party.server, "ContainmentApplied").await.len(),
+        1,
+        "as it was said"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backtest_that_would_read_too_much_or_cannot_be_set_so_is_refused() {
+    let party = Party::new().await;
+    probe(&party, 3).await;
+    let ledger = &party.server.app.ledger;
+    let run = async |rule: &str, most: Option<i64>, settings: PolicySettings| {
+        let head: i64 = sqlx::query_scalar("SELECT position FROM grantlog.head")
+            .fetch_one(ledger.pool())
+            .await
+            .unwrap();
+        let last = sqlx::query_scalar("SELECT recorded_at FROM grantlog.ledger WHERE position = $1")
+            .bind(head)
+            .fetch_one(ledger.pool())
+            .await
+            .unwrap();
+        // One event, and for what the rule has to know all those before it.
+        let stretch = Stretch {
+            since: Some(last),
+            until: None,
+            most,
+        };
+        let rules = [(rule.to_owned(), settings)];
+        let ran = backtest::run(ledger, &rules, (stretch, None), &|_, _| {}).await;
+        ran.map(|reports| reports[0].last_position - reports[0].first_position + 1)
+            .map_err(|error| error.to_string())
+    };
+    let unset = PolicySettings::default;
+    assert_eq!(run("scope-probing", None, unset()).await, Ok(1));
+    let refused = run("scope-probing", Some(5), unset()).await.unwrap_err();
+    assert!(refused.contains("at most 5 may be"), "{refused}");
+    let threshold = PolicySettings {
+        threshold: Some(0),
+        ..unset()
+    };
+    assert!(run("scope-probing", None, threshold).await.is_err());
+    let suspend = PolicySettings {
+        action: Action::SuspendClient,
+        ..unset()
+    };
+    let refused = run("password-spray", None, suspend).await.unwrap_err();
+    assert_eq!(refused, "password-spray can do alert, throttle_network");
 }
 
 const SIGMA: &str = r"

@@ -21,7 +21,7 @@ async fn rules_are_listed_set_tried_and_their_alerts_shown() {
     let party = Party::with(json!({"refresh_grace": 0})).await;
     let listed = document(&party, &["policy", "list", "--json"]).await;
     let rules = listed.as_array().unwrap();
-    assert_eq!(rules.len(), 18);
+    assert_eq!(rules.len(), 19);
     assert!(
         rules
             .iter()
@@ -57,10 +57,11 @@ async fn rules_are_listed_set_tried_and_their_alerts_shown() {
     assert_eq!(report[0]["fired"], 1);
     assert_eq!(report[0]["would"]["fresh_logins"][0], party.subject.to_string());
     let printed = run(&party, &["policy", "backtest", "refresh-replay"]).await;
-    assert!(
-        printed.contains("fired 1 times") && printed.contains('█'),
-        "{printed}"
-    );
+    let user = format!("1  user {}", party.subject);
+    let client = format!("1  client {} ({})", party.client_id, party.key);
+    for part in ["fired 1 times", "█", &user, &client] {
+        assert!(printed.contains(part), "{part}: {printed}");
+    }
 
     watch(&party.server).await;
     party.server.settle().await;
