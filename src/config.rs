@@ -146,6 +146,9 @@ pub struct Settings {
     /// The grant types that clients may register themselves for.
     #[serde(default = "default_registration_grant_types")]
     pub registration_grant_types: Vec<GrantType>,
+    /// Whether confidential clients that register themselves may leave PKCE out (RFC 9700 §2.1.1 recommends it to them).
+    #[serde(default)]
+    pub registration_pkce_optional: bool,
     /// Whether clients register themselves with a software statement only (RFC 7591 §2.3).
     #[serde(default)]
     pub registration_requires_software_statement: bool,
@@ -179,6 +182,9 @@ pub struct Settings {
     /// Device authorizations that public clients at one address may begin per minute.
     #[serde(default = "default_device_requests_per_minute")]
     pub device_requests_per_minute: u32,
+    /// Authorization requests that public clients at one address may push per minute.
+    #[serde(default = "default_pushed_requests_per_minute")]
+    pub pushed_requests_per_minute: u32,
     /// Days that a grant lives, whatever its refresh tokens do.
     #[serde(default = "default_grant_lifetime_days")]
     pub grant_lifetime_days: u32,
@@ -414,6 +420,10 @@ fn default_device_poll_interval() -> u32 {
 }
 
 fn default_device_requests_per_minute() -> u32 {
+    60
+}
+
+fn default_pushed_requests_per_minute() -> u32 {
     60
 }
 

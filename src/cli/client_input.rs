@@ -37,7 +37,7 @@ pub(super) struct Members {
     #[arg(long, value_name = "SCOPES")]
     default_scopes: Option<String>,
     /// How it authenticates: client_secret_basic, client_secret_post, client_secret_jwt (where the server allows it),
-    /// private_key_jwt (with jwks or jwks_uri in --json), self_signed_tls_client_auth (with jwks in --json), tls_client_auth (with a
+    /// private_key_jwt and self_signed_tls_client_auth (with jwks or jwks_uri in --json), tls_client_auth (with a
     /// tls_client_auth_… member in --json), any, none
     #[arg(long, value_name = "METHOD")]
     auth_method: Option<String>,

@@ -63,6 +63,9 @@ pub(super) struct NewToken {
     /// Its clients need a software statement
     #[arg(long)]
     software_statement: bool,
+    /// Its confidential clients may leave PKCE out, as with the setting `registration_pkce_optional`
+    #[arg(long)]
+    pkce_optional: bool,
     #[command(flatten)]
     output: Json,
 }
@@ -104,6 +107,7 @@ async fn create(session: &Session, new: NewToken) -> anyhow::Result<()> {
         authorization_details_types: (!new.authorization_details_types.is_empty())
             .then_some(new.authorization_details_types),
         software_statement: new.software_statement,
+        pkce_optional: new.pkce_optional,
     };
     let token = NewInitialToken {
         label: new.label,

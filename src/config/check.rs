@@ -222,9 +222,14 @@ fn client_certificates(settings: &Settings) -> Vec<(&'static str, String)> {
     found
 }
 
-/// Those of device authorizations (RFC 8628).
-fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 4] {
+/// Those of device authorizations (RFC 8628), and of what else many may ask for.
+fn device_ranges(settings: &Settings) -> [(&'static str, u64, RangeInclusive<u64>); 5] {
     [
+        (
+            "pushed_requests_per_minute",
+            settings.pushed_requests_per_minute.into(),
+            1..=1_000_000,
+        ),
         (
             "event_stream_connections",
             settings.event_stream_connections.into(),

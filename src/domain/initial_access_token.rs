@@ -52,6 +52,9 @@ pub struct RegistrationPermit {
     /// Whether they need a software statement.
     #[serde(default)]
     pub software_statement: bool,
+    /// Whether confidential ones may leave PKCE out, as well as where the server's setting lets them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub pkce_optional: bool,
 }
 
 /// An initial access token's state.

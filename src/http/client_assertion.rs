@@ -12,7 +12,8 @@ use crate::clock::Timestamp;
 use crate::config::{AssertionAudience, Settings};
 use crate::crypto::jwt::Audience;
 use crate::domain::client::{
-    AssertionAlgorithm, AuthMethod, PublicJwk, Registration, SecretVerifier, SecurityProfile,
+    AssertionAlgorithm, AuthAlgorithm, AuthMethod, PublicJwk, PublicJwks, Registration, SecretVerifier,
+    SecurityProfile,
 };
 use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
@@ -22,8 +23,6 @@ use crate::ledger::{ClientAuthentication, LedgerError};
 /// The one `client_assertion_type` that is supported (RFC 7523 §2.2).
 pub(super) const TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
-/// The one algorithm of assertions under a secret: the secrets made here are long enough for it, not for HS512.
-pub(crate) const SECRET_ALGORITHM: &str = "HS256";
 /// How far ahead an assertion may end: the hour that libraries give it. It is used once, whatever it says.
 const LONGEST: TimeDelta = TimeDelta::hours(1);
 /// The media types of such an assertion (RFC 8725 §3.11).
@@ -31,29 +30,10 @@ const TYPES: [&str; 2] = ["JWT", "client-authentication+jwt"];
 
 /// An assertion, read and not yet believed.
 pub(super) struct Assertion {
-    algorithm: Algorithm,
+    algorithm: AuthAlgorithm,
     jwt: SignedJwt<Claims>,
     /// Whether it is used for the first time.
     is_first_use: OnceCell<bool>,
-}
-
-/// What an assertion is signed with. Which of the two a client may use is registered (`token_endpoint_auth_method`): a
-/// public key is never taken for a secret, nor the other way round.
-#[derive(Clone, Copy)]
-enum Algorithm {
-    /// A key of the client's own.
-    Key(AssertionAlgorithm),
-    /// The client's secret, under HS256.
-    Secret,
-}
-
-impl Algorithm {
-    fn named(name: &str) -> Option<Self> {
-        if name == SECRET_ALGORITHM {
-            return Some(Self::Secret);
-        }
-        AssertionAlgorithm::named(name).map(Self::Key)
-    }
 }
 
 /// The claims (RFC 7523 §3); others mean nothing.
@@ -75,7 +55,7 @@ impl Assertion {
     pub(super) fn parse(text: &str) -> Option<Self> {
         let jwt: SignedJwt<Claims> = SignedJwt::parse(text, &TYPES)?;
         Some(Self {
-            algorithm: Algorithm::named(&jwt.alg).filter(|_| assertion::is_id(&jwt.claims.jti))?,
+            algorithm: AuthAlgorithm::named(&jwt.alg).filter(|_| assertion::is_id(&jwt.claims.jti))?,
             jwt,
             is_first_use: OnceCell::new(),
         })
@@ -88,10 +68,7 @@ impl Assertion {
 
     /// The authentication method that it is of.
     pub(super) fn method(&self) -> AuthMethod {
-        match self.algorithm {
-            Algorithm::Key(_) => AuthMethod::PrivateKeyJwt,
-            Algorithm::Secret => AuthMethod::ClientSecretJwt,
-        }
+        self.algorithm.method()
     }
 
     /// Checks the assertion, and uses it up where it is good.
@@ -130,12 +107,12 @@ impl Assertion {
     ) -> Result<Result<ClientAuthentication, RefusalReason>, LedgerError> {
         let mut how = ClientAuthentication::of(self.method());
         match self.algorithm {
-            Algorithm::Key(algorithm) if !client.metadata.may_sign_with(algorithm) => {}
-            Algorithm::Key(algorithm) => how.kid = self.signing_key(app, (client, algorithm), at).await,
-            Algorithm::Secret if !app.settings.allow_client_secret_jwt => {
+            algorithm if !client.metadata.may_authenticate_with(algorithm) => {}
+            AuthAlgorithm::Key(algorithm) => how.kid = self.signing_key(app, (client, algorithm), at).await,
+            AuthAlgorithm::Secret(_) if !app.settings.allow_client_secret_jwt => {
                 return Ok(Err(RefusalReason::ClientSecretJwtNotAllowed));
             }
-            Algorithm::Secret => how.secret = self.signing_secret(app, client, at).await?,
+            AuthAlgorithm::Secret(_) => how.secret = self.signing_secret(app, client, at).await?,
         }
         let signed = how.kid.is_some() || how.secret.is_some();
         Ok(signed.then_some(how).ok_or(RefusalReason::AssertionSignature))
@@ -148,12 +125,9 @@ impl Assertion {
         (client, algorithm): (&Registration, AssertionAlgorithm),
         at: Timestamp,
     ) -> Option<String> {
-        let published = match &client.metadata.jwks_uri {
-            Some(uri) => app.client_keys.fetch(uri, self.jwt.kid.as_deref(), at).await,
-            None => None,
-        };
-        let jwks = client.metadata.jwks.as_ref().or(published.as_deref())?;
-        self.jwt.signer(jwks, algorithm).map(PublicJwk::name)
+        let named = (self.jwt.kid.as_deref(), at);
+        let signer = |jwks: &PublicJwks| self.jwt.signer(jwks, algorithm).map(PublicJwk::name);
+        app.client_keys.find(&client.metadata, named, signer).await
     }
 
     /// The number of the client's secret that signed it.

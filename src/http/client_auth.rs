@@ -20,8 +20,8 @@ use crate::domain::refusal::RefusalReason;
 use crate::ids::ClientKey;
 use crate::ledger::{ClientAuthentication, Context, Loaded, UnitOfWork};
 
-/// Where tokens are issued.
-const TOKEN_ENDPOINT: &str = "/oauth/token";
+/// Where tokens are issued, and where a way to them begins: what a throttled client is answered few requests at.
+const THROTTLED: [&str; 3] = ["/oauth/token", "/oauth/par", "/oauth/device_authorization"];
 
 /// What a request says of its client. Proves nothing yet.
 pub struct Credentials {
@@ -217,7 +217,7 @@ pub async fn authenticate(
     let _ = unit.context().authentication.set(how.map_err(failed)?);
     match registration.standing {
         Standing::Active => {
-            if unit.endpoint() == TOKEN_ENDPOINT {
+            if THROTTLED.contains(&unit.endpoint()) {
                 throttle(app, key, (&registration, credentials), at)?;
             }
             Ok(AuthenticatedClient {
@@ -231,7 +231,7 @@ pub async fn authenticate(
     }
 }
 
-/// A client that a policy throttled is answered a few requests for tokens a minute, on each node.
+/// A client that a policy throttled is answered a few requests a minute, on each node.
 fn throttle(
     app: &App,
     key: ClientKey,
@@ -262,7 +262,7 @@ async fn prove(
         Presented::Nothing => {
             let certificate = unit.context().certificate.as_deref();
             let proved = client_certificate::authenticate(app, registration, certificate, unit.at());
-            return Ok(proved);
+            return Ok(proved.await);
         }
         Presented::Assertion(assertion) => {
             let client = (ClientKey(loaded.id), registration);

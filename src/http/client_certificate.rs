@@ -16,7 +16,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::{CertificateFormat, Settings};
 use crate::crypto::certificate::{ClientCertificate, Witness};
-use crate::domain::client::{AuthMethod, Registration};
+use crate::domain::client::{AuthMethod, PublicJwk, PublicJwks, Registration};
 use crate::domain::refusal::RefusalReason;
 use crate::ledger::ClientAuthentication;
 
@@ -82,7 +82,7 @@ fn chain(value: &[u8], format: CertificateFormat) -> Option<Vec<CertificateDer<'
 }
 
 /// Authenticates a client that named itself and presents nothing but, perhaps, a certificate.
-pub(super) fn authenticate(
+pub(super) async fn authenticate(
     app: &App,
     client: &Registration,
     certificate: Option<&ClientCertificate>,
@@ -104,9 +104,12 @@ pub(super) fn authenticate(
     let mut how = ClientAuthentication::of(method);
     how.certificate = Some(certificate.thumbprint);
     if by_key {
-        let jwks = metadata.jwks.as_ref();
-        let key = jwks.and_then(|jwks| jwks.of_certificate(certificate.der(), &certificate.key));
-        how.kid = Some(key.ok_or(RefusalReason::CertificateUnknown)?.name());
+        let registered = |jwks: &PublicJwks| {
+            let key = jwks.of_certificate(certificate.der(), &certificate.key);
+            key.map(PublicJwk::name)
+        };
+        let kid = app.client_keys.find(metadata, (None, at), registered).await;
+        how.kid = Some(kid.ok_or(RefusalReason::CertificateUnknown)?);
         return Ok(how);
     }
     let trusted = match &app.authorities {

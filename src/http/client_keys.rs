@@ -1,5 +1,5 @@
 //! The keys of clients that publish them at a `jwks_uri` (RFC 7591 §2): fetched when they are needed, kept for as long as
-//! the answer says within limits, fetched again where an assertion names a key that is not among them.
+//! the answer says within limits, fetched again where none of them is the one that is looked for.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use quick_cache::sync::Cache;
 
 use crate::clock::Timestamp;
-use crate::domain::client::PublicJwks;
+use crate::domain::client::{ClientMetadata, PublicJwks};
 use crate::outbound::{Fetcher, Outgoing};
 
 /// How many sets are kept.
@@ -19,7 +19,7 @@ const SHORTEST: TimeDelta = TimeDelta::minutes(1);
 const LONGEST: TimeDelta = TimeDelta::hours(24);
 /// How much longer a set is used while the client's server does not answer.
 const STALE: TimeDelta = TimeDelta::hours(6);
-/// How often a set is asked for, whatever assertions name.
+/// How often a set is asked for, whatever assertions name or are signed with.
 const AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(30);
 /// How long a caller may be kept waiting for it.
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -74,8 +74,43 @@ impl ClientKeys {
         }
     }
 
+    /// What `find` finds among a client's keys: those that are registered, or those that it publishes. Where nothing is
+    /// found among published ones that were kept, they are fetched anew: a client may change a key and not its name.
+    pub async fn find<T>(
+        &self,
+        client: &ClientMetadata,
+        (kid, at): (Option<&str>, Timestamp),
+        find: impl Fn(&PublicJwks) -> Option<T>,
+    ) -> Option<T> {
+        if let Some(registered) = &client.jwks {
+            return find(registered);
+        }
+        let uri = client.jwks_uri.as_deref()?;
+        let kept = self.fetch(uri, kid, at).await?;
+        if let Some(found) = find(&kept) {
+            return Some(found);
+        }
+        find(&*self.renew(uri, &kept, at).await?)
+    }
+
+    /// Keys that are newer than these, where they may be asked for.
+    async fn renew(&self, uri: &str, kept: &Arc<PublicJwks>, at: Timestamp) -> Option<Arc<PublicJwks>> {
+        let remote = self.known.get(uri)?;
+        let _one_at_a_time = remote.fetching.lock().await;
+        let state = remote.read();
+        let newer = |state: &State| state.usable(at).filter(|keys| !Arc::ptr_eq(keys, kept));
+        if let Some(renewed) = newer(&state) {
+            return Some(renewed);
+        }
+        if !state.may_try(at) {
+            return None;
+        }
+        let fetched = self.get(uri, at).await;
+        newer(&remote.update(fetched, at))
+    }
+
     /// The keys at a URL, for an assertion that names one of them, or none. Of callers at the same time one fetches.
-    pub async fn fetch(&self, uri: &str, kid: Option<&str>, at: Timestamp) -> Option<Arc<PublicJwks>> {
+    async fn fetch(&self, uri: &str, kid: Option<&str>, at: Timestamp) -> Option<Arc<PublicJwks>> {
         let remote = self
             .known
             .get_or_insert_with(uri, || Ok::<_, ()>(Arc::default()))

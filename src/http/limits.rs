@@ -30,6 +30,8 @@ pub enum Counted {
     Registration(IpAddr),
     /// Device authorizations that public clients began, from one address.
     DeviceRequests(IpAddr),
+    /// Authorization requests that public clients pushed, from one address.
+    PushedRequests(IpAddr),
     /// Wrong user codes, from one address.
     UserCodesFrom(IpAddr),
     /// Wrong user codes, of one user.
@@ -89,6 +91,7 @@ impl Limits {
             | Counted::Login(_)
             | Counted::Registration(_)
             | Counted::DeviceRequests(_)
+            | Counted::PushedRequests(_)
             | Counted::UserCodesFrom(_)
             | Counted::UserCodesOf(_)
             | Counted::Throttled(_)

@@ -1,17 +1,19 @@
-//! Networks that policies throttled: nodes answer them few logins, device codes and requests for tokens a minute. Each
-//! node reads them from the ledger about once a second, so that a request costs no read of its own.
+//! Networks that policies throttled: nodes answer them few logins, device codes, pushed requests and requests for tokens a
+//! minute. Each node reads them from the ledger about once a second, so that a request costs no read of its own.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::RwLock;
 
 use chrono::TimeDelta;
 
+use super::error::{Rejection, TokenError};
 use super::limits::{Counted, TooMany};
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::crypto::vault::month;
 use crate::domain::LedgerEvent;
 use crate::domain::network::NetworkEvent;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ledger::{Context, LANE, Ledger, LedgerError, network_of, position_at};
 use crate::policy::THROTTLED_FOR;
@@ -118,6 +120,14 @@ impl NetworkThrottles {
                 Some((digest, throttle.per_minute))
             })
     }
+}
+
+/// As [`check`], in the words of the endpoints that clients call.
+pub(super) fn check_client(app: &App, context: &Context) -> Result<(), Rejection<TokenError>> {
+    check(app, context).map_err(|wait| {
+        let error = TokenError::TooMany(wait.retry_after);
+        Rejection::new(error, RefusalReason::NetworkThrottled)
+    })
 }
 
 /// Counts a request of a throttled network. Fails where it has had as many within a minute as it gets, on this node.

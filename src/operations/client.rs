@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 pub use super::registration::ClientRegistration;
-use super::{OperationError, Operations, run, urls};
+use super::{OperationError, Operations, run, security_profile, urls};
 use crate::crypto::client_secret;
 use crate::domain::client::{
     ApplicationType, AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier,
@@ -44,6 +44,7 @@ impl Operations {
         registration: ClientRegistration,
     ) -> Result<CreatedClient, OperationError> {
         let metadata = registration.metadata()?;
+        security_profile::check_oauth21(&metadata, None)?;
         self.check_here(&metadata).await?;
         self.check_sector(&metadata, None).await?;
         if metadata.application_type == Some(ApplicationType::Native) && metadata.has_secret() {
@@ -154,6 +155,7 @@ impl Operations {
             .registration
             .as_deref()
             .map(|registration| &registration.metadata);
+        security_profile::check_oauth21(&metadata, before)?;
         self.check_sector(&metadata, before).await?;
         self.command_client(context, key, &ClientCommand::Update(Box::new(metadata)))
             .await

@@ -11,9 +11,9 @@ use super::{OperationError, urls};
 use crate::crypto::certificate::{ClientCertificate, Witness};
 use crate::domain::authorization_detail::is_type_name;
 use crate::domain::client::{
-    ApplicationType, AssertionAlgorithm, AuthMethod, CertificateSubject, ClientMetadata, GrantType,
-    IdTokenAlgorithm, Lifetimes, PublicJwk, PublicJwks, ResponseProfile, SecurityProfile, SubjectType,
-    TokenAlgorithm, TokenFormat,
+    ApplicationType, AssertionAlgorithm, AuthAlgorithm, AuthMethod, CertificateSubject, ClientMetadata,
+    GrantType, IdTokenAlgorithm, Lifetimes, PublicJwk, PublicJwks, ResponseProfile, SecurityProfile,
+    SubjectType, TokenAlgorithm, TokenFormat,
 };
 use crate::domain::redirect_uri;
 use crate::domain::uri;
@@ -43,6 +43,8 @@ pub struct ClientRegistration {
     pub grant_types: Vec<GrantType>,
     #[serde(default = "default_auth_method")]
     pub token_endpoint_auth_method: AuthMethod,
+    #[serde(default)]
+    pub token_endpoint_auth_signing_alg: Option<AuthAlgorithm>,
     #[serde(default)]
     pub jwks: Option<serde_json::Value>,
     #[serde(default)]
@@ -76,6 +78,8 @@ pub struct ClientRegistration {
     pub introspects: Vec<String>,
     #[serde(default)]
     pub profile: Option<SecurityProfile>,
+    #[serde(default = "default_require_pkce")]
+    pub require_pkce: bool,
     #[serde(default)]
     pub legacy: bool,
     #[serde(default)]
@@ -149,6 +153,11 @@ fn default_is_live() -> bool {
     true
 }
 
+/// RFC 9700 §2.1.1.
+fn default_require_pkce() -> bool {
+    true
+}
+
 fn default_grant_types() -> Vec<GrantType> {
     vec![GrantType::AuthorizationCode, GrantType::RefreshToken]
 }
@@ -175,6 +184,7 @@ impl ClientRegistration {
             redirect_uris: self.redirect_uris.clone(),
             grant_types: self.grant_types.clone(),
             token_endpoint_auth_method: self.token_endpoint_auth_method,
+            token_endpoint_auth_signing_alg: self.token_endpoint_auth_signing_alg,
             jwks: self.keys()?,
             tls_client_auth: self.certificate_subject()?,
             tls_client_certificate_bound_access_tokens: self.tls_client_certificate_bound_access_tokens,
@@ -188,6 +198,7 @@ impl ClientRegistration {
             audience: self.audience.clone(),
             introspects: self.introspects.clone(),
             profile: profiled.profile,
+            require_pkce: self.require_pkce,
             legacy: profiled.legacy,
             json_requests: self.json_requests,
             legacy_full_scope: self.legacy_full_scope,
@@ -246,8 +257,7 @@ impl ClientRegistration {
     fn keys(&self) -> Result<Option<PublicJwks>, OperationError> {
         let method = self.token_endpoint_auth_method;
         let keyed = [AuthMethod::PrivateKeyJwt, AuthMethod::SelfSignedTlsClientAuth];
-        let published = method == AuthMethod::PrivateKeyJwt && self.jwks_uri.is_some();
-        if self.jwks.is_none() && !published && keyed.contains(&method) {
+        if self.jwks.is_none() && self.jwks_uri.is_none() && keyed.contains(&method) {
             let problem = format!("{} needs the client's public keys", method.name());
             return Err(OperationError::invalid("jwks", problem));
         }
@@ -335,6 +345,7 @@ fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
         return invalid("redirect_uris", "the authorization_code grant needs at least one");
     }
     check_public(metadata)?;
+    check_authentication(metadata)?;
     check_details_types(&metadata.authorization_details_types)?;
     for (field, url) in [
         ("home_page_url", &metadata.home_page_url),
@@ -461,6 +472,24 @@ fn check_public(metadata: &ClientMetadata) -> Result<(), OperationError> {
         Some((_, problem)) => Err(OperationError::invalid("grant_types", *problem)),
         None => Ok(()),
     }
+}
+
+/// What goes with the way in which it authenticates.
+fn check_authentication(metadata: &ClientMetadata) -> Result<(), OperationError> {
+    if !metadata.require_pkce && metadata.is_public() {
+        return Err(OperationError::invalid(
+            "require_pkce",
+            "a public client always needs PKCE (RFC 9700 §2.1.1)",
+        ));
+    }
+    if !metadata.auth_algorithm_fits() {
+        let method = metadata.token_endpoint_auth_method.name();
+        return Err(OperationError::invalid(
+            "token_endpoint_auth_signing_alg",
+            format!("no assertion of {method} is signed with it"),
+        ));
+    }
+    Ok(())
 }
 
 /// The client's own lifetimes, and those of each flow.

@@ -77,6 +77,17 @@ pub(super) fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
     }
 }
 
+/// Refuses what OAuth 2.1 has removed, where a client has it neither by a mark nor from before.
+pub(super) fn check_oauth21(
+    metadata: &ClientMetadata,
+    before: Option<&ClientMetadata>,
+) -> Result<(), OperationError> {
+    match metadata.removed_by_oauth21(before) {
+        Some((field, problem)) => Err(OperationError::invalid(field, problem)),
+        None => Ok(()),
+    }
+}
+
 /// Prepares the members that a client has for a patch that changes its profile: what only said the old one's defaults
 /// makes room for the new one's, unless the patch states it too.
 pub(super) fn make_room(members: &mut Map<String, Value>, patch: &Map<String, Value>) {

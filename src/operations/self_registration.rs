@@ -30,6 +30,8 @@ pub const OPEN: &[&str] = &[
     "redirect_uris",
     "grant_types",
     "token_endpoint_auth_method",
+    "token_endpoint_auth_signing_alg",
+    "require_pkce",
     "jwks",
     "jwks_uri",
     "scope",
@@ -91,6 +93,8 @@ pub struct Terms {
     pub grant_types: Vec<GrantType>,
     /// The types of authorization details that they may name.
     pub authorization_details_types: Vec<String>,
+    /// Whether a confidential client may leave PKCE out, and need not say so.
+    pub pkce_optional: bool,
 }
 
 impl Terms {
@@ -101,6 +105,7 @@ impl Terms {
         self.grant_types.extend(&before.grant_types);
         self.authorization_details_types
             .extend(before.authorization_details_types.iter().cloned());
+        self.pkce_optional |= !before.require_pkce;
         self
     }
 }
@@ -161,7 +166,13 @@ pub fn metadata(
         document.insert("client_name".to_owned(), json!(name_of(&document)));
     }
     keep_default_scopes(&mut document);
+    let pkce_given = document.contains_key("require_pkce");
     let mut metadata = describe::parse(Value::Object(document))?.metadata()?;
+    if !pkce_given {
+        // What clients do that have never heard of the member.
+        metadata.require_pkce = !terms.pkce_optional || metadata.is_public() || metadata.is_fapi2();
+    }
+    browser_origins(&mut metadata, before);
     response_types(members.get("response_types"), &metadata)?;
     permitted(&metadata, terms)?;
     if metadata.application_type.is_none() && !metadata.redirect_uris.is_empty() {
@@ -265,12 +276,37 @@ fn permitted(metadata: &ClientMetadata, terms: &Terms) -> Result<(), OperationEr
             format!("clients may not register themselves for {scope}"),
         );
     }
+    if !metadata.require_pkce && !terms.pkce_optional {
+        let problem = "clients may not register themselves for requests without PKCE".to_owned();
+        return invalid("require_pkce", problem);
+    }
     let mut types = metadata.authorization_details_types.iter();
     if let Some(name) = types.find(|name| !terms.authorization_details_types.contains(name)) {
         let problem = format!("clients may not register themselves for {name}");
         return invalid("authorization_details_types", problem);
     }
     Ok(())
+}
+
+/// A public client that answers come to over `https` may be an application in the browser: its pages may call the
+/// endpoints. Origins that an administrator gave stay.
+fn browser_origins(metadata: &mut ClientMetadata, before: Option<&ClientMetadata>) {
+    let own = before.map(own_origins).unwrap_or_default();
+    metadata.allowed_origins.retain(|origin| !own.contains(origin));
+    for origin in own_origins(metadata) {
+        if !metadata.allowed_origins.contains(&origin) {
+            metadata.allowed_origins.push(origin);
+        }
+    }
+}
+
+/// The origins of a public client's `https` redirect URIs.
+fn own_origins(metadata: &ClientMetadata) -> Vec<String> {
+    let urls = metadata.redirect_uris.iter().filter(|_| metadata.is_public());
+    let urls = urls.filter_map(|uri| Url::parse(uri).ok());
+    urls.filter(|url| url.scheme() == "https")
+        .map(|url| url.origin().ascii_serialization())
+        .collect()
 }
 
 /// The consent page needs a name: the host that the user will return to.
@@ -423,6 +459,7 @@ mod tests {
             default_scope: ScopeSet::parse("openid").unwrap(),
             grant_types: vec![GrantType::AuthorizationCode, GrantType::RefreshToken],
             authorization_details_types: vec!["payment".to_owned()],
+            pkce_optional: false,
         }
     }
 

@@ -1,5 +1,5 @@
 // openid-client (npm) against a running Grantlog: registration, discovery, code + PKCE, refresh, UserInfo, PAR, DPoP,
-// private_key_jwt, device grant, RP-initiated logout, introspection, revocation. Usage: node openid_client.mjs DEV_JSON
+// private_key_jwt, FAPI 2.0 Message Signing, device grant, RP-initiated logout, introspection, revocation. Usage: node openid_client.mjs DEV_JSON
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import * as client from 'openid-client';
@@ -90,6 +90,41 @@ async function privateKeyJwt() {
   await assert.rejects(client.refreshTokenGrant(forged, 'glr_x'), (error) => error.error === 'invalid_client');
 }
 
+// A request that is signed and pushed, an answer that is signed, and a refresh token that stays.
+async function messageSigning() {
+  const { privateKey, publicKey } = await generateKeyPair('ES256');
+  const own = { key: privateKey, kid: 'own' };
+  const jwks = { keys: [{ ...(await exportJWK(publicKey)), kid: 'own', alg: 'ES256', use: 'sig' }] };
+  const profile = 'fapi2-message-signing';
+  const metadata = { profile, jwks, token_endpoint_auth_method: 'private_key_jwt', require_pkce: true };
+  const config = await register(metadata, client.PrivateKeyJwt(own));
+  assert.equal(config.clientMetadata().authorization_signed_response_alg, 'ES256');
+  client.useJwtResponseMode(config);
+  client.enableNonRepudiationChecks(config);
+  const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair('ES256'));
+  const pkceCodeVerifier = client.randomPKCECodeVerifier();
+  const [expectedState, expectedNonce] = [client.randomState(), client.randomNonce()];
+  const parameters = {
+    redirect_uri: CALLBACK, scope: 'openid profile', state: expectedState, nonce: expectedNonce,
+    code_challenge: await client.calculatePKCECodeChallenge(pkceCodeVerifier), code_challenge_method: 'S256',
+  };
+  const signed = await client.buildAuthorizationUrlWithJAR(config, parameters, own);
+  await assert.rejects(client.buildAuthorizationUrlWithPAR(config, parameters, { DPoP }), (error) =>
+    error.error === 'invalid_request');
+  const url = await client.buildAuthorizationUrlWithPAR(config, signed.searchParams, { DPoP });
+  const callback = await new Browser(dev).approve(url);
+  assert.deepEqual([...callback.searchParams.keys()], ['response']);
+  const checks = { pkceCodeVerifier, expectedState, expectedNonce, idTokenExpected: true };
+  const tokens = await client.authorizationCodeGrant(config, callback, checks, undefined, { DPoP });
+  assert.equal(tokens.token_type, 'dpop');
+  const user = await client.fetchUserInfo(config, tokens.access_token, tokens.claims().sub, { DPoP });
+  assert.equal(user.preferred_username, username);
+  for (let times = 0; times < 2; times += 1) {
+    const next = await client.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP });
+    assert.equal(next.refresh_token, undefined);
+  }
+}
+
 async function deviceFlow(config) {
   const begun = await client.initiateDeviceAuthorization(config, { scope: 'openid profile' });
   const answered = new Browser(dev).visit(new URL(begun.verification_uri_complete));
@@ -140,6 +175,7 @@ await claim('DPoP with a pushed request, API and refresh, for both clients', asy
 await claim('pushed request without DPoP', () =>
   login(web, { redirectUri: confidential.redirect_uris[0], scope: 'openid', pushed: true }));
 await claim('registration, and private_key_jwt at every endpoint', privateKeyJwt);
+await claim('FAPI 2.0 Message Signing: JAR, PAR, JARM, DPoP, private_key_jwt', messageSigning);
 await claim('device grant, approved and denied', () => deviceFlow(app));
 await claim('RP-initiated logout and the way back', logout);
 await claim('client credentials', async () => {

@@ -183,7 +183,7 @@ async fn access_that_rests_on_a_password_is_taken_back_too() {
     server.user(USERNAME, PASSWORD).await;
     let client = server
         .client(json!({
-            "client_name": "Old App", "grant_types": ["password", "refresh_token"], "scope": "view-user",
+            "client_name": "Old App", "legacy": true, "grant_types": ["password", "refresh_token"], "scope": "view-user",
             "default_scopes": "view-user",
         }))
         .await;

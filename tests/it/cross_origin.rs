@@ -116,6 +116,49 @@ async fn a_suspended_clients_origin_is_forgotten_within_seconds() {
 }
 
 #[tokio::test]
+async fn a_browser_application_that_registers_itself_may_call_from_where_it_is_answered() {
+    let server = crate::registration::open().await;
+    let register = async |method: &str| {
+        let metadata = json!({
+            "redirect_uris": ["https://app.example:8443/cb", "https://app.example:8443/other"],
+            "token_endpoint_auth_method": method,
+        });
+        let answer = crate::registration::register(&server, None, &metadata).await;
+        assert_eq!(answer.status, 201, "{}", answer.body);
+        answer.body
+    };
+    let own = "https://app.example:8443";
+    let reachable = async || {
+        server.clock.advance(std::time::Duration::from_secs(11));
+        let response = call(&server, Method::OPTIONS, "/oauth/token", own).await;
+        allowed(&response).is_some()
+    };
+    let confidential = register("client_secret_basic").await;
+    assert_eq!(confidential["allowed_origins"], json!([]));
+    assert!(!reachable().await);
+    let public = register("none").await;
+    assert_eq!(public["allowed_origins"], json!([own]));
+    assert!(reachable().await);
+    // It moves, and its origin with it; what an administrator had given stays.
+    let id = public["client_id"].as_str().unwrap();
+    let key = server.app.operations.find_client(id).await.unwrap().unwrap();
+    let patch = json!({"allowed_origins": [own, "https://given.example"]});
+    server.update_client(key, patch).await.unwrap();
+    let put = json!({
+        "client_id": id, "redirect_uris": ["https://moved.example/cb"], "token_endpoint_auth_method": "none",
+    });
+    let url = public["registration_client_uri"].as_str().unwrap();
+    let token = public["registration_access_token"].as_str();
+    let answer = crate::registration::send(("PUT", url), token, Some(&put)).await;
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(
+        answer.body["allowed_origins"],
+        json!(["https://given.example", "https://moved.example"])
+    );
+    assert!(!reachable().await);
+}
+
+#[tokio::test]
 async fn a_page_may_not_read_the_tokens_of_a_client_that_did_not_register_it() {
     let (server, _) = server().await;
     for (origins, expected) in [(json!([]), None), (json!([REGISTERED]), Some(REGISTERED))] {

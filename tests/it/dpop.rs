@@ -54,7 +54,13 @@ async fn a_proof_of_each_algorithm_binds_the_token_and_opens_the_api() {
 #[tokio::test]
 async fn every_grant_gives_tokens_that_are_bound_to_the_proofs_key() {
     let server = TestServer::start_with(|settings| settings.allow_password_grant = true).await;
-    let prover = Prover::with(server, json!({})).await;
+    let grants = [
+        "authorization_code",
+        "refresh_token",
+        "client_credentials",
+        "password",
+    ];
+    let prover = Prover::with(server, json!({"legacy": true, "grant_types": grants})).await;
     let key = Key::new("ES256");
     let code = prover.redeem(&prover.code(&[]).await, Some(&key)).await;
     let refreshed = prover.refresh(code.text("refresh_token"), Some(&key)).await;

@@ -211,8 +211,8 @@ async fn a_grant_id_opens_a_grant_to_its_own_client_and_scope_only() {
     };
     let upper = id.to_uppercase();
     for (token, method, id, expected) in [
-        ("", Method::GET, id, (401, "unauthenticated")),
-        ("nonsense", Method::DELETE, id, (401, "token_invalid")),
+        ("nonsense", Method::GET, id, (401, "invalid_token")),
+        ("nonsense", Method::DELETE, id, (401, "invalid_token")),
         (&others, Method::GET, id, (403, "permission_denied")),
         (&others, Method::DELETE, id, (403, "permission_denied")),
         (&queries, Method::DELETE, id, (403, "insufficient_scope")),
@@ -225,6 +225,8 @@ async fn a_grant_id_opens_a_grant_to_its_own_client_and_scope_only() {
         let answer = call(party, (&party.server.base, token), method.clone(), id).await;
         assert_eq!(error(&answer), expected, "{method} {id}");
     }
+    let (status, body) = call(party, (&party.server.base, ""), Method::GET, id).await;
+    assert_eq!((status, body.get("error")), (401, None));
     assert!(party.is_active(text(&created, "access_token")).await);
     // What has ended by itself is gone too, and can still be revoked.
     let operations = &party.server.app.operations;

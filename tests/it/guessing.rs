@@ -32,7 +32,7 @@ impl Guessed {
         server.user("alice", PASSWORD).await;
         let client = server
             .client(json!({
-                "client_name": "Old", "grant_types": ["password"], "token_endpoint_auth_method": "none",
+                "client_name": "Old", "legacy": true, "grant_types": ["password"], "token_endpoint_auth_method": "none",
                 "scope": "view-user", "default_scopes": "view-user",
             }))
             .await;

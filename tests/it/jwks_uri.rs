@@ -20,14 +20,14 @@ use crate::harness::TestServer;
 
 /// What the client's server answers.
 #[derive(Clone)]
-struct Published {
-    url: String,
+pub(crate) struct Published {
+    pub(crate) url: String,
     answer: Arc<Mutex<(u16, String)>>,
     asked: Arc<AtomicUsize>,
 }
 
 impl Published {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let published = Self {
             url: format!("http://{}/jwks", listener.local_addr().unwrap()),
@@ -65,6 +65,10 @@ impl Published {
             // What a set may have besides.
             .chain([json!({"kty": "RSA", "use": "enc", "n": "AQAB", "e": "AQAB"}), json!({"kty": "new"})])
             .collect();
+        self.publish(status, &keys);
+    }
+
+    pub(crate) fn publish(&self, status: u16, keys: &[Value]) {
         *self.answer.lock().unwrap() = (status, json!({"keys": keys}).to_string());
     }
 
@@ -173,6 +177,32 @@ async fn an_unknown_kid_is_asked_for_at_most_twice_a_minute() {
     client.published.set(200, &[("2", &second)]);
     client.server.clock.advance(Duration::from_secs(601));
     assert_eq!(client.token("1", &first).await, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_replaces_another_under_its_name_is_found_within_half_a_minute() {
+    let client = Publishing::new(&["127.0.0.1"]).await;
+    let (first, second) = (key(), key());
+    client.published.set(200, &[("1", &first)]);
+    assert_eq!(client.token("1", &first).await, 200);
+    client.published.set(200, &[("1", &second)]);
+    // Whatever comes, it is asked for at most twice a minute.
+    for _ in 0..3 {
+        assert_eq!(client.token("1", &second).await, 401);
+    }
+    assert_eq!(client.published.asked(), 1);
+    client.server.clock.advance(Duration::from_secs(31));
+    let both = tokio::join!(client.token("1", &second), client.token("1", &second));
+    assert_eq!(both, (200, 200));
+    assert_eq!(client.published.asked(), 2);
+    assert_eq!(client.token("1", &first).await, 401, "it was taken back");
+    // A forgery costs a request, and changes nothing.
+    client.server.clock.advance(Duration::from_secs(31));
+    for _ in 0..3 {
+        assert_eq!(client.token("1", &key()).await, 401);
+    }
+    assert_eq!(client.published.asked(), 3);
+    assert_eq!(client.token("1", &second).await, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

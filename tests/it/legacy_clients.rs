@@ -1,6 +1,7 @@
 //! What relying parties that move here may be let, each of it by a setting of one client.
 
-use grantlog::domain::client::{Approval, ClientCommand};
+use grantlog::domain::client::{Approval, Client, ClientCommand};
+use grantlog::operations::describe;
 use serde_json::{Value, json};
 
 use crate::code::REDIRECT_URI;
@@ -61,6 +62,56 @@ async fn only_a_legacy_client_may_be_loosened() {
             .unwrap_err()
             .starts_with("client_credentials_refresh: client_credentials and refresh_token")
     );
+}
+
+#[tokio::test]
+async fn what_oauth21_removed_is_for_legacy_clients_and_for_those_that_had_it_before() {
+    let server = TestServer::start().await;
+    let operations = &server.app.operations;
+    let context = TestServer::context();
+    for (member, value, usual) in [
+        (
+            "grant_types",
+            json!(["password", "refresh_token"]),
+            json!(["refresh_token"]),
+        ),
+        ("response_profile", json!("camel_case"), json!("standard")),
+    ] {
+        let register = async |legacy: bool| {
+            let mut members =
+                json!({"client_name": "Mover", "grant_types": ["refresh_token"], "legacy": legacy});
+            members[member] = value.clone();
+            let registration = serde_json::from_value(members).unwrap();
+            let created = operations.create_client(&context, registration).await;
+            created.map_err(|error| error.to_string())
+        };
+        let refused = register(false).await.unwrap_err();
+        assert!(
+            refused.starts_with(member) && refused.contains("legacy: true"),
+            "{refused}"
+        );
+        // The mark cannot be taken back while it is there; nor does an unmarked client get it later.
+        let client = register(true).await.unwrap();
+        let unmarked = server.update_client(client.key, json!({"legacy": false})).await;
+        assert!(unmarked.unwrap_err().to_string().starts_with(member));
+        let patch = json!({"legacy": false, member: usual});
+        server.update_client(client.key, patch).await.unwrap();
+        let patch = json!({member: value});
+        server.update_client(client.key, patch.clone()).await.unwrap_err();
+        // One of an earlier build, whose ledger says so, goes on as it is until it gives it up.
+        let before = operations.load::<Client>(client.key.0).await.unwrap();
+        let before = &before.registration.as_deref().unwrap().metadata;
+        let metadata = describe::merge(before, patch.as_object().unwrap().clone()).unwrap();
+        let command = ClientCommand::Update(Box::new(metadata));
+        operations
+            .command_client(&context, client.key, &command)
+            .await
+            .unwrap();
+        server
+            .update_client(client.key, json!({"client_name": "Renamed"}))
+            .await
+            .unwrap();
+    }
 }
 
 #[tokio::test]

@@ -56,6 +56,7 @@ mod openid;
 mod pairwise;
 mod par;
 mod parsers;
+mod pkce_optional;
 mod policies;
 mod private_key_jwt;
 mod profiles;

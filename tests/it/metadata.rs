@@ -1,7 +1,7 @@
 //! A walk through the metadata documents: what they advertise works, what they do not advertise is refused, and what is
 //! switched off is not there. A new member is unknown to [`every_member_is_walked`] until it has its place here.
 
-use grantlog::config::RegistrationMode;
+use grantlog::config::{DpopNonce, RegistrationMode};
 use grantlog::domain::client::PublicJwks;
 use grantlog::operations::describe;
 use serde_json::{Value, json};
@@ -9,7 +9,11 @@ use serde_json::{Value, json};
 use crate::flow::{self, Query};
 use crate::harness::{TestServer, browser};
 use crate::openid::{Provider, SCOPES, define_scopes, text};
+use crate::private_key_jwt::Keys;
+use crate::registration::define_detail_type;
 
+/// Where clients with certificates are sent.
+const MTLS: &str = "https://mtls.id.example";
 const OPENID: &str = "/.well-known/openid-configuration";
 const OAUTH: &str = "/.well-known/oauth-authorization-server";
 
@@ -58,9 +62,12 @@ async fn everything() -> Provider {
         settings.status_list = true;
         settings.client_certificate_header = Some("client-cert".to_owned());
         settings.trusted_proxies = vec!["192.0.2.1".parse().unwrap()];
+        settings.mtls_url = Some(MTLS.to_owned());
+        settings.dpop_nonce = DpopNonce::Off;
     })
     .await;
     define_scopes(&server).await;
+    define_detail_type(&server, "payment").await;
     let subject = server.user(flow::USERNAME, flow::PASSWORD).await;
     let client = server.client(client()).await;
     Provider {
@@ -75,7 +82,8 @@ fn client() -> Value {
     metadata.as_object_mut().unwrap().extend(
         json!({
             "scope": "view-user openid profile email address phone offline_access",
-            "grant_types": ["authorization_code", "refresh_token", "client_credentials", "password"],
+            "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
+            "authorization_details_types": ["payment"],
         })
         .as_object()
         .unwrap()
@@ -91,7 +99,7 @@ async fn bare() -> Provider {
     let client = server
         .client(json!({
             "client_name": "App", "redirect_uris": [flow::REDIRECT_URI], "scope": "view-user",
-            "grant_types": ["authorization_code", "refresh_token", "client_credentials", "password"],
+            "grant_types": ["authorization_code", "refresh_token", "client_credentials"],
         }))
         .await;
     Provider {
@@ -253,6 +261,16 @@ async fn each_value_of_an_authorization_request_works_if_it_is_advertised() {
             "scopes_supported",
             &["address", "phone", "admin", "OpenID"],
             |value| async move { error_of("scope", value).await.is_none() },
+        )
+        .await;
+        walk(
+            &metadata,
+            "authorization_details_types_supported",
+            &["Payment", "other"],
+            |value| async move {
+                let asked = json!([{ "type": value }]).to_string();
+                error_of("authorization_details", asked).await.is_none()
+            },
         )
         .await;
         assert_eq!(metadata["request_parameter_supported"], true);
@@ -478,8 +496,7 @@ async fn switches_say_what_the_server_does() {
     assert!(registers(
         json!({"backchannel_logout_uri": "https://app.example/logout"})
     ));
-    let proofs = list(&metadata, "dpop_signing_alg_values_supported");
-    assert!(proofs.contains(&"ES256".to_owned()) && registers(json!({"dpop_bound_access_tokens": true})));
+    assert!(registers(json!({"dpop_bound_access_tokens": true})));
     assert_eq!(metadata["tls_client_certificate_bound_access_tokens"], true);
     assert_eq!(metadata["require_pushed_authorization_requests"], false);
     assert_eq!(metadata["grant_management_action_required"], false);
@@ -500,6 +517,89 @@ async fn switches_say_what_the_server_does() {
     let client = flow::client_and_user(&strict).await;
     let answer = flow::request(&strict, &browser(), &flow::query(&client)).await;
     assert_eq!(answer.parameters()["error"], "invalid_request");
+}
+
+/// Whether a proof under this algorithm is taken (RFC 9449 §5).
+async fn proves(provider: &Provider, keys: &Keys, alg: &str) -> bool {
+    let place = match alg.get(..2) {
+        Some("ES") => 0,
+        Some("Ed") => 1,
+        _ => 2,
+    };
+    let mut jwk = keys.jwks()["keys"][place].clone();
+    for member in ["kid", "use"] {
+        jwk.as_object_mut().unwrap().remove(member);
+    }
+    let url = provider.server.url("/oauth/token");
+    let proof = keys.sign(
+        &json!({"alg": alg, "typ": "dpop+jwt", "jwk": jwk}),
+        &json!({
+            "htm": "POST", "htu": url, "iat": provider.server.clock.now().timestamp(),
+            "jti": uuid::Uuid::new_v4(),
+        }),
+    );
+    let request = browser()
+        .post(&url)
+        .header("dpop", proof)
+        .basic_auth(&provider.client.client_id, provider.client.client_secret.as_ref())
+        .form(&[("grant_type", "client_credentials")]);
+    let answer: Value = request.send().await.unwrap().json().await.unwrap();
+    match answer["error"].as_str() {
+        None => assert_eq!(answer["token_type"], "DPoP"),
+        Some(error) => assert_eq!(error, "invalid_dpop_proof", "{alg}"),
+    }
+    answer["error"].is_null()
+}
+
+#[tokio::test]
+async fn proofs_and_certificates_are_taken_as_it_is_advertised() {
+    let (provider, bare) = (everything().await, bare().await);
+    let metadata = document(&provider.server, OAUTH).await.unwrap();
+    let (keys, provider) = (Keys::generate(), &provider);
+    walk(
+        &metadata,
+        "dpop_signing_alg_values_supported",
+        &[
+            "none", "HS256", "ES256", "ES384", "RS256", "RS512", "PS256", "EdDSA",
+        ],
+        |alg| {
+            let keys = &keys;
+            async move { proves(provider, keys, &alg).await }
+        },
+    )
+    .await;
+    // The same endpoints, elsewhere (RFC 8705 §5).
+    let aliases = metadata["mtls_endpoint_aliases"].as_object().unwrap();
+    assert!(aliases.len() >= 5, "{aliases:?}");
+    for (name, url) in aliases {
+        let path = url.as_str().unwrap().strip_prefix(MTLS).unwrap();
+        assert_eq!(metadata[name], provider.server.url(path), "{name}");
+    }
+    let off = document(&bare.server, OAUTH).await.unwrap();
+    assert!(off.get("mtls_endpoint_aliases").is_none());
+    assert_eq!(off["tls_client_certificate_bound_access_tokens"], false);
+    assert!(off.get("authorization_details_types_supported").is_none());
+    let methods = |document: &Value| list(document, "token_endpoint_auth_methods_supported").join(" ");
+    assert!(methods(&metadata).contains("tls_client_auth") && !methods(&off).contains("tls_client_auth"));
+    // A node that sends clients with certificates elsewhere, and says whom is trusted there.
+    let authority = tempfile::NamedTempFile::new().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let pem = rcgen::CertificateParams::default()
+        .self_signed(&key)
+        .unwrap()
+        .pem();
+    std::fs::write(authority.path(), pem).unwrap();
+    for (trusts, advertised) in [(false, false), (true, true)] {
+        let beside = TestServer::start_with(|settings| {
+            settings.mtls_url = Some(MTLS.to_owned());
+            settings.tls_client_ca = trusts.then(|| authority.path().to_owned());
+        })
+        .await;
+        let document = document(&beside, OAUTH).await.unwrap();
+        let methods = list(&document, "token_endpoint_auth_methods_supported");
+        assert_eq!(methods.contains(&"tls_client_auth".to_owned()), advertised);
+        assert!(methods.contains(&"self_signed_tls_client_auth".to_owned()));
+    }
 }
 
 #[tokio::test]

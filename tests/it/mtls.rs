@@ -22,6 +22,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::client_authentication::last;
 use crate::harness::{TestServer, settings};
+use crate::jwks_uri::Published;
 use crate::private_key_jwt::base64;
 
 /// An authority.
@@ -372,6 +373,33 @@ async fn a_self_signed_certificate_authenticates_by_its_registered_key_or_certif
         .is_refused(&named, Some(&own), "certificate_untrusted")
         .await;
     assert!(secured.app.authorities.is_none());
+}
+
+/// RFC 8705 §2.2.2.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_self_signed_certificate_may_be_published_and_renewed_without_telling_the_server() {
+    let published = Published::start().await;
+    let secured =
+        Secured::start_with(|settings| settings.outbound_allow = vec!["127.0.0.1".parse().unwrap()]).await;
+    let (own, next) = (Identity::self_signed(|_| {}), Identity::self_signed(|_| {}));
+    published.publish(200, &[own.jwk()]);
+    let registration = serde_json::from_value(json!({
+        "client_name": "Machine", "grant_types": ["client_credentials"], "scope": "server-operations",
+        "token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks_uri": published.url,
+    }));
+    let (operations, context) = (&secured.app.operations, TestServer::context());
+    let created = operations.create_client(&context, registration.unwrap());
+    let client = created.await.unwrap();
+    assert_eq!(secured.token(&client, Some(&own)).await.0, 200);
+    secured
+        .is_refused(&client, Some(&next), "certificate_unknown")
+        .await;
+    published.publish(200, &[next.jwk()]);
+    secured.server.clock.advance(std::time::Duration::from_secs(31));
+    assert_eq!(secured.token(&client, Some(&next)).await.0, 200);
+    secured
+        .is_refused(&client, Some(&own), "certificate_unknown")
+        .await;
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ async fn an_opaque_token_of_every_flow_works_until_it_is_revoked() {
     ]);
     let party = Party::on(
         server,
-        json!({"access_token_format": "opaque", "grant_types": grant_types}),
+        json!({"access_token_format": "opaque", "grant_types": grant_types, "legacy": true}),
     )
     .await;
     let of_code = tokens(&party).await;

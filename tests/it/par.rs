@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog::domain::client::ClientCommand;
 use grantlog::http::one_time::OneTime;
 use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
@@ -126,6 +127,52 @@ fn named(client_id: &str, request_uri: &str) -> Query {
         ("client_id".to_owned(), client_id.to_owned()),
         ("request_uri".to_owned(), request_uri.to_owned()),
     ]
+}
+
+#[tokio::test]
+async fn what_public_clients_push_is_limited_by_address_and_what_throttled_ones_push_too() {
+    let server = TestServer::start_with(|settings| settings.pushed_requests_per_minute = 2).await;
+    let public = Pushing::on(server, json!({"token_endpoint_auth_method": "none"})).await;
+    let too_many = |answer: &(u16, Value)| {
+        let error = answer.1["error"].as_str();
+        assert_eq!((answer.0, error), (429, Some("temporarily_unavailable")));
+    };
+    // What is refused is not kept, and does not count.
+    let bad = with(&public.query(), &[("response_type", "token")]);
+    assert_eq!(public.push(&bad).await.0, 400);
+    for _ in 0..2 {
+        assert_eq!(public.push(&public.query()).await.0, 201);
+    }
+    too_many(&public.push(&public.query()).await);
+    assert_eq!(public.waiting().await, 2);
+    assert_eq!(public.reasons().await.pop().unwrap(), "too_many_pushed_requests");
+    let metadata = flow::confidential();
+    let confidential = Pushing {
+        client: public.server.client(metadata).await,
+        server: public.server,
+        browser: browser(),
+    };
+    for _ in 0..3 {
+        assert_eq!(confidential.push(&confidential.query()).await.0, 201);
+    }
+    // A policy's throttle holds for whoever authenticates.
+    let command = ClientCommand::Throttle {
+        per_minute: 1,
+        until: confidential.server.clock.now() + chrono::TimeDelta::hours(1),
+        reason: "test".to_owned(),
+    };
+    confidential
+        .server
+        .app
+        .operations
+        .command_client(&TestServer::context(), confidential.client.key, &command)
+        .await
+        .unwrap();
+    assert_eq!(confidential.push(&confidential.query()).await.0, 201);
+    too_many(&confidential.push(&confidential.query()).await);
+    assert_eq!(confidential.reasons().await.pop().unwrap(), "client_throttled");
+    confidential.server.clock.advance(Duration::from_secs(61));
+    assert_eq!(confidential.push(&confidential.query()).await.0, 201);
 }
 
 #[tokio::test]

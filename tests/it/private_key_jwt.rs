@@ -539,3 +539,29 @@ async fn an_assertion_may_name_the_alias_of_the_endpoint_for_clients_with_certif
         client.is_refused(&sign(json!(other)), "assertion_audience").await;
     }
 }
+
+/// OpenID Connect Dynamic Client Registration §2.
+#[tokio::test]
+async fn a_client_that_registered_one_algorithm_authenticates_with_no_other() {
+    let signing = Signing::with(json!({"token_endpoint_auth_signing_alg": "PS256"})).await;
+    let signed = |alg: &str| signing.keys.sign(&json!({ "alg": alg }), &signing.claims());
+    for (alg, status) in [("PS256", 200), ("RS256", 401), ("ES256", 401), ("EdDSA", 401)] {
+        assert_eq!(signing.token(&signed(alg)).await.0, status, "{alg}");
+    }
+    let update = async |alg: Value| {
+        let patch = json!({"token_endpoint_auth_signing_alg": alg});
+        let updated = signing.server.update_client(signing.client.key, patch).await;
+        updated.map_err(|error| error.to_string())
+    };
+    for (alg, problem) in [
+        (json!("HS256"), "no assertion of private_key_jwt"),
+        (json!("none"), "RS256, PS256"),
+        (json!(["PS256"]), "RS256, PS256"),
+    ] {
+        let refused = update(alg.clone()).await.unwrap_err();
+        let names = refused.contains("token_endpoint_auth_signing_alg") && refused.contains(problem);
+        assert!(names, "{alg}: {refused}");
+    }
+    update(Value::Null).await.unwrap();
+    assert_eq!(signing.token(&signed("ES256")).await.0, 200);
+}

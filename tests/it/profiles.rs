@@ -39,6 +39,7 @@ impl Fapi {
         let server = TestServer::start_with(|settings| {
             settings.dpop_nonce = DpopNonce::Off;
             settings.code_lifetime = 300;
+            settings.pushed_request_lifetime = 600;
         })
         .await;
         server.user(flow::USERNAME, flow::PASSWORD).await;
@@ -394,6 +395,9 @@ async fn a_request_beside_a_pushed_one_is_refused_and_not_ignored() {
 #[tokio::test]
 async fn a_fapi_clients_code_lives_a_minute_whatever_the_server_gives_others() {
     let fapi = Fapi::new("fapi2-security").await;
+    // And what it pushes waits for less than ten.
+    let (status, body) = fapi.post("/oauth/par", &fapi.query(), false).await;
+    assert_eq!((status, &body["expires_in"]), (201, &json!(599)), "{body}");
     let query = fapi.pushed(&fapi.query()).await;
     let parameters = flow::authorize(&fapi.server, &fapi.browser, &query).await;
     fapi.server.clock.advance(Duration::from_mins(1));
@@ -419,7 +423,7 @@ async fn a_message_signing_client_signs_its_requests_and_gets_signed_answers() {
     );
     let now = fapi.now();
     for (header, changes) in [
-        (json!({"alg": "PS256"}), json!({})),
+        (json!({"alg": "PS256", "typ": "at+jwt"}), json!({})),
         (json!({"alg": "RS256", "typ": "oauth-authz-req+jwt"}), json!({})),
         (good.clone(), json!({"exp": now + 3700})),
         (good.clone(), json!({"nbf": now - 3700})),
@@ -437,8 +441,13 @@ async fn a_message_signing_client_signs_its_requests_and_gets_signed_answers() {
     let form = fapi.object(&good, &json!({"response_mode": "query"}));
     let (status, body) = fapi.post("/oauth/par", &form, false).await;
     assert_eq!((status, text(&body, "error")), (400, "invalid_request"), "{body}");
-    for changes in [json!({}), json!({"response_mode": "jwt"})] {
-        let query = fapi.pushed(&fapi.object(&good, &changes)).await;
+    for (header, changes) in [
+        (&good, json!({})),
+        (&good, json!({"response_mode": "jwt"})),
+        (&json!({"alg": "PS256"}), json!({})),
+        (&json!({"alg": "PS256", "typ": "JWT"}), json!({})),
+    ] {
+        let query = fapi.pushed(&fapi.object(header, &changes)).await;
         let answer = request_objects::authorize(&fapi.server, &fapi.browser, &query).await;
         let (alg, claims) = jarm::verified(&fapi.server, &jarm::response(&answer, '?')).await;
         assert_eq!(alg, "ES256");

@@ -64,7 +64,7 @@ pub(crate) async fn register(server: &TestServer, token: Option<&str>, metadata:
 }
 
 /// An initial access token.
-async fn initial(server: &TestServer, uses: u32, permits: RegistrationPermit) -> (Uuid, String) {
+pub(crate) async fn initial(server: &TestServer, uses: u32, permits: RegistrationPermit) -> (Uuid, String) {
     let new = NewInitialToken {
         label: "partners".to_owned(),
         uses,
@@ -336,7 +336,7 @@ async fn an_initial_access_token_registers_as_many_clients_as_it_says() {
 }
 
 /// A type of authorization details without members.
-async fn define_detail_type(server: &TestServer, name: &str) {
+pub(crate) async fn define_detail_type(server: &TestServer, name: &str) {
     let schema = json!({"properties": {"type": {}}, "additionalProperties": false}).to_string();
     let command = AuthorizationDetailTypeCommand::Define {
         name: name.to_owned(),
@@ -362,6 +362,7 @@ async fn an_initial_access_token_says_what_may_be_registered() {
         grant_types: Some(vec![GrantType::ClientCredentials]),
         authorization_details_types: Some(vec!["payment".to_owned()]),
         software_statement: false,
+        pkce_optional: false,
     };
     let (_, token) = initial(&server, 9, permits).await;
     for name in ["payment", "other"] {
@@ -519,6 +520,7 @@ async fn a_secret_that_was_made_for_a_refused_registration_is_forgotten() {
         default_scope: ScopeSet::default(),
         grant_types: vec![GrantType::AuthorizationCode],
         authorization_details_types: Vec::new(),
+        pkce_optional: false,
     };
     let new = NewRegistration {
         metadata: self_registration::metadata(stated.as_object().unwrap().clone(), &terms, None).unwrap(),

@@ -126,6 +126,7 @@ impl Stage {
             "grant_types": ["authorization_code", "refresh_token", "client_credentials", "password"],
             "scope": "view-user server-operations",
             "default_scopes": "view-user",
+            "legacy": true,
         });
         let client = self.server.client(metadata).await;
         Pair {

@@ -14,7 +14,10 @@ type Pair<'a> = (&'a str, &'a str);
 
 async fn with_password_grant(extra: Value) -> Party {
     let server = TestServer::start_with(|settings| settings.allow_password_grant = true).await;
-    Party::on(server, extra).await
+    let mut metadata = json!({"legacy": true});
+    let members = metadata.as_object_mut().unwrap();
+    members.extend(extra.as_object().unwrap().clone());
+    Party::on(server, metadata).await
 }
 
 /// Sends a form without a client's authentication, or with another than the party's.
@@ -234,7 +237,7 @@ async fn a_client_that_is_unknown_blocked_or_authenticated_wrongly_is_invalid() 
         "client_credentials",
         "password",
     ];
-    let party = Party::on(server, json!({"grant_types": grant_types})).await;
+    let party = Party::on(server, json!({"grant_types": grant_types, "legacy": true})).await;
     let register = async |method: &str| {
         let types = if method == "none" {
             &grant_types[..2]
@@ -243,7 +246,7 @@ async fn a_client_that_is_unknown_blocked_or_authenticated_wrongly_is_invalid() 
         };
         let metadata = json!({
             "client_name": method, "redirect_uris": [REDIRECT_URI], "grant_types": types, "scope": "view-user",
-            "token_endpoint_auth_method": method,
+            "token_endpoint_auth_method": method, "legacy": true,
         });
         let created = party.server.client(metadata).await;
         (

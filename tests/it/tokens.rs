@@ -190,7 +190,7 @@ async fn the_password_grant_needs_server_and_client() {
         ]
     };
     let good = "correct horse battery";
-    let off = Party::with(json!({"grant_types": ["password"]})).await;
+    let off = Party::with(json!({"grant_types": ["password"], "legacy": true})).await;
     let (status, body) = off.post("/oauth/token", &form(good)).await;
     assert_eq!((status, text(&body, "error")), (400, "unsupported_grant_type"));
     let server = || TestServer::start_with(|settings| settings.allow_password_grant = true);
@@ -199,7 +199,7 @@ async fn the_password_grant_needs_server_and_client() {
     assert_eq!((status, text(&body, "error")), (400, "unauthorized_client"));
     let party = Party::on(
         server().await,
-        json!({"grant_types": ["password", "refresh_token"]}),
+        json!({"grant_types": ["password", "refresh_token"], "legacy": true}),
     )
     .await;
     let (status, body) = party.post("/oauth/token", &form("wrong password")).await;

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth_algorithm::AuthAlgorithm;
 use super::certificate::CertificateSubject;
 use super::jwks::{AssertionAlgorithm, PublicJwks};
 use super::profile::SecurityProfile;
@@ -199,6 +200,9 @@ pub struct ClientMetadata {
     pub grant_types: Vec<GrantType>,
     /// How it authenticates.
     pub token_endpoint_auth_method: AuthMethod,
+    /// The one algorithm of the assertions that authenticate it; none for any of its method's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_endpoint_auth_signing_alg: Option<AuthAlgorithm>,
     /// The public keys that its assertions are verified with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<PublicJwks>,
@@ -234,6 +238,9 @@ pub struct ClientMetadata {
     /// The security profile, where it is one of FAPI 2.0's ([`Self::security_profile`] says which it is held to).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub profile: Option<SecurityProfile>,
+    /// Whether its authorization requests must have a `code_challenge` (RFC 9700 §2.1.1). Of a legacy client none must.
+    #[serde(default = "required")]
+    pub require_pkce: bool,
     /// Marked legacy: PKCE may be left out or be `plain`, and what follows may be loosened.
     pub legacy: bool,
     /// Legacy: its requests may have JSON bodies.
@@ -324,6 +331,11 @@ pub struct ClientMetadata {
     pub is_live: bool,
     /// The user that registered it.
     pub owner: Option<SubjectId>,
+}
+
+/// What no client was without before there was a member to say so.
+fn required() -> bool {
+    true
 }
 
 impl ClientMetadata {
@@ -435,6 +447,7 @@ mod tests {
             !metadata.json_requests && !metadata.legacy_full_scope && !metadata.client_credentials_refresh
         );
         assert_eq!(metadata.response_profile, ResponseProfile::Standard);
+        assert!(metadata.require_pkce);
         assert!(metadata.lifetimes.is_empty() && !metadata.may_refresh(GrantType::ClientCredentials));
         let lifetimes = (
             metadata.access_lifetime(GrantType::Password),

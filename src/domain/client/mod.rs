@@ -1,5 +1,6 @@
 //! The `client` aggregate: a registered client (RFC 7591), its secrets and its approvals.
 
+mod auth_algorithm;
 mod certificate;
 mod decide;
 mod distinguished_name;
@@ -13,6 +14,7 @@ mod self_registration;
 mod token_format;
 mod weakness;
 
+pub use auth_algorithm::*;
 pub use certificate::*;
 pub use decide::*;
 pub use distinguished_name::DistinguishedName;

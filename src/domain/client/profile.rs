@@ -4,6 +4,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::auth_algorithm::AuthAlgorithm;
 use super::jwks::AssertionAlgorithm;
 use super::metadata::{
     AuthMethod, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile, TokenAlgorithm,
@@ -11,6 +12,21 @@ use super::metadata::{
 
 /// Seconds that an authorization code of a FAPI client lives at most (FAPI 2.0 Security Profile §5.3.2.1).
 const FAPI_CODE_LIFETIME: u32 = 60;
+
+/// Seconds that a FAPI client's pushed request waits at most: less than 600 (FAPI 2.0 Security Profile §5.3.2.2).
+const FAPI_PUSHED_REQUEST_LIFETIME: u32 = 599;
+
+/// What a client's authorization requests must have of PKCE (RFC 7636). To a challenge that was sent the code is bound in
+/// any case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PkceRule {
+    /// A challenge under S256 (RFC 9700 §2.1.1).
+    Required,
+    /// None, or one under S256.
+    Optional,
+    /// None, or one under S256 or `plain`.
+    Loose,
+}
 
 /// The rules that a client is held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +64,22 @@ impl SecurityProfile {
     }
 }
 
+/// What OAuth 2.1 does not have, and a client may have all the same where it is marked legacy.
+const REMOVED: [(&str, &str, Has); 2] = [
+    (
+        "grant_types",
+        "the password grant is for a client with legacy: true only (OAuth 2.1 has none)",
+        |client| client.allows(GrantType::Password),
+    ),
+    (
+        "response_profile",
+        "camel_case is for a client with legacy: true only",
+        |client| matches!(client.response_profile, ResponseProfile::CamelCase),
+    ),
+];
+
+type Has = fn(&ClientMetadata) -> bool;
+
 /// What contradicts a profile: the member, and what the profile wants of it.
 type Contradiction = (&'static str, String);
 
@@ -74,6 +106,16 @@ impl ClientMetadata {
         self.security_profile() == SecurityProfile::Fapi2MessageSigning
     }
 
+    /// What its authorization requests must have of PKCE.
+    #[must_use]
+    pub fn pkce(&self) -> PkceRule {
+        match (self.legacy, self.require_pkce) {
+            (true, _) => PkceRule::Loose,
+            (false, true) => PkceRule::Required,
+            (false, false) => PkceRule::Optional,
+        }
+    }
+
     /// Whether its refresh tokens change at each use. FAPI 2.0 Security Profile §5.3.2.1 has them stay: they are bound
     /// to a key, and a lost answer would lose the grant.
     #[must_use]
@@ -86,6 +128,16 @@ impl ClientMetadata {
     pub fn code_lifetime(&self, usual: u32) -> u32 {
         if self.is_fapi2() {
             usual.min(FAPI_CODE_LIFETIME)
+        } else {
+            usual
+        }
+    }
+
+    /// Seconds that its pushed requests wait for the browser, where those of others wait `usual`.
+    #[must_use]
+    pub fn pushed_request_lifetime(&self, usual: u32) -> u32 {
+        if self.is_fapi2() {
+            usual.min(FAPI_PUSHED_REQUEST_LIFETIME)
         } else {
             usual
         }
@@ -116,6 +168,17 @@ impl ClientMetadata {
         }
     }
 
+    /// What of all this OAuth 2.1 has removed, where the client is not marked legacy. What it had without the mark
+    /// `before`, as builds without this rule let it, it keeps.
+    #[must_use]
+    pub fn removed_by_oauth21(&self, before: Option<&Self>) -> Option<(&'static str, &'static str)> {
+        let unmarked = |client: &Self, has: Has| !client.legacy && has(client);
+        REMOVED
+            .into_iter()
+            .find(|(_, _, has)| unmarked(self, *has) && !before.is_some_and(|before| unmarked(before, *has)))
+            .map(|(member, problem, _)| (member, problem))
+    }
+
     /// Sender constraint, client authentication, pushed and signed requests.
     fn fapi_switches(&self) -> Option<(&'static str, &'static str)> {
         let bound = self.dpop_bound_access_tokens || self.tls_client_certificate_bound_access_tokens;
@@ -137,6 +200,11 @@ impl ClientMetadata {
                 bound,
                 "tokens that are bound to a key: dpop_bound_access_tokens or \
                  tls_client_certificate_bound_access_tokens (FAPI 2.0 Security Profile §5.3.2.1)",
+            ),
+            (
+                "require_pkce",
+                self.require_pkce,
+                "PKCE (FAPI 2.0 Security Profile §5.3.2.2)",
             ),
             (
                 "require_pushed_authorization_requests",
@@ -188,7 +256,9 @@ impl ClientMetadata {
         let openid = self.id_token_signed_response_alg == IdTokenAlgorithm::RS256;
         let signed_responses = self.authorization_signed_response_alg == rs256
             || (self.requires_signed_responses() && self.authorization_signed_response_alg.is_none());
-        let requests = self.request_object_signing_alg == Some(AssertionAlgorithm::RS256);
+        let rs256_key = AssertionAlgorithm::RS256;
+        let requests = self.request_object_signing_alg == Some(rs256_key);
+        let assertions = self.token_endpoint_auth_signing_alg == Some(AuthAlgorithm::Key(rs256_key));
         let weak = [
             ("access_token_algorithm", access),
             ("id_token_signed_response_alg", openid),
@@ -202,6 +272,7 @@ impl ClientMetadata {
             ),
             ("authorization_signed_response_alg", signed_responses),
             ("request_object_signing_alg", requests),
+            ("token_endpoint_auth_signing_alg", assertions),
         ];
         let broken = weak.into_iter().find(|(_, weak)| *weak);
         broken.map(|(field, _)| (field, "PS256, ES256 or EdDSA (FAPI 2.0 Security Profile §5.4.1)"))

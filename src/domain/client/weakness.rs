@@ -37,6 +37,7 @@ impl ClientMetadata {
                     .any(|flow| flow.access_token.is_some_and(|seconds| seconds > USUAL_LIFETIME)));
         [
             (self.legacy && codes, LEGACY),
+            (!self.legacy && !self.require_pkce && codes, NO_PKCE),
             (self.redirect_uris.iter().any(plain_http), PLAIN_HTTP),
             (self.allows(GrantType::Password), PASSWORD),
             (self.token_endpoint_auth_method == AuthMethod::Any, ANY_METHOD),
@@ -66,6 +67,11 @@ const fn weakness(member: &'static str, problem: &'static str, section: &'static
 const LEGACY: Weakness = weakness(
     "legacy",
     "PKCE may be left out or be plain: a stolen code can be redeemed",
+    "RFC 9700 §2.1.1",
+);
+const NO_PKCE: Weakness = weakness(
+    "require_pkce",
+    "PKCE may be left out: a code that is slipped into the client's own answer is redeemed",
     "RFC 9700 §2.1.1",
 );
 const PLAIN_HTTP: Weakness = weakness(

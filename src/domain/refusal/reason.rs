@@ -110,7 +110,7 @@ reasons! {
     AssertionMalformed "assertion_malformed" Assertion,
     /// The client assertion's `iss` and `sub` are not both the client's id.
     AssertionSubject "assertion_subject" Assertion,
-    /// The client assertion is signed with no key that the client has registered for that algorithm.
+    /// The client assertion is signed with no key of the client for that algorithm, or with one that it may not use.
     AssertionSignature "assertion_signature" Assertion,
     /// The client assertion's `aud` names another server, or what `assertion_audience` does not accept.
     AssertionAudience "assertion_audience" Assertion,
@@ -490,9 +490,9 @@ reasons! {
     // Limits, and the server's own trouble.
     /// Too many failed attempts came from this source, or for this account, within a minute.
     TooManyFailures "too_many_failures" RateLimit,
-    /// A policy throttled the client, and it asked for more tokens within a minute than it gets.
+    /// A policy throttled the client, and it asked for more tokens, device codes or pushed requests than it gets.
     ClientThrottled "client_throttled" RateLimit,
-    /// A policy throttled the network, and it asked for more logins, device codes or tokens within a minute than it gets.
+    /// A policy throttled the network, and it made more logins, pushed requests or requests for tokens than it gets.
     NetworkThrottled "network_throttled" RateLimit,
     /// The access token was used more often within a minute than the server allows.
     RateLimitExceeded "rate_limit_exceeded" RateLimit,
@@ -500,6 +500,8 @@ reasons! {
     TooManyEventStreams "too_many_event_streams" RateLimit,
     /// Public clients at one address began more device authorizations within a minute than the server allows.
     TooManyDeviceRequests "too_many_device_requests" RateLimit,
+    /// Public clients at one address pushed more authorization requests within a minute than the server allows.
+    TooManyPushedRequests "too_many_pushed_requests" RateLimit,
     /// Too many passwords were being hashed at once.
     HashingOverloaded "hashing_overloaded" Server,
     /// A password could not be hashed.

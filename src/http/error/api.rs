@@ -49,7 +49,7 @@ struct ApiErrorBody {
 }
 
 impl ApiError {
-    fn status(self) -> StatusCode {
+    pub(super) fn status(self) -> StatusCode {
         match self {
             Self::ValidationError(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated
@@ -68,7 +68,7 @@ impl ApiError {
         }
     }
 
-    fn message(self) -> &'static str {
+    pub(super) fn message(self) -> &'static str {
         match self {
             Self::Unauthenticated => {
                 "No access token was provided, or the authentication scheme is neither Bearer nor DPoP."
@@ -111,35 +111,52 @@ impl ApiError {
         }
     }
 
-    /// RFC 6750 §3, in its own three codes. Without a token there is no error to tell (§3.1).
-    fn challenge(self) -> Option<String> {
+    /// The code of its challenge: one of RFC 6750 §3.1 or RFC 9449 §7.1, where one of them fits.
+    pub(super) fn challenge_code(self) -> Option<&'static str> {
         match self {
-            Self::Unauthenticated => Some(r#"Bearer realm="grantlog""#.to_owned()),
-            Self::TokenExpired | Self::TokenInvalid => Some(format!(
-                r#"Bearer realm="grantlog", error="invalid_token", error_description="{}""#,
-                self.message()
-            )),
-            // RFC 9449 §7.1.
-            Self::InvalidDpopProof | Self::UseDpopNonce => Some(format!(
-                r#"DPoP realm="grantlog", error="{}", error_description="{}""#,
-                self.code(),
-                self.message()
-            )),
-            Self::InsufficientScope(scope) | Self::UnapprovedScope(scope) => Some(format!(
-                r#"Bearer realm="grantlog", error="insufficient_scope", error_description="{}", scope="{scope}""#,
-                self.message()
-            )),
-            Self::ValidationError(_) => Some(format!(
-                r#"Bearer realm="grantlog", error="invalid_request", error_description="{}""#,
-                self.message()
-            )),
-            Self::PermissionDenied
+            Self::TokenExpired | Self::TokenInvalid => Some("invalid_token"),
+            Self::InvalidDpopProof => Some("invalid_dpop_proof"),
+            Self::UseDpopNonce => Some("use_dpop_nonce"),
+            Self::InsufficientScope(_) | Self::UnapprovedScope(_) => Some("insufficient_scope"),
+            Self::ValidationError(_) => Some("invalid_request"),
+            Self::Unauthenticated
+            | Self::PermissionDenied
             | Self::Conflict(_)
             | Self::ResourceNotFound(_)
             | Self::RateLimitExceeded(_)
             | Self::ServerError
             | Self::ServiceUnavailable => None,
         }
+    }
+
+    /// The challenge (RFC 6750 §3, RFC 9449 §7.1). Without a token there is no error to tell.
+    fn challenge(self) -> Option<String> {
+        if self == Self::Unauthenticated {
+            return Some(r#"Bearer realm="grantlog""#.to_owned());
+        }
+        let code = self.challenge_code()?;
+        let of_proof = matches!(self, Self::InvalidDpopProof | Self::UseDpopNonce);
+        let scheme = if of_proof { "DPoP" } else { "Bearer" };
+        let what = self.message();
+        let told = format!(r#"{scheme} realm="grantlog", error="{code}", error_description="{what}""#);
+        if let Self::InsufficientScope(scope) | Self::UnapprovedScope(scope) = self {
+            return Some(format!(r#"{told}, scope="{scope}""#));
+        }
+        Some(told)
+    }
+
+    /// An answer with what stands beside its body.
+    pub(super) fn in_headers(self, mut response: Response) -> Response {
+        no_store(&mut response);
+        let headers = response.headers_mut();
+        let challenge = self.challenge();
+        if let Some(challenge) = challenge.and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
     }
 }
 
@@ -183,18 +200,6 @@ impl ErrorAnswer for ApiError {
             message: self.message(),
             request_id: request,
         };
-        let mut response = (self.status(), Json(body)).into_response();
-        no_store(&mut response);
-        let headers = response.headers_mut();
-        if let Some(challenge) = self
-            .challenge()
-            .and_then(|text| HeaderValue::from_str(&text).ok())
-        {
-            headers.insert(header::WWW_AUTHENTICATE, challenge);
-        }
-        if let Some(seconds) = self.retry_after() {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        response
+        self.in_headers((self.status(), Json(body)).into_response())
     }
 }

@@ -3,12 +3,14 @@
 
 mod admin;
 mod api;
+mod bearer;
 mod protocol;
 mod registration;
 mod token;
 
 pub use admin::{AdminError, AdminErrorBody};
 pub use api::ApiError;
+pub use bearer::BearerError;
 pub use protocol::ProtocolError;
 pub use registration::RegistrationError;
 pub use token::TokenError;
@@ -80,6 +82,20 @@ impl<E: WireError> Rejection<E> {
             grant: None,
             authentication: None,
             origins: None,
+        }
+    }
+
+    /// The same rejection, told in the words of another format.
+    #[must_use]
+    pub fn tell<T>(self, words: impl FnOnce(E) -> T) -> Rejection<T> {
+        Rejection {
+            error: words(self.error),
+            reason: self.reason,
+            client: self.client,
+            subject: self.subject,
+            grant: self.grant,
+            authentication: self.authentication,
+            origins: self.origins,
         }
     }
 

@@ -20,7 +20,7 @@ use crate::domain::value::ScopeSet;
 use crate::http::api::bearer::{ActiveToken, BearerToken};
 use crate::http::api::respond;
 use crate::http::context::Origin;
-use crate::http::error::{ApiError, Rejection, no_store};
+use crate::http::error::{ApiError, BearerError, Rejection, no_store};
 use crate::ids::{ClientKey, GrantId};
 use crate::ledger::{Actor, LedgerError, Loaded, UnitOfWork};
 
@@ -32,6 +32,8 @@ pub const GRANT: &str = "/oauth/grants/{grant_id}";
 const QUERY: &str = "grant_management_query";
 /// The scope that revoking needs (§6.3).
 const REVOKE: &str = "grant_management_revoke";
+
+type BearerRejection = Rejection<BearerError>;
 
 /// What the metadata document says of it (§7.1).
 #[derive(Serialize)]
@@ -215,7 +217,8 @@ pub async fn query(
     headers: HeaderMap,
 ) -> Response {
     let result = queried(&app, &origin, (&headers, id)).await;
-    answer(&app, &origin, GRANT, result.map(respond)).await
+    let result = result.map(respond).map_err(BearerRejection::from);
+    answer(&app, &origin, GRANT, result).await
 }
 
 async fn queried(
@@ -258,6 +261,7 @@ pub async fn revoke(
         no_store(&mut response);
         response
     });
+    let result = result.map_err(BearerRejection::from);
     answer(&app, &origin, GRANT, result).await
 }
 

@@ -13,8 +13,7 @@ use super::register;
 use super::status_list;
 use crate::app::App;
 use crate::config::{RegistrationMode, Settings};
-use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType, IdTokenAlgorithm};
-use crate::http::client_assertion::SECRET_ALGORITHM;
+use crate::domain::client::{AssertionAlgorithm, AuthMethod, GrantType, IdTokenAlgorithm, SecretAlgorithm};
 use crate::http::context::Origin;
 use crate::http::dpop;
 use crate::http::error::{ErrorAnswer, ProtocolError, Rejection, TokenError};
@@ -44,7 +43,7 @@ fn confidential_methods(settings: &Settings) -> Vec<&'static str> {
 
 /// What their assertions are signed with.
 fn assertion_algorithms(settings: &Settings) -> Vec<&'static str> {
-    let secret = settings.allow_client_secret_jwt.then_some(SECRET_ALGORITHM);
+    let secret = settings.allow_client_secret_jwt.then_some(SecretAlgorithm::NAME);
     AssertionAlgorithm::NAMES.into_iter().chain(secret).collect()
 }
 

@@ -22,6 +22,8 @@ use crate::domain::refusal::RefusalReason;
 use crate::http::client_auth::AuthenticatedClient;
 use crate::http::dpop::PresentedProof;
 use crate::http::form::Form;
+use crate::http::limits::{Counted, counted_address};
+use crate::http::network_throttles;
 use crate::ledger::{Actor, UnitOfWork};
 
 #[doc(hidden)]
@@ -61,6 +63,7 @@ async fn take(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
+    network_throttles::check_client(app, &context)?;
     let request = ClientRequest::read(app, context, headers, body)
         .await?
         .with_proof(app, origin, headers)?;
@@ -74,10 +77,31 @@ async fn take(
 async fn keep(app: &App, request: &ClientRequest) -> Result<Pushed, Rejection<TokenError>> {
     let mut unit = app.ledger.unit_of_work(&request.context);
     let (client, parameters) = rounds!(unit, round(app, request, &mut unit))?;
-    let request_uri = request_uri::keep(app, client.key, &parameters).await?;
+    limited(app, request, &client)?;
+    let usual = app.settings.pushed_request_lifetime;
+    let expires_in = client.registration.metadata.pushed_request_lifetime(usual);
+    let request_uri = request_uri::keep(app, (client.key, expires_in), &parameters).await?;
     Ok(Pushed {
         request_uri,
-        expires_in: app.settings.pushed_request_lifetime,
+        expires_in,
+    })
+}
+
+/// Anybody can be a public client: what it may have kept is limited by address.
+fn limited(
+    app: &App,
+    request: &ClientRequest,
+    client: &AuthenticatedClient,
+) -> Result<(), Rejection<TokenError>> {
+    let address = request.context.address.map(counted_address);
+    let Some(address) = address.filter(|_| client.registration.metadata.is_public()) else {
+        return Ok(());
+    };
+    let counted = [Counted::PushedRequests(address)];
+    let (most, now) = (app.settings.pushed_requests_per_minute, app.ledger.clock().now());
+    app.limits.check_and_count(&counted, most, now).map_err(|wait| {
+        let error = TokenError::TooMany(wait.retry_after);
+        Rejection::new(error, RefusalReason::TooManyPushedRequests).client(client.key)
     })
 }
 

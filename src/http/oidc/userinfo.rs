@@ -22,7 +22,7 @@ use crate::http::api::bearer::BearerToken;
 use crate::http::api::respond;
 use crate::http::context::Origin;
 use crate::http::cors::OriginsOf;
-use crate::http::error::{ApiError, Rejection};
+use crate::http::error::{ApiError, BearerError, Rejection};
 use crate::http::form::{self, Form, FormError};
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
@@ -30,6 +30,8 @@ use crate::ledger::{Actor, LedgerError, UnitOfWork};
 
 /// The path.
 pub const PATH: &str = "/oauth/userinfo";
+
+type BearerRejection = Rejection<BearerError>;
 
 #[derive(Serialize)]
 struct UserInfo {
@@ -73,7 +75,7 @@ pub async fn get(
     headers: HeaderMap,
 ) -> Response {
     let result = user_info(&app, &origin, &headers, None).await;
-    answer(&app, &origin, PATH, result).await
+    answer(&app, &origin, PATH, result.map_err(BearerRejection::from)).await
 }
 
 /// As [`get`]; the token may come in a form instead (RFC 6750 §2.2).
@@ -87,7 +89,7 @@ pub async fn post(
         Ok(form) => user_info(&app, &origin, &headers, form.as_deref()).await,
         Err(rejection) => Err(rejection),
     };
-    answer(&app, &origin, PATH, result).await
+    answer(&app, &origin, PATH, result.map_err(BearerRejection::from)).await
 }
 
 /// The token in a form, where there is one.

@@ -279,6 +279,8 @@ fn metadata() -> ClientMetadata {
         audience: Vec::new(),
         introspects: Vec::new(),
         legacy: false,
+        require_pkce: true,
+        token_endpoint_auth_signing_alg: None,
         json_requests: false,
         legacy_full_scope: false,
         client_credentials_refresh: false,

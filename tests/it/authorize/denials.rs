@@ -194,6 +194,7 @@ async fn in_development(server: &TestServer) -> grantlog::operations::client::Cr
         "client_credentials",
         "password"
     ]);
+    metadata["legacy"] = json!(true);
     metadata["owner"] = json!(owner);
     server.client(metadata).await
 }

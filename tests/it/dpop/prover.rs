@@ -198,12 +198,7 @@ impl Prover {
         server.user(flow::USERNAME, flow::PASSWORD).await;
         let mut metadata = flow::confidential();
         metadata["scope"] = json!("openid view-user");
-        metadata["grant_types"] = json!([
-            "authorization_code",
-            "refresh_token",
-            "client_credentials",
-            "password"
-        ]);
+        metadata["grant_types"] = json!(["authorization_code", "refresh_token", "client_credentials"]);
         let _ = server
             .app
             .operations

@@ -162,7 +162,7 @@ async fn a_nonce_comes_back_as_it_was_sent_up_to_512_characters() {
 
 #[tokio::test]
 async fn an_answer_in_camel_case_spells_the_id_token_so() {
-    let provider = Provider::with(json!({"response_profile": "camel_case"})).await;
+    let provider = Provider::with(json!({"response_profile": "camel_case", "legacy": true})).await;
     let tokens = provider.tokens(&[]).await;
     assert!(tokens.get("id_token").is_none(), "{tokens}");
     let claims = provider.claims(text(&tokens, "idToken"), "RS256").await;

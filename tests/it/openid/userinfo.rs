@@ -96,15 +96,16 @@ async fn userinfo_takes_get_and_post_and_a_token_in_a_form() {
     let form = format!("access_token={token}");
     assert_eq!(post(&provider, form.clone(), None).await, (200, expected));
     let (status, body) = post(&provider, form.clone(), Some(token)).await;
-    assert_eq!((status, text(&body, "error")), (400, "validation_error"), "two");
+    assert_eq!((status, text(&body, "error")), (400, "invalid_request"), "two");
     let (status, body) = post(&provider, format!("{form}&{form}"), None).await;
     assert_eq!(
         (status, text(&body, "error")),
-        (400, "validation_error"),
+        (400, "invalid_request"),
         "doubled"
     );
     let (status, body) = post(&provider, String::new(), None).await;
-    assert_eq!((status, text(&body, "error")), (401, "unauthenticated"));
+    // RFC 6750 §3.1: whoever sends no token is told of no error.
+    assert_eq!((status, body.get("error")), (401, None));
 }
 
 #[tokio::test]
@@ -142,7 +143,8 @@ async fn userinfo_sees_a_revocation_at_once() {
         .unwrap();
     assert_eq!(revoked.status(), 200);
     let (status, body) = user_info(&provider, token).await;
-    assert_eq!((status, text(&body, "error")), (401, "token_invalid"));
+    assert_eq!((status, text(&body, "error")), (401, "invalid_token"));
+    assert_eq!(text(&body, "error_description"), text(&body, "message"));
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ pub(super) fn self_registration(bytes: &[u8]) -> Read {
             .unwrap()
             .grant_types,
         authorization_details_types: Vec::new(),
+        pkce_optional: true,
     };
     match self_registration::metadata(members, &terms, None) {
         Ok(metadata) => {

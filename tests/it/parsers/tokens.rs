@@ -126,6 +126,7 @@ pub(super) fn signed_statement(bytes: &[u8]) -> Read {
             scope,
             grant_types: vec![grantlog::domain::client::GrantType::AuthorizationCode],
             authorization_details_types: Vec::new(),
+            pkce_optional: true,
         };
         if let Ok(metadata) = self_registration::metadata(statement.members, &terms, None) {
             assert!(metadata.scope.is_subset(&terms.scope) && !metadata.legacy);

@@ -80,6 +80,12 @@ async fn a_network_that_sprays_passwords_gets_few_answers_and_others_get_all() {
         statuses.push(token(&server, credentials, None).await.0);
     }
     assert_eq!(statuses, [200, 200, 200, 200, 200, 429]);
+    for path in ["/oauth/par", "/oauth/device_authorization"] {
+        let request = reqwest::Client::new().post(server.url(path));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let asked = request.body(format!("client_id={}", client.client_id));
+        assert_eq!(asked.send().await.unwrap().status(), 429, "{path}");
+    }
     let right = (flow::USERNAME, flow::PASSWORD);
     let page = flow::log_in(&server, &browser, &query, right).await;
     assert_eq!(page.status, 429, "{}", page.body);
@@ -91,7 +97,13 @@ async fn a_network_that_sprays_passwords_gets_few_answers_and_others_get_all() {
     .fetch_all(server.app.ledger.pool())
     .await
     .unwrap();
-    assert_eq!(reasons, ["/oauth/token", "/oauth/authorize"]);
+    let endpoints = [
+        "/oauth/token",
+        "/oauth/par",
+        "/oauth/device_authorization",
+        "/oauth/authorize",
+    ];
+    assert_eq!(reasons, endpoints);
 
     server.clock.advance(Duration::from_secs(61));
     assert_eq!(flow::log_in(&server, &browser, &query, right).await.status, 303);

@@ -190,6 +190,8 @@ impl World {
             authorization_details_types: Vec::new(),
             introspects: Vec::new(),
             legacy: false,
+            require_pkce: true,
+            token_endpoint_auth_signing_alg: None,
             json_requests: false,
             legacy_full_scope: false,
             client_credentials_refresh: false,

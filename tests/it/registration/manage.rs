@@ -216,6 +216,7 @@ async fn a_deleted_client_and_its_tokens_are_gone_at_once() {
         grant_types: Some(vec![grantlog::domain::client::GrantType::ClientCredentials]),
         authorization_details_types: None,
         software_statement: false,
+        pkce_optional: false,
     };
     let (_, initial) = super::initial(&server, 1, permits).await;
     let machine = json!({"grant_types": ["client_credentials"]});

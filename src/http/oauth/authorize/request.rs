@@ -10,7 +10,7 @@ use super::parameters::Parameters;
 use super::redirect::ReturnAddress;
 use super::response_mode::ResponseMode;
 use crate::app::App;
-use crate::domain::client::{Client, ClientMetadata, GrantType, Registration, Standing};
+use crate::domain::client::{Client, ClientMetadata, GrantType, PkceRule, Registration, Standing};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::Management;
 use crate::domain::openid::OPENID;
@@ -192,7 +192,7 @@ pub(super) async fn check(
     let challenge = challenge(
         parameters.get("code_challenge"),
         parameters.get("code_challenge_method"),
-        metadata.legacy,
+        metadata.pkce(),
     )?;
     let prompt = Prompt::parse(parameters.get("prompt").unwrap_or_default())?;
     let (management, predecessor) = management::read(app, unit, parameters, target.key).await?;
@@ -316,14 +316,15 @@ async fn granted_scopes(
 }
 
 /// RFC 7636 §4.3, tightened by RFC 9700 §2.1.1: a challenge is required and must be S256, except that a client
-/// marked legacy may send `plain` (which is what an absent method means) or nothing.
+/// marked legacy may send `plain` (which is what an absent method means) or nothing, and one that need not have one
+/// nothing. To a challenge that was sent the code is bound, whoever sent it.
 fn challenge(
     challenge: Option<&str>,
     method: Option<&str>,
-    legacy: bool,
+    rule: PkceRule,
 ) -> Result<Option<Challenge>, Rejection<AuthorizeError>> {
     let method = match (challenge, method) {
-        (None, None) if legacy => return Ok(None),
+        (None, None) if rule != PkceRule::Required => return Ok(None),
         (None, _) => {
             return Err(invalid_request(
                 "The code_challenge is missing (PKCE).",
@@ -331,7 +332,7 @@ fn challenge(
             ));
         }
         (Some(_), Some("S256")) => Method::S256,
-        (Some(_), Some("plain") | None) if legacy => Method::Plain,
+        (Some(_), Some("plain") | None) if rule == PkceRule::Loose => Method::Plain,
         (Some(_), _) => {
             let what = "The code_challenge_method must be S256.";
             return Err(invalid_request(what, RefusalReason::PkceMethodUnsupported));
@@ -424,35 +425,36 @@ mod tests {
 
     #[test]
     fn pkce_is_required_and_plain_is_for_legacy_clients_only() {
+        use PkceRule::{Loose, Optional, Required};
         let s256 = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
-        let method = |challenge, method, legacy| {
-            super::challenge(challenge, method, legacy)
+        let method = |challenge, method, rule| {
+            super::challenge(challenge, method, rule)
                 .map(|found| found.map(|found| found.method))
                 .map_err(|rejection| rejection.reason)
         };
-        for legacy in [false, true] {
-            assert_eq!(method(Some(s256), Some("S256"), legacy), Ok(Some(Method::S256)));
+        for rule in [Required, Optional, Loose] {
+            assert_eq!(method(Some(s256), Some("S256"), rule), Ok(Some(Method::S256)));
+            assert_eq!(method(None, Some("S256"), rule), Err(RefusalReason::PkceMissing));
             assert_eq!(
-                method(None, Some("S256"), legacy),
-                Err(RefusalReason::PkceMissing)
-            );
-            assert_eq!(
-                method(Some("short"), Some("S256"), legacy),
+                method(Some("short"), Some("S256"), rule),
                 Err(RefusalReason::PkceMalformed)
             );
             assert_eq!(
-                method(Some(s256), Some("s256"), legacy),
+                method(Some(s256), Some("s256"), rule),
                 Err(RefusalReason::PkceMethodUnsupported)
             );
         }
         for absent in [Some("plain"), None] {
-            assert_eq!(method(Some(s256), absent, true), Ok(Some(Method::Plain)));
-            assert_eq!(
-                method(Some(s256), absent, false),
-                Err(RefusalReason::PkceMethodUnsupported)
-            );
+            assert_eq!(method(Some(s256), absent, Loose), Ok(Some(Method::Plain)));
+            for strict in [Required, Optional] {
+                assert_eq!(
+                    method(Some(s256), absent, strict),
+                    Err(RefusalReason::PkceMethodUnsupported)
+                );
+            }
         }
-        assert_eq!(method(None, None, true), Ok(None));
-        assert_eq!(method(None, None, false), Err(RefusalReason::PkceMissing));
+        assert_eq!(method(None, None, Loose), Ok(None));
+        assert_eq!(method(None, None, Optional), Ok(None));
+        assert_eq!(method(None, None, Required), Err(RefusalReason::PkceMissing));
     }
 }

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Settings;
 use crate::crypto::jwt::Audience;
-use crate::domain::client::{AssertionAlgorithm, Registration};
+use crate::domain::client::{AssertionAlgorithm, PublicJwks, Registration};
 use crate::domain::refusal::RefusalReason;
 use crate::http::assertion::{self, LEEWAY, SignedJwt};
 
@@ -64,7 +64,7 @@ pub(in crate::http::oauth) async fn parameters<'a>(
     at: Timestamp,
     beside: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<String, RefusalReason> {
-    let jwt = read(client, object)?;
+    let jwt = read(object)?;
     let algorithm = algorithm(client, &jwt.alg)?;
     let claims = &jwt.claims;
     is_of(client, claims)?;
@@ -79,13 +79,10 @@ pub(in crate::http::oauth) async fn parameters<'a>(
     if FORBIDDEN.iter().any(|name| claims.get(name).is_some()) {
         return Err(RefusalReason::RequestObjectNested);
     }
-    let published = match &client.metadata.jwks_uri {
-        Some(uri) => app.client_keys.fetch(uri, jwt.kid.as_deref(), at).await,
-        None => None,
-    };
-    let jwks = client.metadata.jwks.as_ref().or(published.as_deref());
-    let signer = jwks.and_then(|jwks| jwt.signer(jwks, algorithm));
-    signer.ok_or(RefusalReason::RequestObjectSignature)?;
+    let named = (jwt.kid.as_deref(), at);
+    let signed = |jwks: &PublicJwks| jwt.signer(jwks, algorithm).map(|_| ());
+    let signed = app.client_keys.find(&client.metadata, named, signed).await;
+    signed.ok_or(RefusalReason::RequestObjectSignature)?;
     encode(&client.client_id, claims).ok_or(RefusalReason::RequestObjectMalformed)
 }
 
@@ -101,14 +98,10 @@ pub(super) fn parameters_in(text: &str) -> Option<String> {
     encode(jwt.claims.text("client_id")?, &jwt.claims)
 }
 
-/// The compact form; a FAPI client says in the header what it is.
-fn read(client: &Registration, object: &str) -> Result<SignedJwt<Claims>, RefusalReason> {
-    let types: &[&str] = if client.metadata.is_fapi2() {
-        &[TYPE]
-    } else {
-        &[TYPE, "JWT"]
-    };
-    SignedJwt::parse(object, types).ok_or(RefusalReason::RequestObjectMalformed)
+/// The compact form. RFC 9101 §10.8 has servers accept the media type and does not have clients send it: what else of a
+/// client's might pass for a request object is told by its claims ([`is_of`], [`is_for`]).
+fn read(object: &str) -> Result<SignedJwt<Claims>, RefusalReason> {
+    SignedJwt::parse(object, &[TYPE, "JWT"]).ok_or(RefusalReason::RequestObjectMalformed)
 }
 
 /// The header's algorithm, where the client may use it. `none` and those of shared secrets are no algorithms here.

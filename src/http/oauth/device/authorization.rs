@@ -22,6 +22,7 @@ use crate::http::client_auth::AuthenticatedClient;
 use crate::http::context::Origin;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::limits::{Counted, counted_address};
+use crate::http::network_throttles;
 use crate::http::oauth::{ClientRequest, answer, authorization_details, resource, rounds, token};
 use crate::http::oidc::userinfo;
 use crate::ids::GrantId;
@@ -59,6 +60,7 @@ async fn take(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
+    network_throttles::check_client(app, &context)?;
     let request = ClientRequest::read(app, context, headers, body).await?;
     let result = begin(app, &request).await;
     request.end(app, result.map(|told| Json(told).into_response()))

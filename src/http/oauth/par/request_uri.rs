@@ -45,11 +45,15 @@ pub fn is_request_uri(text: &str) -> bool {
     is_ours(text) && random_part(text).is_some()
 }
 
-/// Keeps a request and names it.
-pub(super) async fn keep(app: &App, client: ClientKey, parameters: &str) -> Result<String, LedgerError> {
+/// Keeps a request for so many seconds and names it.
+pub(super) async fn keep(
+    app: &App,
+    (client, lifetime): (ClientKey, u32),
+    parameters: &str,
+) -> Result<String, LedgerError> {
     let random: [u8; 32] = app.ledger.random().bytes()?;
     let sealed = key(app, &random)?.seal(app.ledger.random(), &place(client), parameters)?;
-    let lifetime = TimeDelta::seconds(i64::from(app.settings.pushed_request_lifetime));
+    let lifetime = TimeDelta::seconds(i64::from(lifetime));
     sqlx::query(
         "INSERT INTO grantlog.pushed_requests (digest, client, request, expires_at) VALUES ($1, $2, $3, $4)",
     )

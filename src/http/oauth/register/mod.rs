@@ -255,6 +255,7 @@ async fn terms(app: &App, permit: &RegistrationPermit) -> Result<Terms, LedgerEr
         grant_types: grant_types.unwrap_or_else(|| settings.registration_grant_types.clone()),
         authorization_details_types: types
             .unwrap_or_else(|| settings.registration_authorization_details_types.clone()),
+        pkce_optional: settings.registration_pkce_optional || permit.pkce_optional,
     })
 }
 

@@ -63,10 +63,7 @@ async fn exchange(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Rejection<TokenError>> {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
-    network_throttles::check(app, &context).map_err(|wait| {
-        let error = TokenError::TooMany(wait.retry_after);
-        Rejection::new(error, RefusalReason::NetworkThrottled)
-    })?;
+    network_throttles::check_client(app, &context)?;
     let request = ClientRequest::read(app, context, headers, body)
         .await?
         .with_proof(app, origin, headers)?;
