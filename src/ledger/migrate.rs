@@ -81,6 +81,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "retention",
         include_str!("../../migrations/0028_retention.sql"),
     ),
+    (
+        29,
+        "address retention",
+        include_str!("../../migrations/0029_address_retention.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

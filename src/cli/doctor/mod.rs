@@ -6,6 +6,7 @@ mod keys;
 mod ledger;
 mod policies;
 mod request;
+mod retention;
 mod settings;
 mod shared_signals;
 mod streams;
