@@ -5,7 +5,7 @@
 -- Erasure  nothing: it holds random ids and keyed digests only.
 --
 -- One row per count that a node wrote down: the rows of an hour add up. Resource servers that check JWTs themselves ask
--- nobody, so what is done there is not seen here.
+-- nobody, so what is done there is not seen here. A row goes 400 days after its last use, or with its grant's quarter.
 
 CREATE TABLE public.{table} (
     id         bigint      NOT NULL,
@@ -28,6 +28,7 @@ CREATE INDEX        {table}_client  ON public.{table} (client_key, last_at);
 CREATE INDEX        {table}_subject ON public.{table} (subject, last_at);
 CREATE INDEX        {table}_asked   ON public.{table} (asked_by, last_at) WHERE asked_by IS NOT NULL;
 CREATE INDEX        {table}_network ON public.{table} (network);
+CREATE INDEX        {table}_expiry  ON public.{table} USING brin (last_at);
 
 ALTER TABLE public.{table} ADD PRIMARY KEY USING INDEX {table}_id;
 

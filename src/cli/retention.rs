@@ -1,4 +1,4 @@
-//! `grantlog retention`: how long grants and refusals are kept, and what of the ledger leaves it.
+//! `grantlog retention`: how long grants, refusals and addresses are kept, and what of the ledger leaves it.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +12,12 @@ use super::arguments::{Confirmation, Connection, Json};
 use super::audit_export::record_reading;
 use super::session::Session;
 use super::{output, prompt};
-use crate::domain::trail::Class;
+use crate::domain::retention::RetentionClass;
 use crate::evidence::{archive, store};
-use crate::operations::retention::{DetachedQuarter, Facts, Keeping, NotDetached, Quarter, ShownRetention};
+use crate::operations::address_retention::AddressMonth;
+use crate::operations::retention::{
+    DetachedQuarter, Facts, Keeping, KeptForGood, NotDetached, Quarter, ShownRetention,
+};
 
 /// How long the sealer is waited for, and how often it is looked at.
 const SEALED_WITHIN: Duration = Duration::from_secs(15);
@@ -27,45 +30,52 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 /// What to do.
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Show how long events are kept, and which quarters are in the ledger
+    /// Show how long events and addresses are kept, and which quarters and months there are
     Show {
         #[command(flatten)]
         output: Json,
     },
-    /// Set how long events of a class are kept after the end of their quarter
+    /// Set how long events of a class are kept after the end of their quarter, or addresses after that of their month
     Set(Set),
     /// Export, verify and take out of the ledger the quarters whose time has come
     Detach(Detach),
 }
 
-/// Events that are kept for a time.
+/// What is kept for a time.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum ClassName {
+    /// Events of grants
     Grant,
+    /// Events of refused requests
     Refusal,
+    /// Callers' addresses and user agents, and operators' names, wherever they are
+    Address,
 }
 
-impl From<ClassName> for Class {
+impl From<ClassName> for RetentionClass {
     fn from(name: ClassName) -> Self {
         match name {
             ClassName::Grant => Self::Grant,
             ClassName::Refusal => Self::Refusal,
+            ClassName::Address => Self::Address,
         }
     }
 }
 
-/// How long to keep events.
+/// How long to keep something.
 #[derive(Args)]
 pub(super) struct Set {
-    /// Which events
+    /// What
     #[arg(long, value_enum)]
     class: ClassName,
-    /// How long after the end of their quarter: 30d to 36500d, or `forever`
+    /// How long after the end of its quarter, or month: 30d to 36500d, or `forever`
     #[arg(long, value_name = "DAYS", value_parser = keep)]
     keep: Keep,
     /// Why; it is recorded
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     output: Json,
 }
@@ -125,9 +135,18 @@ impl Set {
     async fn run(self, session: &Session) -> anyhow::Result<()> {
         let context = session.context_with("retention set", Some(&self.reason))?;
         let operations = &session.operations;
-        operations
-            .set_retention(&context, self.class.into(), self.keep.0)
-            .await?;
+        let class = RetentionClass::from(self.class);
+        if class == RetentionClass::Address {
+            let now = session.ledger().clock().now();
+            let mut months = operations.address_months(self.keep.0).await?;
+            months.retain(|month| month.due_at.is_some_and(|due_at| due_at <= now));
+            if let Some(AddressMonth { month, .. }) = months.last() {
+                let question =
+                    format!("Forget all addresses up to those of {month}, for good, within the hour?");
+                prompt::confirm(self.confirmation, &question)?;
+            }
+        }
+        operations.set_retention(&context, class, self.keep.0).await?;
         show(session, self.output).await
     }
 }
@@ -139,15 +158,21 @@ async fn show(session: &Session, output: Json) -> anyhow::Result<()> {
     }
     let ShownRetention {
         keep,
+        kept_for_good,
+        addresses,
         quarters,
         detached,
     } = retention;
     for Keeping { class, keep_days } in keep {
-        let long = keep_days.map_or_else(
-            || "for good".to_owned(),
-            |days| format!("{days} days after the end of their quarter"),
-        );
-        output::line(&format!("events of the class {} are kept {long}", class.name()))?;
+        output::line(&kept(class, keep_days))?;
+    }
+    output::line("events of other classes are kept for good:")?;
+    for KeptForGood {
+        aggregate_type,
+        bytes,
+    } in kept_for_good
+    {
+        output::line(&format!("  {aggregate_type:<26} {} KiB", bytes / 1024))?;
     }
     let day = |at: crate::clock::Timestamp| at.format("%Y-%m-%d").to_string();
     let mut rows: Vec<_> = quarters
@@ -169,7 +194,31 @@ async fn show(session: &Session, output: Json) -> anyhow::Result<()> {
             format!("detached, {events} events"),
         ]
     }));
-    output::table(["QUARTER", "ENDS", "KIB", "DUE"], &rows)
+    output::table(["QUARTER", "ENDS", "KIB", "DUE"], &rows)?;
+    let rows: Vec<_> = addresses
+        .into_iter()
+        .map(|AddressMonth { month, keys, due_at }| {
+            [
+                month,
+                keys.to_string(),
+                due_at.map_or_else(|| "-".to_owned(), day),
+            ]
+        })
+        .collect();
+    output::table(["ADDRESSES OF", "KEYS", "DUE"], &rows)
+}
+
+fn kept(class: RetentionClass, keep_days: Option<u32>) -> String {
+    let (what, period) = match class {
+        RetentionClass::Grant | RetentionClass::Refusal => {
+            (format!("events of the class {}", class.name()), "quarter")
+        }
+        RetentionClass::Address => ("addresses, user agents and operators' names".to_owned(), "month"),
+    };
+    match keep_days {
+        None => format!("{what} are kept for good"),
+        Some(days) => format!("{what} are kept {days} days after the end of their {period}"),
+    }
 }
 
 impl Detach {

@@ -19,6 +19,7 @@ use crate::operations::OperationError;
 use crate::operations::erasure::Inventory;
 use crate::operations::erasure_export::erased_in_export;
 use crate::projection::ProjectionRunner;
+use crate::projection::replay::NotBlanked;
 
 /// How long the tables are waited for.
 const TABLES_WITHIN: Duration = Duration::from_secs(20);
@@ -139,9 +140,11 @@ impl Erase {
         let question = format!("Erase {} for good?", output::visible(user));
         prompt::confirm(self.confirmation, &question)?;
         let context = session.context_with("user erase", self.reason.as_deref())?;
-        session.operations.erase_user(&context, subject).await?;
-        fold_tables(session).await?;
-        self.print(&document(&inventory, backups_until, true)?)
+        let erased = session.operations.erase_user(&context, subject).await?;
+        let folded = fold_tables(session).await;
+        self.print(&document(&inventory, backups_until, true)?)?;
+        complain(&erased.not_blanked)?;
+        folded
     }
 
     /// Whatever the ledger, or an export of it, says was erased.
@@ -161,17 +164,19 @@ impl Erase {
                 }
                 let context = session.context_with("user erase --again", self.reason.as_deref())?;
                 match operations.erase_user(&context, subject).await {
-                    Ok(()) => erased.push(subject),
+                    Ok(_) => erased.push(subject),
                     Err(OperationError::User(UserRefusal::LegalHold)) => refused.push(subject),
                     Err(error) => return Err(error.into()),
                 }
             }
         }
-        let (keys_destroyed, _) = operations.repeat_erasures(0).await?;
+        let repeated = operations.repeat_erasures(0).await?;
+        let keys_destroyed = repeated.subjects;
         fold_tables(session).await?;
         if self.output.json {
             output::json(&json!({
                 "erased": erased, "keys_destroyed": keys_destroyed, "held": refused, "unread_events": unread,
+                "not_blanked": repeated.not_blanked,
             }))?;
         } else {
             output::line(&format!(
@@ -188,7 +193,7 @@ impl Erase {
         if let Some(held) = refused.first() {
             bail!("a legal hold keeps {held}, who is erased in the export: release it, and repeat this");
         }
-        Ok(())
+        complain(&repeated.not_blanked)
     }
 
     fn print(&self, document: &serde_json::Value) -> anyhow::Result<()> {
@@ -200,6 +205,21 @@ impl Erase {
         }
         Ok(())
     }
+}
+
+/// The keys are destroyed, and somebody is shown in clear all the same.
+fn complain(not_blanked: &[NotBlanked]) -> anyhow::Result<()> {
+    if not_blanked.is_empty() {
+        return Ok(());
+    }
+    let schemas: Vec<String> = not_blanked
+        .iter()
+        .map(|NotBlanked { schema, why }| format!("{schema} ({why})"))
+        .collect();
+    bail!(
+        "the keys are destroyed, but replayed tables still show who was erased: {}; drop these schemas as their owner",
+        schemas.join(", ")
+    )
 }
 
 /// The tables are blanked where a server runs; here too, so that it is done when this command says so.

@@ -14,12 +14,15 @@ use uuid::Uuid;
 use super::CryptoError;
 use super::master::{self, MasterKey};
 use crate::clock::{Randomness, Timestamp};
+pub use crate::domain::retention::month;
 use crate::domain::value::Sealed;
 use crate::ids::{ClientKey, SubjectId};
 use crate::ledger::retrying;
 
 /// The period of a client's key, which has none.
 const CLIENT: &str = "client";
+/// Keys that one statement destroys.
+const AT_ONCE: i64 = 10_000;
 
 /// Whose data a key encrypts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -56,15 +59,15 @@ impl KeyOwner {
         }
     }
 
+    /// Whether it is of a month before this one.
+    fn is_before(&self, month: &str) -> bool {
+        let is_month = self.period.starts_with(|first: char| first.is_ascii_digit());
+        is_month && self.period.as_str() < month
+    }
+
     fn label(&self) -> String {
         format!("data key {} {}", self.owner, self.period)
     }
-}
-
-/// The month of a moment, `2026-11`.
-#[must_use]
-pub fn month(at: Timestamp) -> String {
-    at.format("%Y-%m").to_string()
 }
 
 /// Where a sealed value stands; it can be opened nowhere else.
@@ -261,6 +264,43 @@ impl Vault {
     pub fn forget(&self, subjects: &[Uuid]) {
         let subjects: HashSet<&Uuid> = subjects.iter().collect();
         self.cache.retain(|owner, _| !subjects.contains(&owner.owner));
+    }
+
+    /// Destroys the keys to addresses and agents of all months before one, but for those of some subjects. Returns how
+    /// many. In short statements: none keeps a snapshot open for long.
+    pub async fn destroy_before(&self, month: &str, except: &[Uuid]) -> Result<u64, VaultError> {
+        let mut destroyed = 0;
+        loop {
+            let deleted = sqlx::query(
+                "DELETE FROM grantlog.data_keys WHERE (owner, period) IN (SELECT owner, period FROM grantlog.data_keys \
+                 WHERE period ~ '^[0-9]' AND period COLLATE \"C\" < $1 AND owner <> ALL ($2) LIMIT $3)",
+            )
+            .bind(month)
+            .bind(except)
+            .bind(AT_ONCE)
+            .execute(&self.pool)
+            .await?
+            .rows_affected();
+            if deleted == 0 {
+                break;
+            }
+            destroyed += deleted;
+        }
+        // Another node may have destroyed what this one remembers. Those that are kept are read again.
+        self.cache.retain(|owner, _| !owner.is_before(month));
+        Ok(destroyed)
+    }
+
+    /// The months of which there are keys to addresses and agents, and how many: the subjects', but for some, and one for
+    /// those that nobody is known of.
+    pub async fn months(&self, except: &[Uuid]) -> Result<Vec<(String, i64)>, VaultError> {
+        Ok(sqlx::query_as(
+            "SELECT period, count(*) FROM grantlog.data_keys WHERE period ~ '^[0-9]' AND owner <> ALL ($1) \
+             GROUP BY period ORDER BY period COLLATE \"C\"",
+        )
+        .bind(except)
+        .fetch_all(&self.pool)
+        .await?)
     }
 
     /// The periods of a subject's stored keys: empty for its personal data, a month for its network data.

@@ -18,6 +18,7 @@ pub mod pkce;
 pub mod policy;
 pub mod redirect_uri;
 pub mod refusal;
+pub mod retention;
 pub mod scope;
 pub mod session;
 pub mod signing_key;

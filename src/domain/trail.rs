@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use uuid::Uuid;
 
+use super::retention::RetentionClass;
 use super::value::Digest;
 use super::{Decision, aggregate};
 use crate::ids::GrantId;
@@ -71,12 +72,18 @@ events! {
             /// The root of the tree that was signed.
             root: Digest,
         },
-        /// It was set how long events of a class are kept.
+        /// It was set how long something is kept.
         RetentionSet 1 {
-            /// Which events.
-            class: Class,
-            /// Days after the end of their quarter; none where they are kept for good.
+            /// What.
+            class: RetentionClass,
+            /// Days after the end of its quarter, or month; none where it is kept for good.
             keep_days: Option<u32>,
+        },
+        /// The keys are destroyed to callers' addresses and agents, and to operators' names, that are older than a retention
+        /// keeps them; but for those of users whom a legal hold keeps.
+        AddressesForgotten 1 {
+            /// The first month that is kept, `2026-11`.
+            before: String,
         },
         /// A quarter that is over is taken out of the ledger, once it is exported and the export is verified. Its hashes stay.
         PartitionDetached 1 {
@@ -124,15 +131,6 @@ impl Class {
             Self::Refusal => "refusal",
         }
     }
-
-    /// The act on the ledger that says how long they are kept.
-    #[must_use]
-    pub const fn retention(self) -> Uuid {
-        match self {
-            Self::Grant => Uuid::from_u128(0x7265_7465_6e74_896f_ae00_6772_616e_7400),
-            Self::Refusal => Uuid::from_u128(0x7265_7465_6e74_896f_ae72_6566_7573_616c),
-        }
-    }
 }
 
 /// One act's state.
@@ -147,9 +145,12 @@ pub struct Trail {
     /// The key of the evidence log that it is.
     #[serde(default)]
     pub log_key: LogKey,
-    /// How many days events are kept, where this is the act that says so; none for good.
+    /// For how many days something is kept, where this is the act that says so; none for good.
     #[serde(default)]
     pub keep_days: Option<u32>,
+    /// The first month whose addresses are not forgotten, where this is the act that says so.
+    #[serde(default)]
+    pub forgotten_before: Option<String>,
     /// Whether it is the detachment of a partition.
     #[serde(default)]
     pub detached: bool,
@@ -182,8 +183,10 @@ pub enum TrailCommand {
     RetireLogKey,
     /// Record that the trail was read.
     Read(LedgerRead),
-    /// Set how long events of a class are kept. Where it is so already, nothing happens.
+    /// Set how long something is kept. Where it is so already, nothing happens.
     SetRetention(RetentionSet),
+    /// Record that the keys to addresses of months before one are destroyed. Where that is recorded, nothing happens.
+    ForgetAddresses(AddressesForgotten),
     /// Record a new epoch.
     OpenEpoch(EpochOpened),
     /// Record that a partition is taken out of the ledger.
@@ -236,6 +239,10 @@ impl Trail {
                 Decision::accept(Vec::new(), ())
             }
             TrailCommand::SetRetention(event) => Decision::accept(vec![event.clone().into()], ()),
+            TrailCommand::ForgetAddresses(event) if self.forgotten_before.as_ref() >= Some(&event.before) => {
+                Decision::accept(Vec::new(), ())
+            }
+            TrailCommand::ForgetAddresses(event) => Decision::accept(vec![event.clone().into()], ()),
             TrailCommand::OpenEpoch(event) => Decision::accept(vec![event.clone().into()], ()),
             TrailCommand::Detach(_) if self.detached => Decision::refuse(TrailRefusal::Exists),
             TrailCommand::Detach(event) => Decision::accept(vec![event.clone().into()], ()),
@@ -251,6 +258,7 @@ impl Trail {
             TrailEvent::LogKeyGenerated(_) => self.log_key = LogKey::Active,
             TrailEvent::LogKeyRetired(_) => self.log_key = LogKey::Retired,
             TrailEvent::RetentionSet(set) => self.keep_days = set.keep_days,
+            TrailEvent::AddressesForgotten(forgotten) => self.forgotten_before = Some(forgotten.before),
             TrailEvent::PartitionDetached(_) => self.detached = true,
             TrailEvent::EpochOpened(_) => {}
         }

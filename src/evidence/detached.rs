@@ -150,7 +150,8 @@ pub fn detachment(leaf: &[u8]) -> Option<PartitionDetached> {
         | TrailEvent::LogKeyGenerated(_)
         | TrailEvent::LogKeyRetired(_)
         | TrailEvent::EpochOpened(_)
-        | TrailEvent::RetentionSet(_) => None,
+        | TrailEvent::RetentionSet(_)
+        | TrailEvent::AddressesForgotten(_) => None,
     }
 }
 

@@ -82,6 +82,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         include_str!("../../migrations/0028_retention.sql"),
     ),
     (
+        29,
+        "address retention",
+        include_str!("../../migrations/0029_address_retention.sql"),
+    ),
+    (
         31,
         "detachment waits for readers",
         include_str!("../../migrations/0031_detachment_waits_for_readers.sql"),

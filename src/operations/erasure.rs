@@ -1,23 +1,21 @@
 //! Erasure: a subject's keys are destroyed, its names given up, the tables that show it blanked. The ledger stays as it
 //! is: what it holds of the subject can be read by nobody any more (`docs/erasure.md`).
 
-use std::collections::BTreeSet;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::user::{EMAIL, Profile, USERNAME, canonical_username};
+use super::erasure_names::Names;
+use super::user::{EMAIL, USERNAME, canonical_username};
 use super::{OperationError, Operations};
 use crate::domain::user::{User, UserCommand};
 use crate::ids::SubjectId;
 use crate::ledger::{Context, LANE, LedgerError};
-use crate::projection::replay::{as_of_schemas, blank_user};
-use crate::trail::key::words;
-use crate::trail::{Key, Order, Query, Stretch, positions};
+use crate::projection::ProjectionRunner;
+use crate::projection::replay::{NotBlanked, as_of_schemas, blank_all_erased};
 
-/// Events of others that are looked through for each name.
-const MAX_NAMED: usize = 1_000;
 /// Erased subjects that are looked at together.
 const AT_ONCE: i64 = 10_000;
 
@@ -37,7 +35,7 @@ pub struct Inventory {
     /// Kept: events that stay as they are, with what was encrypted in them.
     pub kept: Kept,
     /// Positions of events with a text of an administrator that names the user, in clear: they stay. Of events that are
-    /// not the user's own the newest thousand for each name.
+    /// not the user's own the newest ten thousand with each name or word of one are looked through.
     pub named_in_clear: Vec<i64>,
 }
 
@@ -55,8 +53,8 @@ pub struct Destroyed {
 pub struct Blanked {
     /// The table.
     pub table: String,
-    /// How many rows of it.
-    pub rows: i64,
+    /// How many rows of it; none where this server's role cannot look into it.
+    pub rows: Option<i64>,
 }
 
 /// What ends.
@@ -81,8 +79,25 @@ pub struct Kept {
     pub grant_events: i64,
 }
 
-/// An event's payload and metadata with its position.
-type Texts = (i64, Option<String>, Option<String>);
+/// An erasure that is on the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Erased {
+    /// Where it stands.
+    pub position: i64,
+    /// Replayed tables that still show the user, since they could not be blanked.
+    pub not_blanked: Vec<NotBlanked>,
+}
+
+/// Erasures that were done again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repeated {
+    /// Whose keys were there, and were destroyed.
+    pub subjects: Vec<SubjectId>,
+    /// The last position that was looked at.
+    pub upto: i64,
+    /// Replayed tables that could not be blanked.
+    pub not_blanked: Vec<NotBlanked>,
+}
 
 impl Operations {
     /// What an erasure of this user would do now.
@@ -126,14 +141,14 @@ impl Operations {
 
     /// Erases a user: the names are given up, the keys destroyed; what the ledger holds of the user can be read by
     /// nobody any more. A reason that names the user is refused: it would outlive the erasure.
-    pub async fn erase_user(&self, context: &Context, subject: SubjectId) -> Result<(), OperationError> {
+    pub async fn erase_user(&self, context: &Context, subject: SubjectId) -> Result<Erased, OperationError> {
         let mut unit = self.ledger.unit_of_work(context);
-        loop {
+        let appended = loop {
             let user = unit.load::<User>(subject.0).await?;
             if let Some(account) = &user.account {
                 let profile = self.profile(subject, account).await?;
                 if let Some(profile) = profile {
-                    refuse_naming(context.note.as_deref(), &profile)?;
+                    Names::of(&profile).refuse_in(context.note.as_deref())?;
                     unit.release::<User>(USERNAME, &canonical_username(&profile.username), subject.0);
                     if let Some(email) = profile.email {
                         unit.release::<User>(EMAIL, &email.to_lowercase(), subject.0);
@@ -143,35 +158,58 @@ impl Operations {
             let decision = user.decide(&UserCommand::Erase { at: unit.at() });
             if let Some(concluded) = unit.conclude(&user, decision).await? {
                 concluded.outcome?;
-                break;
+                break concluded.appended;
             }
-        }
-        // After the event, so that a crash in between leaves an erased user whose keys a repetition destroys.
+        };
+        // After the event, so that a crash in between leaves an erased user for whom a repetition does the rest.
         self.ledger
             .vault()
             .destroy(subject)
             .await
             .map_err(LedgerError::from)?;
-        for schema in as_of_schemas(self.ledger.pool())
+        let position = appended.map_or(0, |appended| appended.first_position);
+        let not_blanked = blank_all_erased(self.ledger.pool(), position.saturating_sub(1))
             .await
-            .map_err(LedgerError::from)?
-        {
-            blank_user(self.ledger.pool(), &schema, subject.0)
-                .await
-                .map_err(LedgerError::from)?;
-        }
-        Ok(())
+            .map_err(LedgerError::from)?;
+        Ok(Erased {
+            position,
+            not_blanked,
+        })
     }
 
-    /// Destroys the keys that are there of subjects that the ledger says were erased after a position: a process died
-    /// before it did, or the table of keys came back from a backup. Returns whose there were, and the last position that
-    /// was looked at.
-    pub async fn repeat_erasures(&self, after: i64) -> Result<(Vec<SubjectId>, i64), LedgerError> {
-        let (found, last) = self.keys_of_erased(after).await?;
-        for subject in &found {
+    /// Waits for a time until the table of users shows the ledger up to a position, and folds it where no server does.
+    /// Whether it does then; where there is no table, nobody is shown.
+    pub async fn wait_for_users(&self, position: i64, within: Duration) -> Result<bool, LedgerError> {
+        let runner = ProjectionRunner::start(&self.ledger);
+        // Another table may stand still: only that of users is asked for.
+        let _ = tokio::time::timeout(within, runner.wait_for(position)).await;
+        runner.stop().await;
+        let behind: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM grantlog.cursors WHERE reader = 'users' AND position < $1)",
+        )
+        .bind(position)
+        .fetch_one(self.ledger.pool())
+        .await?;
+        Ok(!behind)
+    }
+
+    /// Destroys the keys that are there of subjects that the ledger says were erased after a position, and blanks the
+    /// replayed tables that show them: a process died before it did, or the table of keys came back from a backup.
+    pub async fn repeat_erasures(&self, after: i64) -> Result<Repeated, LedgerError> {
+        let (subjects, upto) = self.keys_of_erased(after).await?;
+        for subject in &subjects {
             self.ledger.vault().destroy(*subject).await?;
         }
-        Ok((found, last))
+        let not_blanked = if upto > after {
+            blank_all_erased(self.ledger.pool(), after).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Repeated {
+            subjects,
+            upto,
+            not_blanked,
+        })
     }
 
     /// The subjects that the ledger says were erased after a position and that have keys all the same, and the last
@@ -245,13 +283,19 @@ impl Operations {
         tables.extend(replayed.into_iter().map(|schema| format!("\"{schema}\".users")));
         let mut blanked = Vec::new();
         for table in tables {
-            let rows: i64 = sqlx::query_scalar(&format!(
+            let counted: Result<i64, sqlx::Error> = sqlx::query_scalar(&format!(
                 "SELECT count(*) FROM {table} WHERE subject = $1 AND (username, name, email) IS DISTINCT FROM \
                  (NULL::text, NULL::text, NULL::text)"
             ))
             .bind(subject.0)
             .fetch_one(pool)
-            .await?;
+            .await;
+            let rows = match counted {
+                Ok(rows) => Some(rows),
+                // Another role's, or dropped meanwhile.
+                Err(sqlx::Error::Database(_)) => None,
+                Err(error) => return Err(error.into()),
+            };
             blanked.push(Blanked {
                 table: table.replace('"', ""),
                 rows,
@@ -296,102 +340,5 @@ impl Operations {
             session_events,
             grant_events,
         })
-    }
-
-    /// Where administrators' reasons about this user name the user.
-    async fn named_in_clear(&self, subject: SubjectId, profile: &Profile) -> Result<Vec<i64>, LedgerError> {
-        let texts: Vec<Texts> = sqlx::query_as(
-            "SELECT position, payload->>'reason', metadata->>'note' FROM grantlog.ledger_user \
-             WHERE lane = $1 AND aggregate_type = 'user' AND aggregate_id = $2 ORDER BY sequence",
-        )
-        .bind(LANE)
-        .bind(subject.0)
-        .fetch_all(self.ledger.pool())
-        .await?;
-        let names = |text: &Option<String>| text.as_deref().is_some_and(|text| names_user(text, profile));
-        let own = texts
-            .into_iter()
-            .filter(|(_, reason, note)| names(reason) || names(note));
-        let mut found: BTreeSet<i64> = own.map(|(position, ..)| position).collect();
-        for name in names_of(profile) {
-            found.extend(self.named_elsewhere(&name).await?);
-        }
-        Ok(found.into_iter().collect())
-    }
-
-    /// Where an administrator's words have a name, whatever they are about: a containment, an alert, a grant.
-    async fn named_elsewhere(&self, name: &str) -> Result<Vec<i64>, LedgerError> {
-        let mut query = Query::of(&Key::Actor("command_line".to_owned()));
-        let words = words(name);
-        if words.is_empty() {
-            return Ok(Vec::new());
-        }
-        for word in words {
-            query = query.and(&Key::Word(word));
-        }
-        let mut connection = self.ledger.pool().acquire().await.map_err(LedgerError::from)?;
-        let order = (Order::NewestFirst, MAX_NAMED);
-        let found = positions(&mut connection, &query, Stretch::ALL, order).await?;
-        // The words may stand in another order, or far from each other.
-        let named = sqlx::query_scalar(
-            "SELECT position FROM grantlog.ledger WHERE lane = $1 AND position = ANY ($2) \
-               AND strpos(lower(payload::text || coalesce(metadata->>'note', '')), lower($3)) > 0",
-        )
-        .bind(LANE)
-        .bind(&found.positions)
-        .bind(name)
-        .fetch_all(&mut *connection)
-        .await?;
-        Ok(named)
-    }
-}
-
-/// A reason that names the user would stay on the ledger in clear.
-fn refuse_naming(reason: Option<&str>, profile: &Profile) -> Result<(), OperationError> {
-    if reason.is_some_and(|reason| names_user(reason, profile)) {
-        return Err(OperationError::invalid(
-            "reason",
-            "it names the user, and would stay on the ledger when the user is erased: name the request instead",
-        ));
-    }
-    Ok(())
-}
-
-/// Whether a text has the user's name, e-mail address or login name in it.
-fn names_user(text: &str, profile: &Profile) -> bool {
-    let text = text.to_lowercase();
-    names_of(profile).iter().any(|name| text.contains(name))
-}
-
-/// The user's names in lower case. Shorter ones than three characters are in too many words.
-fn names_of(profile: &Profile) -> Vec<String> {
-    let names = [
-        Some(&profile.username),
-        profile.name.as_ref(),
-        profile.email.as_ref(),
-    ];
-    let names = names.into_iter().flatten().map(|name| name.trim().to_lowercase());
-    names.filter(|name| name.chars().count() >= 3).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_names_a_user_by_any_of_the_names_in_any_case() {
-        let profile = Profile {
-            username: "ada".to_owned(),
-            name: Some("Ada Lovelace".to_owned()),
-            email: Some("Countess@example.com".to_owned()),
-            claims: std::collections::BTreeMap::new(),
-            updated_at: None,
-        };
-        for text in ["ADA asked", "by ada lovelace", "wrote from countess@EXAMPLE.com"] {
-            assert!(names_user(text, &profile), "{text}");
-        }
-        for text in ["request 4711", "", "a d a"] {
-            assert!(!names_user(text, &profile), "{text}");
-        }
     }
 }

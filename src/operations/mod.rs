@@ -2,6 +2,7 @@
 //! on the ledger like any other.
 
 pub mod account;
+pub mod address_retention;
 pub mod alert;
 pub mod approval;
 pub mod authorization_detail;
@@ -10,6 +11,7 @@ pub mod client_shown;
 pub mod describe;
 pub mod erasure;
 pub mod erasure_export;
+mod erasure_names;
 pub mod exchange;
 pub mod grant;
 pub mod grant_list;

@@ -1,12 +1,15 @@
-//! Retention: how long events of a class are kept, and which quarters of the ledger are over.
+//! Retention: how long events and addresses are kept, and which quarters of the ledger are over.
 
 use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::address_retention::AddressMonth;
 use super::{OperationError, Operations, run};
 use crate::clock::Timestamp;
+use crate::domain::AggregateType;
+use crate::domain::retention::RetentionClass;
 use crate::domain::trail::{Class, PartitionDetached, RetentionSet, Trail, TrailCommand};
 use crate::domain::value::Digest;
 use crate::evidence::store;
@@ -39,24 +42,46 @@ pub struct Quarter {
     pub due_at: Option<Timestamp>,
 }
 
-/// How long events are kept, and which quarters there are.
+/// What a retention keeps no longer and that is there all the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overdue {
+    /// Quarters of the ledger.
+    pub quarters: Vec<Quarter>,
+    /// Months of which there are keys to addresses.
+    pub months: Vec<AddressMonth>,
+}
+
+/// How long what is kept.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ShownRetention {
-    /// Of each class.
+    /// What can be kept for a time.
     pub keep: Vec<Keeping>,
+    /// Events that are kept for good, whatever is set.
+    pub kept_for_good: Vec<KeptForGood>,
+    /// Months of which there are keys to addresses.
+    pub addresses: Vec<AddressMonth>,
     /// In the ledger.
     pub quarters: Vec<Quarter>,
     /// Taken out of it.
     pub detached: Vec<DetachedQuarter>,
 }
 
-/// How long events of a class are kept.
+/// How long something is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Keeping {
-    /// Which events.
-    pub class: Class,
-    /// Days after the end of their quarter; null where they are kept for good.
+    /// What.
+    pub class: RetentionClass,
+    /// Days after the end of its quarter, or of its month; null where it is kept for good.
     pub keep_days: Option<u32>,
+}
+
+/// Events that never leave the ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct KeptForGood {
+    /// Of which type of aggregate.
+    pub aggregate_type: String,
+    /// Their size on disk.
+    pub bytes: i64,
 }
 
 /// A quarter that was taken out of the ledger.
@@ -156,11 +181,11 @@ impl Quarter {
 }
 
 impl Operations {
-    /// Sets how many days after the end of their quarter events of a class are kept; none: for good.
+    /// Sets how many days after the end of its quarter, or month, something is kept; none: for good.
     pub async fn set_retention(
         &self,
         context: &Context,
-        class: Class,
+        class: RetentionClass,
         keep_days: Option<u32>,
     ) -> Result<(), OperationError> {
         if keep_days.is_some_and(|days| !(MIN_KEEP_DAYS..=MAX_KEEP_DAYS).contains(&days)) {
@@ -170,15 +195,15 @@ impl Operations {
             ));
         }
         let command = TrailCommand::SetRetention(RetentionSet { class, keep_days });
-        Ok(run!(self, context, Trail, class.retention(), &command).outcome?)
+        Ok(run!(self, context, Trail, class.act(), &command).outcome?)
     }
 
-    /// How many days events of a class are kept; none: for good.
-    pub async fn retention(&self, class: Class) -> Result<Option<u32>, LedgerError> {
-        Ok(self.load::<Trail>(class.retention()).await?.keep_days)
+    /// How many days something is kept; none: for good.
+    pub async fn retention(&self, class: RetentionClass) -> Result<Option<u32>, LedgerError> {
+        Ok(self.load::<Trail>(class.act()).await?.keep_days)
     }
 
-    /// How long events are kept, and which quarters there are.
+    /// How long what is kept.
     pub async fn shown_retention(&self) -> Result<ShownRetention, LedgerError> {
         let quarters = self.quarters().await?;
         let detached: Vec<(String, i64)> = sqlx::query_as(
@@ -190,15 +215,49 @@ impl Operations {
             .into_iter()
             .map(|(partition, events)| DetachedQuarter { partition, events });
         let mut keep = Vec::new();
-        for class in Class::ALL {
+        for class in RetentionClass::ALL {
             let keep_days = self.retention(class).await?;
             keep.push(Keeping { class, keep_days });
         }
+        let addresses = self.retention(RetentionClass::Address).await?;
         Ok(ShownRetention {
             keep,
+            kept_for_good: self.kept_for_good().await?,
+            addresses: self.address_months(addresses).await?,
             quarters,
             detached: detached.collect(),
         })
+    }
+
+    /// The events that never leave the ledger, by type of aggregate.
+    async fn kept_for_good(&self) -> Result<Vec<KeptForGood>, LedgerError> {
+        let can_leave = Class::ALL.map(Class::name);
+        let kept = AggregateType::ALL.map(AggregateType::name).into_iter();
+        let kept: Vec<&str> = kept.filter(|name| !can_leave.contains(name)).collect();
+        let rows: Vec<(String, i64)> = sqlx::query_as(
+            "SELECT name, pg_total_relation_size(('grantlog.ledger_' || name)::regclass) \
+             FROM unnest($1::text[]) AS name ORDER BY 2 DESC, 1",
+        )
+        .bind(kept)
+        .fetch_all(self.ledger.pool())
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(aggregate_type, bytes)| KeptForGood {
+                aggregate_type,
+                bytes,
+            })
+            .collect())
+    }
+
+    /// The quarters whose time has come and that are in the ledger all the same, and the months of which there are keys to
+    /// addresses that are over for longer than a day: nothing, or nobody, takes them out.
+    pub async fn overdue(&self) -> Result<Overdue, LedgerError> {
+        let now = self.ledger.clock().now();
+        let mut quarters = self.quarters().await?;
+        quarters.retain(|quarter| quarter.due_at.is_some_and(|due_at| due_at <= now));
+        let months = self.overdue_months().await?;
+        Ok(Overdue { quarters, months })
     }
 
     /// The quarters that are in the ledger, in order of class and time.
@@ -209,7 +268,7 @@ impl Operations {
                 .await?;
         let mut quarters = Vec::with_capacity(rows.len());
         for class in Class::ALL {
-            let keep = self.retention(class).await?;
+            let keep = self.retention(class.into()).await?;
             let of_class = rows.iter().filter(|(_, name, ..)| name == class.name());
             quarters.extend(
                 of_class.map(|(partition, _, lower, upper, ends_at, bytes)| Quarter {

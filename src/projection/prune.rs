@@ -14,18 +14,22 @@ use crate::ledger::LANE;
 /// Days that a row stays after what it shows has expired.
 pub const KEPT_DAYS: i64 = 90;
 
-/// The tables whose rows expire, and the columns that say when.
-const EXPIRING: [(&str, &str); 4] = [
-    ("client_access_tokens", "expired_at"),
-    ("client_authorization_codes", "expired_at"),
-    ("client_refresh_tokens", "expired_at"),
-    ("sessions", "expires_at"),
+/// Days that a count of uses stays after the last of them: a leak is looked into long after the tokens have expired.
+pub const USES_KEPT_DAYS: i64 = 400;
+
+/// The tables whose rows expire, the columns that say when, and the days that rows stay after that.
+const EXPIRING: [(&str, &str, i64); 5] = [
+    ("client_access_tokens", "expired_at", KEPT_DAYS),
+    ("client_authorization_codes", "expired_at", KEPT_DAYS),
+    ("client_refresh_tokens", "expired_at", KEPT_DAYS),
+    ("sessions", "expires_at", KEPT_DAYS),
+    ("token_uses", "last_at", USES_KEPT_DAYS),
 ];
 
 /// What expired before this is in no table that shows the ledger up to an event of that time. Whole hours: most batches
 /// have nothing to look for.
-fn bound(folded_to: Timestamp) -> Timestamp {
-    let bound = folded_to - TimeDelta::days(KEPT_DAYS);
+fn bound(folded_to: Timestamp, days: i64) -> Timestamp {
+    let bound = folded_to - TimeDelta::days(days);
     bound.duration_trunc(TimeDelta::hours(1)).unwrap_or(bound)
 }
 
@@ -39,12 +43,12 @@ pub(super) async fn after_batch(
         return depart(connection, target).await;
     }
     if target.projection.whole() == Some(AggregateType::TokenUse) {
-        return forget_uses(connection, &target.table).await;
+        forget_uses(connection, &target.table).await?;
     }
-    let Some(column) = expiry(target) else {
+    let Some((column, days)) = expiry(target) else {
         return Ok(());
     };
-    let bound = bound(folded_to);
+    let bound = bound(folded_to, days);
     // Whole aggregates come back with each of their events, under their old ids.
     let everything = target.pruned != Some(bound) || target.projection.whole().is_some();
     let first = if everything { 0 } else { first };
@@ -114,10 +118,10 @@ pub(super) async fn up_to(
     Ok(())
 }
 
-fn expiry(target: &Target) -> Option<&'static str> {
+fn expiry(target: &Target) -> Option<(&'static str, i64)> {
     let name = target.projection.schema().name;
-    let found = EXPIRING.iter().find(|(table, _)| *table == name);
-    found.map(|(_, column)| *column)
+    let found = EXPIRING.iter().find(|(table, ..)| *table == name);
+    found.map(|(_, column, days)| (*column, *days))
 }
 
 #[cfg(test)]
@@ -126,7 +130,7 @@ mod tests {
 
     #[test]
     fn the_tables_that_expire_have_the_columns() {
-        for (table, column) in EXPIRING {
+        for (table, column, _) in EXPIRING {
             let projection = crate::projection::named(table).unwrap();
             assert!(projection.schema().columns.contains(&column), "{table}");
         }
@@ -135,7 +139,7 @@ mod tests {
     #[test]
     fn the_bound_moves_by_whole_hours_of_event_time() {
         let at: Timestamp = "2026-11-22T10:59:59.999999Z".parse().unwrap();
-        let bound_of = |at| bound(at).to_rfc3339();
+        let bound_of = |at| bound(at, KEPT_DAYS).to_rfc3339();
         assert_eq!(bound_of(at), "2026-08-24T10:00:00+00:00");
         assert_eq!(
             bound_of(at + TimeDelta::microseconds(1)),

@@ -12,6 +12,7 @@ use super::schema::Kind;
 use super::{NAMES, install};
 use crate::crypto::vault::Vault;
 use crate::ledger::LANE;
+use crate::ledger::migrate::is_undefined_table;
 
 /// How the comment of a schema begins that a replay made.
 const MARK: &str = "Grantlog as of position ";
@@ -83,21 +84,8 @@ pub async fn replay(
     building.discard(&schemas).await?;
     made?;
     // After the commit: who is erased from here on finds the schema and blanks it.
-    blank_erased(pool, into).await?;
+    blank_erased(pool, &into.0, 0).await?;
     Ok(Replayed { position, events })
-}
-
-/// Blanks what the tables show of those who were erased while they were made.
-async fn blank_erased(pool: &PgPool, into: &AsOfSchema) -> Result<(), sqlx::Error> {
-    sqlx::query(&format!(
-        "UPDATE \"{into}\".users AS u SET username = NULL, name = NULL, email = NULL, password = NULL \
-         FROM grantlog.ledger_user AS e \
-         WHERE e.lane = $1 AND e.event_type = 'SubjectKeyDestroyed' AND e.aggregate_id = u.subject"
-    ))
-    .bind(LANE)
-    .execute(pool)
-    .await
-    .map(|_| ())
 }
 
 /// Whether the schema is free, or may be replaced.
@@ -169,16 +157,75 @@ pub async fn as_of_schemas(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
     .await
 }
 
-/// Blanks what a replayed table of users shows of one who was erased since.
-pub async fn blank_user(pool: &PgPool, schema: &str, subject: uuid::Uuid) -> Result<u64, sqlx::Error> {
-    let schema = schema.replace('"', "\"\"");
-    let blanked = sqlx::query(&format!(
-        "UPDATE \"{schema}\".users SET username = NULL, name = NULL, email = NULL, password = NULL WHERE subject = $1"
+/// A replayed schema whose table of users could not be blanked, or looked into.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
+pub struct NotBlanked {
+    /// The schema.
+    pub schema: String,
+    /// What the database said.
+    pub why: String,
+}
+
+/// Blanks what replayed tables show of those who were erased after a position. A schema that cannot be blanked, since it
+/// is another role's, say, keeps none of the others from it.
+pub async fn blank_all_erased(pool: &PgPool, after: i64) -> Result<Vec<NotBlanked>, sqlx::Error> {
+    let mut not_blanked = Vec::new();
+    for schema in as_of_schemas(pool).await? {
+        let blanked = blank_erased(pool, &schema, after).await;
+        not_blanked.extend(refused(schema, blanked.err()));
+    }
+    Ok(not_blanked)
+}
+
+/// Replayed schemas that show anybody in clear who was erased, and those that cannot be looked into.
+pub async fn showing_erased(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
+    let mut showing = Vec::new();
+    for schema in as_of_schemas(pool).await? {
+        let shows: Result<bool, _> = sqlx::query_scalar(&format!(
+            "SELECT EXISTS (SELECT FROM {} AS u JOIN grantlog.ledger_user AS e ON e.aggregate_id = u.subject \
+             WHERE e.lane = $1 AND e.event_type = 'SubjectKeyDestroyed' AND {SHOWN})",
+            users_of(&schema)
+        ))
+        .bind(LANE)
+        .fetch_one(pool)
+        .await;
+        match shows {
+            Ok(false) => {}
+            Ok(true) => showing.push(schema),
+            Err(error) => showing.extend(refused(schema, Some(error)).map(|refused| refused.schema)),
+        }
+    }
+    Ok(showing)
+}
+
+/// What a row of users shows of somebody.
+const SHOWN: &str = "num_nonnulls(u.username, u.name, u.email, u.password) > 0";
+
+fn users_of(schema: &str) -> String {
+    format!("\"{}\".users", schema.replace('"', "\"\""))
+}
+
+/// One that is dropped meanwhile shows nobody.
+fn refused(schema: String, error: Option<sqlx::Error>) -> Option<NotBlanked> {
+    let error = error.filter(|error| !is_undefined_table(error))?;
+    let why = error.to_string();
+    Some(NotBlanked { schema, why })
+}
+
+/// Blanks what a replayed table shows of those who were erased after a position.
+async fn blank_erased(pool: &PgPool, schema: &str, after: i64) -> Result<(), sqlx::Error> {
+    sqlx::query(&format!(
+        "UPDATE {} AS u SET username = NULL, name = NULL, email = NULL, password = NULL \
+         FROM grantlog.ledger_user AS e \
+         WHERE e.lane = $1 AND e.position > $2 AND e.event_type = 'SubjectKeyDestroyed' \
+           AND e.aggregate_id = u.subject AND {SHOWN}",
+        users_of(schema)
     ))
-    .bind(subject)
+    .bind(LANE)
+    .bind(after)
     .execute(pool)
-    .await?;
-    Ok(blanked.rows_affected())
+    .await
+    .map(|_| ())
 }
 
 #[cfg(test)]

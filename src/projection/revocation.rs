@@ -195,7 +195,8 @@ impl Revocations {
                 | TrailEvent::LogKeyGenerated(_)
                 | TrailEvent::LogKeyRetired(_)
                 | TrailEvent::EpochOpened(_)
-                | TrailEvent::RetentionSet(_),
+                | TrailEvent::RetentionSet(_)
+                | TrailEvent::AddressesForgotten(_),
             )
             // Its own events are for each fold to match.
             | Event::Grant(_) => {}

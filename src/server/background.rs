@@ -10,10 +10,12 @@ use crate::clock::{Timestamp, machine_now, monotonic};
 use crate::crypto::client_secret;
 use crate::evidence::{Sealer, witness};
 use crate::http::one_time::OneTime;
-use crate::ledger::{Actor, Context};
+use crate::ledger::{Actor, Context, LedgerError};
 use crate::logout::LogoutFollower;
+use crate::operations::OperationError;
 use crate::policy::PolicyEngine;
 use crate::projection::ProjectionRunner;
+use crate::projection::replay::NotBlanked;
 use crate::ssf::Transmitter;
 use crate::stream::StreamRunner;
 
@@ -25,6 +27,7 @@ const SUPPRESSED_EVERY: Duration = Duration::from_mins(1);
 const PRUNE_EVERY: Duration = Duration::from_mins(1);
 const SECRETS_EVERY: Duration = Duration::from_hours(1);
 const NETWORKS_EVERY: Duration = Duration::from_secs(1);
+const RETENTION_EVERY: Duration = Duration::from_hours(1);
 const PARTITIONS_EVERY: Duration = Duration::from_hours(24);
 
 /// The tasks that run.
@@ -94,6 +97,11 @@ pub(super) fn start(app: &App) -> Background {
                 tracing::warn!(%error, "client secrets that are over could not be deleted");
             }
         }),
+        every(RETENTION_EVERY, app, |app| async move {
+            if let Err(error) = keep_retention(&app).await {
+                tracing::warn!(%error, "what is kept no longer could not be looked after");
+            }
+        }),
         every(PARTITIONS_EVERY, app, |app| async move {
             match create_partitions(&app).await {
                 Ok(0) => {}
@@ -130,18 +138,26 @@ where
     })
 }
 
-/// Forgets, and destroys where they are there again, the keys of whom the ledger says was erased: first all of them,
-/// since the table of keys may have come back from a backup, then those that come.
+/// Forgets, and destroys where they are there again, the keys of whom the ledger says was erased, and blanks replayed
+/// tables: first for all of them, since the table of keys may have come back from a backup, then for those that come.
 async fn follow_erasures(app: App) {
     let mut after = 0;
     let mut looked = monotonic();
     loop {
         match app.operations.repeat_erasures(after).await {
-            Ok((found, last)) => {
-                if !found.is_empty() {
-                    tracing::info!(subjects = found.len(), "keys of erased users were destroyed");
+            Ok(repeated) => {
+                let subjects = repeated.subjects.len();
+                if subjects > 0 {
+                    tracing::info!(subjects, "keys of erased users were destroyed");
                 }
-                after = last;
+                for NotBlanked { schema, why } in repeated.not_blanked {
+                    tracing::warn!(
+                        schema,
+                        why,
+                        "a replayed schema shows erased users and could not be blanked"
+                    );
+                }
+                after = repeated.upto;
             }
             Err(error) => tracing::warn!(%error, "erasures could not be followed"),
         }
@@ -181,6 +197,23 @@ async fn follow_clock(app: &App) -> Result<(), sqlx::Error> {
         .fetch_one(&mut *connection)
         .await?;
     app.ledger.clock().follow(before, now);
+    Ok(())
+}
+
+/// Forgets the addresses that are kept no longer, and tells of what somebody must take out of the ledger.
+async fn keep_retention(app: &App) -> Result<(), OperationError> {
+    let request = app.ledger.random().uuid().map_err(LedgerError::from)?;
+    let context = Context::local(request, Actor::System, "retention");
+    let destroyed = app.operations.forget_addresses(&context).await?;
+    if destroyed > 0 {
+        tracing::info!(
+            destroyed,
+            "keys to addresses that are kept no longer were destroyed"
+        );
+    }
+    let overdue = app.operations.overdue().await?;
+    let quarters = u32::try_from(overdue.quarters.len()).unwrap_or(u32::MAX);
+    metrics::gauge!("grantlog_retention_overdue_quarters").set(f64::from(quarters));
     Ok(())
 }
 

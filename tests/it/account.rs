@@ -354,7 +354,7 @@ async fn ends_everything_on_two_nodes(end: End) {
             .disable_user(&context, party.subject, "test")
             .await
             .unwrap(),
-        End::Erase => operations.erase_user(&context, party.subject).await.unwrap(),
+        End::Erase => drop(operations.erase_user(&context, party.subject).await.unwrap()),
     }
     assert!(
         !introspected(access).await && !introspected(refresh).await,

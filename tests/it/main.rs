@@ -11,6 +11,7 @@
 
 mod account;
 mod account_pages;
+mod address_retention;
 mod admin_api;
 mod approvals;
 mod authorization_details;

@@ -193,7 +193,19 @@ async fn a_quarter_that_is_over_is_archived_and_detached_and_everything_still_ad
         )
         .await,
     );
-    assert_eq!(operations.retention(Class::Grant).await.unwrap(), Some(400));
+    assert_eq!(
+        operations.retention(Class::Grant.into()).await.unwrap(),
+        Some(400)
+    );
+    let overdue = operations.overdue().await.unwrap().quarters;
+    assert!(overdue.iter().any(|overdue| overdue.partition == quarter));
+    let mut doctor = grantlog_on(&server.database);
+    doctor.args(["doctor", "--json"]);
+    let report = String::from_utf8_lossy(&finish(doctor, None).await.stdout).into_owned();
+    assert!(
+        report.contains("has come, and nobody took it out") && report.contains(&quarter),
+        "{report}"
+    );
     operations
         .place_hold(&context, subject, "a lawsuit", None)
         .await
@@ -339,7 +351,7 @@ async fn a_grant_that_lives_keeps_its_quarter_and_the_owners_function_checks_for
     let operations = &server.app.operations;
     let context = TestServer::context();
     operations
-        .set_retention(&context, Class::Grant, Some(30))
+        .set_retention(&context, Class::Grant.into(), Some(30))
         .await
         .unwrap();
     let name = format!("grant_{}", quarter_of(server, born).await);
@@ -371,7 +383,7 @@ async fn a_grant_that_lives_keeps_its_quarter_and_the_owners_function_checks_for
     assert!(refused.contains("permission denied"), "{refused}");
     assert_eq!(operations.grant_events(grant).await.unwrap().len(), 1);
     let short = operations
-        .set_retention(&context, Class::Grant, Some(29))
+        .set_retention(&context, Class::Grant.into(), Some(29))
         .await
         .unwrap_err();
     assert!(short.to_string().contains("30 to 36500"), "{short}");
@@ -414,12 +426,23 @@ async fn what_expired_long_ago_is_pruned_by_event_time_alike_in_live_and_rebuilt
         runner.wait_for(head).await.unwrap();
         assert_eq!(shown(server).await, expected);
     }
+    let mut still_used = Vec::new();
+    for (days, stays) in [(1, false), (-1, true)] {
+        let grant = GrantId(Uuid::from_u128(u128::try_from(days + 10).unwrap()));
+        let at = now - TimeDelta::days(projection::prune::USES_KEPT_DAYS + days);
+        use_once(server, (grant, client, subject), at).await;
+        still_used.extend(stays.then_some(grant.0));
+        let head = *ledger.head().borrow();
+        runner.wait_for(head).await.unwrap();
+        assert_eq!(used(server).await, still_used);
+    }
     runner.stop().await;
     assert_tables(server).await;
     projection::rebuild(ledger.pool(), ledger.vault(), &NAMES, &|_| {})
         .await
         .unwrap();
     assert_eq!(shown(server).await, expected);
+    assert_eq!(used(server).await, still_used);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -265,7 +265,7 @@ impl Stage {
                 .disable_user(&context, pair.subject, "test")
                 .await
                 .unwrap(),
-            End::UserErased => operations.erase_user(&context, pair.subject).await.unwrap(),
+            End::UserErased => drop(operations.erase_user(&context, pair.subject).await.unwrap()),
             End::ConsentWithdrawn => {
                 // The tables are behind, for nobody folds; the consent is withdrawn all the same.
                 let ended = operations.end_application(&context, pair.subject, pair.key).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 use uuid::Uuid;
 
-use super::Findings;
+use super::{Findings, retention};
 use crate::app::open_operations;
 use crate::clock::Clock;
 use crate::config::Settings;
@@ -14,7 +14,7 @@ use crate::ids::SubjectId;
 use crate::ledger::{Ledger, LedgerError};
 use crate::operations::Operations;
 use crate::operations::key::StoredKey;
-use crate::projection;
+use crate::projection::{self, replay};
 
 /// Data keys that are tried.
 const SAMPLE: i64 = 50;
@@ -52,6 +52,13 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
     if let Err(error) = data_keys(&operations.ledger, findings).await {
         findings.fail(
             "data keys",
+            format!("not readable: {error}"),
+            "mend what the error says",
+        );
+    }
+    if let Err(error) = retention::check(&operations, findings).await {
+        findings.fail(
+            "retention",
             format!("not readable: {error}"),
             "mend what the error says",
         );
@@ -103,7 +110,7 @@ async fn signing_keys(operations: &Operations, findings: &mut Findings) -> Resul
     Ok(())
 }
 
-/// Who was erased has no keys.
+/// Who was erased has no keys, and is shown by no replayed table.
 async fn erased_keys(operations: &Operations, findings: &mut Findings) -> Result<(), LedgerError> {
     let (subjects, _) = operations.keys_of_erased(0).await?;
     if subjects.is_empty() {
@@ -116,6 +123,17 @@ async fn erased_keys(operations: &Operations, findings: &mut Findings) -> Result
                 subjects.len()
             ),
             "run `grantlog user erase --again`, or start a server, which does the same",
+        );
+    }
+    let showing = replay::showing_erased(operations.ledger.pool()).await?;
+    if !showing.is_empty() {
+        findings.fail(
+            "erasures",
+            format!(
+                "the replayed schemas {} show who was erased, or cannot be looked into",
+                showing.join(", ")
+            ),
+            "run `grantlog user erase --again`; drop those that it cannot blank, as their owner",
         );
     }
     Ok(())

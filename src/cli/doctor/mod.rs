@@ -7,6 +7,7 @@ mod ledger;
 mod policies;
 mod replication;
 mod request;
+mod retention;
 mod settings;
 mod shared_signals;
 mod streams;

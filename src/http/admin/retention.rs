@@ -6,21 +6,22 @@ use serde::Deserialize;
 use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::parameters::{Nothing, Reason};
-use crate::domain::trail::Class;
+use crate::domain::retention::RetentionClass;
 use crate::operations::retention::ShownRetention;
 
-/// Which events.
+/// What is kept.
 #[derive(Deserialize, JsonSchema)]
 struct Named {
-    /// The class of events.
-    class: Class,
+    /// The class.
+    class: RetentionClass,
 }
 
-/// How long to keep events.
+/// How long to keep it.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Keep {
-    /// Days after the end of their quarter, 30 to 36500; null for good.
+    /// Days after the end of its quarter, or of its month, 30 to 36500; null for good. What addresses this leaves no time
+    /// are destroyed within the hour, for good.
     #[serde(deserialize_with = "said")]
     keep_days: Option<u32>,
     /// Why; it is recorded.
@@ -39,7 +40,7 @@ pub(super) fn operations() -> Vec<Operation> {
                 "/admin/retention",
                 (
                     "showRetention",
-                    "Show how long events are kept, and which quarters there are",
+                    "Show how long events and addresses are kept, and which quarters and months there are",
                 ),
             ),
             show,
@@ -47,7 +48,10 @@ pub(super) fn operations() -> Vec<Operation> {
         operation(
             About::put(
                 "/admin/retention/{class}",
-                ("setRetention", "Set how long events of a class are kept"),
+                (
+                    "setRetention",
+                    "Set how long events of a class, or addresses, are kept",
+                ),
             ),
             set,
         ),

@@ -1,6 +1,8 @@
 //! `/admin/users`: what `grantlog user` does. Users are named by their ids in paths, which are logged on the way; by their
 //! login names only in a body.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -18,6 +20,10 @@ use crate::operations::legal_hold::StandingHold;
 use crate::operations::profile::ProfilePatch;
 use crate::operations::user::NewUser;
 use crate::operations::user_shown::ShownUser;
+use crate::projection::replay::NotBlanked;
+
+/// How long the table of users is waited for after an erasure.
+const TABLES_WITHIN: Duration = Duration::from_secs(5);
 
 /// Which user.
 #[derive(Deserialize, JsonSchema)]
@@ -115,6 +121,10 @@ struct Erased {
     backups_hold_keys_until: Option<Timestamp>,
     /// The legal hold that keeps the user's data.
     legal_hold: Option<StandingHold>,
+    /// Whether the table of users may still show the user, as it is behind the ledger: it is blanked when it gets there.
+    tables_behind: bool,
+    /// Replayed schemas that still show the user, since this server's role could not blank them.
+    not_blanked: Vec<NotBlanked>,
     #[serde(flatten)]
     inventory: Inventory,
 }
@@ -297,9 +307,12 @@ async fn erase(call: Call, asked: Asked<Named, Nothing, JsonBody<Erasure>>) -> R
         return Err(OperationError::User(UserRefusal::LegalHold).into());
     }
     let inventory = operations.erasure_inventory(subject).await?;
+    let (mut tables_behind, mut not_blanked) = (false, Vec::new());
     if !dry_run {
         let context = call.because(reason.map(|reason| reason.0));
-        operations.erase_user(&context, subject).await?;
+        let erased = operations.erase_user(&context, subject).await?;
+        tables_behind = !operations.wait_for_users(erased.position, TABLES_WITHIN).await?;
+        not_blanked = erased.not_blanked;
     }
     let days = call.app.settings.key_backup_days;
     let now = call.app.ledger.clock().now();
@@ -307,6 +320,8 @@ async fn erase(call: Call, asked: Asked<Named, Nothing, JsonBody<Erasure>>) -> R
         dry_run,
         backups_hold_keys_until: days.map(|days| now + chrono::TimeDelta::days(days.into())),
         legal_hold,
+        tables_behind,
+        not_blanked,
         inventory,
     })
 }

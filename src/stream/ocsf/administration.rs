@@ -142,6 +142,13 @@ pub(super) fn map_trail(event: &TrailEvent, id: Uuid) -> Mapped {
             &id,
             Some(event.class.name()),
         ),
+        TrailEvent::AddressesForgotten(event) => Mapping::entity(
+            Activity::ENTITY_DELETE,
+            "keys to addresses",
+            &id,
+            Some(&event.before),
+        )
+        .graver(Severity::Low),
         TrailEvent::PartitionDetached(event) => Mapping::entity(
             Activity::ENTITY_DELETE,
             "ledger partition",

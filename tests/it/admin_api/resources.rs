@@ -145,6 +145,19 @@ async fn users_are_registered_held_and_erased_by_whoever_may() {
     administered.done("enableUser", (path, ""), Some(json!({}))).await;
     let held = administered.done("holdUser", (path, ""), because("a case")).await;
     assert_eq!(held["legal_hold"]["reason"], "a case");
+    // Words about others, too, were written over this API.
+    let other = administered.party.subject.to_string();
+    administered
+        .done(
+            "disableUser",
+            (&[("sub", other.as_str())], ""),
+            because("lent it to Grace"),
+        )
+        .await;
+    let named: i64 = sqlx::query_scalar("SELECT max(position) FROM grantlog.ledger_user")
+        .fetch_one(administered.party.server.app.ledger.pool())
+        .await
+        .unwrap();
     let inventory = administered
         .done("eraseUser", (path, ""), Some(json!({"dry_run": true})))
         .await;
@@ -152,13 +165,25 @@ async fn users_are_registered_held_and_erased_by_whoever_may() {
         (&inventory["dry_run"], &inventory["destroyed"]["personal_key"]),
         (&json!(true), &json!(true))
     );
+    assert_eq!(inventory["named_in_clear"], json!([named]));
     let erase = || Some(json!({"dry_run": false, "reason": "asked for"}));
     let (status, refused) = administered.call("eraseUser", (path, ""), erase()).await;
     assert_eq!((status, error(&refused)), (409, "conflict"));
     administered
         .done("releaseUser", (path, ""), because("the case is closed"))
         .await;
-    administered.done("eraseUser", (path, ""), erase()).await;
+    let erased = administered.done("eraseUser", (path, ""), erase()).await;
+    assert_eq!(
+        (&erased["tables_behind"], &erased["not_blanked"]),
+        (&json!(false), &json!([]))
+    );
+    let table: Option<String> =
+        sqlx::query_scalar("SELECT username FROM public.users WHERE subject = $1::uuid")
+            .bind(&sub)
+            .fetch_one(administered.party.server.app.ledger.pool())
+            .await
+            .unwrap();
+    assert_eq!(table, None);
     let shown = administered.done("showUser", (path, ""), None).await;
     assert_eq!(shown, json!({"sub": sub, "state": "erased"}));
     let users = administered.done("listUsers", NONE, None).await;
