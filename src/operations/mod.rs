@@ -5,6 +5,7 @@ pub mod account;
 pub mod alert;
 pub mod approval;
 pub mod authorization_detail;
+pub mod authorization_detail_shown;
 pub mod client;
 pub mod client_shown;
 pub mod describe;
@@ -37,6 +38,7 @@ pub mod token_use;
 pub mod trust;
 mod urls;
 pub mod user;
+pub mod user_access;
 pub mod user_shown;
 
 use crate::crypto::password::{Hasher, PasswordError};

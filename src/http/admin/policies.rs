@@ -8,10 +8,9 @@ use tokio::sync::Semaphore;
 
 use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
-use super::parameters::{Because, Nothing, Reason};
+use super::parameters::{Because, Nothing, Reason, Time};
 use super::scope::AdminScope;
-use super::trail::check_stretch;
-use crate::clock::Timestamp;
+use super::trail::between;
 use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::refusal::RefusalReason;
 use crate::http::error::{AdminError, ApiError, Rejection};
@@ -84,10 +83,10 @@ struct Backtest {
     sigma: Option<String>,
     /// From when on; otherwise from the beginning.
     #[serde(default)]
-    since: Option<Timestamp>,
+    since: Option<Time>,
     /// Until when; otherwise until now.
     #[serde(default)]
-    until: Option<Timestamp>,
+    until: Option<Time>,
 }
 
 /// What came of a back-test.
@@ -137,8 +136,7 @@ pub(super) fn operations() -> Vec<Operation> {
                     "backtestPolicies",
                     "Run rules over history: how often they would have fired, and on whom",
                 ),
-            )
-            .shows(),
+            ),
             run_backtest,
         ),
     ]
@@ -250,10 +248,10 @@ async fn run_backtest(
     asked: Asked<Nothing, Nothing, JsonBody<Backtest>>,
 ) -> Result<Reports, Rejected> {
     let wanted = asked.body.0;
-    check_stretch(&call, (wanted.since, wanted.until))?;
+    let (since, until) = between(&call, (wanted.since, wanted.until))?;
     let rules = wanted.settings(&call).await?;
     let pool = call.app.ledger.pool();
-    let (after, upto) = positions_between(pool, wanted.since, wanted.until)
+    let (after, upto) = positions_between(pool, since, until)
         .await
         .map_err(Call::failed)?;
     if upto - after > MAX_POSITIONS {
@@ -269,10 +267,7 @@ async fn run_backtest(
             RefusalReason::AdministrationBusy,
         )
     })?;
-    let stretch = Stretch {
-        since: wanted.since,
-        until: wanted.until,
-    };
+    let stretch = Stretch { since, until };
     let places = call.app.geoip.as_ref().map(Arc::clone);
     let reports = backtest::run(&call.app.ledger, &rules, (stretch, places), &|_, _| {}).await;
     let items = reports.map_err(|error| failed(&call, error))?;

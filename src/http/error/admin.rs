@@ -11,11 +11,13 @@ use super::{ErrorAnswer, Rejection, WireError};
 use crate::domain::alert::AlertRefusal;
 use crate::domain::authorization_detail::AuthorizationDetailTypeRefusal;
 use crate::domain::client::ClientRefusal;
+use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::policy::PolicyRefusal;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
 use crate::domain::stream::StreamRefusal;
+use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ids::RequestId;
 use crate::ledger::LedgerError;
@@ -149,6 +151,18 @@ impl From<OperationError> for Rejection<AdminError> {
                 PolicyRefusal::MalformedName | PolicyRefusal::Measure | PolicyRefusal::TooLong,
             )
             | OperationError::Stream(StreamRefusal::MalformedName | StreamRefusal::Measure)
+            | OperationError::TrustedIssuer(
+                TrustedIssuerRefusal::MalformedIssuer
+                | TrustedIssuerRefusal::Clients
+                | TrustedIssuerRefusal::Subjects
+                | TrustedIssuerRefusal::Lifetime,
+            )
+            | OperationError::AuthorizationDetailType(
+                AuthorizationDetailTypeRefusal::MalformedName
+                | AuthorizationDetailTypeRefusal::MalformedResources
+                | AuthorizationDetailTypeRefusal::Schema(_)
+                | AuthorizationDetailTypeRefusal::Template(_),
+            )
             | OperationError::Scope(ScopeRefusal::MalformedName | ScopeRefusal::MalformedDescription) => {
                 Self::new(AdminError::invalid(detail), RefusalReason::AdministrationInvalid)
             }
@@ -160,6 +174,8 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Alert(AlertRefusal::Unknown)
             | OperationError::Stream(StreamRefusal::Unknown)
             | OperationError::AuthorizationDetailType(AuthorizationDetailTypeRefusal::Unknown)
+            | OperationError::TrustedIssuer(TrustedIssuerRefusal::Unknown)
+            | OperationError::InitialAccessToken(InitialAccessTokenRefusal::Unknown)
             | OperationError::Grant(_) => {
                 Self::new(AdminError::missing(detail), RefusalReason::NoSuchResource)
             }
@@ -168,10 +184,8 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Key(_)
             | OperationError::InitialAccessToken(_)
             | OperationError::LogKey(_)
-            | OperationError::TrustedIssuer(_)
             | OperationError::Alert(_)
             | OperationError::Network(_)
-            | OperationError::AuthorizationDetailType(_)
             | OperationError::Stream(_) => Self::new(
                 AdminError::conflict(detail),
                 RefusalReason::AdministrationConflict,
