@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use super::{Administered, error};
 use crate::command_line::{finish, grantlog_on, stdout};
-use crate::harness::TestServer;
+use crate::flow;
+use crate::harness::{TestServer, browser};
 use crate::token::text;
 
 const NONE: (&[(&str, &str)], &str) = (&[], "");
@@ -25,7 +26,10 @@ async fn logins_and_consents_of_a_user_are_listed_and_ended_over_http_and_by_com
     let runner = ProjectionRunner::start(&server.app.ledger);
     let sub = party.subject.to_string();
     let path: &[(&str, &str)] = &[("sub", &sub)];
+    let shop = server.client(flow::confidential()).await;
     let begin = async || {
+        let query = flow::query(&shop);
+        flow::log_in(server, &browser(), &query, ("ada", "correct horse battery")).await;
         let (_, tokens) = party.redeem(&party.code("view-user").await).await;
         let head = *server.app.ledger.head().borrow();
         runner.wait_for(head).await.unwrap();
