@@ -146,7 +146,10 @@ pub(super) fn operations() -> Vec<Operation> {
             About::post(
                 AdminScope::Operate,
                 "/admin/policies/{rule}/test",
-                ("testPolicy", "Show a rule some events: what it would find in them"),
+                (
+                    "testPolicy",
+                    "Show a rule some events: what it would find in them",
+                ),
             ),
             test,
         ),

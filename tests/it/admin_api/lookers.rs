@@ -177,17 +177,25 @@ async fn a_call_that_changes_nothing_is_on_the_trail_with_its_reason() {
     assert_eq!(reads("/admin/policies/{rule}/enable", "as agreed").await, 1);
     let backtest = json!({"rules": [rule], "since": "1d"});
     administered.done("backtestPolicies", NONE, Some(backtest)).await;
-    let page = administered.done("searchTrail", (&[], "?event=RequestRefused"), None).await;
+    let page = administered
+        .done("searchTrail", (&[], "?event=RequestRefused"), None)
+        .await;
     let shown = json!({"events": page["items"], "threshold": 1});
     let probing: &[(&str, &str)] = &[("rule", "scope-probing")];
     let tested = administered.done("testPolicy", (probing, ""), Some(shown)).await;
     assert_eq!(tested["events"], json!(page["items"].as_array().unwrap().len()));
     let (status, refused) = administered
-        .call("testPolicy", (probing, ""), Some(json!({"events": [{"position": 1}]})))
+        .call(
+            "testPolicy",
+            (probing, ""),
+            Some(json!({"events": [{"position": 1}]})),
+        )
         .await;
     assert_eq!((status, error(&refused)), (400, "validation_error"));
     let nothing: &[(&str, &str)] = &[("rule", "nothing")];
-    let (status, _) = administered.call("testPolicy", (nothing, ""), Some(json!({"events": []}))).await;
+    let (status, _) = administered
+        .call("testPolicy", (nothing, ""), Some(json!({"events": []})))
+        .await;
     assert_eq!(status, 404);
     let uses = format!("?client={}&since=14d", party.client_id);
     administered.done("listTokenUses", (&[], &uses), None).await;
