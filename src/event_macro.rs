@@ -8,6 +8,7 @@ macro_rules! events {
         pub enum $Enum:ident of $aggregate:literal {
             $(
                 $(#[doc = $doc:literal])*
+                $(#[derive($($derive:path),+)])?
                 $Variant:ident $version:literal {
                     $( $(#[doc = $field_doc:literal])* $field:ident : $type:ty ),* $(,)?
                 }
@@ -17,6 +18,7 @@ macro_rules! events {
         $(
             $(#[doc = $doc])*
             #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+            $(#[derive($($derive),+)])?
             #[serde(deny_unknown_fields)]
             pub struct $Variant {
                 $( $(#[doc = $field_doc])* pub $field: $type, )*

@@ -9,7 +9,7 @@ use crate::domain::LedgerEvent;
 use crate::domain::client::{Client, ClientEvent, Registration};
 use crate::domain::grant::{GrantEvent, TokenRef};
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::{LANE, LedgerError, Metadata, StoredEvent};
+use crate::ledger::{Actor, LANE, LedgerError, Metadata, StoredEvent};
 use crate::operations::Operations;
 use crate::policy::contain::network_digests;
 use crate::trail::{Key, Order, Query, Stretch, positions};
@@ -127,6 +127,25 @@ impl Concern {
     /// The events that it is about.
     pub(super) fn query(&self) -> Query {
         Query::new().and_any(self.keys.iter().cloned())
+    }
+
+    /// Whether an event was caused by it, rather than being about it.
+    pub(super) fn acted(&self, event: &StoredEvent) -> Result<bool, LedgerError> {
+        let metadata = Metadata::read(&event.metadata)?;
+        let is_key = |key: &Key| match key {
+            Key::Client(client) => metadata.actor == Actor::Client(*client).to_string(),
+            Key::Request(request) => metadata.request_id == *request,
+            // Found by what metadata says of whoever called.
+            Key::Secret(..) | Key::PublicKey(_) | Key::Network(_) => true,
+            Key::Subject(_)
+            | Key::Session(_)
+            | Key::Grant(_)
+            | Key::Actor(_)
+            | Key::EventType(_)
+            | Key::Word(_)
+            | Key::Operator => false,
+        };
+        Ok(self.keys.iter().any(is_key))
     }
 
     /// Whether an exchanged token rests on one of its own.

@@ -77,6 +77,10 @@ pub(super) async fn did(
     }
     let mut facts = Facts::default();
     for event in &found.events {
+        if event.event_type == "LedgerRead" && !concern.acted(event)? {
+            // Somebody looked at it, which it did not do.
+            continue;
+        }
         if concern
             .token
             .is_none_or(|token| is_of(event, token).unwrap_or(true))

@@ -7,6 +7,7 @@
 mod concern;
 mod could;
 mod did;
+mod window;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -21,7 +22,7 @@ pub use did::{Did, Fact};
 use crate::clock::Timestamp;
 use crate::domain::trail::LedgerRead;
 use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
-use crate::ledger::{LedgerError, head_position, positions_between};
+use crate::ledger::{LedgerError, head_position};
 use crate::operations::Operations;
 use crate::projection::{ProjectionError, ProjectionRunner};
 use crate::trail::Stretch;
@@ -75,6 +76,22 @@ impl Of {
             Self::Address(_) => "address",
             Self::Request(_) => "request",
         }
+    }
+
+    /// What is recorded of the question before it is answered.
+    #[must_use]
+    pub fn reading(&self, stretch: Stretch) -> LedgerRead {
+        let mut reading = LedgerRead::stretch(stretch.after, stretch.upto);
+        reading.filters.push(self.name().to_owned());
+        match self {
+            Self::Token { grant, .. } => reading.grant = Some(*grant),
+            Self::Secret { client, .. } | Self::Client(client) => reading.client = Some(*client),
+            Self::User(subject) => reading.subject = Some(*subject),
+            Self::Request(request) => reading.resource = Some(request.to_string()),
+            // A key is found by any text, and an address is personal.
+            Self::Key(_) | Self::Address(_) => {}
+        }
+        reading
     }
 }
 
@@ -140,40 +157,6 @@ pub struct Window {
 }
 
 impl Window {
-    /// What is recorded before the blast radius of `of` is measured.
-    #[must_use]
-    pub fn reading(&self, of: &Of) -> LedgerRead {
-        LedgerRead {
-            grant: match of {
-                Of::Token { grant, .. } => Some(*grant),
-                Of::Secret { .. }
-                | Of::Key(_)
-                | Of::Client(_)
-                | Of::User(_)
-                | Of::Address(_)
-                | Of::Request(_) => None,
-            },
-            after: self.stretch.after,
-            upto: self.stretch.upto,
-            filters: vec![of.name().to_owned()],
-            revealed: false,
-        }
-    }
-
-    /// The positions between two moments; none means from the beginning, and until now.
-    pub async fn between(
-        operations: &Operations,
-        since: Option<Timestamp>,
-        until: Option<Timestamp>,
-    ) -> Result<Self, BlastRadiusError> {
-        let (after, upto) = positions_between(operations.ledger.pool(), since, until).await?;
-        Ok(Self {
-            since,
-            until: until.unwrap_or_else(|| operations.ledger.clock().now()),
-            stretch: Stretch { after, upto },
-        })
-    }
-
     /// Its beginning as a moment that can be compared.
     fn begins(&self) -> Timestamp {
         self.since.unwrap_or(chrono::DateTime::UNIX_EPOCH)

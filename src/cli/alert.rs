@@ -113,8 +113,12 @@ async fn list(
 }
 
 async fn show(session: &Session, id: Uuid, output: Json) -> anyhow::Result<()> {
-    let context = session.context("alert show")?;
-    session.operations.record_reading_by(&context, &["alert"]).await?;
+    session
+        .record_reading("alert show", |reading| {
+            reading.filters = vec!["alert".to_owned()];
+            reading.resource = Some(id.to_string());
+        })
+        .await?;
     let alert = session.operations.alert(id).await?;
     let alert = alert.with_context(|| format!("there is no alert {id}"))?;
     if output.json {

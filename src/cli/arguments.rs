@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::dev_files::DevFiles;
 use crate::config::{self, Override, Settings};
-use crate::domain::value::steers;
+use crate::ledger::Operator;
 
 /// Where a running `grantlog dev` keeps its files unless told otherwise.
 pub(super) const DEFAULT_DATA_DIR: &str = ".grantlog";
@@ -23,19 +23,8 @@ pub struct Connection {
     #[arg(long, global = true, value_name = "DIR")]
     data_dir: Option<PathBuf>,
     /// Who administers: recorded with what is done, encrypted [default: the login name, under sudo that of who called it]
-    #[arg(long, global = true, env = "GRANTLOG_OPERATOR", value_name = "NAME", value_parser = operator_name)]
+    #[arg(long, global = true, env = "GRANTLOG_OPERATOR", value_name = "NAME", value_parser = Operator::parse)]
     operator: Option<String>,
-}
-
-/// The most characters of an operator's name.
-const MAX_OPERATOR: usize = 128;
-
-fn operator_name(text: &str) -> Result<String, String> {
-    let name = text.trim();
-    if name.is_empty() || name.chars().count() > MAX_OPERATOR || name.chars().any(steers) {
-        return Err(format!("a name has 1 to {MAX_OPERATOR} printable characters"));
-    }
-    Ok(name.to_owned())
 }
 
 /// The login name: under sudo, of who called it. None where the system knows none for this process.
@@ -49,7 +38,7 @@ fn login_name() -> Option<String> {
         String::from_utf8(output.stdout).ok()
     };
     let called = std::env::var("SUDO_USER").ok();
-    called.or_else(asked).and_then(|name| operator_name(&name).ok())
+    called.or_else(asked).and_then(|name| Operator::parse(&name).ok())
 }
 
 impl Connection {

@@ -84,11 +84,8 @@ async fn print(session: &Session, tail: &Tail) -> anyhow::Result<()> {
         None => head - tail.lines.max(0),
     };
     let reading = LedgerRead {
-        grant: None,
-        after: after.max(0),
-        upto: head,
-        filters: Vec::new(),
         revealed: tail.reveal,
+        ..LedgerRead::stretch(after.max(0), head)
     };
     let command = if tail.follow {
         "audit tail --follow"

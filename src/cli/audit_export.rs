@@ -94,13 +94,7 @@ pub(super) async fn record_reading(
     command: &'static str,
     (after, upto): (u64, u64),
 ) -> anyhow::Result<()> {
-    let reading = LedgerRead {
-        grant: None,
-        after: i64::try_from(after)?,
-        upto: i64::try_from(upto)?,
-        filters: Vec::new(),
-        revealed: false,
-    };
+    let reading = LedgerRead::stretch(i64::try_from(after)?, i64::try_from(upto)?);
     let context = session.context(command)?;
     Ok(session.operations.record_reading(&context, reading).await?)
 }

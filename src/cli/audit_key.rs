@@ -85,20 +85,12 @@ fn short(key: &LogKeyRow) -> &str {
     key.verifier_key.split('+').nth(1).unwrap_or_default()
 }
 
-fn state(key: &LogKeyRow) -> &'static str {
-    if key.retired_at.is_some() {
-        "retired"
-    } else {
-        "signs"
-    }
-}
-
 async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
     let keys = session.operations.log_keys().await?;
     if output.json {
         let documents = keys.iter().map(|key| {
             json!({
-                "verifier_key": key.verifier_key, "state": state(key), "generated_at": key.generated_at,
+                "verifier_key": key.verifier_key, "state": key.state(), "generated_at": key.generated_at,
                 "retired_at": key.retired_at,
             })
         });
@@ -108,7 +100,7 @@ async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
         .iter()
         .map(|key| {
             [
-                state(key).to_owned(),
+                key.state().to_owned(),
                 output::moment(key.generated_at),
                 key.verifier_key.clone(),
             ]

@@ -14,7 +14,6 @@ use super::grant::Found;
 use super::session::Session;
 use super::{client, output, user};
 use crate::domain::event::Event;
-use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::{RequestId, SessionId};
 use crate::ledger::{Actor, head_position};
@@ -221,13 +220,7 @@ async fn search_with(session: &Session, mut arguments: Search) -> anyhow::Result
     let limit = usize::try_from(arguments.limit)?;
     let filters = arguments.filters.filters(session).await?;
     let writer = export.map(Writer::create).transpose()?;
-    let reading = LedgerRead {
-        grant: filters.grant,
-        after: stretch.after,
-        upto: stretch.upto.max(0),
-        filters: filters.names(),
-        revealed: reveal,
-    };
+    let reading = filters.reading(stretch, reveal);
     let context = session.context("audit search")?;
     session.operations.record_reading(&context, reading).await?;
     let mut search = search::Search::begin(session.ledger(), &filters, (stretch, order)).await?;

@@ -4,15 +4,15 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
 use super::{output, prompt};
 use crate::domain::authorization_detail::{
-    AuthorizationDetailType, AuthorizationDetailTypeCommand, Detail, DetailTypeDefinition, DetailTypeTerms,
-    Piece, Schema, ShownDetail, parse,
+    AuthorizationDetailType, AuthorizationDetailTypeCommand, DetailTypeDefinition, DetailTypeTerms, parse,
 };
+use crate::operations::authorization_detail_shown::ShownDetailType;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -70,9 +70,6 @@ pub(super) struct Define {
     #[command(flatten)]
     output: Json,
 }
-
-/// Types are few: all fit on one page.
-const MOST: u32 = 10_000;
 
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
@@ -152,19 +149,10 @@ async fn find(session: &Session, name: &str) -> anyhow::Result<DetailTypeDefinit
     Ok(definition)
 }
 
-fn document(known: &DetailTypeDefinition) -> Value {
-    let terms = &known.terms;
-    let schema: Value = serde_json::from_str(&terms.schema).unwrap_or_default();
-    json!({
-        "type": known.name, "schema": schema, "template": terms.template, "resources": terms.resources,
-        "retired": known.retired,
-    })
-}
-
 async fn show(session: &Session, name: &str, output: Json) -> anyhow::Result<()> {
     let known = find(session, name).await?;
     if output.json {
-        return output::json(&document(&known));
+        return output::json(&ShownDetailType::from(&known));
     }
     let resources = match known.terms.resources.as_slice() {
         [] => "any".to_owned(),
@@ -190,69 +178,46 @@ async fn show(session: &Session, name: &str, output: Json) -> anyhow::Result<()>
 }
 
 async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
-    let types = session.operations.list::<AuthorizationDetailType>(0, MOST).await;
+    let types = session.operations.shown_detail_types().await;
     let types = types.context("the types cannot be listed")?;
-    let definitions: Vec<&DetailTypeDefinition> = types
-        .iter()
-        .filter_map(|listed| listed.loaded.definition.as_ref())
-        .collect();
     if output.json {
-        let documents = definitions.iter().map(|known| document(known));
-        return output::json(&documents.collect::<Vec<_>>());
+        return output::json(&types);
     }
-    let rows: Vec<_> = definitions
-        .iter()
+    let rows: Vec<_> = types
+        .into_iter()
         .map(|known| {
             [
-                known.name.clone(),
+                known.r#type,
                 yes(known.retired).to_owned(),
-                known.terms.resources.join(" "),
-                known.terms.template.clone().unwrap_or_default(),
+                known.resources.join(" "),
+                known.template.unwrap_or_default(),
             ]
         })
         .collect();
     output::table(["TYPE", "RETIRED", "RESOURCES", "TEMPLATE"], &rows)
 }
 
-/// A detail, how users see it, and what is wrong with it.
-type Checked = (Detail, ShownDetail, Vec<String>);
-
 async fn check(session: &Session, file: &Path, output: Json) -> anyhow::Result<()> {
-    let mut checked: Vec<Checked> = Vec::new();
-    for detail in parse(&read(file)?)? {
-        let known = session
-            .operations
-            .authorization_detail_type(detail.type_name())
-            .await?;
-        let faults = match &known {
-            None => vec!["its type is not defined, or retired".to_owned()],
-            Some(known) => faults(&detail, &known.terms)?,
-        };
-        let shown = ShownDetail::of(&detail, known.as_ref().map(|known| &known.terms));
-        checked.push((detail, shown, faults));
-    }
+    let checked = session.operations.check_details(&parse(&read(file)?)?).await?;
     if output.json {
-        let documents = checked.iter().map(|(detail, shown, faults)| {
-            json!({"type": detail.type_name(), "sentence": sentence(shown), "faults": faults})
-        });
-        output::json(&documents.collect::<Vec<_>>())?;
+        output::json(&checked)?;
     } else {
-        for (_, shown, faults) in &checked {
-            let words = sentence(shown).unwrap_or_else(|| shown.type_name.clone());
-            output::line(&output::visible(&words))?;
-            for (name, value) in &shown.members {
+        for detail in &checked {
+            let words = detail.sentence.as_ref().unwrap_or(&detail.r#type);
+            output::line(&output::visible(words))?;
+            for (name, value) in &detail.members {
                 output::line(&format!(
                     "  {}: {}",
                     output::visible(name),
                     output::visible(value)
                 ))?;
             }
-            for fault in faults {
+            for fault in &detail.faults {
                 output::line(&format!("  wrong: {}", output::visible(fault)))?;
             }
         }
     }
-    let wrong = checked.iter().filter(|(_, _, faults)| !faults.is_empty()).count();
+    let wrong = checked.iter().filter(|detail| !detail.faults.is_empty()).count();
     if wrong > 0 {
         bail!(
             "{wrong} of {} authorization details would be refused",
@@ -260,24 +225,6 @@ async fn check(session: &Session, file: &Path, output: Json) -> anyhow::Result<(
         );
     }
     Ok(())
-}
-
-fn faults(detail: &Detail, terms: &DetailTypeTerms) -> anyhow::Result<Vec<String>> {
-    let mut faults = Schema::parse(&terms.schema)?.faults(detail);
-    let places = detail.locations().unwrap_or_default();
-    let resources = &terms.resources;
-    let strange = |place: &&str| !resources.is_empty() && !resources.iter().any(|one| one == place);
-    if let Some(place) = places.into_iter().find(strange) {
-        faults.push(format!("/locations: {place} is no resource of the type"));
-    }
-    Ok(faults)
-}
-
-fn sentence(shown: &ShownDetail) -> Option<String> {
-    let pieces = shown.sentence.as_ref()?.iter().map(|piece| match piece {
-        Piece::Words(text) | Piece::Value(text) => text.as_str(),
-    });
-    Some(pieces.collect())
 }
 
 fn yes(is_so: bool) -> &'static str {

@@ -10,12 +10,12 @@ use super::arguments::{Connection, Json};
 use super::output;
 use super::policy::{ActionName, read_sigma};
 use super::session::Session;
-use super::stretch::stretch;
 use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
 use crate::ids::ClientKey;
 use crate::policy::backtest::{self, Histogram, Report, Stretch};
 use crate::policy::geoip::GeoIp;
+use crate::trail::bounds::{Names, moments};
 use crate::trail::when::{When, duration, moment};
 
 /// Options of `backtest`.
@@ -87,14 +87,17 @@ pub(super) async fn run(
     let places = places.as_deref().map(GeoIp::open).transpose()?.map(Arc::new);
     let ledger = session.ledger();
     let now = ledger.clock().now();
-    let (since, until) = stretch((arguments.since, arguments.until), now)?;
+    let (since, until) = moments(Names::OPTIONS, (arguments.since, arguments.until), now)?;
     let stretch = Stretch {
         since,
         until,
         most: None,
     };
-    let context = session.context("policy backtest")?;
-    session.operations.record_reading_by(&context, &["rule"]).await?;
+    session
+        .record_reading("policy backtest", |reading| {
+            reading.filters = vec!["rule".to_owned()];
+        })
+        .await?;
     let bar = output::bar(0, "events");
     let shown = bar.clone();
     let progress = move |done, total| {

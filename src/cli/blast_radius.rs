@@ -8,12 +8,12 @@ use zeroize::Zeroizing;
 use super::arguments::{Connection, Json};
 use super::grant::Found;
 use super::session::Session;
-use super::stretch::window;
 use super::{client, grant_uses, output, prompt, user};
-use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, measure};
+use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, Window, measure};
 use crate::domain::value::Digest;
 use crate::ids::RequestId;
 use crate::trail::as_of::AsOf;
+use crate::trail::bounds::Names;
 
 /// Whose blast radius.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -65,16 +65,15 @@ pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow
 }
 
 async fn show(session: &Session, arguments: Arguments) -> anyhow::Result<()> {
-    let window = window(&session.operations, (arguments.since, arguments.until)).await?;
+    let bounds = (arguments.since, arguments.until);
+    let window = Window::asked(&session.operations, Names::OPTIONS, bounds).await?;
     if arguments.number.is_some() && arguments.of != OfName::Secret {
         bail!("--number goes with --of secret");
     }
     let of = choose(session, (arguments.of, arguments.value), arguments.number).await?;
     let context = session.context("blast-radius")?;
-    session
-        .operations
-        .record_reading(&context, window.reading(&of))
-        .await?;
+    let reading = of.reading(window.stretch);
+    session.operations.record_reading(&context, reading).await?;
     let spinner = output::spinner("following the trail");
     let found = measure(&session.operations, &of, window).await;
     spinner.finish_and_clear();

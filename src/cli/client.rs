@@ -11,6 +11,7 @@ use super::client_input::Members;
 use super::session::Session;
 use super::{initial_access_token, output, prompt};
 use crate::domain::client::{Approval, Client, ClientCommand, Registration, Weakness};
+use crate::domain::trail::LedgerRead;
 use crate::ids::ClientKey;
 use crate::operations::client::CreatedClient;
 use crate::operations::describe;
@@ -132,6 +133,8 @@ async fn administer(session: &Session, command: Command) -> anyhow::Result<()> {
         Command::List { page, output } => list(session, page, output).await,
         Command::Show { client, output } => {
             let key = find(session, &client).await?;
+            let narrow = |reading: &mut LedgerRead| reading.client = Some(key);
+            session.record_reading("client show", narrow).await?;
             show(session, key, output.json).await
         }
         Command::Update { client, members } => {
@@ -268,6 +271,7 @@ pub(super) async fn show(session: &Session, key: ClientKey, as_json: bool) -> an
 }
 
 async fn list(session: &Session, page: Page, output: Json) -> anyhow::Result<()> {
+    session.record_reading("client list", |_| {}).await?;
     if output.json {
         let shown = session.operations.shown_clients(page.after, page.limit).await?;
         return output::json(&shown);

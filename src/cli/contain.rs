@@ -6,9 +6,9 @@ use serde_json::json;
 
 use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
-use super::stretch::stretch;
 use super::{client, output, prompt, user};
 use crate::policy::contain::{By, Containment};
+use crate::trail::bounds::{Names, moments};
 use crate::trail::when::{When, moment};
 
 /// By what grants are chosen.
@@ -86,7 +86,7 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
         bail!("--reason: say why");
     }
     let now = session.ledger().clock().now();
-    let (since, until) = stretch((arguments.since, arguments.until), now)?;
+    let (since, until) = moments(Names::OPTIONS, (arguments.since, arguments.until), now)?;
     let containment = Containment {
         by: choose(session, &arguments).await?,
         since,
@@ -95,8 +95,8 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
         reason: arguments.reason,
     };
     let context = session.context("contain")?;
-    let filters = [containment.by.name()];
-    session.operations.record_reading_by(&context, &filters).await?;
+    let reading = containment.by.reading(session.operations.reading_now().await?);
+    session.operations.record_reading(&context, reading).await?;
     let spinner = output::spinner("looking for grants");
     let found = containment.find(&session.operations).await?;
     spinner.finish_and_clear();

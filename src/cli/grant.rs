@@ -11,7 +11,6 @@ use super::client_approval::who;
 use super::session::Session;
 use super::{grant_diff, grant_show, output, prompt};
 use crate::credential::Kind;
-use crate::domain::trail::LedgerRead;
 use crate::ids::GrantId;
 use crate::ledger::{Metadata, StoredEvent, head_position};
 use crate::trail::as_of::AsOf;
@@ -128,15 +127,11 @@ impl Found {
         (upto, revealed): (i64, bool),
     ) -> anyhow::Result<Vec<StoredEvent>> {
         let head = head_position(session.ledger().pool()).await?;
-        let reading = LedgerRead {
-            grant: Some(self.grant),
-            after: 0,
-            upto: upto.min(head),
-            filters: Vec::new(),
-            revealed,
-        };
         let context = session.context(command)?;
-        session.operations.record_reading(&context, reading).await?;
+        session
+            .operations
+            .record_reading_of_grant(&context, self.grant, (upto.min(head), revealed))
+            .await?;
         let mut events = session.operations.grant_events(self.grant).await?;
         events.retain(|event| event.position <= upto);
         Ok(events)

@@ -2,15 +2,14 @@
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
 use super::arguments::{Json, Page};
 use super::output;
 use super::session::Session;
-use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
-use crate::domain::initial_access_token::{InitialAccessToken, RegistrationPermit};
+use crate::domain::initial_access_token::RegistrationPermit;
 use crate::domain::value::ScopeSet;
 use crate::operations::initial_access_token::NewInitialToken;
 
@@ -70,15 +69,6 @@ pub(super) struct NewToken {
     output: Json,
 }
 
-/// Where one stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Usable,
-    Spent,
-    Expired,
-    Revoked,
-}
-
 pub(super) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Create(new) => create(session, new).await,
@@ -128,53 +118,28 @@ async fn create(session: &Session, new: NewToken) -> anyhow::Result<()> {
 }
 
 async fn list(session: &Session, page: Page, output: Json) -> anyhow::Result<()> {
-    let now = session.ledger().clock().now();
-    let listed = session
+    let shown = session
         .operations
-        .list::<InitialAccessToken>(page.after, page.limit)
+        .shown_initial_tokens(page.after, page.limit)
         .await?;
-    let documents: Vec<Value> = listed
-        .iter()
-        .filter_map(|one| {
-            let issued = one.loaded.issued.as_ref()?;
-            let standing = standing(&one.loaded, now);
-            Some(json!({
-                "position": one.position, "created_at": one.created_at, "id": one.loaded.id,
-                "standing": format!("{standing:?}").to_lowercase(), "label": issued.label, "uses": issued.uses,
-                "uses_left": one.loaded.uses_left(), "expires_at": issued.expires_at, "permits": issued.permits,
-            }))
-        })
-        .collect();
     if output.json {
-        return output::json(&documents);
+        return output::json(&shown);
     }
-    let cell = |document: &Value, name: &str| match document.get(name) {
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-        None => String::new(),
-    };
-    let rows: Vec<_> = documents
-        .iter()
-        .map(|document| {
-            ["position", "standing", "id", "uses_left", "expires_at", "label"]
-                .map(|name| cell(document, name))
+    let rows: Vec<_> = shown
+        .into_iter()
+        .map(|token| {
+            [
+                token.position.to_string(),
+                token.standing.name().to_owned(),
+                token.id.to_string(),
+                token.uses_left.to_string(),
+                output::moment(token.expires_at),
+                token.label,
+            ]
         })
         .collect();
     output::table(
         ["POSITION", "STANDING", "ID", "USES LEFT", "EXPIRES", "LABEL"],
         &rows,
     )
-}
-
-fn standing(token: &InitialAccessToken, now: Timestamp) -> Standing {
-    let expires_at = token.issued.as_ref().map(|issued| issued.expires_at);
-    if token.revoked {
-        Standing::Revoked
-    } else if expires_at.is_none_or(|end| now >= end) {
-        Standing::Expired
-    } else if token.uses_left() == 0 {
-        Standing::Spent
-    } else {
-        Standing::Usable
-    }
 }

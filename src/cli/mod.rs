@@ -46,9 +46,9 @@ mod signal;
 mod stream;
 mod stream_dead_letters;
 mod stream_shown;
-mod stretch;
 mod trust;
 mod user;
+mod user_access;
 mod user_claims;
 mod user_erase;
 
@@ -135,7 +135,7 @@ enum Command {
     #[command(subcommand)]
     Import(import::Command),
     /// Print the OpenAPI 3.1 document of the administration API; needs no database
-    Openapi,
+    Openapi(openapi::Arguments),
     /// Measure this machine: ratios to what is measured beside it in the same run
     Bench(crate::bench::Arguments),
 }
@@ -178,7 +178,7 @@ async fn run(connection: Connection, command: Command) -> anyhow::Result<()> {
         Command::Retention(command) => retention::run(&connection, command).await,
         Command::Recover(arguments) => recover::run(&connection, arguments).await,
         Command::Import(command) => import::run(&connection, command).await,
-        Command::Openapi => openapi::run(),
+        Command::Openapi(arguments) => openapi::run(&arguments),
         Command::Bench(arguments) => crate::bench::run(arguments).await,
     }
 }

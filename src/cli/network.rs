@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use anyhow::bail;
-use chrono::TimeDelta;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
@@ -11,8 +10,6 @@ use super::arguments::{Connection, Json};
 use super::output;
 use super::session::Session;
 use crate::domain::value::Digest;
-use crate::policy::THROTTLED_FOR;
-use crate::policy::contain::network_digests;
 
 /// What to do.
 #[derive(Subcommand)]
@@ -79,22 +76,15 @@ async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
 impl Release {
     async fn run(self, session: &Session) -> anyhow::Result<()> {
         let operations = &session.operations;
-        let throttled = operations.throttled_networks().await?;
-        let named = match (self.network, self.address) {
-            (Some(network), _) => vec![network],
-            (None, Some(address)) => {
-                // Digests are keyed per month: the throttle may have begun in the last one.
-                let now = session.ledger().clock().now();
-                let since = now - THROTTLED_FOR - TimeDelta::hours(1);
-                network_digests(session.ledger(), address, (Some(since), None)).await?
+        let released: Vec<Digest> = match (self.network, self.address) {
+            (Some(network), _) => {
+                let throttled = operations.throttled_networks().await?.into_iter();
+                let networks = throttled.map(|throttle| throttle.network);
+                networks.filter(|throttled| *throttled == network).collect()
             }
+            (None, Some(address)) => operations.throttled_networks_of(address).await?,
             (None, None) => Vec::new(),
         };
-        let released: Vec<Digest> = throttled
-            .iter()
-            .map(|throttle| throttle.network)
-            .filter(|network| named.contains(network))
-            .collect();
         if released.is_empty() {
             bail!("this network is not throttled: `grantlog network list` says which are");
         }

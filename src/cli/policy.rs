@@ -257,24 +257,10 @@ fn test(arguments: &Test) -> anyhow::Result<()> {
     const MOST: u64 = 256 * 1024 * 1024;
     let settings = arguments.setting.settings()?;
     let events = read_text(&arguments.events, MOST)?;
-    let tested = replay::run(&arguments.rule, &settings, &events)?;
-    let findings: Vec<Value> = tested
-        .findings
-        .iter()
-        .map(|finding| {
-            json!({
-                "position": finding.position, "at": finding.at, "about": finding.about, "count": finding.count,
-                "severity": finding.severity.unwrap_or(tested.definition.severity), "summary": finding.summary,
-                "acts": finding.acts, "evidence": finding.evidence,
-            })
-        })
-        .collect();
-    let fired = u64::try_from(findings.len()).unwrap_or(u64::MAX);
+    let tested = replay::run(&arguments.rule, &settings, &events)?.shown();
+    let fired = u64::try_from(tested.fired).unwrap_or(u64::MAX);
     if arguments.output.json {
-        output::json(&json!({
-            "rule": tested.definition.id, "rule_hash": tested.definition.hash(), "events": tested.events,
-            "fired": fired, "findings": findings,
-        }))?;
+        output::json(&tested)?;
     } else {
         for finding in &tested.findings {
             output::line(&format!(

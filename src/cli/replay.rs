@@ -36,13 +36,7 @@ pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow
     let session = Session::open(connection).await?;
     let ledger = session.ledger();
     let position = at.position(ledger).await?;
-    let reading = LedgerRead {
-        grant: None,
-        after: 0,
-        upto: position,
-        filters: Vec::new(),
-        revealed: false,
-    };
+    let reading = LedgerRead::upto(position);
     let context = session.context("replay")?;
     session.operations.record_reading(&context, reading).await?;
     let bar = output::bar(0, "replaying");

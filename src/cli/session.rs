@@ -8,6 +8,7 @@ use super::arguments::Connection;
 use crate::app::open_operations;
 use crate::clock::Clock;
 use crate::config::Settings;
+use crate::domain::trail::LedgerRead;
 use crate::ledger::{Actor, Context, Ledger};
 use crate::operations::Operations;
 use crate::server;
@@ -75,6 +76,18 @@ impl Session {
         let mut context = self.context(command)?;
         context.note = reason.map(str::to_owned);
         Ok(context)
+    }
+
+    /// Records that this command is about to show what the ledger says now, and of what.
+    pub(super) async fn record_reading(
+        &self,
+        command: &'static str,
+        narrow: impl FnOnce(&mut LedgerRead),
+    ) -> anyhow::Result<()> {
+        let mut reading = self.operations.reading_now().await?;
+        narrow(&mut reading);
+        let context = self.context(command)?;
+        Ok(self.operations.record_reading(&context, reading).await?)
     }
 
     /// Waits for what was appended.

@@ -6,15 +6,15 @@
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::arguments::{Confirmation, Connection, Json};
 use super::client::find;
 use super::client_input::read_object;
 use super::session::Session;
 use super::{output, prompt};
-use crate::domain::client::{Client, PublicJwks};
-use crate::domain::trusted_issuer::{SubjectMapping, Trust, TrustedIssuer};
+use crate::domain::client::PublicJwks;
+use crate::domain::trusted_issuer::{SubjectMapping, Trust};
 use crate::domain::value::ScopeSet;
 
 /// What to do.
@@ -91,9 +91,6 @@ pub(super) struct Add {
     output: Json,
 }
 
-/// Trusted issuers are few: all fit on one page.
-const MOST: u32 = 10_000;
-
 pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
     match command {
@@ -147,35 +144,11 @@ async fn add(session: &Session, arguments: Add) -> anyhow::Result<()> {
     show(session, &arguments.issuer, arguments.output).await
 }
 
-async fn document(session: &Session, known: &TrustedIssuer) -> anyhow::Result<Value> {
-    let Some(trust) = &known.trust else {
-        return Ok(json!({"issuer": known.issuer, "trusted": false}));
-    };
-    let mut clients = Vec::new();
-    for client in &trust.clients {
-        let client = session.operations.load::<Client>(client.0).await?;
-        clients.extend(
-            client
-                .registration
-                .as_ref()
-                .map(|client| client.client_id.clone()),
-        );
-    }
-    Ok(json!({
-        "issuer": known.issuer, "trusted": true, "subject_is": trust.subject_is, "subjects": trust.subjects,
-        "clients": clients, "scope": trust.scope.to_string(),
-        "authorization_details_types": trust.authorization_details_types, "max_lifetime": trust.max_lifetime,
-        "jwks": trust.jwks,
-    }))
-}
-
 async fn show(session: &Session, issuer: &str, output: Json) -> anyhow::Result<()> {
-    let id = TrustedIssuer::id(issuer);
-    let known = session.operations.load::<TrustedIssuer>(id.0).await?;
-    if !known.exists() {
+    let Some(shown) = session.operations.shown_trust(issuer).await? else {
         bail!("the issuer {} was never trusted", output::visible(issuer));
-    }
-    let document = document(session, &known).await?;
+    };
+    let document = serde_json::to_value(&shown)?;
     if output.json {
         return output::json(&document);
     }
@@ -187,25 +160,21 @@ async fn show(session: &Session, issuer: &str, output: Json) -> anyhow::Result<(
 }
 
 async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
-    let issuers = session.operations.list::<TrustedIssuer>(0, MOST).await?;
+    let issuers = session.operations.shown_trusts().await?;
     if output.json {
-        let mut documents = Vec::new();
-        for listed in &issuers {
-            documents.push(document(session, &listed.loaded).await?);
-        }
-        return output::json(&documents);
+        return output::json(&issuers);
     }
     let rows: Vec<_> = issuers
-        .iter()
-        .map(|listed| {
-            let trust = listed.loaded.trust.as_ref();
+        .into_iter()
+        .map(|shown| {
+            let terms = shown.terms.as_ref();
             [
-                listed.loaded.issuer.clone().unwrap_or_default(),
-                if trust.is_some() { "yes" } else { "no" }.to_owned(),
-                trust
-                    .map(|trust| trust.subject_is.name().to_owned())
+                shown.issuer.unwrap_or_default(),
+                if shown.trusted { "yes" } else { "no" }.to_owned(),
+                terms
+                    .map(|terms| terms.subject_is.name().to_owned())
                     .unwrap_or_default(),
-                trust.map(|trust| trust.scope.to_string()).unwrap_or_default(),
+                terms.map(|terms| terms.scope.clone()).unwrap_or_default(),
             ]
         })
         .collect();

@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 
 use super::arguments::{Connection, Json, Page};
 use super::session::Session;
+use super::user_access::{Consents, EndSession, Sessions, WithdrawConsent};
 use super::user_claims::Claims;
 use super::user_erase::{Erase, Hold, Release};
 use super::{client, output, prompt};
 use crate::domain::client::Client;
 use crate::domain::user::User;
-use crate::ids::SubjectId;
+use crate::ids::{ClientKey, SubjectId};
 use crate::operations::subject;
 use crate::operations::user::NewUser;
 
@@ -51,6 +52,14 @@ pub(super) enum Command {
     },
     /// Let a user act again
     Enable(Target),
+    /// List a user's browser logins that hold now
+    Sessions(Sessions),
+    /// End a browser login of a user, or all of them
+    EndSession(EndSession),
+    /// List what a user allows clients
+    Consents(Consents),
+    /// Take back all that a user allowed a client; its grants of the user end at once
+    WithdrawConsent(WithdrawConsent),
     /// Destroy the keys to everything that is stored of a user, for good
     Erase(Erase),
     /// Keep a user's data: it cannot be erased while the hold stands
@@ -153,7 +162,11 @@ pub(super) struct Shown {
 impl Shown {
     async fn show(self, session: &Session) -> anyhow::Result<()> {
         match &self.client {
-            None => show(session, find(session, &self.user).await?, self.output).await,
+            None => {
+                let subject = find(session, &self.user).await?;
+                record_show(session, subject, None).await?;
+                show(session, subject, self.output).await
+            }
             Some(client) => show_for(session, (&self.user, client), self.output).await,
         }
     }
@@ -207,6 +220,10 @@ async fn administer(session: &Session, connection: &Connection, command: Command
             operations.enable_user(&context, subject).await?;
             show(session, subject, target.output).await
         }
+        Command::Sessions(sessions) => sessions.run(session).await,
+        Command::EndSession(end) => end.run(session, connection).await,
+        Command::Consents(consents) => consents.run(session).await,
+        Command::WithdrawConsent(withdraw) => withdraw.run(session).await,
         Command::Erase(erase) => erase.run(session, connection).await,
         Command::Hold(hold) => hold.run(session).await,
         Command::Release(release) => release.run(session).await,
@@ -223,6 +240,16 @@ async fn document(session: &Session, subject: SubjectId) -> anyhow::Result<Value
     Ok(serde_json::to_value(
         session.operations.shown_user(subject).await?,
     )?)
+}
+
+/// Nothing is shown of a user before it is on the trail.
+async fn record_show(session: &Session, subject: SubjectId, client: Option<ClientKey>) -> anyhow::Result<()> {
+    session
+        .record_reading("user show", |reading| {
+            reading.subject = Some(subject);
+            reading.client = client;
+        })
+        .await
 }
 
 /// A user as one client knows it, found by that client's own `sub` too.
@@ -242,6 +269,7 @@ async fn show_for(session: &Session, (user, client): (&str, &str), output: Json)
         Some(subject) => subject,
         None => find(session, user).await?,
     };
+    record_show(session, subject, Some(key)).await?;
     let mut document = document(session, subject).await?;
     if let Some(members) = document.as_object_mut() {
         let sub = session.operations.subject_for(registration, subject);
@@ -265,6 +293,7 @@ fn print(document: &Value, output: Json) -> anyhow::Result<()> {
 }
 
 async fn list(session: &Session, page: Page, output: Json) -> anyhow::Result<()> {
+    session.record_reading("user list", |_| {}).await?;
     let mut documents = Vec::new();
     for listed in session.operations.list::<User>(page.after, page.limit).await? {
         let mut document = document(session, SubjectId(listed.loaded.id)).await?;

@@ -13,6 +13,7 @@ events! {
     /// Events of one alert.
     pub enum AlertEvent of "alert" {
         /// A rule fired.
+        #[derive(JsonSchema)]
         AlertRaised 1 {
             /// The rule's name.
             rule: String,
@@ -47,6 +48,7 @@ events! {
             note: Option<String>,
         },
         /// Access was taken away.
+        #[derive(JsonSchema)]
         ContainmentApplied 1 {
             /// What was done.
             action: Action,
@@ -158,7 +160,7 @@ pub enum Cause {
 }
 
 /// What is known of the two who presented one token. Who of them it was issued to, nobody knows.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Dossier {
     /// Who used it first, which may be its holder or a thief who was faster.
     pub holder: Presenter,
@@ -177,7 +179,7 @@ pub struct Dossier {
 }
 
 /// Who presented a token.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Presenter {
     /// The event that it led to.
     pub position: u64,
@@ -197,7 +199,7 @@ pub struct Presenter {
 }
 
 /// What a replay looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// The client itself, which did not get, or lost, the first answer.

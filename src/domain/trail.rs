@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::retention::RetentionClass;
 use super::value::Digest;
 use super::{Decision, aggregate};
-use crate::ids::GrantId;
+use crate::ids::{ClientKey, GrantId, SubjectId};
 
 events! {
     /// Events of one act on the ledger.
@@ -37,10 +37,17 @@ events! {
             after: i64,
             /// What was read goes up to this position.
             upto: i64,
-            /// Names of the filters that narrowed it. Their values may be personal data.
+            /// Names of the filters that narrowed it. Their values may be personal data, so that only ids are recorded, below.
             filters: Vec<String>,
             /// Whether callers' addresses and agents were decrypted.
             revealed: bool,
+            /// The user who was looked at, or to whom it was narrowed; none in events of earlier builds.
+            subject: Option<SubjectId>,
+            /// The client that was looked at, or to which it was narrowed; none in events of earlier builds.
+            client: Option<ClientKey>,
+            /// What else was looked at, by its id or name: an alert, a request, a rule, a position; none in events of
+            /// earlier builds.
+            resource: Option<String>,
         },
         /// The key was stored that old refresh tokens of an imported server are opened with.
         LegacyKeyStored 1 {
@@ -106,6 +113,29 @@ events! {
             /// Readers of the ledger that had not come past it, and that it was taken from all the same.
             despite: Option<Vec<String>>,
         },
+    }
+}
+
+impl LedgerRead {
+    /// A reading of what the ledger holds up to a position, of nothing in particular.
+    #[must_use]
+    pub fn upto(position: i64) -> Self {
+        Self::stretch(0, position)
+    }
+
+    /// A reading of what comes after one position and up to another.
+    #[must_use]
+    pub fn stretch(after: i64, upto: i64) -> Self {
+        Self {
+            grant: None,
+            after,
+            upto,
+            filters: Vec::new(),
+            revealed: false,
+            subject: None,
+            client: None,
+            resource: None,
+        }
     }
 }
 

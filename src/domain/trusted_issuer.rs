@@ -1,6 +1,7 @@
 //! The `trusted_issuer` aggregate: another server whose assertions are good here (RFC 7523 §2.1, RFC 7521 §3).
 
 use aws_lc_rs::digest::{Context, SHA256};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::client::PublicJwks;
@@ -54,7 +55,7 @@ pub struct Trust {
 }
 
 /// Whom the subject of an assertion is here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SubjectMapping {
     /// The user whose id is `sub`.

@@ -66,6 +66,7 @@ impl Origin {
             certificate: self.certificate.clone(),
             authentication: OnceLock::new(),
             operator: None,
+            appended: Arc::default(),
         }
     }
 }

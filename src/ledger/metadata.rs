@@ -1,6 +1,7 @@
 //! An event's metadata: which request, by whom, from where.
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use chrono::TimeDelta;
@@ -16,7 +17,7 @@ use crate::crypto::vault::{DataKey, KeyOwner, Place, Vault, month};
 use crate::domain::AggregateType;
 use crate::domain::client::AuthMethod;
 use crate::domain::confirmation::Thumbprint;
-use crate::domain::value::{Digest, Sealed};
+use crate::domain::value::{Digest, Sealed, steers};
 use crate::ids::{ClientKey, RequestId, SubjectId};
 use crate::policy::agent::AgentFamily;
 
@@ -78,8 +79,10 @@ pub struct Context {
     pub certificate: Option<Arc<ClientCertificate>>,
     /// How the client authenticated, once it has.
     pub authentication: OnceLock<ClientAuthentication>,
-    /// The person at the command line, as they are named there.
+    /// The person at the command line, or behind the client that acts, as they are named there.
     pub operator: Option<String>,
+    /// Whether an event was appended under it, or under a clone of it.
+    pub appended: Arc<AtomicBool>,
 }
 
 /// The keys that a context's personal data is sealed under, for one moment.
@@ -104,7 +107,14 @@ impl Context {
             certificate: None,
             authentication: OnceLock::new(),
             operator: None,
+            appended: Arc::default(),
         }
+    }
+
+    /// Whether an event was appended under it, or under a clone of it.
+    #[must_use]
+    pub fn has_appended(&self) -> bool {
+        self.appended.load(Ordering::Acquire)
     }
 
     /// The keys that the caller's network data and the operator's name are sealed under. An operator is never the
@@ -263,7 +273,7 @@ impl std::fmt::Display for ClientAuthentication {
     }
 }
 
-/// The person who ran a command.
+/// The person who ran a command, or on whose behalf a client called.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Operator {
@@ -271,6 +281,20 @@ pub enum Operator {
     Name(String),
     /// The key to the name is destroyed.
     Erased,
+}
+
+/// The most characters of an operator's name.
+const MAX_OPERATOR: usize = 128;
+
+impl Operator {
+    /// A name as it is recorded, or what is wrong with it.
+    pub fn parse(text: &str) -> Result<String, String> {
+        let name = text.trim();
+        if name.is_empty() || name.chars().count() > MAX_OPERATOR || name.chars().any(steers) {
+            return Err(format!("a name has 1 to {MAX_OPERATOR} printable characters"));
+        }
+        Ok(name.to_owned())
+    }
 }
 
 impl std::fmt::Display for Operator {

@@ -14,6 +14,7 @@
 //! aggregate that was loaded; a refusal is given only on state that was read fresh.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use uuid::Uuid;
 
@@ -262,6 +263,7 @@ impl<'a> UnitOfWork<'a> {
         match self.ledger.append(command, Priority::Normal).await {
             Ok(appended) => {
                 self.concluded = true;
+                self.context.appended.store(true, Ordering::Release);
                 let first_own = appended.first_position + i64::try_from(before).unwrap_or_default();
                 let first_own = (!events.is_empty()).then_some(first_own);
                 if !events.is_empty() {

@@ -59,6 +59,29 @@ pub struct BrowserLogin {
     pub caller: Option<Caller>,
 }
 
+/// Who ends something of an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndedBy {
+    /// Its resource owner, at the account's pages.
+    User,
+    /// An administrator.
+    Administrator,
+}
+
+impl EndedBy {
+    fn reason(self) -> Reason {
+        match self {
+            Self::User => Reason::User,
+            Self::Administrator => Reason::Administrator,
+        }
+    }
+
+    /// Whose network data the caller's is.
+    fn about(self, subject: SubjectId) -> Option<SubjectId> {
+        (self == Self::User).then_some(subject)
+    }
+}
+
 /// Why something of an account was not ended.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
@@ -160,11 +183,11 @@ impl Operations {
     pub async fn end_application(
         &self,
         context: &Context,
-        subject: SubjectId,
-        client: ClientKey,
+        (subject, client): (SubjectId, ClientKey),
+        by: EndedBy,
     ) -> Result<(), EndError> {
         let mut unit = self.ledger.unit_of_work(context);
-        unit.about(Some(subject));
+        unit.about(by.about(subject));
         loop {
             let consent = unit.load::<Consent>(Consent::id(subject, client)).await?;
             let command = ConsentCommand::Withdraw { at: unit.at() };
@@ -179,7 +202,7 @@ impl Operations {
         }
         for (grant, _) in self.unconsented(subject, client).await? {
             // Refused where it is over already.
-            let _ = self.end_grant(context, grant, Reason::User).await?;
+            let _ = self.end_grant(context, grant, by.reason()).await?;
         }
         Ok(())
     }
@@ -280,14 +303,15 @@ impl Operations {
         &self,
         context: &Context,
         subject: SubjectId,
-        (id, revokes): (SessionId, SessionEndRevokes),
+        id: SessionId,
+        (revokes, by): (SessionEndRevokes, EndedBy),
     ) -> Result<bool, LedgerError> {
         let command = SessionCommand::End {
-            reason: "user".to_owned(),
+            reason: by.reason().name().to_owned(),
             revokes,
         };
         let mut unit = self.ledger.unit_of_work(context);
-        unit.about(Some(subject));
+        unit.about(by.about(subject));
         loop {
             let session = unit.load::<Session>(id.0).await?;
             let is_theirs = session
@@ -306,34 +330,36 @@ impl Operations {
         }
     }
 
-    /// Ends every session of that user but one. All that had begun by now are found.
-    pub async fn end_other_sessions(
+    /// Ends every session of that user, but one where that is kept. All that had begun by now are found. Which were ended.
+    pub async fn end_sessions(
         &self,
         context: &Context,
-        subject: SubjectId,
-        (kept, revokes): (SessionId, SessionEndRevokes),
-    ) -> Result<(), EndError> {
+        (subject, kept): (SubjectId, Option<SessionId>),
+        (revokes, by): (SessionEndRevokes, EndedBy),
+    ) -> Result<Vec<SessionId>, EndError> {
         if !self.caught_up(&SESSIONS).await? {
             return Err(EndError::Behind);
         }
         let others: Vec<Uuid> = retrying(|| async {
             sqlx::query_scalar(
                 "SELECT session FROM public.sessions \
-                 WHERE subject = $1 AND session <> $2 AND ended_at IS NULL AND expires_at > $3",
+                 WHERE subject = $1 AND session IS DISTINCT FROM $2 AND ended_at IS NULL AND expires_at > $3",
             )
             .bind(subject.0)
-            .bind(kept.0)
+            .bind(kept.map(|kept| kept.0))
             .bind(self.ledger.clock().now())
             .fetch_all(self.ledger.pool())
             .await
         })
         .await
         .map_err(LedgerError::from)?;
-        for id in others {
-            self.end_session(context, subject, (SessionId(id), revokes))
-                .await?;
+        let mut ended = Vec::with_capacity(others.len());
+        for id in others.into_iter().map(SessionId) {
+            if self.end_session(context, subject, id, (revokes, by)).await? {
+                ended.push(id);
+            }
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// Waits until these tables show all that the ledger holds at this moment. False: they do not within a few seconds.

@@ -3,9 +3,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::{OperationError, Operations, run};
+use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
 use crate::domain::initial_access_token::{
     InitialAccessToken, InitialAccessTokenCommand, InitialAccessTokenIssued, RegistrationPermit,
@@ -78,7 +82,97 @@ impl NewInitialToken {
     }
 }
 
+/// Whether one is still good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "InitialAccessTokenStanding")]
+#[serde(rename_all = "snake_case")]
+pub enum Standing {
+    /// It is.
+    Usable,
+    /// As many clients as it allows were registered with it.
+    Spent,
+    /// Its time is over.
+    Expired,
+    /// It was revoked.
+    Revoked,
+}
+
+impl Standing {
+    /// The word in tables.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Usable => "usable",
+            Self::Spent => "spent",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
+/// One as administrators are shown it; the token itself is nowhere.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+pub struct ShownInitialToken {
+    /// The position of its issuance; the next page begins after it.
+    pub position: i64,
+    /// When it was issued.
+    pub created_at: Timestamp,
+    /// Its id.
+    pub id: Uuid,
+    /// Whether it is still good.
+    pub standing: Standing,
+    /// What it is for.
+    pub label: String,
+    /// How many clients may be registered with it.
+    pub uses: u32,
+    /// How many still may.
+    pub uses_left: u32,
+    /// When it ends.
+    pub expires_at: Timestamp,
+    /// What clients may be registered with it.
+    #[schemars(with = "Map<String, Value>")]
+    pub permits: RegistrationPermit,
+}
+
+fn standing(token: &InitialAccessToken, now: Timestamp) -> Standing {
+    let expires_at = token.issued.as_ref().map(|issued| issued.expires_at);
+    if token.revoked {
+        Standing::Revoked
+    } else if expires_at.is_none_or(|end| now >= end) {
+        Standing::Expired
+    } else if token.uses_left() == 0 {
+        Standing::Spent
+    } else {
+        Standing::Usable
+    }
+}
+
 impl Operations {
+    /// Those that were issued after a position, in that order.
+    pub async fn shown_initial_tokens(
+        &self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<ShownInitialToken>, LedgerError> {
+        let now = self.ledger.clock().now();
+        let listed = self.list::<InitialAccessToken>(after, limit).await?;
+        let shown = listed.into_iter().filter_map(|one| {
+            let issued = one.loaded.issued.clone()?;
+            Some(ShownInitialToken {
+                position: one.position,
+                created_at: one.created_at,
+                id: one.loaded.id,
+                standing: standing(&one.loaded, now),
+                label: issued.label,
+                uses: issued.uses,
+                uses_left: one.loaded.uses_left(),
+                expires_at: issued.expires_at,
+                permits: issued.permits,
+            })
+        });
+        Ok(shown.collect())
+    }
+
     /// Issues one; the token is shown this once.
     pub async fn issue_initial_token(
         &self,

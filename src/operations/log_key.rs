@@ -28,6 +28,18 @@ pub struct LogKeyRow {
     pub retired_at: Option<Timestamp>,
 }
 
+impl LogKeyRow {
+    /// Whether it signs, in a word.
+    #[must_use]
+    pub fn state(&self) -> &'static str {
+        if self.retired_at.is_some() {
+            "retired"
+        } else {
+            "signs"
+        }
+    }
+}
+
 impl Operations {
     /// All keys that ever signed the evidence log, oldest first.
     pub async fn log_keys(&self) -> Result<Vec<LogKeyRow>, LedgerError> {

@@ -6,6 +6,7 @@ pub mod address_retention;
 pub mod alert;
 pub mod approval;
 pub mod authorization_detail;
+pub mod authorization_detail_shown;
 pub mod client;
 pub mod client_shown;
 pub mod describe;
@@ -40,6 +41,7 @@ pub mod token_use;
 pub mod trust;
 mod urls;
 pub mod user;
+pub mod user_access;
 pub mod user_shown;
 
 use crate::crypto::password::{Hasher, PasswordError};

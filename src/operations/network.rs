@@ -1,5 +1,8 @@
 //! Networks that policies throttle, as an administrator sees them and lets go of them.
 
+use std::net::IpAddr;
+
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -9,6 +12,8 @@ use crate::domain::LedgerEvent;
 use crate::domain::network::{Network, NetworkCommand, NetworkEvent, NetworkThrottleLifted};
 use crate::domain::value::Digest;
 use crate::ledger::{Context, LANE, LedgerError};
+use crate::policy::THROTTLED_FOR;
+use crate::policy::contain::network_digests;
 
 /// The most characters of a reason.
 const MAX_REASON: usize = 500;
@@ -58,6 +63,16 @@ impl Operations {
         }
         throttled.sort_by_key(|throttle| throttle.since);
         Ok(throttled)
+    }
+
+    /// Those of the throttled networks that an address is in (/24 of IPv4, /48 of IPv6).
+    pub async fn throttled_networks_of(&self, address: IpAddr) -> Result<Vec<Digest>, LedgerError> {
+        // Digests are keyed per month: the throttle may have begun in the last one.
+        let since = self.ledger.clock().now() - THROTTLED_FOR - TimeDelta::hours(1);
+        let named = network_digests(&self.ledger, address, (Some(since), None)).await?;
+        let throttled = self.throttled_networks().await?.into_iter();
+        let networks = throttled.map(|throttle| throttle.network);
+        Ok(networks.filter(|network| named.contains(network)).collect())
     }
 
     /// Ends a network's throttle before its time. Nodes know of it within about a second.

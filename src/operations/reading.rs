@@ -1,21 +1,34 @@
 //! Reading the trail, which is on the trail itself.
 
 use super::{OperationError, Operations, run};
+use crate::domain::grant::Grant;
 use crate::domain::trail::{LedgerRead, Trail, TrailCommand, TrailRefusal};
+use crate::ids::GrantId;
 use crate::ledger::{Context, LedgerError, head_position};
 
 impl Operations {
-    /// Records that what these filters find is about to be read, wherever in the ledger it is.
-    pub async fn record_reading_by(&self, context: &Context, filters: &[&str]) -> Result<(), OperationError> {
-        let head = head_position(self.ledger.pool())
-            .await
-            .map_err(LedgerError::from)?;
+    /// A reading of what the ledger holds now, to be narrowed and recorded.
+    pub async fn reading_now(&self) -> Result<LedgerRead, OperationError> {
+        let head = head_position(self.ledger.pool()).await;
+        Ok(LedgerRead::upto(head.map_err(LedgerError::from)?))
+    }
+
+    /// Records that a grant is about to be read up to a position, and whether with its callers' addresses. Whoever asks
+    /// later who looked at its user or client finds it.
+    pub async fn record_reading_of_grant(
+        &self,
+        context: &Context,
+        id: GrantId,
+        (upto, revealed): (i64, bool),
+    ) -> Result<(), OperationError> {
+        let grant = self.load::<Grant>(id.0).await?;
+        let family = grant.family.as_deref();
         let reading = LedgerRead {
-            grant: None,
-            after: 0,
-            upto: head,
-            filters: filters.iter().map(|name| (*name).to_owned()).collect(),
-            revealed: false,
+            grant: Some(id),
+            revealed,
+            subject: family.and_then(|family| family.subject),
+            client: family.map(|family| family.client),
+            ..LedgerRead::upto(upto)
         };
         self.record_reading(context, reading).await
     }

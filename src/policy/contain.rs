@@ -17,6 +17,7 @@ use crate::domain::client::{Client, ClientCommand, Standing};
 use crate::domain::grant::{Grant, Reason, Revoke, Target};
 use crate::domain::policy::Action;
 use crate::domain::token_use::TokenUseEvent;
+use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, SubjectId};
 use crate::ledger::{Context, LANE, Ledger, LedgerError, network_of, positions_between};
@@ -59,6 +60,18 @@ impl By {
             Self::Address(_) => "address",
             Self::Window => "window",
         }
+    }
+
+    /// A reading, narrowed to what it chooses.
+    #[must_use]
+    pub fn reading(&self, mut reading: LedgerRead) -> LedgerRead {
+        reading.filters = vec![self.name().to_owned()];
+        match self {
+            Self::Client(client) => reading.client = Some(*client),
+            Self::User(subject) => reading.subject = Some(*subject),
+            Self::Key(_) | Self::Address(_) | Self::Window => {}
+        }
+        reading
     }
 
     /// What is recorded of it: no address.

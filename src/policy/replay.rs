@@ -1,6 +1,7 @@
 //! Rules over events of a file, as `grantlog audit tail --json` prints them: a rule is tried before it watches.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -9,7 +10,9 @@ use super::rule::{Definition, Finding};
 use super::setting::SettingError;
 use super::watch::Watching;
 use crate::clock::Timestamp;
+use crate::domain::alert::{About, Severity};
 use crate::domain::policy::PolicySettings;
+use crate::domain::value::Digest;
 
 /// What came of it.
 #[derive(Debug)]
@@ -20,6 +23,73 @@ pub struct Tested {
     pub events: usize,
     /// What the rule found.
     pub findings: Vec<Finding>,
+}
+
+/// What came of it, as administrators are shown it.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PolicyTest")]
+pub struct ShownTest {
+    /// The rule.
+    pub rule: String,
+    /// SHA-256 of the rule and how it was set.
+    pub rule_hash: Digest,
+    /// How many events there were.
+    pub events: usize,
+    /// How often it fired.
+    pub fired: usize,
+    /// What it found.
+    pub findings: Vec<ShownFinding>,
+}
+
+/// One time that it fired.
+#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[schemars(rename = "PolicyTestFinding")]
+pub struct ShownFinding {
+    /// The position of the event that it fired at.
+    pub position: i64,
+    /// When that was recorded.
+    pub at: Timestamp,
+    /// Whom it is about.
+    pub about: About,
+    /// How much there was.
+    pub count: u64,
+    /// How grave it is.
+    pub severity: Severity,
+    /// In a sentence.
+    pub summary: String,
+    /// Whether the policy's action is for this one; otherwise it is only told.
+    pub acts: bool,
+    /// Positions of what it rests on.
+    pub evidence: Vec<i64>,
+}
+
+impl Tested {
+    /// As administrators are shown it.
+    #[must_use]
+    pub fn shown(self) -> ShownTest {
+        let Self {
+            definition,
+            events,
+            findings,
+        } = self;
+        let shown = |finding: Finding| ShownFinding {
+            position: finding.position,
+            at: finding.at,
+            about: finding.about,
+            count: finding.count,
+            severity: finding.severity.unwrap_or(definition.severity),
+            summary: finding.summary,
+            acts: finding.acts,
+            evidence: finding.evidence,
+        };
+        ShownTest {
+            rule: definition.id.to_string(),
+            rule_hash: definition.hash(),
+            events,
+            fired: findings.len(),
+            findings: findings.into_iter().map(shown).collect(),
+        }
+    }
 }
 
 /// Why a rule could not be tried.

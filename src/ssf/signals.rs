@@ -149,6 +149,7 @@ fn reason(word: &str) -> &'static str {
         "logout" => "The user logged out.",
         "rp_logout" => "The user logged out at a client.",
         "user" => "The user ended the login.",
+        "administrator" => "An administrator ended the login.",
         "replaced" | "switched" => "Another login took its place.",
         _ => "The login was ended.",
     }

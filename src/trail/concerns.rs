@@ -76,6 +76,7 @@ struct Circumstances<'a> {
     request_id: Option<Uuid>,
     network: Option<Digest>,
     note: Option<String>,
+    operator: Option<IgnoredAny>,
     #[serde(borrow)]
     authentication: Option<Authentication<'a>>,
 }
@@ -99,6 +100,10 @@ impl Concerns {
         let client = read.actor.as_deref().and_then(|actor| id(actor, "client:"));
         if let Some(client) = client {
             self.add(&Key::Client(ClientKey(client)));
+        }
+        // At the command line there is always one: what was done there is found by its actor.
+        if client.is_some() && read.operator.is_some() {
+            self.add(&Key::Operator);
         }
         if let Some(subject) = read.actor.as_deref().and_then(|actor| id(actor, "user:")) {
             self.add(&Key::Subject(SubjectId(subject)));

@@ -28,6 +28,8 @@ pub enum Key {
     Request(RequestId),
     /// A word of a reason, an error code or a note.
     Word(String),
+    /// A person was named on whose behalf a client acted. Who it was is sealed.
+    Operator,
 }
 
 /// A key as the index has it: eight bytes of a digest. Two keys share one by chance once in 10^19.
@@ -53,6 +55,7 @@ impl Key {
             Self::EventType(text) => tag(9, text.as_bytes()),
             Self::Request(id) => tag(10, id.0.as_bytes()),
             Self::Word(text) => tag(11, text.as_bytes()),
+            Self::Operator => tag(12, b""),
         }
     }
 }

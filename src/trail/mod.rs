@@ -5,6 +5,7 @@
 //! [`postings::positions`] answers from it, and from the ledger itself where the projection has not come yet.
 
 pub mod as_of;
+pub mod bounds;
 pub mod columns;
 pub mod concerns;
 pub mod diff;

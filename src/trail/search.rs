@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use super::key::{Key, words};
 use super::postings::{Order, Query, Stretch, positions};
 use crate::clock::Timestamp;
+use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, RequestId, SessionId, SubjectId};
 use crate::ledger::{LANE, Ledger, LedgerError, Metadata, Operator, StoredEvent, network_of, recorded_at};
@@ -19,7 +20,7 @@ const BATCH: usize = 1_000;
 pub struct Filters {
     /// Who acted, as metadata spells it.
     pub actor: Option<String>,
-    /// The person at the command line.
+    /// The person who acted: at the command line, or through a client of the administration API.
     pub operator: Option<String>,
     /// A client.
     pub client: Option<ClientKey>,
@@ -65,14 +66,25 @@ impl Filters {
         set.map(|(name, _)| name.to_owned()).collect()
     }
 
+    /// What is recorded of a search of a stretch, before anything that it finds is shown.
+    #[must_use]
+    pub fn reading(&self, stretch: Stretch, revealed: bool) -> LedgerRead {
+        LedgerRead {
+            grant: self.grant,
+            filters: self.names(),
+            revealed,
+            subject: self.subject,
+            client: self.client,
+            resource: self.request.map(|request| request.to_string()),
+            ..LedgerRead::stretch(stretch.after, stretch.upto.max(0))
+        }
+    }
+
     /// What the index is asked. `networks` are those of the address, in each month that may hold an event.
     #[must_use]
     pub fn query(&self, networks: Vec<Digest>) -> Query {
-        let command_line = || Key::Actor("command_line".to_owned());
         let keys = [
             self.actor.clone().map(Key::Actor),
-            // Names are sealed: they are compared one by one, among what was done there.
-            self.operator.as_ref().map(|_| command_line()),
             self.client.map(Key::Client),
             self.subject.map(Key::Subject),
             self.session.map(Key::Session),
@@ -88,6 +100,10 @@ impl Filters {
         }
         if !self.events.is_empty() {
             query = query.and_any(self.events.iter().cloned().map(Key::EventType));
+        }
+        if self.operator.is_some() {
+            // Names are sealed: they are compared one by one, among what was done in anybody's name.
+            query = query.and_any([Key::Actor("command_line".to_owned()), Key::Operator]);
         }
         if self.address.is_some() {
             query = query.and_any(networks.into_iter().map(Key::Network));

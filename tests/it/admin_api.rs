@@ -1,7 +1,9 @@
 //! The administration API: what the OpenAPI document says is what is served.
 
+mod access;
 mod document;
 mod guarded;
+mod lookers;
 mod resources;
 
 use reqwest::Method;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use grantlog::config::RegistrationMode;
 use grantlog::domain::client::{ClientCommand, TokenAlgorithm};
 use grantlog::ids::{ClientKey, GrantId, SubjectId};
-use grantlog::operations::account::EndError;
+use grantlog::operations::account::{EndError, EndedBy};
 use serde_json::{Value, json};
 
 use crate::code::{self, REDIRECT_URI, VERIFIER};
@@ -268,7 +268,9 @@ impl Stage {
             End::UserErased => drop(operations.erase_user(&context, pair.subject).await.unwrap()),
             End::ConsentWithdrawn => {
                 // The tables are behind, for nobody folds; the consent is withdrawn all the same.
-                let ended = operations.end_application(&context, pair.subject, pair.key).await;
+                let ended = operations
+                    .end_application(&context, (pair.subject, pair.key), EndedBy::User)
+                    .await;
                 assert!(matches!(ended, Ok(()) | Err(EndError::Behind)));
             }
             End::GrantsRevoked => {

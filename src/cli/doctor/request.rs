@@ -21,10 +21,11 @@ pub(super) struct Arguments {
 
 pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow::Result<()> {
     let session = Session::open(connection).await?;
-    let context = session.context("doctor request")?;
     session
-        .operations
-        .record_reading_by(&context, &["request"])
+        .record_reading("doctor request", |reading| {
+            reading.filters = vec!["request".to_owned()];
+            reading.resource = Some(arguments.id.to_string());
+        })
         .await?;
     let found = session.operations.find_refusal(RequestId(arguments.id)).await?;
     session.close().await;

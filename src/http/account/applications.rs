@@ -20,7 +20,7 @@ use crate::http::page::{ApplicationsPage, PageError};
 use crate::http::session::{self, LiveSession};
 use crate::ids::ClientKey;
 use crate::ledger::LedgerError;
-use crate::operations::account::EndError;
+use crate::operations::account::{EndError, EndedBy};
 
 pub(super) const ENDPOINT: &str = "/account/applications";
 
@@ -88,7 +88,8 @@ async fn take_back(visit: &Visit<'_>, form: &Form) -> Result<Response, Rejection
     }
     if let Some(client) = form.get("client").and_then(|text| Uuid::try_parse(text).ok()) {
         let operations = &app.operations;
-        let ended = operations.end_application(&context, live.login.subject, ClientKey(client));
+        let ended =
+            operations.end_application(&context, (live.login.subject, ClientKey(client)), EndedBy::User);
         match ended.await {
             Ok(()) => {}
             Err(EndError::Behind) => {

@@ -19,7 +19,7 @@ use crate::http::page::{self, PageError, SessionsPage};
 use crate::http::session::{self, LiveSession, SESSION_COOKIE};
 use crate::ids::SessionId;
 use crate::ledger::LedgerError;
-use crate::operations::account::{BrowserLogin, EndError};
+use crate::operations::account::{BrowserLogin, EndError, EndedBy};
 
 pub(super) const ENDPOINT: &str = "/account/sessions";
 
@@ -103,10 +103,14 @@ async fn end(visit: &Visit<'_>, form: &Form) -> Result<Response, Rejection<PageE
     if form.get("step") == Some("others") {
         match app
             .operations
-            .end_other_sessions(&context, subject, (live.id, app.settings.session_end_revokes))
+            .end_sessions(
+                &context,
+                (subject, Some(live.id)),
+                (app.settings.session_end_revokes, EndedBy::User),
+            )
             .await
         {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(EndError::Behind) => {
                 return Ok(page(visit, &live, Some(PageError::TemporarilyUnavailable)).await?);
             }
@@ -116,7 +120,12 @@ async fn end(visit: &Visit<'_>, form: &Form) -> Result<Response, Rejection<PageE
         let id = SessionId(id);
         if !app
             .operations
-            .end_session(&context, subject, (id, app.settings.session_end_revokes))
+            .end_session(
+                &context,
+                subject,
+                id,
+                (app.settings.session_end_revokes, EndedBy::User),
+            )
             .await?
         {
             // Over already, or never this user's: the answer does not say which.

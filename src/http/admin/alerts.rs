@@ -2,7 +2,6 @@
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::body::JsonBody;
@@ -45,17 +44,15 @@ struct Acknowledgement {
     note: Option<Reason>,
 }
 
-/// An alert, with what it rests on and what was done. `docs/events.md` describes its events.
+/// An alert, with what it rests on and what was done.
 #[derive(Serialize, JsonSchema)]
 struct ShownAlert {
     /// The alert.
     alert: Uuid,
     /// What a rule found (`AlertRaised`); of a replay with both presenters side by side. Null where an administrator took
     /// access away without a rule.
-    #[schemars(with = "Option<Map<String, Value>>")]
     raised: Option<AlertRaised>,
     /// What was done about it (`ContainmentApplied`).
-    #[schemars(with = "Vec<Map<String, Value>>")]
     containments: Vec<ContainmentApplied>,
     /// Whether somebody has looked at it.
     acknowledged: bool,

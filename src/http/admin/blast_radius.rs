@@ -8,13 +8,13 @@ use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::parameters::Nothing;
 use super::scope::AdminScope;
-use super::trail::check_stretch;
+use super::trail::{Moment, out_of_bounds};
 use crate::blast_radius::{BlastRadius, BlastRadiusError, Of, Window, measure};
-use crate::clock::Timestamp;
 use crate::credential::Kind;
 use crate::domain::value::Digest;
 use crate::ids::RequestId;
 use crate::ledger::LedgerError;
+use crate::trail::bounds::Names;
 use crate::trail::pasted::{Pasted, PastedError};
 
 /// Whose blast radius, and when.
@@ -29,12 +29,12 @@ struct Radius {
     /// The number of the secret, as the client is shown with.
     #[serde(default)]
     number: Option<u32>,
-    /// From when on; otherwise from the beginning.
+    /// From when on, or from which position; otherwise from the beginning.
     #[serde(default)]
-    since: Option<Timestamp>,
-    /// Until when; otherwise until now.
+    since: Option<Moment>,
+    /// Until when, or up to which position; otherwise until now.
     #[serde(default)]
-    until: Option<Timestamp>,
+    until: Option<Moment>,
 }
 
 /// Of what.
@@ -73,15 +73,15 @@ async fn radius(
         since,
         until,
     } = asked.body.0;
-    check_stretch(&call, (since, until))?;
     if number.is_some() && of != OfName::Secret {
         return Err(call.invalid("number: it goes with the secrets of a client"));
     }
     let of = chosen(&call, of, (value.trim(), number)).await?;
     let operations = call.operations();
-    let window = Window::between(operations, since, until).await;
-    let window = window.map_err(|error| failed(&call, error))?;
-    call.record(window.reading(&of)).await?;
+    let bounds = (since.map(|since| since.0), until.map(|until| until.0));
+    let window = Window::asked(operations, Names::MEMBERS, bounds).await;
+    let window = window.map_err(|error| out_of_bounds(&call, error))?;
+    call.record(of.reading(window.stretch)).await?;
     let measured = measure(operations, &of, window).await;
     measured.map_err(|error| failed(&call, error))
 }

@@ -6,11 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::administers;
 use super::body::{JsonBody, PatchBody};
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
+use super::guard::{guard, only_in_full};
 use super::parameters::{Because, MayBecause, Nothing, Page, PageQuery, Reason};
 use super::scope::AdminScope;
 use crate::domain::client::{Approval, Client, ClientCommand};
-use crate::domain::refusal::RefusalReason;
-use crate::http::error::{AdminError, ApiError};
 use crate::ids::ClientKey;
 use crate::operations::client::{ClientRegistration, CreatedClient};
 use crate::operations::client_shown::ShownClient;
@@ -196,26 +195,6 @@ async fn create(
     })
 }
 
-/// Whoever may not administer everything does not become, by another client's secret or keys, somebody who may.
-async fn guard(call: &Call, key: ClientKey) -> Result<(), Rejected> {
-    if call.administrator.is_full {
-        return Ok(());
-    }
-    let client = call.operations().load::<Client>(key.0).await?;
-    let approvals = call.operations().approvals(&[key]).await?;
-    let approved = approvals.get(&key).into_iter().flatten();
-    let administers = approved
-        .filter(|(_, step)| step.state == Approval::Approved)
-        .any(|(scope, _)| administers(scope));
-    if client.exists() && administers {
-        return Err(call.refuse(
-            AdminError::from(ApiError::PermissionDenied),
-            RefusalReason::AdministrationOfAdministrators,
-        ));
-    }
-    Ok(())
-}
-
 async fn update(
     call: Call,
     asked: Asked<Named, Nothing, PatchBody<ClientRegistration>>,
@@ -244,6 +223,7 @@ async fn suspend(
     asked: Asked<Named, Nothing, JsonBody<Because>>,
 ) -> Result<ShownClient, Rejected> {
     let key = call.client(&asked.path.client_id).await?;
+    guard(&call, key).await?;
     let reason = asked.body.0.reason.0;
     command(&call, key, &ClientCommand::Suspend { reason }).await
 }
@@ -313,10 +293,7 @@ async fn approve(
     let key = call.client(&asked.path.client_id).await?;
     let ApprovalStep { scope, step, reason } = asked.body.0;
     if administers(&scope) && !call.administrator.is_full {
-        return Err(call.refuse(
-            AdminError::from(ApiError::PermissionDenied),
-            RefusalReason::AdministrationOfAdministrators,
-        ));
+        return Err(only_in_full(&call));
     }
     let reason = reason.map(|reason| reason.0).unwrap_or_default();
     command(&call, key, &ClientCommand::Approval { scope, step, reason }).await

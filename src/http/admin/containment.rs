@@ -6,11 +6,11 @@ use uuid::Uuid;
 
 use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
-use super::parameters::{Nothing, Reason};
+use super::guard::guard;
+use super::parameters::{Nothing, Reason, Time};
 use super::policies::failed;
 use super::scope::AdminScope;
-use super::trail::check_stretch;
-use crate::clock::Timestamp;
+use super::trail::between;
 use crate::ids::{ClientKey, GrantId, SubjectId};
 use crate::policy::contain::{By, Containment};
 
@@ -25,10 +25,10 @@ struct Wanted {
     value: Option<String>,
     /// What was issued or used from then on. A window needs it.
     #[serde(default)]
-    since: Option<Timestamp>,
+    since: Option<Time>,
     /// Until when.
     #[serde(default)]
-    until: Option<Timestamp>,
+    until: Option<Time>,
     /// By client: whether to suspend the client, too; by user: whether no login of before is good any more, too.
     #[serde(default)]
     whole: bool,
@@ -107,18 +107,22 @@ async fn contain(
     asked: Asked<Nothing, Nothing, JsonBody<Wanted>>,
 ) -> Result<Contained, Rejected> {
     let wanted = asked.body.0;
-    check_stretch(&call, (wanted.since, wanted.until))?;
+    let (since, until) = between(&call, (wanted.since, wanted.until))?;
     let containment = Containment {
         by: chosen(&call, &wanted).await?,
-        since: wanted.since,
-        until: wanted.until,
+        since,
+        until,
         whole: wanted.whole,
         reason: wanted.reason.0,
     };
-    let operations = call.operations();
-    if wanted.dry_run {
-        call.record_state().await?;
+    if let (By::Client(client), true) = (&containment.by, containment.whole) {
+        guard(&call, *client).await?;
     }
+    // Recorded where nothing is found, too.
+    call.looked
+        .at(|reading| *reading = containment.by.reading(reading.clone()));
+    call.looked.because(Some(containment.reason.clone()));
+    let operations = call.operations();
     let found = containment.find(operations).await;
     let found = found.map_err(|error| failed(&call, error))?;
     let done = if wanted.dry_run {

@@ -18,6 +18,7 @@ use super::super::context::Origin;
 use super::super::error::{AdminError, Rejection};
 use super::super::form::Form;
 use super::body::{NoBody, RequestBody};
+use super::looked::{self, Looked};
 use super::openapi::{self, Generators};
 use super::parameters::{self, Id, Nothing, Parameters};
 use super::scope::AdminScope;
@@ -64,15 +65,6 @@ impl Verb {
     }
 }
 
-/// How a call comes onto the trail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trail {
-    /// A `LedgerRead` before anything is shown.
-    Read,
-    /// The call records what it reads, or appends, itself.
-    Own,
-}
-
 /// What a call is.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::http) struct About {
@@ -84,7 +76,6 @@ pub(in crate::http) struct About {
     pub(super) summary: &'static str,
     pub(super) scope: AdminScope,
     pub(super) status: StatusCode,
-    trail: Trail,
 }
 
 impl About {
@@ -96,15 +87,12 @@ impl About {
             summary,
             scope: AdminScope::Read,
             status: StatusCode::OK,
-            trail: Trail::Own,
         }
     }
 
     /// A call that shows something.
     pub(in crate::http) const fn get(path: &'static str, what: (&'static str, &'static str)) -> Self {
-        let mut about = Self::new(Verb::Get, path, what);
-        about.trail = Trail::Read;
-        about
+        Self::new(Verb::Get, path, what)
     }
 
     /// A call that does something.
@@ -143,18 +131,6 @@ impl About {
         self.status = StatusCode::CREATED;
         self
     }
-
-    /// The call records itself what it reads.
-    pub(in crate::http) const fn records_itself(mut self) -> Self {
-        self.trail = Trail::Own;
-        self
-    }
-
-    /// A call by POST that only shows something.
-    pub(in crate::http) const fn shows(mut self) -> Self {
-        self.trail = Trail::Read;
-        self
-    }
 }
 
 /// What is asked.
@@ -165,12 +141,15 @@ pub(in crate::http) struct Asked<P = Nothing, Q = Nothing, B = NoBody> {
 }
 
 /// A call of somebody who may.
+#[derive(Clone)]
 pub(in crate::http) struct Call {
     pub(in crate::http) app: App,
     pub(in crate::http) context: Context,
     pub(in crate::http) administrator: Administrator,
     /// Where the ledger ended when it began.
     pub(in crate::http) head: i64,
+    /// What it looks at.
+    pub(in crate::http) looked: Looked,
 }
 
 impl Call {
@@ -178,8 +157,9 @@ impl Call {
         &self.app.operations
     }
 
-    /// The context with an administrator's reason.
+    /// The context with an administrator's reason, which is recorded too where nothing is to be done.
     pub(in crate::http) fn because(&self, reason: Option<String>) -> Context {
+        self.looked.because(reason.clone());
         Context {
             note: reason,
             ..self.context.clone()
@@ -191,16 +171,29 @@ impl Call {
         Ok(self.operations().record_reading(&self.context, reading).await?)
     }
 
-    /// Records that the state of things is read, as it is now.
-    pub(in crate::http) async fn record_state(&self) -> Result<(), Rejected> {
-        let reading = LedgerRead {
-            grant: None,
-            after: 0,
-            upto: self.head,
-            filters: Vec::new(),
-            revealed: false,
+    /// Before its answer leaves, each call is on the trail: one that appended nothing as a reading.
+    async fn conclude(&self) -> Result<(), Rejected> {
+        if self.context.has_appended() {
+            return Ok(());
+        }
+        let (reading, note) = self.looked.reading();
+        let context = Context {
+            note,
+            ..self.context.clone()
         };
-        self.record(reading).await
+        Ok(self.operations().record_reading(&context, reading).await?)
+    }
+
+    /// Says whom it looks at.
+    pub(in crate::http) fn looks_at_user(&self, subject: SubjectId) -> SubjectId {
+        self.looked.at(|reading| reading.subject = Some(subject));
+        subject
+    }
+
+    /// Says at which client it looks.
+    pub(in crate::http) fn looks_at_client(&self, client: ClientKey) -> ClientKey {
+        self.looked.at(|reading| reading.client = Some(client));
+        client
     }
 
     /// Names the caller in a refusal.
@@ -221,26 +214,30 @@ impl Call {
     /// The client of that name, which must exist.
     pub(in crate::http) async fn client(&self, client_id: &str) -> Result<ClientKey, Rejected> {
         let known = self.operations().known_client(client_id).await?;
-        known.ok_or_else(|| self.missing("There is no client of this id."))
+        let known = known.ok_or_else(|| self.missing("There is no client of this id."))?;
+        Ok(self.looks_at_client(known))
     }
 
     /// The user of that id, who must exist, or have been erased.
     pub(in crate::http) async fn user(&self, id: Id) -> Result<SubjectId, Rejected> {
         let exists = self.operations().load::<User>(id.0).await?.exists();
         let known = exists.then_some(SubjectId(id.0));
-        known.ok_or_else(|| self.missing("There is no user of this id."))
+        let known = known.ok_or_else(|| self.missing("There is no user of this id."))?;
+        Ok(self.looks_at_user(known))
     }
 
     /// As [`Self::client`], for a filter or a selector: where there is no such client the request is wrong, not its path.
     pub(in crate::http) async fn named_client(&self, client_id: &str) -> Result<ClientKey, Rejected> {
         let known = self.operations().known_client(client_id).await?;
-        known.ok_or_else(|| self.invalid("client: there is no client of this id."))
+        let known = known.ok_or_else(|| self.invalid("client: there is no client of this id."))?;
+        Ok(self.looks_at_client(known))
     }
 
     /// As [`Self::user`], for a filter or a selector.
     pub(in crate::http) async fn named_user(&self, user: &str) -> Result<SubjectId, Rejected> {
         let known = self.operations().known_user(user).await?;
-        known.ok_or_else(|| self.invalid("user: there is no user of this name or id."))
+        let known = known.ok_or_else(|| self.invalid("user: there is no user of this name or id."))?;
+        Ok(self.looks_at_user(known))
     }
 
     /// The database failed.
@@ -274,19 +271,11 @@ where
                       body: Result<Bytes, BytesRejection>| async move {
         let result = async {
             let call = admitted(&app, &origin, &headers, about).await?;
-            let asked = read(path, query.as_deref(), (&headers, body));
-            let (asked, filters) = asked.map_err(|rejection| rejection.client(call.administrator.client))?;
-            if about.trail == Trail::Read {
-                call.record(LedgerRead {
-                    grant: None,
-                    after: 0,
-                    upto: call.head,
-                    filters,
-                    revealed: false,
-                })
-                .await?;
-            }
-            handler(call, asked).await
+            let asked = read(&call.looked, (path, query.as_deref()), (&headers, body));
+            let asked = asked.map_err(|rejection| rejection.client(call.administrator.client))?;
+            let answered = handler(call.clone(), asked).await?;
+            call.conclude().await?;
+            Ok(answered)
         };
         let result: Result<A, Rejected> = result.await;
         answer(
@@ -319,6 +308,10 @@ async fn admitted(app: &App, origin: &Origin, headers: &HeaderMap, about: About)
         rounds!(unit, round(&mut unit, &token, about.scope));
     let administrator = found?;
     context.actor = Actor::Client(administrator.client);
+    context.operator = looked::operator(headers).map_err(|what| {
+        Rejection::new(AdminError::invalid(what), RefusalReason::AdministrationInvalid)
+            .client(administrator.client)
+    })?;
     let head = head_position(app.ledger.pool())
         .await
         .map_err(LedgerError::from)?;
@@ -327,6 +320,7 @@ async fn admitted(app: &App, origin: &Origin, headers: &HeaderMap, about: About)
         context,
         administrator,
         head,
+        looked: Looked::new(head),
     })
 }
 
@@ -339,15 +333,15 @@ async fn round(
     Ok(unit.confirm().await?.then_some(administrator))
 }
 
-/// What is asked, with the names of the query's parameters.
-type Named<P, Q, B> = (Asked<P, Q, B>, Vec<String>);
+/// Parameters of a path that say at which user or client a call looks, once it is known that there is one.
+const RESOLVED: [&str; 2] = ["sub", "client_id"];
 
-/// Reads what is asked.
+/// Reads what is asked. What else the path names is recorded as it is: where it is nothing, the call is refused.
 fn read<P: Parameters, Q: Parameters, B: RequestBody>(
-    path: Result<RawPathParams, RawPathParamsRejection>,
-    query: Option<&str>,
+    looked: &Looked,
+    (path, query): (Result<RawPathParams, RawPathParamsRejection>, Option<&str>),
     (headers, body): (&HeaderMap, Result<Bytes, BytesRejection>),
-) -> Result<Named<P, Q, B>, Rejected> {
+) -> Result<Asked<P, Q, B>, Rejected> {
     let invalid = |what: String, reason| Rejection::new(AdminError::invalid(what), reason);
     let malformed = || {
         invalid(
@@ -356,10 +350,12 @@ fn read<P: Parameters, Q: Parameters, B: RequestBody>(
         )
     };
     let path = path.map_err(|_| malformed())?;
+    let resource = path.iter().find(|(name, _)| !RESOLVED.contains(name));
+    looked.at(|reading| reading.resource = resource.map(|(_, value)| value.to_owned()));
     let path = parameters::read(path.iter()).map_err(|what| invalid(what, RefusalReason::MalformedId))?;
     let query = Form::parse(query.unwrap_or_default())
         .map_err(|error| invalid(error.to_string(), RefusalReason::MalformedQuery))?;
-    let filters = query.iter().map(|(name, _)| name.to_owned()).collect();
+    looked.at(|reading| reading.filters = query.iter().map(|(name, _)| name.to_owned()).collect());
     let query =
         parameters::read(query.iter()).map_err(|what| invalid(what, RefusalReason::MalformedQuery))?;
     let body = body.map_err(|rejection| {
@@ -371,5 +367,5 @@ fn read<P: Parameters, Q: Parameters, B: RequestBody>(
         invalid(what.to_owned(), reason)
     })?;
     let body = B::read(headers, &body)?;
-    Ok((Asked { path, query, body }, filters))
+    Ok(Asked { path, query, body })
 }

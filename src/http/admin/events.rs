@@ -22,6 +22,7 @@ use super::super::context::Origin;
 use super::super::error::{ApiError, Rejection, WireError as _, no_store};
 use super::AdminScope;
 use super::endpoint::{About, Operation};
+use super::looked::operator;
 use super::openapi;
 use super::parameters::Nothing;
 use crate::app::App;
@@ -104,7 +105,12 @@ pub(super) fn operations() -> Vec<Operation> {
         about,
         route: get(events),
         describe: Box::new(move |generators| {
-            openapi::raw::<Nothing, asked::Query>(about, &content, generators)
+            let resumed = openapi::header(
+                "Last-Event-ID",
+                "Begin after this position, where the connection broke; it wins over `since`. Browsers send it themselves.",
+                &json!({"type": "integer", "minimum": 0}),
+            );
+            openapi::raw::<Nothing, asked::Query>(about, (&[resumed], &content), generators)
         }),
     }]
 }
@@ -131,6 +137,7 @@ async fn opened(
     let mut unit = app.ledger.unit_of_work(&context);
     let client = rounds!(unit, round(&mut unit, &token))?;
     context.actor = Actor::Client(client);
+    context.operator = operator(headers).map_err(malformed)?;
     let asked = Asked::parse(query, headers.get(&LAST_EVENT_ID)).map_err(malformed)?;
     let permit = Arc::clone(&app.event_streams.free).try_acquire_owned();
     let permit = permit.map_err(|_| {
@@ -215,11 +222,12 @@ async fn record(
     (after, upto): (i64, i64),
 ) -> Result<(), Rejection<ApiError>> {
     let reading = LedgerRead {
-        grant: None,
-        after,
-        upto,
         filters: filter.parts(),
-        revealed: false,
+        client: match filter.clients.as_slice() {
+            [client] => Some(*client),
+            _ => None,
+        },
+        ..LedgerRead::stretch(after, upto)
     };
     let recorded = app.operations.record_reading(context, reading).await;
     recorded.map_err(|error| {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::parameters::Nothing;
 use super::scope::AdminScope;
+use crate::clock::Timestamp;
 use crate::config::EvidenceEntries;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::trail::LedgerRead;
@@ -64,11 +65,21 @@ pub(super) fn operations() -> Vec<Operation> {
         ),
         operation(
             About::get(
+                "/admin/evidence/keys",
+                (
+                    "listLogKeys",
+                    "List the keys that sign the evidence log, and those that have",
+                ),
+            )
+            .scope(AdminScope::Evidence),
+            keys,
+        ),
+        operation(
+            About::get(
                 "/admin/evidence/proofs/{position}",
                 ("proveEvent", "A proof of an event, which is in it"),
             )
-            .scope(AdminScope::Evidence)
-            .records_itself(),
+            .scope(AdminScope::Evidence),
             inclusion,
         ),
         operation(
@@ -83,6 +94,39 @@ pub(super) fn operations() -> Vec<Operation> {
             consistency,
         ),
     ]
+}
+
+/// The keys of the evidence log.
+#[derive(Serialize, JsonSchema)]
+struct LogKeys {
+    /// Oldest first.
+    items: Vec<ShownLogKey>,
+}
+
+/// A key of the evidence log.
+#[derive(Serialize, JsonSchema)]
+struct ShownLogKey {
+    /// The public key as a C2SP verifier key.
+    verifier_key: String,
+    /// `signs` or `retired`.
+    state: &'static str,
+    /// When it was made.
+    generated_at: Timestamp,
+    /// When it ceased to sign.
+    retired_at: Option<Timestamp>,
+}
+
+async fn keys(call: Call, _: Asked) -> Result<LogKeys, Rejected> {
+    let keys = call.operations().log_keys().await?.into_iter();
+    let items = keys.map(|key| ShownLogKey {
+        state: key.state(),
+        verifier_key: key.verifier_key,
+        generated_at: key.generated_at,
+        retired_at: key.retired_at,
+    });
+    Ok(LogKeys {
+        items: items.collect(),
+    })
 }
 
 fn refused(error: &EvidenceError) -> Rejected {
@@ -116,14 +160,8 @@ async fn inclusion(call: Call, asked: Asked<Event>) -> Result<ShownProof, Reject
     let position = asked.path.position;
     let upto = i64::try_from(position).map_err(|_| not_covered(&call))?;
     // A proof holds its event, and who reads events is on the trail before.
-    call.record(LedgerRead {
-        grant: None,
-        after: upto.saturating_sub(1),
-        upto,
-        filters: Vec::new(),
-        revealed: false,
-    })
-    .await?;
+    call.record(LedgerRead::stretch(upto.saturating_sub(1), upto))
+        .await?;
     let proof = prove::inclusion(call.app.ledger.pool(), position).await;
     let proof = proof.map_err(|error| refused(&error))?;
     let mut proof = proof.ok_or_else(|| not_covered(&call))?;

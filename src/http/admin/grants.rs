@@ -9,7 +9,6 @@ use super::parameters::{Because, Id, Limit, Nothing, Page};
 use super::scope::AdminScope;
 use super::trail::{Moment, TrailEvent};
 use crate::domain::refusal::RefusalReason;
-use crate::domain::trail::LedgerRead;
 use crate::http::error::AdminError;
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, StoredEvent};
@@ -49,7 +48,7 @@ struct Filter {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Shown {
-    /// As it was then: a moment (RFC 3339), or a position.
+    /// As it was then: a moment (RFC 3339), a day, a time ago (`14d`), or a position.
     at: Option<Moment>,
     /// Whether to decrypt the callers' addresses and user agents.
     #[serde(default)]
@@ -71,7 +70,7 @@ struct Lookup {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Between {
-    /// The earlier moment (RFC 3339), or a position.
+    /// The earlier moment (RFC 3339), day or time ago (`14d`), or a position.
     from: Moment,
     /// The later one; now where nothing is said.
     to: Option<Moment>,
@@ -116,16 +115,14 @@ pub(super) fn operations() -> Vec<Operation> {
             About::get(
                 "/admin/grants/{id}",
                 ("showGrant", "How a grant came about, and what came of it"),
-            )
-            .records_itself(),
+            ),
             show,
         ),
         operation(
             About::get(
                 "/admin/grants/{id}/diff",
                 ("diffGrant", "What changed in a grant between two moments"),
-            )
-            .records_itself(),
+            ),
             difference,
         ),
         operation(
@@ -211,14 +208,9 @@ async fn read(
     grant: GrantId,
     (upto, revealed): (i64, bool),
 ) -> Result<Vec<StoredEvent>, Rejected> {
-    call.record(LedgerRead {
-        grant: Some(grant),
-        after: 0,
-        upto: upto.min(call.head),
-        filters: Vec::new(),
-        revealed,
-    })
-    .await?;
+    call.operations()
+        .record_reading_of_grant(&call.context, grant, (upto.min(call.head), revealed))
+        .await?;
     let mut events = call.operations().grant_events(grant).await?;
     events.retain(|event| event.position <= upto);
     Ok(events)
@@ -262,6 +254,7 @@ async fn difference(call: Call, asked: Asked<Named, Between>) -> Result<Differen
 
 async fn revoke(call: Call, asked: Asked<Named, Nothing, JsonBody<Because>>) -> Result<Ended, Rejected> {
     let grant = GrantId(asked.path.id.0);
+    call.looked.at(|reading| reading.grant = Some(grant));
     let context = call.because(Some(asked.body.0.reason.0));
     call.operations().revoke_grant(&context, grant).await?;
     let state = GrantState::Revoked;

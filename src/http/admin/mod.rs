@@ -2,6 +2,7 @@
 //! it. `docs/admin-api.md` is the manual; [`openapi`] is made from what is served.
 
 mod alerts;
+mod authorization_detail_types;
 mod blast_radius;
 mod body;
 mod clients;
@@ -9,8 +10,12 @@ mod containment;
 mod endpoint;
 pub mod events;
 mod evidence;
+mod exchanges;
 mod grants;
+mod guard;
+mod initial_access_tokens;
 mod keys;
+mod looked;
 mod networks;
 pub mod openapi;
 mod parameters;
@@ -23,6 +28,8 @@ mod scopes;
 mod signals;
 mod streams;
 mod trail;
+mod trust;
+mod user_access;
 mod users;
 
 use axum::Router;
@@ -42,7 +49,12 @@ fn operations() -> Vec<Operation> {
     let mut all = Vec::new();
     for resource in [
         clients::operations(),
+        exchanges::operations(),
+        initial_access_tokens::operations(),
+        trust::operations(),
+        authorization_detail_types::operations(),
         users::operations(),
+        user_access::operations(),
         scopes::operations(),
         keys::operations(),
         grants::operations(),

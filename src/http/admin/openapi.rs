@@ -1,9 +1,11 @@
 //! The OpenAPI 3.1 document: made from the very calls that are served and the types that they read and answer.
 //! <https://spec.openapis.org/oas/v3.1.0>
 
+use std::borrow::Cow;
 use std::sync::OnceLock;
 
-use axum::http::{HeaderValue, header};
+use axum::extract::State;
+use axum::http::{HeaderValue, header as http_header};
 use axum::response::{IntoResponse, Response};
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
@@ -15,6 +17,7 @@ use super::body::RequestBody;
 use super::endpoint::{About, Verb};
 use super::parameters::Parameters;
 use super::scope::{AdminScope, SCOPE};
+use crate::app::App;
 
 /// Where the document is.
 pub const PATH: &str = "/openapi.json";
@@ -42,23 +45,36 @@ impl Generators {
     }
 }
 
-/// Whether the document is asked for: it is for everybody, and says nothing of this installation.
-pub(super) async fn serve() -> Response {
-    static DOCUMENT: OnceLock<String> = OnceLock::new();
-    let text = DOCUMENT.get_or_init(|| document().to_string());
+/// Answers with the document: it is for everybody, and says of this installation no more than its issuer.
+pub(super) async fn serve(State(app): State<App>) -> Response {
+    static DOCUMENT: OnceLock<(String, String)> = OnceLock::new();
+    let made = |issuer: &str| document(Some(issuer)).to_string();
+    let issuer = app.settings.issuer.as_str();
+    let (of, text) = DOCUMENT.get_or_init(|| (issuer.to_owned(), made(issuer)));
+    let text = if of == issuer {
+        Cow::Borrowed(text.as_str())
+    } else {
+        // Another server in this process.
+        Cow::Owned(made(issuer))
+    };
     let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (
-            header::CACHE_CONTROL,
+            http_header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        ),
+        (
+            http_header::CACHE_CONTROL,
             HeaderValue::from_static("public, max-age=3600"),
         ),
     ];
-    (headers, text.as_str()).into_response()
+    (headers, text).into_response()
 }
 
-/// The document of the administration API.
+/// The document of the administration API: of the server of an issuer, or of any, whose address whoever reads it knows.
 #[must_use]
-pub fn document() -> Value {
+pub fn document(issuer: Option<&str>) -> Value {
+    let server = issuer.map_or("/", |issuer| issuer);
+    let token_url = format!("{}/oauth/token", issuer.unwrap_or_default());
     let mut generators = Generators::new();
     let mut paths: Map<String, Value> = Map::new();
     for operation in super::operations() {
@@ -76,7 +92,7 @@ pub fn document() -> Value {
         },
     });
     let scopes: Map<String, Value> = std::iter::once((SCOPE, "All of it"))
-        .chain(AdminScope::ALL.map(|scope| (scope.name(), scope.description())))
+        .chain(AdminScope::PARTS.map(|scope| (scope.name(), scope.description())))
         .map(|(name, text)| (name.to_owned(), text.into()))
         .collect();
     json!({
@@ -90,6 +106,7 @@ pub fn document() -> Value {
                 key or certificate needs the proof of it. Each call is on the trail.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": server}],
         "paths": paths,
         "components": {
             "schemas": generators.answered.take_definitions(true),
@@ -97,7 +114,7 @@ pub fn document() -> Value {
             "securitySchemes": {
                 "clientCredentials": {
                     "type": "oauth2",
-                    "flows": {"clientCredentials": {"tokenUrl": "/oauth/token", "scopes": scopes}},
+                    "flows": {"clientCredentials": {"tokenUrl": token_url, "scopes": scopes}},
                 },
             },
         },
@@ -114,6 +131,7 @@ where
 {
     let mut parameters = parameters_of::<P>("path", generators);
     parameters.extend(parameters_of::<Q>("query", generators));
+    parameters.push(operator());
     let schema = generators.answered.subschema_for::<A>().to_value();
     let content = json!({"application/json": {"schema": schema}});
     let mut described = described(about, &parameters, &content);
@@ -129,12 +147,29 @@ where
 /// A call whose answer is no JSON.
 pub(super) fn raw<P: Parameters, Q: Parameters>(
     about: About,
-    content: &Value,
+    (headers, content): (&[Value], &Value),
     generators: &mut Generators,
 ) -> Value {
     let mut parameters = parameters_of::<P>("path", generators);
     parameters.extend(parameters_of::<Q>("query", generators));
+    parameters.push(operator());
+    parameters.extend_from_slice(headers);
     described(about, &parameters, content)
+}
+
+/// The header that names the person behind a call.
+fn operator() -> Value {
+    header(
+        "Grantlog-Operator",
+        "The person on whose behalf the client calls, as the client names them. It is recorded, encrypted, with what the \
+         call does and reads; nothing proves it.",
+        &json!({"type": "string", "minLength": 1, "maxLength": 128}),
+    )
+}
+
+/// A header of a request.
+pub(super) fn header(name: &str, description: &str, schema: &Value) -> Value {
+    json!({"name": name, "in": "header", "required": false, "description": description, "schema": schema})
 }
 
 fn described(about: About, parameters: &[Value], content: &Value) -> Value {
@@ -149,11 +184,15 @@ fn described(about: About, parameters: &[Value], content: &Value) -> Value {
     for status in statuses {
         responses.insert(status.to_owned(), refused.clone());
     }
+    let mut security = vec![json!({"clientCredentials": [about.scope.name()]})];
+    if about.scope != AdminScope::Full {
+        security.push(json!({"clientCredentials": [SCOPE]}));
+    }
     json!({
         "operationId": about.id,
         "summary": about.summary,
         "tags": [about.path.split('/').nth(2).unwrap_or_default()],
-        "security": [{"clientCredentials": [about.scope.name()]}, {"clientCredentials": [SCOPE]}],
+        "security": security,
         "parameters": parameters,
         "responses": responses,
     })

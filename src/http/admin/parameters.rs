@@ -9,6 +9,8 @@ use serde::forward_to_deserialize_any;
 use serde::{Deserialize, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::trail::when::{When, moment};
+
 /// No parameters.
 #[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +27,18 @@ impl<'de> Deserialize<'de> for Id {
         let id = Uuid::try_parse(&text).ok();
         let id = id.filter(|id| text.eq_ignore_ascii_case(&id.to_string()));
         id.map(Self).ok_or_else(|| D::Error::custom("it is not a UUID"))
+    }
+}
+
+/// A moment (RFC 3339), a day (its beginning in UTC), or so long ago (`90s`, `10m`, `2h`, `14d`).
+#[derive(Clone, Copy, Debug, JsonSchema)]
+#[serde(transparent)]
+pub(in crate::http) struct Time(#[schemars(with = "String")] pub(in crate::http) When);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        moment(&text).map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -4,21 +4,23 @@ use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
-use super::parameters::{Because, Nothing, Reason};
+use super::parameters::{Because, Nothing, Reason, Time};
 use super::scope::AdminScope;
-use super::trail::check_stretch;
-use crate::clock::Timestamp;
+use super::trail::between;
 use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::refusal::RefusalReason;
 use crate::http::error::{AdminError, ApiError, Rejection};
 use crate::ledger::LedgerError;
+use crate::operations::OperationError;
 use crate::operations::policy::ShownRule;
 use crate::policy::PolicyError;
 use crate::policy::backtest::{self, Report, Stretch};
+use crate::policy::replay::{self, ReplayError, ShownTest};
 
 /// The most rules of one back-test.
 const MAX_RULES: usize = 20;
@@ -84,10 +86,10 @@ struct Backtest {
     sigma: Option<String>,
     /// From when on; otherwise from the beginning.
     #[serde(default)]
-    since: Option<Timestamp>,
+    since: Option<Time>,
     /// Until when; otherwise until now.
     #[serde(default)]
-    until: Option<Timestamp>,
+    until: Option<Time>,
 }
 
 /// What came of a back-test.
@@ -137,11 +139,65 @@ pub(super) fn operations() -> Vec<Operation> {
                     "backtestPolicies",
                     "Run rules over history: how often they would have fired, and on whom",
                 ),
-            )
-            .shows(),
+            ),
             run_backtest,
         ),
+        operation(
+            About::post(
+                AdminScope::Operate,
+                "/admin/policies/{rule}/test",
+                (
+                    "testPolicy",
+                    "Show a rule some events: what it would find in them",
+                ),
+            ),
+            test,
+        ),
     ]
+}
+
+/// A test.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Test {
+    /// The events, as `/admin/trail` answers them; a body has at most 64 KiB.
+    events: Vec<Map<String, Value>>,
+    /// How much is too much; the rule's own measure where nothing is said.
+    #[serde(default)]
+    threshold: Option<u32>,
+    /// Within how many seconds; the rule's own measure where nothing is said.
+    #[serde(default)]
+    window_seconds: Option<u32>,
+    /// Sigma rules (YAML) to run under this name.
+    #[serde(default)]
+    sigma: Option<String>,
+}
+
+async fn test(call: Call, asked: Asked<Named, Nothing, JsonBody<Test>>) -> Result<ShownTest, Rejected> {
+    let Test {
+        events,
+        threshold,
+        window_seconds,
+        sigma,
+    } = asked.body.0;
+    let settings = PolicySettings {
+        threshold,
+        window_seconds,
+        sigma,
+        ..PolicySettings::default()
+    };
+    settings.check_measures().map_err(OperationError::from)?;
+    let lines: Vec<String> = events
+        .into_iter()
+        .map(|event| Value::Object(event).to_string())
+        .collect();
+    let tested = replay::run(&asked.path.rule, &settings, &lines.join("\n"));
+    let tested = tested.map_err(|error| match error {
+        ReplayError::Line(number) => call.invalid(format!("events[{}]: it is not an event", number - 1)),
+        ReplayError::Sigma(error) => call.invalid(format!("sigma: {error}")),
+        ReplayError::UnknownRule(_) => call.missing("There is no such rule."),
+    })?;
+    Ok(tested.shown())
 }
 
 pub(super) fn failed(call: &Call, error: PolicyError) -> Rejected {
@@ -254,7 +310,7 @@ async fn run_backtest(
     asked: Asked<Nothing, Nothing, JsonBody<Backtest>>,
 ) -> Result<Reports, Rejected> {
     let wanted = asked.body.0;
-    check_stretch(&call, (wanted.since, wanted.until))?;
+    let (since, until) = between(&call, (wanted.since, wanted.until))?;
     let rules = wanted.settings(&call).await?;
     let _one = BACKTESTS.try_acquire().map_err(|_| {
         call.refuse(
@@ -263,8 +319,8 @@ async fn run_backtest(
         )
     })?;
     let stretch = Stretch {
-        since: wanted.since,
-        until: wanted.until,
+        since,
+        until,
         most: Some(MAX_POSITIONS),
     };
     let places = call.app.geoip.as_ref().map(Arc::clone);

@@ -3,7 +3,7 @@
 /// The scope that opens all of it, to clients that are approved for it.
 pub const SCOPE: &str = "admin";
 
-/// A part of the administration API, which has a scope of its own beside [`SCOPE`].
+/// What a call of the administration API needs: the scope of a part of it, or [`SCOPE`], which is good for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AdminScope {
     /// To look.
@@ -14,11 +14,13 @@ pub enum AdminScope {
     Configure,
     /// To prove what happened, and say what must be kept.
     Evidence,
+    /// All of it, and what no part opens: whom this server trusts, and who may act for others.
+    Full,
 }
 
 impl AdminScope {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Operate, Self::Configure, Self::Evidence];
+    /// The parts.
+    pub const PARTS: [Self; 4] = [Self::Read, Self::Operate, Self::Configure, Self::Evidence];
 
     /// Its name.
     #[must_use]
@@ -28,6 +30,7 @@ impl AdminScope {
             Self::Operate => "admin:operate",
             Self::Configure => "admin:configure",
             Self::Evidence => "admin:evidence",
+            Self::Full => SCOPE,
         }
     }
 
@@ -39,6 +42,7 @@ impl AdminScope {
             Self::Operate => "Revoke, suspend, contain and acknowledge",
             Self::Configure => "Change clients, users, scopes, keys, rules, streams and retention",
             Self::Evidence => "Read proofs and checkpoints, and place legal holds",
+            Self::Full => "All of it",
         }
     }
 }
@@ -46,5 +50,5 @@ impl AdminScope {
 /// Whether a scope opens any part of the administration API.
 #[must_use]
 pub fn administers(scope: &str) -> bool {
-    scope == SCOPE || AdminScope::ALL.iter().any(|part| part.name() == scope)
+    scope == SCOPE || AdminScope::PARTS.iter().any(|part| part.name() == scope)
 }

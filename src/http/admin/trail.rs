@@ -9,23 +9,23 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
-use super::parameters::{Id, Limit, Nothing, Page};
+use super::parameters::{Id, Limit, Nothing, Page, Time};
 use crate::clock::Timestamp;
 use crate::domain::event::Event;
-use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
-use crate::ids::{RequestId, SessionId};
+use crate::ids::{GrantId, RequestId, SessionId, SubjectId};
 use crate::ledger::{Actor, Caller, LedgerError, Operator};
 use crate::operations::token_use::{Used, UsesOf};
 use crate::trail::as_of::{AsOf, AsOfError};
+use crate::trail::bounds::{BoundsError, Names, moments};
 use crate::trail::key::words;
 use crate::trail::search::{Filters, Search};
 use crate::trail::{Order, Stretch, document};
 
-/// A moment (RFC 3339), or a position.
+/// A moment (RFC 3339), a day (its beginning in UTC), so long ago (`2h`, `14d`), or a position.
 #[derive(Clone, Copy, Debug, JsonSchema)]
 #[serde(transparent)]
-pub(super) struct Moment(#[schemars(with = "String")] AsOf);
+pub(super) struct Moment(#[schemars(with = "String")] pub(super) AsOf);
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -81,7 +81,7 @@ pub(super) struct TrailEvent {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Caller>")]
     caller: Option<Value>,
-    /// The person at the command line.
+    /// The person at the command line, or on whose behalf the client acted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<Operator>")]
     operator: Option<Value>,
@@ -100,7 +100,7 @@ impl TrailEvent {
 struct Wanted {
     /// Who acted: `command_line`, `system`, `policy`, `anonymous`, `client:ID` or `user:ID`.
     actor: Option<String>,
-    /// The person at the command line, by the name that was recorded.
+    /// The person who acted, by the name that was recorded: at the command line, or through a client (`Grantlog-Operator`).
     operator: Option<String>,
     /// What concerns a client: its id.
     client: Option<String>,
@@ -123,7 +123,7 @@ struct Wanted {
     request: Option<Id>,
     /// Words that the reason, error code or note has, all of them.
     reason: Option<String>,
-    /// From when on: a moment (RFC 3339), or a position.
+    /// From when on: a moment (RFC 3339), a day, a time ago (`14d`), or a position.
     from: Option<Moment>,
     /// Until when, that moment or position included.
     to: Option<Moment>,
@@ -160,9 +160,9 @@ struct UsesWanted {
     /// Or of a grant's tokens: its id.
     grant: Option<Id>,
     /// From when on; otherwise from the beginning.
-    since: Option<Timestamp>,
+    since: Option<Time>,
     /// Until when; otherwise until now.
-    until: Option<Timestamp>,
+    until: Option<Time>,
 }
 
 pub(super) fn operations() -> Vec<Operation> {
@@ -174,8 +174,7 @@ pub(super) fn operations() -> Vec<Operation> {
                     "searchTrail",
                     "Search the ledger's events by whom and what they concern",
                 ),
-            )
-            .records_itself(),
+            ),
             search,
         ),
         operation(
@@ -261,9 +260,9 @@ impl Wanted {
                 Some(client) => Some(call.named_client(&client).await?),
                 None => None,
             },
-            subject: self.user.map(|user| crate::ids::SubjectId(user.0)),
+            subject: self.user.map(|user| SubjectId(user.0)),
             session: self.session.map(|session| SessionId(session.0)),
-            grant: self.grant.map(|grant| crate::ids::GrantId(grant.0)),
+            grant: self.grant.map(|grant| GrantId(grant.0)),
             address: self.address,
             network: self.network,
             public_key: self.key,
@@ -280,14 +279,7 @@ async fn search(call: Call, asked: Asked<Nothing, Wanted>) -> Result<Page<TrailE
     let (stretch, order) = wanted.stretch(&call).await?;
     let (limit, revealed) = (wanted.limit, wanted.reveal);
     let filters = wanted.filters(&call).await?;
-    call.record(LedgerRead {
-        grant: filters.grant,
-        after: stretch.after,
-        upto: stretch.upto.max(0),
-        filters: filters.names(),
-        revealed,
-    })
-    .await?;
+    call.record(filters.reading(stretch, revealed)).await?;
     let ledger = &call.app.ledger;
     let mut search = Search::begin(ledger, &filters, (stretch, order)).await?;
     let most = usize::try_from(limit.0).unwrap_or(usize::MAX);
@@ -300,19 +292,26 @@ async fn search(call: Call, asked: Asked<Nothing, Wanted>) -> Result<Page<TrailE
     Ok(Page::new(items, limit, |event| event.position))
 }
 
-/// A stretch in which nothing can have been recorded is a mistake, which must not look like one in which nothing was.
-pub(super) fn check_stretch(
+/// The moments between which something is looked at.
+pub(super) fn between(
     call: &Call,
-    (since, until): (Option<Timestamp>, Option<Timestamp>),
-) -> Result<(), Rejected> {
+    (since, until): (Option<Time>, Option<Time>),
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Rejected> {
+    let asked = (since.map(|since| since.0), until.map(|until| until.0));
     let now = call.app.ledger.clock().now();
-    if since.is_some_and(|since| since > now) || until.is_some_and(|until| until > now) {
-        return Err(call.invalid("since, until: a moment that has not come yet"));
+    moments(Names::MEMBERS, asked, now).map_err(|error| out_of_bounds(call, error))
+}
+
+/// There is nothing between those bounds.
+pub(super) fn out_of_bounds(call: &Call, error: BoundsError) -> Rejected {
+    match error {
+        BoundsError::Place(error) => Moment::failed(call, error),
+        BoundsError::Database(error) => Call::failed(error),
+        error @ (BoundsError::Future { .. }
+        | BoundsError::Empty { .. }
+        | BoundsError::NoPosition(_)
+        | BoundsError::Gone(_)) => call.invalid(error.to_string()),
     }
-    if since.zip(until).is_some_and(|(since, until)| until <= since) {
-        return Err(call.invalid("until: it is not after since"));
-    }
-    Ok(())
 }
 
 async fn uses(call: Call, asked: Asked<Nothing, UsesWanted>) -> Result<Used, Rejected> {
@@ -323,12 +322,15 @@ async fn uses(call: Call, asked: Asked<Nothing, UsesWanted>) -> Result<Used, Rej
         since,
         until,
     } = asked.query;
-    check_stretch(&call, (since, until))?;
+    let (since, until) = between(&call, (since, until))?;
     let mut of = UsesOf::default();
     match (client, user, grant) {
         (Some(client), None, None) => of.clients.push(call.named_client(&client).await?.0),
-        (None, Some(user), None) => of.subjects.push(user.0),
-        (None, None, Some(grant)) => of.grants.push(grant.0),
+        (None, Some(user), None) => of.subjects.push(call.looks_at_user(SubjectId(user.0)).0),
+        (None, None, Some(grant)) => {
+            call.looked.at(|reading| reading.grant = Some(GrantId(grant.0)));
+            of.grants.push(grant.0);
+        }
         _ => return Err(call.invalid("Give one of client, user and grant.")),
     }
     let until = until.unwrap_or_else(|| call.app.ledger.clock().now());

@@ -12,12 +12,14 @@ use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::parameters::{Because, Id, MayBecause, Nothing, Page, PageQuery, Reason};
 use super::scope::AdminScope;
 use crate::clock::Timestamp;
+use crate::domain::client::Client;
 use crate::domain::user::{User, UserRefusal};
 use crate::ids::SubjectId;
 use crate::operations::OperationError;
 use crate::operations::erasure::Inventory;
 use crate::operations::legal_hold::StandingHold;
 use crate::operations::profile::ProfilePatch;
+use crate::operations::subject::is_pairwise;
 use crate::operations::user::NewUser;
 use crate::operations::user_shown::ShownUser;
 use crate::projection::replay::NotBlanked;
@@ -75,8 +77,21 @@ struct Claims {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Lookup {
-    /// The login name, or the subject's id.
+    /// The login name, or the subject's id; with `client` also the pairwise `sub` that the client knows.
     user: String,
+    /// Answer with the `sub` that this client knows the user by: its id.
+    #[serde(default)]
+    client: Option<String>,
+}
+
+/// A user who was found.
+#[derive(Serialize, JsonSchema)]
+struct FoundUser {
+    #[serde(flatten)]
+    user: ShownUser,
+    /// The `sub` that the client knows the user by; only where a client was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_sub: Option<String>,
 }
 
 /// A new password.
@@ -141,8 +156,7 @@ const LOOKUP: About = About::post(
     AdminScope::Read,
     "/admin/users/lookup",
     ("lookupUser", "Find a user by login name or id"),
-)
-.shows();
+);
 const SHOW: About = About::get(ONE, ("showUser", "Show a user"));
 const UPDATE: About = About::patch(
     ONE,
@@ -244,10 +258,29 @@ async fn create(
     Ok(operations.shown_user(subject).await?)
 }
 
-async fn lookup(call: Call, asked: Asked<Nothing, Nothing, JsonBody<Lookup>>) -> Result<ShownUser, Rejected> {
-    let known = call.operations().known_user(&asked.body.0.user).await?;
+async fn lookup(call: Call, asked: Asked<Nothing, Nothing, JsonBody<Lookup>>) -> Result<FoundUser, Rejected> {
+    let Lookup { user, client } = asked.body.0;
+    let operations = call.operations();
+    let registration = match client {
+        Some(client) => {
+            let key = call.named_client(&client).await?;
+            operations.load::<Client>(key.0).await?.registration.clone()
+        }
+        None => None,
+    };
+    let pairwise = match &registration {
+        Some(registration) if is_pairwise(&user) => operations.find_subject(registration, &user).await?,
+        Some(_) | None => None,
+    };
+    let known = match pairwise {
+        Some(subject) => Some(subject),
+        None => operations.known_user(&user).await?,
+    };
     let subject = known.ok_or_else(|| call.missing("There is no user of this name or id."))?;
-    Ok(call.operations().shown_user(subject).await?)
+    call.looks_at_user(subject);
+    let client_sub = registration.map(|registration| operations.subject_for(&registration, subject));
+    let user = operations.shown_user(subject).await?;
+    Ok(FoundUser { user, client_sub })
 }
 
 async fn show(call: Call, asked: Asked<Named>) -> Result<ShownUser, Rejected> {
@@ -299,9 +332,6 @@ async fn erase(call: Call, asked: Asked<Named, Nothing, JsonBody<Erasure>>) -> R
     let subject = call.user(asked.path.sub).await?;
     let Erasure { dry_run, reason } = asked.body.0;
     let operations = call.operations();
-    if dry_run {
-        call.record_state().await?;
-    }
     let legal_hold = operations.standing_hold(subject).await?;
     if legal_hold.is_some() && !dry_run {
         return Err(OperationError::User(UserRefusal::LegalHold).into());

@@ -11,12 +11,14 @@ use super::{ErrorAnswer, Rejection, WireError};
 use crate::domain::alert::AlertRefusal;
 use crate::domain::authorization_detail::AuthorizationDetailTypeRefusal;
 use crate::domain::client::ClientRefusal;
+use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::policy::PolicyRefusal;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
 use crate::domain::ssf_stream::SsfStreamRefusal;
 use crate::domain::stream::StreamRefusal;
+use crate::domain::trusted_issuer::TrustedIssuerRefusal;
 use crate::domain::user::UserRefusal;
 use crate::ids::RequestId;
 use crate::ledger::LedgerError;
@@ -152,6 +154,18 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Stream(
                 StreamRefusal::MalformedName | StreamRefusal::Measure | StreamRefusal::OtherServer,
             )
+            | OperationError::TrustedIssuer(
+                TrustedIssuerRefusal::MalformedIssuer
+                | TrustedIssuerRefusal::Clients
+                | TrustedIssuerRefusal::Subjects
+                | TrustedIssuerRefusal::Lifetime,
+            )
+            | OperationError::AuthorizationDetailType(
+                AuthorizationDetailTypeRefusal::MalformedName
+                | AuthorizationDetailTypeRefusal::MalformedResources
+                | AuthorizationDetailTypeRefusal::Schema(_)
+                | AuthorizationDetailTypeRefusal::Template(_),
+            )
             | OperationError::Scope(ScopeRefusal::MalformedName | ScopeRefusal::MalformedDescription) => {
                 Self::new(AdminError::invalid(detail), RefusalReason::AdministrationInvalid)
             }
@@ -164,6 +178,8 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Stream(StreamRefusal::Unknown)
             | OperationError::SignalStream(SsfStreamRefusal::Unknown)
             | OperationError::AuthorizationDetailType(AuthorizationDetailTypeRefusal::Unknown)
+            | OperationError::TrustedIssuer(TrustedIssuerRefusal::Unknown)
+            | OperationError::InitialAccessToken(InitialAccessTokenRefusal::Unknown)
             | OperationError::Grant(_) => {
                 Self::new(AdminError::missing(detail), RefusalReason::NoSuchResource)
             }
@@ -172,10 +188,8 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Key(_)
             | OperationError::InitialAccessToken(_)
             | OperationError::LogKey(_)
-            | OperationError::TrustedIssuer(_)
             | OperationError::Alert(_)
             | OperationError::Network(_)
-            | OperationError::AuthorizationDetailType(_)
             | OperationError::SignalStream(_)
             | OperationError::Stream(_) => Self::new(
                 AdminError::conflict(detail),

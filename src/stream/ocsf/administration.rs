@@ -13,7 +13,7 @@ use crate::domain::initial_access_token::InitialAccessTokenEvent;
 use crate::domain::policy::PolicyEvent;
 use crate::domain::scope::ScopeEvent;
 use crate::domain::signing_key::SigningKeyEvent;
-use crate::domain::trail::TrailEvent;
+use crate::domain::trail::{LedgerRead, TrailEvent};
 use crate::domain::trusted_issuer::TrustedIssuerEvent;
 
 pub(super) fn map_client(event: &ClientEvent, id: Uuid) -> Mapped {
@@ -116,13 +116,27 @@ pub(super) fn map_policy(event: &PolicyEvent, id: Uuid) -> Mapped {
     Mapping::entity(activity, "policy", &id, Some(rule)).into()
 }
 
+/// What a reading looked at: a stretch of the ledger, and of whom or what.
+fn looked_at(read: &LedgerRead) -> Vec<(&'static str, String)> {
+    let stretch = ("ledger", format!("{}..{}", read.after, read.upto));
+    let others = [
+        read.grant.map(|grant| ("grant", grant.to_string())),
+        read.subject.map(|subject| ("user", subject.to_string())),
+        read.client.map(|client| ("client", client.to_string())),
+        read.resource.clone().map(|resource| ("resource", resource)),
+    ];
+    std::iter::once(stretch)
+        .chain(others.into_iter().flatten())
+        .collect()
+}
+
 pub(super) fn map_trail(event: &TrailEvent, id: Uuid) -> Mapped {
     match event {
         TrailEvent::ImportCompleted(import) => {
             Mapping::api(Activity::API_CREATE, event.name()).resources([("import", import.source.clone())])
         }
         TrailEvent::LedgerRead(read) => Mapping::api(Activity::API_READ, event.name())
-            .resources([("ledger", format!("{}..{}", read.after, read.upto))])
+            .resources(looked_at(read))
             .graver(if read.revealed {
                 Severity::Low
             } else {

@@ -7,7 +7,7 @@ use super::{Administered, PARTS};
 /// A path with ids of nothing.
 fn filled(template: &str) -> String {
     let words = template.split('/').map(|word| match word {
-        "{id}" | "{sub}" | "{alert}" | "{request_id}" => "0190a5b5-0000-7000-8000-000000000000",
+        "{id}" | "{sub}" | "{session}" | "{alert}" | "{request_id}" => "0190a5b5-0000-7000-8000-000000000000",
         "{position}" => "1",
         "{class}" => "grant",
         word if word.starts_with('{') => "nothing",
@@ -36,7 +36,11 @@ async fn every_documented_call_needs_a_token_with_its_own_scope() {
     let administered = Administered::new().await;
     let document = &administered.document;
     assert_eq!(document["openapi"], "3.1.0");
-    assert_eq!(*document, grantlog::http::admin::openapi::document());
+    let issuer = &administered.party.server.app.settings.issuer;
+    assert_eq!(*document, grantlog::http::admin::openapi::document(Some(issuer)));
+    assert_eq!(document["servers"], json!([{"url": issuer}]));
+    let flow = &document["components"]["securitySchemes"]["clientCredentials"]["flows"]["clientCredentials"];
+    assert_eq!(flow["tokenUrl"], format!("{issuer}/oauth/token"));
     let mut pointers = Vec::new();
     references(document, &mut pointers);
     assert!(pointers.len() > 100);

@@ -58,6 +58,40 @@ async fn whoever_may_configure_does_not_make_itself_an_administrator() {
     }
     let refused = "event_type = 'RequestRefused' AND payload->>'reason' = 'administration_of_administrators'";
     assert_eq!(administered.count(refused).await, 7);
+    // Nor does whoever may operate put out of action who may administer, which it could not undo.
+    let operate = administered.token("admin:operate").await;
+    let whole =
+        json!({"by": "client", "value": client, "whole": true, "reason": "an attempt", "dry_run": false});
+    for (path, body) in [
+        (format!("/admin/clients/{client}/suspend"), &calls[3].2),
+        ("/admin/contain".to_owned(), &whole),
+    ] {
+        let answer = administered
+            .send(("post", &path), Some(&operate), Some(body))
+            .await;
+        assert_eq!(
+            (answer.status, error(&answer.body)),
+            (403, "permission_denied"),
+            "{path}"
+        );
+    }
+    assert_eq!(administered.count(refused).await, 9);
+    let other_suspended = administered
+        .send(
+            ("post", "/admin/clients/another/suspend"),
+            Some(&operate),
+            Some(&calls[3].2),
+        )
+        .await;
+    assert_eq!(other_suspended.status, 200, "{}", other_suspended.body);
+    let reinstated = administered
+        .send(
+            ("post", "/admin/clients/another/reinstate"),
+            Some(&operate),
+            Some(&json!({})),
+        )
+        .await;
+    assert_eq!(reinstated.status, 200, "{}", reinstated.body);
     // The same of another client and scope.
     let approval = json!({"scope": "detail-user", "step": "approved", "reason": "it shows addresses"});
     for (path, body) in [

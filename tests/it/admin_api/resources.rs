@@ -273,7 +273,7 @@ async fn a_grant_is_found_shown_as_it_was_compared_and_revoked() {
     administered.done("listTokenUses", (&[], &uses), None).await;
     // What was read is on the trail, and nothing of the credential.
     let reads = format!("event_type = 'LedgerRead' AND payload->>'grant' = '{grant}'");
-    assert_eq!(administered.count(&reads).await, 6);
+    assert_eq!(administered.count(&reads).await, 7);
     assert_eq!(
         administered
             .count(&format!("payload::text LIKE '%{token}%'"))

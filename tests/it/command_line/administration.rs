@@ -228,7 +228,7 @@ async fn a_user_is_registered_disabled_and_erased() {
         json(&run(database, &["user", "show", sub, "--json"], None).await)["state"],
         "erased"
     );
-    let trail = stdout(&run(database, &["audit", "tail", "--lines", "3", "--json"], None).await);
+    let trail = stdout(&run(database, &["audit", "tail", "--lines", "9", "--json"], None).await);
     assert!(trail.contains(r#""note":"came back""#), "{trail}");
 }
 
