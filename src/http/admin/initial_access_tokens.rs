@@ -46,6 +46,9 @@ struct New {
     /// Whether its clients need a software statement.
     #[serde(default)]
     software_statement: bool,
+    /// Whether its confidential clients may leave PKCE out, as with the setting `registration_pkce_optional`.
+    #[serde(default)]
+    pkce_optional: bool,
 }
 
 fn once() -> u32 {
@@ -131,6 +134,7 @@ async fn create(call: Call, asked: Asked<Nothing, Nothing, JsonBody<New>>) -> Re
             grant_types: new.grant_types,
             authorization_details_types: new.authorization_details_types,
             software_statement: new.software_statement,
+            pkce_optional: new.pkce_optional,
         },
     };
     let operations = call.operations();

@@ -186,7 +186,6 @@ async fn test(call: Call, asked: Asked<Named, Nothing, JsonBody<Test>>) -> Resul
         sigma,
         ..PolicySettings::default()
     };
-    settings.check_measures().map_err(OperationError::from)?;
     let lines: Vec<String> = events
         .into_iter()
         .map(|event| Value::Object(event).to_string())
@@ -194,8 +193,8 @@ async fn test(call: Call, asked: Asked<Named, Nothing, JsonBody<Test>>) -> Resul
     let tested = replay::run(&asked.path.rule, &settings, &lines.join("\n"));
     let tested = tested.map_err(|error| match error {
         ReplayError::Line(number) => call.invalid(format!("events[{}]: it is not an event", number - 1)),
-        ReplayError::Sigma(error) => call.invalid(format!("sigma: {error}")),
-        ReplayError::UnknownRule(_) => call.missing("There is no such rule."),
+        ReplayError::Setting(SettingError::UnknownRule(_)) => call.missing("There is no such rule."),
+        ReplayError::Setting(error) => call.invalid(format!("{}: {error}", error.setting())),
     })?;
     Ok(tested.shown())
 }
