@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::ledger::LANE;
 
 /// Up to how many streams each has gauges of its own: more would be a burden to whoever keeps them.
-pub const MOST_MEASURED: i64 = 100;
+const MOST_MEASURED: i64 = 100;
 
 /// Sets them: how much waits and how far the reader is behind; and how each stream's receiver does.
 pub async fn measure(pool: &PgPool) -> Result<(), sqlx::Error> {

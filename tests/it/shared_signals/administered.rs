@@ -105,7 +105,10 @@ async fn an_administrator_over_the_api_is_told_as_one_and_holds_streams_that_no_
     assert_eq!(disabled["status"], "disabled");
     let client = receiver.client.client_id.as_str();
     let listed = signal(&["list", "--client", client]).await;
-    assert_eq!(listed[0], signal(&["show", &stream]).await);
+    let shown = signal(&["show", &stream]).await;
+    for member in ["stream_id", "client_id", "status", "held", "waiting", "position"] {
+        assert_eq!(listed[0][member], shown[member], "{listed}");
+    }
     let told = polled(&receiver, &stream).await;
     let still: Vec<&str> = told.iter().map(|(kind, _)| kind.as_str()).collect();
     assert_eq!(still, [STREAM_UPDATED], "what waited is dropped");
