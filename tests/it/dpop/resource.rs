@@ -16,9 +16,10 @@ async fn a_token_that_is_bound_to_a_key_is_no_bearer_token() {
     let token = tokens.text("access_token");
     let proof = prover.proof_for(&key, ("GET", PATH, token));
     for proof in [None, Some(proof.as_str())] {
-        for path in [PATH, "/oauth/userinfo"] {
+        // UserInfo says it in RFC 6750's word.
+        for (path, error) in [(PATH, "token_invalid"), ("/oauth/userinfo", "invalid_token")] {
             let answer = prover.call(path, &format!("Bearer {token}"), proof).await;
-            assert_eq!(answer.error(), (401, "token_invalid"));
+            assert_eq!(answer.error(), (401, error));
             assert_eq!(prover.last_reason().await, "bound_token");
             let [bearer, dpop] = answer.challenges()[..] else {
                 panic!("{:?}", answer.challenges())
