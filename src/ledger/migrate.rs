@@ -81,6 +81,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "retention",
         include_str!("../../migrations/0028_retention.sql"),
     ),
+    (
+        34,
+        "device replays by request",
+        include_str!("../../migrations/0034_device_replays_by_request.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {
