@@ -6,10 +6,10 @@ use anyhow::bail;
 use clap::Args;
 
 use super::arguments::{Connection, Json};
-use super::output;
 use super::policy::{ActionName, read_sigma};
 use super::session::Session;
 use super::stretch::stretch;
+use super::{missing, output};
 use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
 use crate::policy::backtest::{self, Histogram, Report, Stretch};
@@ -108,6 +108,9 @@ pub(super) async fn run(
     let positions = reports
         .first()
         .map_or(0, |report| report.last_position - report.first_position + 1);
+    if let Some(report) = reports.first() {
+        missing::note(&report.missing);
+    }
     output::note(&format!("{positions} events in {seconds:.1} s"));
     if arguments.output.json {
         return output::json(&reports);

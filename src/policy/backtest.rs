@@ -20,6 +20,8 @@ use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, SubjectId};
 use crate::ledger::{LANE, Ledger};
+use crate::trail;
+use crate::trail::missing::{Missing, missing};
 
 /// The most alerts that a report lists one by one.
 pub const MAX_LISTED: usize = 1_000;
@@ -56,6 +58,8 @@ pub struct Report {
     pub first_position: i64,
     /// The last one.
     pub last_position: i64,
+    /// What of it could not be looked at: it has left the ledger.
+    pub missing: Vec<Missing>,
     /// How many alerts there would have been.
     pub fired: u64,
     /// How grave.
@@ -128,6 +132,7 @@ impl Report {
             action: watching.action,
             first_position: after + 1,
             last_position: upto,
+            missing: Vec::new(),
             fired: 0,
             by_severity: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -241,9 +246,11 @@ pub async fn run(
         let read = |position: i64| u64::try_from(position - after).unwrap_or_default();
         progress(read(end), read(upto));
     }
+    let missing = missing(pool, trail::Stretch { after, upto }).await?;
     Ok(running
         .into_iter()
         .map(|(mut report, _, networks)| {
+            report.missing.clone_from(&missing);
             report.networks = networks.len();
             report.histogram.bar_seconds = bar_seconds;
             report

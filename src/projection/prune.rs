@@ -24,7 +24,7 @@ const EXPIRING: [(&str, &str); 4] = [
 
 /// What expired before this is in no table that shows the ledger up to an event of that time. Whole hours: most batches
 /// have nothing to look for.
-fn bound(folded_to: Timestamp) -> Timestamp {
+pub(crate) fn bound(folded_to: Timestamp) -> Timestamp {
     let bound = folded_to - TimeDelta::days(KEPT_DAYS);
     bound.duration_trunc(TimeDelta::hours(1)).unwrap_or(bound)
 }
