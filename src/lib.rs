@@ -30,6 +30,7 @@ pub mod postgres;
 pub mod projection;
 pub mod server;
 pub mod ssf;
+pub mod standing;
 pub mod stream;
 pub mod telemetry;
 pub mod trail;

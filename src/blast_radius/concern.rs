@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use cqrs_es::Aggregate;
 
-use super::{BlastRadiusError, MOST, Of, Window};
+use super::{BlastRadiusError, MOST, Of, Window, follow};
 use crate::domain::LedgerEvent;
 use crate::domain::client::{Client, ClientEvent, Registration};
 use crate::domain::grant::{GrantEvent, TokenRef};
-use crate::ids::{ClientKey, GrantId, SubjectId};
+use crate::ids::{ClientKey, GrantId, IssuerKey, SessionId, SubjectId};
 use crate::ledger::{Actor, LANE, LedgerError, Metadata, StoredEvent};
 use crate::operations::Operations;
 use crate::policy::contain::network_digests;
@@ -32,10 +32,18 @@ pub(super) struct Concern {
     pub(super) grants: BTreeSet<GrantId>,
     /// Grants of tokens that were exchanged for its own.
     pub(super) exchanged: BTreeSet<GrantId>,
+    /// Browser logins that are its own.
+    pub(super) sessions: BTreeSet<SessionId>,
+    /// Trusts in issuers: what their assertions were accepted for is its own.
+    pub(super) issuers: BTreeSet<IssuerKey>,
+    /// Initial access tokens: clients that were registered with them are its own.
+    pub(super) registrations: BTreeSet<uuid::Uuid>,
     /// Networks whose uses of tokens are its own.
     pub(super) networks: Vec<String>,
     /// Where it is one token.
     pub(super) token: Option<OneToken>,
+    /// What there was more of than was looked at.
+    pub(super) truncated: BTreeSet<&'static str>,
 }
 
 /// One token of a grant.
@@ -60,11 +68,11 @@ impl OneToken {
     }
 }
 
-/// Finds out what to look for.
+/// Finds out what to look for, and from when on: the window of an act begins with it.
 pub(super) async fn resolve(
     operations: &Operations,
     of: &Of,
-    window: &Window,
+    window: &mut Window,
 ) -> Result<Concern, BlastRadiusError> {
     let mut concern = Concern::default();
     match of {
@@ -103,22 +111,24 @@ pub(super) async fn resolve(
         }
         Of::Request(request) => {
             concern.keys.push(Key::Request(*request));
-            if touched(operations, &mut concern).await? == 0 {
-                return Err(BlastRadiusError::UnknownRequest(*request));
-            }
+            follow::act(operations, &mut concern, (*request, &mut *window)).await?;
         }
     }
     match of {
         // What they opened is theirs: the grants that were begun or renewed with them.
-        Of::Secret { .. } | Of::Key(_) | Of::Address(_) => opened(operations, &mut concern, window).await?,
-        Of::Token { .. } | Of::Client(_) | Of::User(_) | Of::Request(_) => {}
+        Of::Secret { .. } | Of::Key(_) | Of::Address(_) => {
+            follow::opened(operations, &mut concern, window).await?;
+        }
+        Of::User(subject) => follow::logins(operations, &mut concern, (*subject, &*window)).await?,
+        Of::Token { .. } | Of::Client(_) | Of::Request(_) => {}
     }
-    exchanged(operations, &mut concern, window).await?;
+    follow::given_in_sessions(operations, &mut concern, window).await?;
+    follow::exchanged(operations, &mut concern, window).await?;
     Ok(concern)
 }
 
 impl Concern {
-    fn add(&mut self, key: Key) {
+    pub(super) fn add(&mut self, key: Key) {
         if !self.keys.contains(&key) {
             self.keys.push(key);
         }
@@ -149,7 +159,7 @@ impl Concern {
     }
 
     /// Whether an exchanged token rests on one of its own.
-    fn is_behind(&self, event: &GrantEvent) -> bool {
+    pub(super) fn is_behind(&self, event: &GrantEvent) -> bool {
         let GrantEvent::TokenExchanged(event) = event else {
             return false;
         };
@@ -178,83 +188,6 @@ async fn token(
     })
 }
 
-/// What a request changed: whatever came of that is its own. How many events it has.
-async fn touched(operations: &Operations, concern: &mut Concern) -> Result<usize, BlastRadiusError> {
-    let found = found(operations, &concern.query(), Stretch::ALL).await?;
-    for event in &found.events {
-        let id = event.aggregate_id;
-        match event.aggregate_type.as_str() {
-            "client" => {
-                concern.acts_as.insert(ClientKey(id));
-                concern.clients.insert(ClientKey(id));
-                concern.add(Key::Client(ClientKey(id)));
-            }
-            "user" => {
-                concern.subjects.insert(SubjectId(id));
-                concern.add(Key::Subject(SubjectId(id)));
-            }
-            "grant" => {
-                concern.grants.insert(GrantId(id));
-                concern.add(Key::Grant(GrantId(id)));
-            }
-            // Found as an event, and nothing is issued on it.
-            _ => {}
-        }
-    }
-    Ok(found.events.len())
-}
-
-/// The grants that were begun or renewed, and the clients that somebody authenticated as.
-async fn opened(
-    operations: &Operations,
-    concern: &mut Concern,
-    window: &Window,
-) -> Result<(), BlastRadiusError> {
-    let found = found(operations, &concern.query(), window.stretch).await?;
-    for event in &found.events {
-        if event.aggregate_type == "grant" {
-            concern.grants.insert(GrantId(event.aggregate_id));
-        }
-        let metadata = Metadata::read(&event.metadata)?;
-        // From an address anybody may have authenticated; with a key its owner has.
-        let client = metadata.actor.strip_prefix("client:").filter(|_| {
-            let how = metadata.authentication.as_ref();
-            how.is_some_and(|how| how.kid.is_some() || how.certificate.is_some())
-        });
-        let client = client.and_then(|client| uuid::Uuid::try_parse(client).ok());
-        if concern.networks.is_empty() {
-            concern.acts_as.extend(client.map(ClientKey));
-        }
-    }
-    Ok(())
-}
-
-/// The grants of tokens that were exchanged for its own, however many exchanges later: each names all that it rests on.
-async fn exchanged(
-    operations: &Operations,
-    concern: &mut Concern,
-    window: &Window,
-) -> Result<(), BlastRadiusError> {
-    let grants = concern.grants.iter().copied().map(Key::Grant);
-    let clients = concern.clients.iter().copied().map(Key::Client);
-    let query = Query::of(&Key::EventType("TokenExchanged".to_owned())).and_any(grants.chain(clients));
-    let upto = Stretch {
-        after: 0,
-        upto: window.stretch.upto,
-    };
-    for event in &found(operations, &query, upto).await?.events {
-        let decoded = GrantEvent::decode(&event.event_type, event.event_version, &event.payload)
-            .map_err(LedgerError::from)?;
-        if concern.is_behind(&decoded) {
-            concern.exchanged.insert(GrantId(event.aggregate_id));
-        }
-    }
-    for grant in concern.exchanged.clone() {
-        concern.add(Key::Grant(grant));
-    }
-    Ok(())
-}
-
 /// What was found of events.
 pub(super) struct FoundEvents {
     pub(super) events: Vec<StoredEvent>,
@@ -279,6 +212,19 @@ pub(super) async fn found(
         events.extend(operations.events_at(chunk).await?);
     }
     Ok(FoundEvents { events, truncated })
+}
+
+/// As [`found`]; where there was more, that is noted under a name.
+pub(super) async fn found_noting(
+    operations: &Operations,
+    (query, stretch): (&Query, Stretch),
+    (truncated, name): (&mut BTreeSet<&'static str>, &'static str),
+) -> Result<Vec<StoredEvent>, BlastRadiusError> {
+    let found = found(operations, query, stretch).await?;
+    if found.truncated {
+        truncated.insert(name);
+    }
+    Ok(found.events)
 }
 
 /// A client as it was at a position; none where it was not registered then.

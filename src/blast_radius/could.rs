@@ -6,14 +6,17 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::concern::{Concern, client_at, found};
+use super::concern::{Concern, client_at, found_noting};
+use super::sessions::{ReachedSession, sessions};
 use super::{BlastRadiusError, MOST, Window};
 use crate::clock::Timestamp;
 use crate::domain::client::{ExchangeMode, Standing};
 use crate::domain::scope::Scope;
 use crate::ids::{ClientKey, GrantId, SubjectId};
+use crate::ledger::{LANE, recorded_at};
 use crate::operations::Operations;
-use crate::trail::{Key, Query, Stretch};
+use crate::projection::prune;
+use crate::trail::{Key, Order, Query, Stretch, positions};
 
 /// What it could do.
 #[derive(Clone, Debug, Default, Serialize, JsonSchema)]
@@ -30,6 +33,9 @@ pub struct Could {
     pub access_tokens: Vec<ReachedToken>,
     /// Refresh tokens that could be used at some time of the window.
     pub refresh_tokens: Vec<ReachedToken>,
+    /// Browser logins that were good at some time of the window: of a user the user's own, of an address those that were begun,
+    /// renewed or used for a grant from there. Each could give any number of grants.
+    pub sessions: Vec<ReachedSession>,
     /// Who could exchange its tokens at the end of the window, and into what (RFC 8693).
     pub exchanges: Vec<ExchangePower>,
 }
@@ -162,7 +168,8 @@ pub(super) async fn could(
     for client in &concern.acts_as {
         could.clients.extend(power(operations, *client, upto).await?);
     }
-    could.exchanges = exchanges(operations, &holders, upto).await?;
+    could.sessions = sessions(operations, concern, window).await?;
+    could.exchanges = exchanges(operations, &holders, (upto, truncated)).await?;
     Ok(could)
 }
 
@@ -285,15 +292,13 @@ async fn power(
 async fn exchanges(
     operations: &Operations,
     holders: &BTreeSet<ClientKey>,
-    upto: i64,
+    (upto, truncated): (i64, &mut BTreeSet<&'static str>),
 ) -> Result<Vec<ExchangePower>, BlastRadiusError> {
     let query = Query::of(&Key::EventType("ExchangeAllowed".to_owned()));
-    let found = found(operations, &query, Stretch { after: 0, upto }).await?;
-    let allowed: BTreeSet<ClientKey> = found
-        .events
-        .iter()
-        .map(|event| ClientKey(event.aggregate_id))
-        .collect();
+    let stretch = Stretch { after: 0, upto };
+    let noted = (truncated, "exchange_rules");
+    let events = found_noting(operations, (&query, stretch), noted).await?;
+    let allowed: BTreeSet<ClientKey> = events.iter().map(|event| ClientKey(event.aggregate_id)).collect();
     let mut powers = Vec::new();
     for client in allowed {
         let Some(known) = client_at(operations, client, upto).await? else {
@@ -312,4 +317,49 @@ async fn exchanges(
         }));
     }
     Ok(powers)
+}
+
+/// The events by which codes and tokens come about.
+const ISSUING: [&str; 6] = [
+    "CodeIssued",
+    "TokenIssued",
+    "GrantImported",
+    "RefreshRotated",
+    "RefreshRetried",
+    "AccessTokenRefreshed",
+];
+
+/// The tables keep codes and tokens for so long after they expired: what expired before this moment, and was good within
+/// the window, is not among what it could use. None where nothing of its own is as old.
+pub(super) async fn forgotten_before(
+    operations: &Operations,
+    concern: &Concern,
+    window: &Window,
+) -> Result<Option<Timestamp>, BlastRadiusError> {
+    let pool = operations.ledger.pool();
+    let last: Option<Timestamp> = sqlx::query_scalar(
+        "SELECT recorded_at FROM grantlog.ledger WHERE lane = $1 ORDER BY position DESC LIMIT 1",
+    )
+    .bind(LANE)
+    .fetch_optional(pool)
+    .await?;
+    let Some(bound) = last.map(|at| prune::bound(at, prune::KEPT_DAYS)).filter(|bound| window.begins() < *bound) else {
+        return Ok(None);
+    };
+    let grants = concern.grants.iter().copied().map(Key::Grant);
+    let query = Query::new()
+        .and_any(ISSUING.map(|name| Key::EventType(name.to_owned())))
+        .and_any(concern.keys.iter().cloned().chain(grants));
+    let mut connection = pool.acquire().await?;
+    let upto = Stretch {
+        after: 0,
+        upto: window.stretch.upto,
+    };
+    let oldest = positions(&mut connection, &query, upto, (Order::OldestFirst, 1)).await?;
+    drop(connection);
+    let issued_at = match oldest.positions.first() {
+        Some(position) => recorded_at(pool, *position).await?,
+        None => None,
+    };
+    Ok(Some(bound).filter(|bound| issued_at.is_some_and(|issued_at| issued_at < *bound)))
 }

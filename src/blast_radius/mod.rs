@@ -7,6 +7,8 @@
 mod concern;
 mod could;
 mod did;
+mod follow;
+mod sessions;
 mod window;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use serde::Serialize;
 
 pub use could::{ClientPower, Could, ExchangePower, ReachedToken};
 pub use did::{Did, Fact};
+pub use sessions::ReachedSession;
 
 use crate::clock::Timestamp;
 use crate::domain::trail::LedgerRead;
@@ -26,6 +29,7 @@ use crate::ledger::{LedgerError, head_position};
 use crate::operations::Operations;
 use crate::projection::{ProjectionError, ProjectionRunner};
 use crate::trail::Stretch;
+use crate::trail::missing::{Missing, missing};
 
 /// For how long the tables may take to show all of the ledger.
 const CATCH_UP: Duration = Duration::from_mins(2);
@@ -115,6 +119,9 @@ pub enum BlastRadiusError {
     /// Nothing is known of the request.
     #[error("nothing is on the ledger under request {0}")]
     UnknownRequest(RequestId),
+    /// The request was after the window.
+    #[error("request {0} was after the stretch that is asked about")]
+    LaterRequest(RequestId),
     /// The grant never issued such a token.
     #[error("grant {0} never issued this token")]
     UnknownToken(GrantId),
@@ -143,6 +150,11 @@ pub struct BlastRadius {
     pub did: Did,
     /// Of what there was more than [`MOST`]: the first ones were looked at.
     pub truncated: Vec<&'static str>,
+    /// Codes and tokens that expired before this moment are not among what it could use: the tables have forgotten them. Null
+    /// where they have all of them.
+    pub forgotten_before: Option<Timestamp>,
+    /// What of the stretch could not be looked at: it has left the ledger.
+    pub missing: Vec<Missing>,
 }
 
 /// A stretch of time and of the ledger.
@@ -157,6 +169,14 @@ pub struct Window {
 }
 
 impl Window {
+    /// Leaves out what was before an event.
+    fn begin_with(&mut self, position: i64, recorded_at: Timestamp) {
+        if self.stretch.after < position - 1 {
+            self.stretch.after = position - 1;
+            self.since = Some(recorded_at);
+        }
+    }
+
     /// Its beginning as a moment that can be compared.
     fn begins(&self) -> Timestamp {
         self.since.unwrap_or(chrono::DateTime::UNIX_EPOCH)
@@ -167,13 +187,14 @@ impl Window {
 pub async fn measure(
     operations: &Operations,
     of: &Of,
-    window: Window,
+    mut window: Window,
 ) -> Result<BlastRadius, BlastRadiusError> {
     catch_up(operations).await?;
-    let mut truncated = BTreeSet::new();
-    let concern = concern::resolve(operations, of, &window).await?;
+    let concern = concern::resolve(operations, of, &mut window).await?;
+    let mut truncated = concern.truncated.clone();
     let did = did::did(operations, &concern, &window, &mut truncated).await?;
     let could = could::could(operations, &concern, &window, &mut truncated).await?;
+    let forgotten_before = could::forgotten_before(operations, &concern, &window).await?;
     Ok(BlastRadius {
         of: of.name(),
         clients: concern.acts_as.clone(),
@@ -185,6 +206,8 @@ pub async fn measure(
         could,
         did,
         truncated: truncated.into_iter().collect(),
+        forgotten_before,
+        missing: missing(operations.ledger.pool(), window.stretch).await?,
     })
 }
 

@@ -19,6 +19,7 @@ use crate::ids::{RequestId, SessionId};
 use crate::ledger::{Actor, head_position};
 use crate::trail::as_of::AsOf;
 use crate::trail::key::words;
+use crate::trail::missing::{Missing, missing};
 use crate::trail::search::Filters;
 use crate::trail::{Order, Stretch, search};
 
@@ -223,9 +224,11 @@ async fn search_with(session: &Session, mut arguments: Search) -> anyhow::Result
     let reading = filters.reading(stretch, reveal);
     let context = session.context("audit search")?;
     session.operations.record_reading(&context, reading).await?;
+    let missing = missing(session.ledger().pool(), stretch).await?;
+    super::missing::note(&missing);
     let mut search = search::Search::begin(session.ledger(), &filters, (stretch, order)).await?;
     if let Some(writer) = writer {
-        return write(session, &mut search, (writer, reveal, output)).await;
+        return write(session, &mut search, (writer, reveal, output), &missing).await;
     }
     let events = search.next(&session.operations, limit).await?;
     for event in &events {
@@ -244,6 +247,7 @@ async fn write(
     session: &Session,
     search: &mut search::Search,
     (mut writer, reveal, output): (Writer, bool, Json),
+    missing: &[Missing],
 ) -> anyhow::Result<()> {
     let Stretch { after, upto } = search.left();
     let bar = output::bar(u64::try_from(upto - after).unwrap_or_default(), "positions");
@@ -262,7 +266,7 @@ async fn write(
     bar.finish_and_clear();
     let file = writer.finish()?;
     if output.json {
-        return output::json(&serde_json::json!({"file": file, "events": written}));
+        return output::json(&serde_json::json!({"file": file, "events": written, "missing": missing}));
     }
     output::line(&format!("{written} events in {}", file.display()))
 }

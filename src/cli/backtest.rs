@@ -7,9 +7,9 @@ use anyhow::bail;
 use clap::Args;
 
 use super::arguments::{Connection, Json};
-use super::output;
 use super::policy::{ActionName, read_sigma};
 use super::session::Session;
+use super::{missing, output};
 use crate::clock::monotonic;
 use crate::domain::policy::PolicySettings;
 use crate::ids::ClientKey;
@@ -116,6 +116,9 @@ pub(super) async fn run(
     let positions = reports
         .first()
         .map_or(0, |report| report.last_position - report.first_position + 1);
+    if let Some(report) = reports.first() {
+        missing::note(&report.missing);
+    }
     output::note(&format!("{positions} events in {seconds:.1} s"));
     if arguments.output.json {
         return output::json(&reports);

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::arguments::{Connection, Json};
 use super::grant::Found;
 use super::session::Session;
-use super::{client, grant_uses, output, prompt, user};
+use super::{client, grant_uses, missing, output, prompt, user};
 use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, Window, measure};
 use crate::domain::value::Digest;
 use crate::ids::RequestId;
@@ -146,6 +146,13 @@ fn print(found: &BlastRadius) -> anyhow::Result<()> {
     ))?;
     print_could(&found.could)?;
     print_did(&found.did)?;
+    missing::note(&found.missing);
+    if let Some(before) = found.forgotten_before {
+        output::note(&format!(
+            "codes and tokens that expired before {} are not among what it could use: the tables have forgotten them",
+            output::moment(before)
+        ));
+    }
     for what in &found.truncated {
         output::note(&format!(
             "there is more of {what} than was looked at: narrow it with --since and --until"
@@ -183,6 +190,16 @@ fn print_could(could: &Could) -> anyhow::Result<()> {
         output::line(&format!(
             "  {} {what}, {live} of them good at the end",
             tokens.len()
+        ))?;
+    }
+    for login in &could.sessions {
+        let why = login.ended_by.as_ref().map(|why| format!(" ({why})"));
+        output::line(&format!(
+            "  have grants given in the login {} of user {} until {}{}",
+            login.session,
+            login.subject,
+            output::moment(login.good_until),
+            why.unwrap_or_default()
         ))?;
     }
     for power in &could.exchanges {

@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::arguments::{Confirmation, Connection, Json};
 use super::session::Session;
-use super::{client, output, prompt, user};
-use crate::policy::contain::{By, Containment};
+use super::{client, missing, output, prompt, user};
+use crate::policy::contain::{By, Contained, Containment};
 use crate::trail::bounds::{Names, moments};
 use crate::trail::when::{When, moment};
 
@@ -41,7 +41,9 @@ pub(super) struct Arguments {
     /// Until when
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<When>,
-    /// With --by client: suspend the client, too; with --by user: let no login of before be good, too
+    /// Take away what new grants would come from, too: by client, the client (it is suspended); by user, all logins of before;
+    /// by key, the clients that authenticated with it; by address or window, the logins that were begun or used there, with
+    /// all that was given in them
     #[arg(long)]
     whole: bool,
     /// Why; it is recorded
@@ -65,9 +67,6 @@ pub(super) async fn run(connection: &Connection, arguments: Arguments) -> anyhow
 
 async fn choose(session: &Session, arguments: &Arguments) -> anyhow::Result<By> {
     let value = || arguments.value.as_deref().context("say which one");
-    if arguments.whole && !matches!(arguments.by, ByName::Client | ByName::User) {
-        bail!("--whole goes with --by client or --by user");
-    }
     Ok(match arguments.by {
         ByName::Client => By::Client(client::find(session, value()?).await?),
         ByName::User => By::User(user::find(session, value()?).await?),
@@ -100,16 +99,14 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
     let spinner = output::spinner("looking for grants");
     let found = containment.find(&session.operations).await?;
     spinner.finish_and_clear();
-    let counts = format!(
-        "{} live grants, {} clients to suspend, {} users to log in again",
-        found.grants.len(),
-        usize::from(found.client.is_some()),
-        usize::from(found.subject.is_some())
-    );
+    missing::note(&found.missing);
     let done = if arguments.dry_run {
         found
     } else {
-        prompt::confirm(arguments.confirmation, &format!("{counts}: take this away?"))?;
+        prompt::confirm(
+            arguments.confirmation,
+            &format!("{}: take this away?", counts(&found)),
+        )?;
         let spinner = output::spinner("revoking");
         let done = containment.apply(&session.operations, (&context, found)).await?;
         spinner.finish_and_clear();
@@ -117,7 +114,8 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
     };
     if arguments.output.json {
         return output::json(&json!({
-            "dry_run": arguments.dry_run, "grants": done.grants, "client": done.client, "subject": done.subject,
+            "dry_run": arguments.dry_run, "grants": done.grants, "client": done.client(&containment.by),
+            "clients": done.clients, "subject": done.subject, "sessions": done.sessions, "missing": done.missing,
             "records": done.records,
         }));
     }
@@ -126,9 +124,19 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
     } else {
         "contained"
     };
-    output::line(&format!("{what}: {counts}"))?;
+    output::line(&format!("{what}: {}", counts(&done)))?;
     for record in &done.records {
         output::line(&format!("recorded as alert {record}"))?;
     }
     Ok(())
+}
+
+fn counts(contained: &Contained) -> String {
+    format!(
+        "{} live grants, {} clients to suspend, {} logins to end, {} users to log in again",
+        contained.grants.len(),
+        contained.clients.len(),
+        contained.sessions.len(),
+        usize::from(contained.subject.is_some())
+    )
 }

@@ -10,6 +10,7 @@ use super::session::Session;
 use super::{grant_uses, output};
 use crate::domain::grant::Family;
 use crate::ledger::{Caller, Metadata, StoredEvent};
+use crate::standing::{GrantStanding, GrantState};
 use crate::trail::as_of::AsOf;
 use crate::trail::document;
 use crate::trail::history::{History, Version};
@@ -26,12 +27,16 @@ pub(super) async fn run(
     output: Json,
 ) -> anyhow::Result<()> {
     let found = Found::find(session, grant).await?;
-    let upto = match at {
-        Some(at) => at.position(session.ledger()).await?,
-        None => i64::MAX,
+    let (upto, moment) = match at {
+        Some(at) => (
+            at.position(session.ledger()).await?,
+            at.moment(session.ledger()).await?,
+        ),
+        None => (i64::MAX, session.ledger().clock().now()),
     };
     let events = found.read(session, "grant show", (upto, reveal)).await?;
-    let Some(history) = History::read(&session.operations, (&found.pasted, events), upto).await? else {
+    let Some(history) = History::read(&session.operations, (&found.pasted, events), (upto, moment)).await?
+    else {
         bail!(
             "there is no grant {}{}",
             found.grant,
@@ -50,7 +55,7 @@ pub(super) async fn run(
 fn print(history: &History) -> anyhow::Result<()> {
     output::line(&format!("grant {}", history.grant))?;
     if let Some(family) = history.state.as_deref() {
-        print_state(family)?;
+        print_state(family, history.standing.as_ref())?;
     }
     if let Some(pasted) = &history.credential {
         print_pasted(pasted)?;
@@ -65,10 +70,17 @@ fn named(name: &str, value: &str) -> anyhow::Result<()> {
     output::line(&format!("{name:<10} {}", output::visible(value)))
 }
 
-fn print_state(family: &Family) -> anyhow::Result<()> {
-    let standing = match family.revoked {
-        Some(reason) => format!("revoked ({})", reason.name()),
-        None => format!("stands until {}", output::moment(family.expires_at)),
+fn print_state(family: &Family, standing: Option<&GrantStanding>) -> anyhow::Result<()> {
+    let failed = standing.and_then(|standing| standing.failed);
+    let ends = output::moment(family.expires_at);
+    let standing = match (family.revoked, standing.map(|standing| standing.state)) {
+        (Some(reason), _) => format!("revoked ({})", reason.name()),
+        (None, Some(GrantState::Expired)) => format!("expired on {ends}"),
+        (None, Some(GrantState::Blocked | GrantState::Revoked)) => {
+            let why = failed.map(|failed| failed.to_string()).unwrap_or_default();
+            format!("blocked, its tokens are refused: {why}")
+        }
+        (None, Some(GrantState::Live) | None) => format!("stands until {ends}"),
     };
     let subject = family
         .subject
@@ -88,10 +100,13 @@ fn print_state(family: &Family) -> anyhow::Result<()> {
 }
 
 fn print_pasted(pasted: &Recognised) -> anyhow::Result<()> {
-    let words = match (pasted.authentic, pasted.usable_unless_expired) {
-        (false, _) => "NOT authentic: this grant never issued it",
-        (true, true) => "authentic, usable unless it has expired",
-        (true, false) => "authentic, no longer usable",
+    let words = match (pasted.authentic, pasted.failed) {
+        (false, _) => "NOT authentic: this grant never issued it".to_owned(),
+        (true, None) => {
+            let until = pasted.expires_at.map(output::moment).unwrap_or_default();
+            format!("authentic, usable until {until}")
+        }
+        (true, Some(failed)) => format!("authentic, no longer usable: {failed}"),
     };
     named("pasted", &format!("{}: {words}", pasted.kind))
 }
@@ -173,6 +188,12 @@ fn print_lineage(history: &History) -> anyhow::Result<()> {
     let lineage = &history.lineage;
     let mut steps = beginnings(history);
     steps.extend(generations(lineage));
+    if history.truncated.contains(&"lineage") {
+        steps.push(
+            "and more exchanges or containments than are told: see `grantlog audit search --grant`"
+                .to_owned(),
+        );
+    }
     if let Some(revoked) = &lineage.revoked {
         steps.push(format!(
             "all of it revoked ({}) {}",
@@ -251,6 +272,9 @@ fn print_basis(history: &History) -> anyhow::Result<()> {
     if !history.mentions.is_empty() {
         output::line("")?;
         output::line("named elsewhere by")?;
+    }
+    if history.truncated.contains(&"mentions") {
+        output::line("  (the newest; for all of them: `grantlog audit search --grant`)")?;
     }
     for one in &history.mentions {
         let (kind, id, request) = (&one.aggregate_type, one.aggregate_id, one.request_id);

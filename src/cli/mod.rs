@@ -30,6 +30,7 @@ mod grant_uses;
 mod import;
 mod initial_access_token;
 mod key;
+mod missing;
 mod network;
 mod openapi;
 mod output;

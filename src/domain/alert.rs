@@ -7,7 +7,7 @@ use super::policy::Action;
 use super::value::Digest;
 use super::{Decision, aggregate};
 use crate::clock::Timestamp;
-use crate::ids::{ClientKey, GrantId, RequestId, SubjectId};
+use crate::ids::{ClientKey, GrantId, RequestId, SessionId, SubjectId};
 
 events! {
     /// Events of one alert.
@@ -60,6 +60,8 @@ events! {
             clients: Vec<ClientKey>,
             /// Users who must log in again.
             subjects: Vec<SubjectId>,
+            /// Logins that were ended.
+            sessions: Option<Vec<SessionId>>,
             /// Networks that were throttled, as digests keyed per month.
             networks: Option<Vec<Digest>>,
         },

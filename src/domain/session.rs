@@ -45,7 +45,8 @@ events! {
         /// The session is over.
         SessionEnded 1 {
             /// Why, in a word: `logout`, `rp_logout`, `user` (at the account's pages), `administrator`, `replaced`, `switched`,
-            /// `password_changed`, `user_disabled`, `user_erased`, `epoch` (a new one of the ledger began).
+            /// `password_changed`, `user_disabled`, `user_erased`, `contained`,
+            /// `epoch` (a new one of the ledger began).
             reason: String,
             /// Which of the grants that were given in it end with it; none (in events of earlier builds) means `none`.
             revokes: Option<SessionEndRevokes>,

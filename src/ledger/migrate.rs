@@ -96,6 +96,11 @@ const MIGRATIONS: &[(i64, &str, &str)] = &[
         "ssf waiting time",
         include_str!("../../migrations/0032_ssf_waiting_time.sql"),
     ),
+    (
+        34,
+        "device replays by request",
+        include_str!("../../migrations/0034_device_replays_by_request.sql"),
+    ),
 ];
 
 fn migrator() -> Migrator {

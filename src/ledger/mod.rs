@@ -4,6 +4,7 @@
 //! call of one database function ([`appender`]). Optimistic concurrency is the security boundary: what a
 //! command writes, and what it relied on, must still be at the sequence that it saw.
 
+mod aggregates;
 mod append_call;
 mod appender;
 mod cache;
@@ -18,6 +19,7 @@ mod moment;
 mod refusals;
 mod unit;
 
+pub use aggregates::{Aggregates, AggregatesAt};
 pub use appender::{AppendError, Appended, Priority};
 pub use command::{Command, Expectation, NameChange, NewEvent};
 pub(crate) use copy_out::{CopiedRows, Misshapen, POSTGRES_EPOCH_MICROS, copy_out};

@@ -3,7 +3,7 @@
 //!
 //! All of it is done by a reader of the ledger, after the fact and as often as it takes: nothing that must hold at once
 //! waits for it. That a grant is over when its login is, is decided where grants are used
-//! (`http/oauth/standing.rs`), on the login's own events.
+//! (`standing/mod.rs`), on the login's own events.
 //!
 //! - [`fold`] reads the ledger in order and writes tasks, on one node at a time, exactly once per event.
 //! - [`tasks`] are taken by any node and tried again until they are done; [`deliver`] makes the call to a client.

@@ -1,7 +1,7 @@
 //! Lists of grants: by client and user from the index of the trail, otherwise from the ledger itself.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::Operations;
@@ -9,7 +9,8 @@ use crate::clock::Timestamp;
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Family, Grant, Reason};
 use crate::ids::{ClientKey, GrantId, SubjectId};
-use crate::ledger::{LANE, LedgerError};
+use crate::ledger::{Actor, Context, LANE, LedgerError};
+use crate::standing::{FailedCheck, GrantStanding, GrantState};
 use crate::trail::{Key, Order, Query, Stretch, positions};
 
 /// Positions that are looked at together.
@@ -27,28 +28,6 @@ const BEGINNINGS: [&str; 7] = [
     "GrantImported",
 ];
 
-/// How a grant stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantState {
-    /// It has not ended.
-    Live,
-    /// Its time is over.
-    Expired,
-    /// It ended before its time.
-    Revoked,
-}
-
-impl GrantState {
-    fn of(family: &Family, now: Timestamp) -> Self {
-        match family.revoked {
-            Some(_) => Self::Revoked,
-            None if family.expires_at <= now => Self::Expired,
-            None => Self::Live,
-        }
-    }
-}
-
 /// Which grants are listed: those that every part takes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GrantFilter {
@@ -58,6 +37,14 @@ pub struct GrantFilter {
     pub subject: Option<SubjectId>,
     /// That stand so now.
     pub state: Option<GrantState>,
+}
+
+impl GrantFilter {
+    fn takes(&self, row: &ListedGrant) -> bool {
+        self.client.is_none_or(|client| client == row.client)
+            && self.subject.is_none_or(|subject| Some(subject) == row.subject)
+            && self.state.is_none_or(|state| state == row.state)
+    }
 }
 
 /// A grant in a list.
@@ -71,6 +58,8 @@ pub struct ListedGrant {
     pub begun_at: Timestamp,
     /// How it stands.
     pub state: GrantState,
+    /// What its tokens fail at, where it is not live.
+    pub failed: Option<FailedCheck>,
     /// To whom.
     pub client: ClientKey,
     /// By whom; null where the client acts for itself.
@@ -88,12 +77,17 @@ pub struct ListedGrant {
 }
 
 impl ListedGrant {
-    fn new((grant, position, begun_at): (Uuid, i64, Timestamp), family: &Family, now: Timestamp) -> Self {
+    fn new(
+        (grant, position, begun_at): (Uuid, i64, Timestamp),
+        family: &Family,
+        standing: GrantStanding,
+    ) -> Self {
         Self {
             grant: GrantId(grant),
             position,
             begun_at,
-            state: GrantState::of(family, now),
+            state: standing.state,
+            failed: standing.failed,
             client: family.client,
             subject: family.subject,
             flow: family.flow,
@@ -114,22 +108,12 @@ impl Operations {
         limit: u32,
     ) -> Result<(Vec<ListedGrant>, Option<i64>), LedgerError> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let now = self.ledger.clock().now();
         let mut listed = Vec::new();
         for _ in 0..MOST_BATCHES {
             let found = self.beginnings(filter, upto).await?;
             for (grant, position, begun_at) in found.rows {
-                let state = self.load::<Grant>(grant).await?;
-                let Some(family) = state.family.as_deref() else {
-                    continue;
-                };
-                let row = ListedGrant::new((grant, position, begun_at), family, now);
-                let is_wanted = filter.client.is_none_or(|client| client == row.client)
-                    && filter.subject.is_none_or(|subject| Some(subject) == row.subject)
-                    && filter.state.is_none_or(|state| state == row.state);
-                if is_wanted {
-                    listed.push(row);
-                }
+                let row = self.listed((grant, position, begun_at)).await?;
+                listed.extend(row.filter(|row| filter.takes(row)));
                 if listed.len() == limit {
                     return Ok((listed, Some(position)));
                 }
@@ -140,6 +124,25 @@ impl Operations {
             }
         }
         Ok((listed, Some(upto + 1)))
+    }
+
+    /// A grant as it stands now, with all that it rests on.
+    async fn listed(&self, place: (Uuid, i64, Timestamp)) -> Result<Option<ListedGrant>, LedgerError> {
+        let context = Context::local(Uuid::nil(), Actor::System, "list");
+        let mut unit = self.ledger.unit_of_work(&context);
+        loop {
+            let grant = unit.load::<Grant>(place.0).await?;
+            let row = match grant.family.as_deref() {
+                None => None,
+                Some(family) => {
+                    let standing = GrantStanding::of(&mut unit, family).await?;
+                    Some(ListedGrant::new(place, family, standing))
+                }
+            };
+            if unit.confirm().await? {
+                return Ok(row);
+            }
+        }
     }
 
     async fn beginnings(&self, filter: &GrantFilter, upto: i64) -> Result<Beginnings, LedgerError> {

@@ -71,7 +71,7 @@ impl Operations {
             };
             return self.explain(row, told).await.map(Some);
         }
-        let replays = ["CodeReplayed", "RefreshReplayed"];
+        let replays = ["CodeReplayed", "RefreshReplayed", "DeviceCodeReplayed"];
         let Some(row) = self.event_of(request, "grant", &replays).await? else {
             return Ok(None);
         };

@@ -12,6 +12,7 @@ use crate::domain::client::{Client, ClientCommand};
 use crate::domain::grant::{Grant, Reason, Revoke, Target};
 use crate::domain::network::{Network, NetworkCommand, NetworkThrottled};
 use crate::domain::policy::Action;
+use crate::domain::session::{Session, SessionCommand, SessionEndRevokes};
 use crate::domain::user::{User, UserCommand};
 use crate::domain::value::Digest;
 use crate::ledger::{Actor, Context, LedgerError, UnitOfWork};
@@ -118,6 +119,7 @@ async fn contain(
         grants: Vec::new(),
         clients: Vec::new(),
         subjects: Vec::new(),
+        sessions: None,
         networks: None,
     };
     let at = unit.at();
@@ -211,5 +213,17 @@ pub(crate) async fn require_fresh_login(
     };
     let events = user.decide(&command).events;
     unit.also(&user, &events)?;
+    Ok(!events.is_empty())
+}
+
+/// Adds the end of a browser login, and of all that was given in it, to the append. False: it was over.
+pub(crate) async fn end_session(unit: &mut UnitOfWork<'_>, id: Uuid) -> Result<bool, LedgerError> {
+    let session = unit.load::<Session>(id).await?;
+    let command = SessionCommand::End {
+        reason: "contained".to_owned(),
+        revokes: SessionEndRevokes::All,
+    };
+    let events = session.decide(&command).events;
+    unit.also(&session, &events)?;
     Ok(!events.is_empty())
 }

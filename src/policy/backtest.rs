@@ -23,6 +23,8 @@ use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::value::Digest;
 use crate::ids::{ClientKey, GrantId, SubjectId};
 use crate::ledger::Ledger;
+use crate::trail;
+use crate::trail::missing::{Missing, missing};
 
 /// The most alerts that a report lists one by one.
 pub const MAX_LISTED: usize = 1_000;
@@ -61,6 +63,8 @@ pub struct Report {
     pub first_position: i64,
     /// The last one.
     pub last_position: i64,
+    /// What of it could not be looked at: it has left the ledger.
+    pub missing: Vec<Missing>,
     /// How many alerts there would have been.
     pub fired: u64,
     /// How grave.
@@ -135,6 +139,7 @@ impl Report {
             action: watching.action,
             first_position: after + 1,
             last_position: upto,
+            missing: Vec::new(),
             fired: 0,
             by_severity: BTreeMap::new(),
             clients: BTreeMap::new(),
@@ -267,9 +272,11 @@ pub async fn run(
         let read = |position: i64| u64::try_from(position - after).unwrap_or_default();
         progress(read(end), read(upto));
     }
+    let missing = missing(pool, trail::Stretch { after, upto }).await?;
     let mut reports = Vec::new();
     for (mut report, _) in running {
         report.client_ids = client_ids(pool, &report.clients).await?;
+        report.missing.clone_from(&missing);
         report.histogram.bar_seconds = bar_seconds;
         reports.push(report);
     }

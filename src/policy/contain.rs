@@ -1,38 +1,36 @@
 //! Containment by hand: an administrator takes access away by client, user, key, address or window. What is chosen is
 //! found by the index of the trail as far as that has come, and beyond on the ledger itself: nothing lags.
 
+mod candidates;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use chrono::{Datelike as _, NaiveDate};
 use uuid::Uuid;
 
-use super::PolicyError;
 use super::act;
 use crate::clock::Timestamp;
 use crate::crypto::vault::month;
-use crate::domain::LedgerEvent as _;
 use crate::domain::alert::{Alert, AlertCommand, Cause, ContainmentApplied};
-use crate::domain::client::{Client, ClientCommand, Standing};
-use crate::domain::grant::{Grant, Reason, Revoke, Target};
+use crate::domain::client::{Client, ClientCommand};
+use crate::domain::grant::{Family, Grant, Reason};
 use crate::domain::policy::Action;
-use crate::domain::token_use::TokenUseEvent;
+use crate::domain::session::Session;
 use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
-use crate::ids::{ClientKey, GrantId, SubjectId};
+use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
 use crate::ledger::{Context, LANE, Ledger, LedgerError, network_of, positions_between};
 use crate::operations::{OperationError, Operations};
-use crate::trail::postings::grants_at;
-use crate::trail::{Key, Order, Query, Stretch, positions};
+use crate::trail::Stretch;
+use crate::trail::missing::{Missing, missing};
 
-/// The most grants that one append revokes.
+/// The most grants, clients or logins that one append ends.
 const BATCH: usize = 100;
-/// Positions that are found at once.
-const PAGE: usize = 10_000;
-/// Positions that are looked through at once for a window.
-const WINDOW: i64 = 50_000;
 /// The most months that addresses are compared in.
 const MAX_MONTHS: usize = 120;
+/// How often what begins meanwhile is looked for, at the most: somebody who can still log in does not keep it going.
+const MAX_ROUNDS: usize = 5;
 
 /// By what grants are chosen.
 #[derive(Clone, Debug)]
@@ -94,7 +92,8 @@ pub struct Containment {
     pub since: Option<Timestamp>,
     /// Until when; none means until now.
     pub until: Option<Timestamp>,
-    /// Whether the client, or of a user the logins, go too.
+    /// Whether what new grants would come from goes too: the client, the user's logins, the clients that authenticated with
+    /// the key, or the logins that were begun or used from the network or within the window, with all their grants.
     pub whole: bool,
     /// Why.
     pub reason: String,
@@ -105,93 +104,147 @@ pub struct Containment {
 pub struct Contained {
     /// Grants that were not over.
     pub grants: Vec<GrantId>,
-    /// The client, where it goes too and was active.
-    pub client: Option<ClientKey>,
+    /// Clients that go too and were active.
+    pub clients: Vec<ClientKey>,
     /// The user, whose logins go too.
     pub subject: Option<SubjectId>,
+    /// Logins that go too and were not over.
+    pub sessions: Vec<SessionId>,
+    /// What could not be looked at: it has left the ledger.
+    pub missing: Vec<Missing>,
     /// The records of it: one for each append.
     pub records: Vec<Uuid>,
 }
 
+/// What one append takes away.
+#[derive(Clone, Copy, Debug, Default)]
+struct Part<'a> {
+    grants: &'a [GrantId],
+    clients: &'a [ClientKey],
+    subject: Option<SubjectId>,
+    sessions: &'a [SessionId],
+}
+
 impl Containment {
     /// What it would take away now.
-    pub async fn find(&self, operations: &Operations) -> Result<Contained, PolicyError> {
+    pub async fn find(&self, operations: &Operations) -> Result<Contained, LedgerError> {
         let ledger = &operations.ledger;
-        let mut contained = Contained::default();
-        for id in self.candidates(ledger).await? {
+        let now = ledger.clock().now();
+        let (after, upto) = positions_between(ledger.pool(), self.since, self.until).await?;
+        let stretch = Stretch { after, upto };
+        let candidates = self.candidates(ledger, stretch).await?;
+        let mut contained = Contained {
+            missing: missing(ledger.pool(), stretch).await?,
+            ..Contained::default()
+        };
+        for id in candidates.grants {
             let grant = operations.load::<Grant>(id.0).await?;
-            if !self.is_of(&grant) {
-                continue;
-            }
-            let revoke = Revoke {
-                client: None,
-                target: Target::Family,
-                reason: Reason::Administrator,
-                at: ledger.clock().now(),
-            };
-            if !grant.revoke(&revoke).events.is_empty() {
+            let family = grant.family.as_deref();
+            let is_live = |family: &Family| family.revoked.is_none() && now < family.expires_at;
+            if family.is_some_and(|family| is_live(family) && self.is_of(family)) {
                 contained.grants.push(id);
             }
         }
-        match (&self.by, self.whole) {
-            (By::Client(client), true) => {
-                let known = operations.load::<Client>(client.0).await?;
-                let standing = known
-                    .registration
-                    .as_ref()
-                    .map(|registration| registration.standing);
-                contained.client = (standing == Some(Standing::Active)).then_some(*client);
+        for id in candidates.clients {
+            if operations.load::<Client>(id.0).await?.active().is_some() {
+                contained.clients.push(id);
             }
-            (By::User(subject), true) => contained.subject = Some(*subject),
-            _ => {}
         }
+        for id in candidates.sessions {
+            let session = operations.load::<Session>(id.0).await?;
+            if session.login.as_ref().is_some_and(|login| now < login.expires_at) {
+                contained.sessions.push(id);
+            }
+        }
+        contained.subject = match (&self.by, self.whole) {
+            (By::User(subject), true) => Some(*subject),
+            _ => None,
+        };
         Ok(contained)
     }
 
-    /// Takes it away: the client or the logins first, so that nothing new is begun meanwhile, then the grants, as many as
-    /// fit into one append at a time. Done again it does what was left.
+    /// Takes it away: clients and logins first, so that nothing new is begun, then the grants, with those that were begun
+    /// until then; as much as fits into one append at a time. Done again it does what was left.
     pub async fn apply(
         &self,
         operations: &Operations,
         (context, found): (&Context, Contained),
     ) -> Result<Contained, OperationError> {
-        let mut done = found.clone();
-        if found.client.is_some() || found.subject.is_some() {
-            let record = self
-                .append(operations, context, (&[], found.client, found.subject))
-                .await?;
-            done.records.push(record);
+        let (mut done, mut wave) = (Contained::default(), found);
+        for _ in 0..MAX_ROUNDS {
+            let records = self.stop(operations, context, &wave).await?;
+            let stopped = !records.is_empty();
+            done.add(&wave, records);
+            if !stopped {
+                break;
+            }
+            // Whatever was begun before they were stopped is on the ledger by now.
+            wave = self.find(operations).await?;
+            wave.subject = None;
         }
-        for grants in found.grants.chunks(BATCH) {
-            let record = self.append(operations, context, (grants, None, None)).await?;
-            done.records.push(record);
+        merge(&mut done.grants, &wave.grants);
+        for grants in done.grants.clone().chunks(BATCH) {
+            let part = Part {
+                grants,
+                ..Part::default()
+            };
+            done.records.push(self.append(operations, context, part).await?);
         }
         Ok(done)
+    }
+
+    /// Stops what new grants would come from; the records of that.
+    async fn stop(
+        &self,
+        operations: &Operations,
+        context: &Context,
+        found: &Contained,
+    ) -> Result<Vec<Uuid>, OperationError> {
+        let clients = found.clients.chunks(BATCH).map(|clients| Part {
+            clients,
+            ..Part::default()
+        });
+        let subject = found.subject.iter().map(|subject| Part {
+            subject: Some(*subject),
+            ..Part::default()
+        });
+        let sessions = found.sessions.chunks(BATCH).map(|sessions| Part {
+            sessions,
+            ..Part::default()
+        });
+        let mut records = Vec::new();
+        for part in clients.chain(subject).chain(sessions) {
+            records.push(self.append(operations, context, part).await?);
+        }
+        Ok(records)
     }
 
     async fn append(
         &self,
         operations: &Operations,
         context: &Context,
-        (grants, client, subject): (&[GrantId], Option<ClientKey>, Option<SubjectId>),
+        part: Part<'_>,
     ) -> Result<Uuid, OperationError> {
         let ledger = &operations.ledger;
         let id = ledger.random().uuid().map_err(LedgerError::from)?;
         let mut unit = ledger.unit_of_work(context);
         loop {
             let record = unit.create::<Alert>(id);
-            let mut applied = self.applied(client, subject);
-            for grant in grants {
+            let mut applied = self.applied(part);
+            for grant in part.grants {
                 if act::revoke_grant(&mut unit, grant.0, Reason::Administrator).await? {
                     applied.grants.push(*grant);
                 }
             }
-            if let Some(client) = client {
+            for client in part.clients {
                 let reason = self.reason.clone();
                 act::command_client(&mut unit, client.0, &ClientCommand::Suspend { reason }).await?;
             }
-            if let Some(subject) = subject {
+            if let Some(subject) = part.subject {
                 act::require_fresh_login(&mut unit, subject.0, &self.reason).await?;
+            }
+            for session in part.sessions {
+                act::end_session(&mut unit, session.0).await?;
             }
             let decision = record.decide(&AlertCommand::Contain(applied));
             if let Some(concluded) = unit.conclude(&record, decision).await? {
@@ -201,11 +254,13 @@ impl Containment {
         }
     }
 
-    fn applied(&self, client: Option<ClientKey>, subject: Option<SubjectId>) -> ContainmentApplied {
-        let action = match (client, subject) {
-            (Some(_), _) => Action::SuspendClient,
-            (None, Some(_)) => Action::RequireFreshLogin,
-            (None, None) => Action::RevokeGrant,
+    fn applied(&self, part: Part<'_>) -> ContainmentApplied {
+        let action = if !part.clients.is_empty() {
+            Action::SuspendClient
+        } else if part.subject.is_some() || !part.sessions.is_empty() {
+            Action::RequireFreshLogin
+        } else {
+            Action::RevokeGrant
         };
         ContainmentApplied {
             action,
@@ -217,116 +272,50 @@ impl Containment {
                 reason: self.reason.clone(),
             },
             grants: Vec::new(),
-            clients: client.into_iter().collect(),
-            subjects: subject.into_iter().collect(),
+            clients: part.clients.to_vec(),
+            subjects: part.subject.into_iter().collect(),
+            sessions: (!part.sessions.is_empty()).then(|| part.sessions.to_vec()),
             networks: None,
         }
     }
 
-    /// Grants that have an event of what is looked for, over or not.
-    async fn candidates(&self, ledger: &Ledger) -> Result<BTreeSet<GrantId>, PolicyError> {
-        let (after, upto) = positions_between(ledger.pool(), self.since, self.until).await?;
-        let stretch = Stretch { after, upto };
-        let query = match &self.by {
-            By::Client(client) => Query::of(&Key::Client(*client)),
-            By::User(subject) => Query::of(&Key::Subject(*subject)),
-            By::Key(key) => Query::of(&Key::PublicKey(key.clone())),
-            By::Address(address) => {
-                let networks = network_digests(ledger, *address, (self.since, self.until)).await?;
-                let mut grants = used_from(ledger, &networks, stretch).await?;
-                let query = Query::new().and_any(networks.into_iter().map(Key::Network));
-                grants.extend(concerned(ledger, &query, stretch).await?);
-                return Ok(grants);
-            }
-            By::Window => return begun_or_used(ledger, stretch).await,
-        };
-        concerned(ledger, &query, stretch).await
-    }
-
     /// Whether a grant is one of those: events of others may name their client or user.
-    fn is_of(&self, grant: &Grant) -> bool {
-        let family = grant.family.as_deref();
+    fn is_of(&self, family: &Family) -> bool {
         match &self.by {
-            By::Client(client) => family.is_some_and(|family| family.client == *client),
-            By::User(subject) => family.is_some_and(|family| family.subject == Some(*subject)),
+            By::Client(client) => family.client == *client,
+            By::User(subject) => family.subject == Some(*subject),
             By::Key(_) | By::Address(_) | By::Window => true,
         }
     }
 }
 
-/// The grants that have an event which a query asks for.
-async fn concerned(
-    ledger: &Ledger,
-    query: &Query,
-    mut stretch: Stretch,
-) -> Result<BTreeSet<GrantId>, PolicyError> {
-    let mut connection = ledger.pool().acquire().await?;
-    let mut grants = BTreeSet::new();
-    loop {
-        let order = (Order::OldestFirst, PAGE);
-        let found = positions(&mut connection, query, stretch, order).await?.positions;
-        grants.extend(grants_at(&mut connection, &found).await?);
-        match found.last() {
-            Some(last) if found.len() >= PAGE => stretch.after = *last,
-            _ => return Ok(grants),
+impl Contained {
+    /// The client that a containment by client takes away as a whole.
+    #[must_use]
+    pub fn client(&self, by: &By) -> Option<ClientKey> {
+        match by {
+            By::Client(client) => self.clients.contains(client).then_some(*client),
+            By::User(_) | By::Key(_) | By::Address(_) | By::Window => None,
         }
+    }
+
+    /// What was done with what was found once more.
+    fn add(&mut self, wave: &Self, records: Vec<Uuid>) {
+        merge(&mut self.grants, &wave.grants);
+        merge(&mut self.clients, &wave.clients);
+        merge(&mut self.sessions, &wave.sessions);
+        self.subject = self.subject.or(wave.subject);
+        if self.missing.is_empty() {
+            self.missing.clone_from(&wave.missing);
+        }
+        self.records.extend(records);
     }
 }
 
-/// The grants that have any event in a stretch.
-async fn begun_or_used(ledger: &Ledger, stretch: Stretch) -> Result<BTreeSet<GrantId>, PolicyError> {
-    let mut grants = BTreeSet::new();
-    let mut after = stretch.after;
-    while after < stretch.upto {
-        let upto = after.saturating_add(WINDOW).min(stretch.upto);
-        let ids: Vec<Uuid> = sqlx::query_scalar(
-            "SELECT DISTINCT aggregate_id FROM grantlog.ledger_grant WHERE lane = $1 AND position > $2 AND position <= $3",
-        )
-        .bind(LANE)
-        .bind(after)
-        .bind(upto)
-        .fetch_all(ledger.pool())
-        .await?;
-        grants.extend(ids.into_iter().map(GrantId));
-        after = upto;
-    }
-    Ok(grants)
-}
-
-/// The grants whose tokens were presented from a network at this server's own endpoints, as far as that is counted.
-async fn used_from(
-    ledger: &Ledger,
-    networks: &[Digest],
-    stretch: Stretch,
-) -> Result<BTreeSet<GrantId>, PolicyError> {
-    let counted = Key::EventType("TokenUseCounted".to_owned());
-    let query = Query::of(&counted).and_any(networks.iter().copied().map(Key::Network));
-    let mut connection = ledger.pool().acquire().await?;
-    let order = (Order::OldestFirst, usize::MAX);
-    let found = positions(&mut connection, &query, stretch, order)
-        .await?
-        .positions;
-    let mut grants = BTreeSet::new();
-    for page in found.chunks(PAGE) {
-        let rows: Vec<(String, i16, String)> = sqlx::query_as(
-            "SELECT event_type, event_version, payload::text FROM grantlog.ledger_token_use \
-             WHERE lane = $1 AND position = ANY ($2)",
-        )
-        .bind(LANE)
-        .bind(page)
-        .fetch_all(&mut *connection)
-        .await?;
-        for (event_type, version, payload) in rows {
-            let TokenUseEvent::TokenUseCounted(event) =
-                TokenUseEvent::decode(&event_type, version, &payload)?;
-            let uses = event.uses.into_iter().filter(|uses| {
-                // Who asks about a token does not hold it.
-                uses.asked_by.is_none() && uses.network.is_some_and(|network| networks.contains(&network))
-            });
-            grants.extend(uses.map(|uses| uses.grant));
-        }
-    }
-    Ok(grants)
+fn merge<T: Ord + Copy>(into: &mut Vec<T>, more: &[T]) {
+    into.extend_from_slice(more);
+    into.sort_unstable();
+    into.dedup();
 }
 
 /// The digests of an address's network, in each month between two moments: none means since the first grant, and now.

@@ -28,7 +28,7 @@ const EXPIRING: [(&str, &str, i64); 5] = [
 
 /// What expired before this is in no table that shows the ledger up to an event of that time. Whole hours: most batches
 /// have nothing to look for.
-fn bound(folded_to: Timestamp, days: i64) -> Timestamp {
+pub(crate) fn bound(folded_to: Timestamp, days: i64) -> Timestamp {
     let bound = folded_to - TimeDelta::days(days);
     bound.duration_trunc(TimeDelta::hours(1)).unwrap_or(bound)
 }

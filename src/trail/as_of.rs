@@ -3,7 +3,8 @@
 use chrono::TimeDelta;
 
 use super::when::{When, moment};
-use crate::ledger::{Ledger, head_position, position_at};
+use crate::clock::Timestamp;
+use crate::ledger::{Ledger, head_position, position_at, recorded_at};
 
 /// Up to where the ledger is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +54,15 @@ impl AsOf {
             Self::Time(when) => Some(when),
             Self::Position(_) => None,
         }
+    }
+
+    /// The moment, and of a position when that was recorded; of one that was detached, when the next one was.
+    pub async fn moment(self, ledger: &Ledger) -> Result<Timestamp, AsOfError> {
+        let now = ledger.clock().now();
+        Ok(match self {
+            Self::Time(when) => when.at(now),
+            Self::Position(position) => recorded_at(ledger.pool(), position).await?.unwrap_or(now),
+        })
     }
 
     /// The last position before it begins.

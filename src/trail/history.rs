@@ -26,12 +26,17 @@ use crate::domain::grant::{Family, Grant, GrantEvent, TokenRef};
 use crate::domain::policy::Action;
 use crate::domain::{AggregateType, LedgerEvent};
 use crate::ids::GrantId;
-use crate::ledger::{LANE, Ledger, LedgerError, Metadata, StoredEvent};
+use crate::ledger::{AggregatesAt, LANE, Ledger, LedgerError, Metadata, StoredEvent};
 use crate::operations::Operations;
 use crate::operations::token_use::GrantUses;
+use crate::standing::GrantStanding;
 
 /// The most events elsewhere that are listed as naming a grant.
 pub const MAX_MENTIONS: usize = 200;
+/// The most exchanges and containments that its lineage is told with.
+pub const MAX_LINEAGE: usize = 10_000;
+/// The events elsewhere that are part of its lineage. Whatever else names it cannot push them out: refusals come for nothing.
+const OF_LINEAGE: [&str; 2] = ["TokenExchanged", "ContainmentApplied"];
 
 /// What is known of a grant.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
@@ -43,6 +48,8 @@ pub struct History {
     /// What it is.
     #[schemars(with = "Option<serde_json::Map<String, Value>>")]
     pub state: Option<Box<Family>>,
+    /// How it stands, with all that it rests on; none where it never came about.
+    pub standing: Option<GrantStanding>,
     /// How it came about and what came of it.
     pub lineage: Lineage,
     /// What each of its decisions rested on, by sequence.
@@ -51,6 +58,9 @@ pub struct History {
     pub contained: Vec<Containment>,
     /// Events elsewhere that name it, the newest first: refusals, exchanges, alerts. At most [`MAX_MENTIONS`].
     pub mentions: Vec<Mention>,
+    /// Of what there is more: `mentions`, `lineage` (more than [`MAX_LINEAGE`] exchanges and containments). The newest are
+    /// listed.
+    pub truncated: Vec<&'static str>,
     /// How its tokens were used at this server's own endpoints.
     pub uses: Vec<GrantUses>,
     /// Its events.
@@ -135,12 +145,12 @@ pub struct Mention {
 }
 
 impl History {
-    /// The history of a grant up to a position; none where it has no event by then. That it is read is recorded by the
-    /// caller, before.
+    /// The history of a grant up to a position, and how it stood at a moment from then on; none where it has no event by
+    /// then. That it is read is recorded by the caller, before.
     pub async fn read(
         operations: &Operations,
         (pasted, events): (&Pasted, Vec<StoredEvent>),
-        upto: i64,
+        (upto, at): (i64, Timestamp),
     ) -> Result<Option<Self>, LedgerError> {
         if events.is_empty() {
             return Ok(None);
@@ -153,9 +163,13 @@ impl History {
         }
         let mut lineage = Lineage::of(decoded.iter().map(|(place, event)| (*place, event)));
         let mut connection = operations.ledger.pool().acquire().await?;
-        let mentioning = mentioning(operations, &mut connection, (pasted.grant, upto)).await?;
+        let mut truncated = Vec::new();
+        let mut mentioning = mentioning(operations, &mut connection, (pasted.grant, upto)).await?;
+        cut(&mut mentioning, MAX_MENTIONS, ("mentions", &mut truncated));
+        let mut descent = descent(operations, &mut connection, (pasted.grant, upto)).await?;
+        cut(&mut descent, MAX_LINEAGE, ("lineage", &mut truncated));
         let mut contained = Vec::new();
-        for event in &mentioning {
+        for event in &descent {
             exchange(&mut lineage, event, pasted.grant)?;
             contained.extend(containment(event, pasted.grant)?);
         }
@@ -168,16 +182,24 @@ impl History {
             .filter(|(_, event)| decides(event))
             .map(|(place, event)| (place.sequence, circumstances.before(place.position, event)))
             .collect();
+        drop(connection);
+        let mut seen = AggregatesAt::new(operations.ledger.pool().clone(), upto, at);
+        let standing = match grant.family.as_deref() {
+            Some(family) => Some(GrantStanding::of(&mut seen, family).await?),
+            None => None,
+        };
         let uses = operations.uses_of_grant(pasted.grant, upto).await?;
         let mentions = mentioning.iter().map(mention).collect::<Result<_, _>>()?;
         Ok(Some(Self {
             grant: pasted.grant,
-            credential: pasted.recognise(&events, &grant)?,
+            credential: pasted.recognise(&events, &grant, &mut seen).await?,
             state: grant.family,
+            standing,
             lineage,
             rested_on,
             contained,
             mentions,
+            truncated,
             uses,
             events,
         }))
@@ -206,7 +228,30 @@ fn place(event: &StoredEvent) -> Place {
     }
 }
 
-/// The events elsewhere that name a grant. That somebody looked at it is left out, and so is what is counted.
+/// Cuts a list to its limit, and says so.
+fn cut(list: &mut Vec<StoredEvent>, most: usize, (what, truncated): (&'static str, &mut Vec<&'static str>)) {
+    if list.len() > most {
+        list.truncate(most);
+        truncated.push(what);
+    }
+}
+
+/// The exchanges and containments that name a grant, the newest first, and one more than are told.
+async fn descent(
+    operations: &Operations,
+    connection: &mut PgConnection,
+    (grant, upto): (GrantId, i64),
+) -> Result<Vec<StoredEvent>, LedgerError> {
+    let types = OF_LINEAGE.map(|name| Key::EventType(name.to_owned()));
+    let query = Query::of(&Key::Grant(grant)).and_any(types);
+    let order = (Order::NewestFirst, MAX_LINEAGE + 1);
+    let found = positions(connection, &query, Stretch { after: 0, upto }, order).await?;
+    let mut events = operations.events_at(&found.positions).await?;
+    events.reverse();
+    Ok(events)
+}
+
+/// The events elsewhere that name a grant, and one more than are listed. That somebody looked at it is left out, and so is what is counted.
 async fn mentioning(
     operations: &Operations,
     connection: &mut PgConnection,
@@ -214,7 +259,7 @@ async fn mentioning(
 ) -> Result<Vec<StoredEvent>, LedgerError> {
     let query = Query::of(&Key::Grant(grant));
     let (mut found, mut stretch) = (Vec::new(), Stretch { after: 0, upto });
-    while found.len() < MAX_MENTIONS {
+    while found.len() <= MAX_MENTIONS {
         let page = positions(connection, &query, stretch, (Order::NewestFirst, MAX_MENTIONS)).await?;
         let mut events = operations.events_at(&page.positions).await?;
         events.reverse();
@@ -228,7 +273,6 @@ async fn mentioning(
             Some(_) | None => break,
         }
     }
-    found.truncate(MAX_MENTIONS);
     Ok(found)
 }
 

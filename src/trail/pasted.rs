@@ -8,17 +8,20 @@ use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::clock::Timestamp;
 use crate::credential::{self, Kind, Presented};
 use crate::crypto::master::AddressKey;
 use crate::crypto::password::PasswordError;
 use crate::domain::LedgerEvent;
 use crate::domain::grant::{DeviceStage, Grant, GrantEvent};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::value::Digest;
 use crate::ids::GrantId;
 use crate::import::key;
 use crate::import::token::{self, Content, OldToken};
-use crate::ledger::{LedgerError, StoredEvent};
+use crate::ledger::{Aggregates, LedgerError, StoredEvent};
 use crate::operations::Operations;
+use crate::standing::{FailedCheck, GrantStanding, GrantState, login_over};
 
 /// A grant that was named, by its id or by a credential.
 #[derive(Clone, Copy, Debug)]
@@ -63,8 +66,14 @@ pub struct Recognised {
     pub issued_at_sequence: u32,
     /// Whether that event did issue it.
     pub authentic: bool,
+    /// When it ends; none where it is not authentic.
+    pub expires_at: Option<Timestamp>,
     /// Whether it could be used, unless it has expired.
     pub usable_unless_expired: bool,
+    /// Whether it could be used.
+    pub usable: bool,
+    /// What an authentic one fails at that cannot be used.
+    pub failed: Option<FailedCheck>,
 }
 
 impl Pasted {
@@ -101,11 +110,13 @@ impl Pasted {
         }
     }
 
-    /// What the pasted credential is, as of these events of its grant and the state that they come to.
-    pub fn recognise(
+    /// What the pasted credential is, as of these events of its grant and the state that they come to, with what that rests
+    /// on.
+    pub async fn recognise(
         &self,
         events: &[StoredEvent],
         grant: &Grant,
+        seen: &mut impl Aggregates,
     ) -> Result<Option<Recognised>, LedgerError> {
         let Some((kind, presented)) = &self.credential else {
             return Ok(None);
@@ -113,9 +124,16 @@ impl Pasted {
         let sequence = presented.address.sequence;
         let issuing = events.iter().find(|event| event.sequence == i64::from(sequence));
         let event = issuing.map(decode).transpose()?;
-        let authentic = event
-            .and_then(|event| digest(*kind, &event))
-            .is_some_and(|digest| digest.matches(&presented.digest));
+        let issued = event
+            .and_then(|event| issued(*kind, &event))
+            .filter(|(digest, _)| digest.matches(&presented.digest));
+        let expires_at = issued.map(|(_, expires_at)| expires_at);
+        let failed = failed(*kind, sequence, grant, seen).await?;
+        let usable_unless_expired = issued.is_some() && failed.is_none();
+        let failed = failed.or_else(|| {
+            let expired = expires_at.is_some_and(|end| seen.at() >= end);
+            expired.then(|| expired_as(*kind).into())
+        });
         Ok(Some(Recognised {
             kind: match kind {
                 Kind::Code => "authorization code",
@@ -124,24 +142,74 @@ impl Pasted {
                 Kind::Access | Kind::TokenId => "access token",
             },
             issued_at_sequence: sequence,
-            authentic,
-            usable_unless_expired: authentic && is_live(*kind, sequence, grant),
+            authentic: issued.is_some(),
+            expires_at,
+            usable_unless_expired,
+            usable: issued.is_some() && failed.is_none(),
+            failed: failed.filter(|_| issued.is_some()),
         }))
     }
 }
 
-fn is_live(kind: Kind, sequence: u32, grant: &Grant) -> bool {
-    let family = grant.family.as_ref().filter(|family| family.revoked.is_none());
+/// What was good for one use, and has had it.
+const USED: FailedCheck = FailedCheck {
+    reason: "used",
+    check: "It was used; to use it again would end the whole grant.",
+};
+
+/// What a credential fails at, its own expiry apart.
+async fn failed(
+    kind: Kind,
+    sequence: u32,
+    grant: &Grant,
+    seen: &mut impl Aggregates,
+) -> Result<Option<FailedCheck>, LedgerError> {
+    let Some(family) = grant.family.as_deref() else {
+        return Ok(Some(RefusalReason::UnknownCredential.into()));
+    };
+    let standing = GrantStanding::of(seen, family).await?;
+    if standing.state == GrantState::Revoked {
+        return Ok(standing.failed);
+    }
+    if let Some(spent) = spent(kind, sequence, grant) {
+        return Ok(Some(spent));
+    }
+    if standing.failed.is_none()
+        && matches!(kind, Kind::Code | Kind::Device)
+        && login_over(seen, Some(family)).await?
+    {
+        return Ok(Some(RefusalReason::SessionEnded.into()));
+    }
+    Ok(standing.failed)
+}
+
+/// What a credential fails at as far as its grant alone says.
+fn spent(kind: Kind, sequence: u32, grant: &Grant) -> Option<FailedCheck> {
+    let family = grant.family.as_deref()?;
     match kind {
-        Kind::Code => family.is_some_and(|family| family.code.as_ref().is_some_and(|code| !code.redeemed)),
-        Kind::Device => grant.device().is_some_and(|(family, device)| {
-            let over = matches!(device.stage, DeviceStage::Denied | DeviceStage::Redeemed);
-            family.revoked.is_none() && !over
-        }),
-        Kind::Refresh => family
-            .and_then(|family| family.refresh.as_ref())
-            .is_some_and(|refresh| refresh.current.sequence == sequence),
-        Kind::Access | Kind::TokenId => grant.access_at(sequence).is_some(),
+        Kind::Code => family.code.as_ref().filter(|code| code.redeemed).map(|_| USED),
+        Kind::Device => match family.device.as_ref()?.stage {
+            DeviceStage::Denied => Some(RefusalReason::UserDenied.into()),
+            DeviceStage::Redeemed => Some(USED),
+            DeviceStage::Pending | DeviceStage::Approved => None,
+        },
+        Kind::Refresh => {
+            let current = family.refresh.as_ref().map(|refresh| refresh.current.sequence);
+            (current != Some(sequence)).then_some(USED)
+        }
+        Kind::Access | Kind::TokenId => grant
+            .access_at(sequence)
+            .is_none()
+            .then(|| RefusalReason::TokenRevoked.into()),
+    }
+}
+
+fn expired_as(kind: Kind) -> RefusalReason {
+    match kind {
+        Kind::Code => RefusalReason::CodeExpired,
+        Kind::Device => RefusalReason::DeviceCodeExpired,
+        Kind::Refresh => RefusalReason::RefreshExpired,
+        Kind::Access | Kind::TokenId => RefusalReason::TokenExpired,
     }
 }
 
@@ -184,11 +252,13 @@ pub(crate) fn decode(event: &StoredEvent) -> Result<GrantEvent, LedgerError> {
     )?)
 }
 
-/// The digest of the credential of that kind that an event issued.
-fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
+/// The digest of the credential of that kind that an event issued, and when it ends.
+fn issued(kind: Kind, event: &GrantEvent) -> Option<(Digest, Timestamp)> {
     let (code, access, refresh) = match event {
-        GrantEvent::CodeIssued(event) => (Some(event.digest), None, None),
-        GrantEvent::DeviceAuthorizationRequested(event) => (Some(event.digest), None, None),
+        GrantEvent::CodeIssued(event) => (Some((event.digest, event.expires_at)), None, None),
+        GrantEvent::DeviceAuthorizationRequested(event) => {
+            (Some((event.digest, event.expires_at)), None, None)
+        }
         GrantEvent::TokenIssued(event) => (None, Some(event.access), event.refresh),
         GrantEvent::GrantImported(event) => (None, None, Some(event.refresh)),
         GrantEvent::RefreshRotated(event) => (None, Some(event.access), Some(event.refresh)),
@@ -208,7 +278,7 @@ fn digest(kind: Kind, event: &GrantEvent) -> Option<Digest> {
     };
     match kind {
         Kind::Code | Kind::Device => code,
-        Kind::Refresh => refresh.map(|token| token.digest),
-        Kind::Access | Kind::TokenId => access.map(|token| token.digest),
+        Kind::Refresh => refresh.map(|token| (token.digest, token.expires_at)),
+        Kind::Access | Kind::TokenId => access.map(|token| (token.digest, token.expires_at)),
     }
 }

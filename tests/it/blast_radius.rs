@@ -1,5 +1,9 @@
 //! `grantlog blast-radius`: what it could do and what it did, with the facts behind it.
 
+mod followed;
+
+pub(crate) use followed::{radius, request_of};
+
 use std::collections::BTreeMap;
 
 use grantlog::domain::client::{ExchangeMode, ExchangeRule};
@@ -240,6 +244,7 @@ async fn a_client_a_user_a_secret_an_address_and_an_act_have_theirs() {
     let act = story.of("request", &request, &[]).await;
     assert_eq!(act["clients"], json!([story.service]));
     assert_eq!(did(&act).get("ExchangeAllowed"), Some(&1));
+    assert_eq!(did(&act).get("ClientRegistered"), None, "it was before the act");
     assert_eq!(did(&act).get("TokenExchanged"), Some(&1));
 
     // Between two moments: before everything there is nothing, and a stretch that cannot be is refused.

@@ -6,6 +6,7 @@ use grantlog::domain::value::ScopeSet;
 use grantlog::http::one_time::OneTime;
 use serde_json::{Value, json};
 
+use crate::blast_radius::{radius, request_of};
 use crate::harness::TestServer;
 use crate::private_key_jwt::Keys;
 use crate::races::Node;
@@ -451,4 +452,18 @@ async fn what_came_of_an_assertion_ends_with_the_trust_on_every_node() {
     for base in &bases {
         assert_eq!(state(base).await["active"], false);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_of_a_trust_is_in_the_blast_radius_of_the_act_that_trusted() {
+    let world = World::trusting(SubjectMapping::UserId).await;
+    world.token(&json!({})).await;
+    let server = &world.party.server;
+    let (request, _) = request_of(server, "IssuerTrusted").await;
+    let act = radius(server, "request", &request).await;
+    assert_eq!(
+        act["could"]["access_tokens"].as_array().unwrap().len(),
+        1,
+        "{act}"
+    );
 }

@@ -8,6 +8,7 @@ mod faults;
 mod kills;
 mod networks;
 mod places;
+mod reach;
 
 use std::time::Duration;
 

@@ -79,15 +79,15 @@ impl Keys {
 }
 
 /// A client with keys.
-struct Signing {
-    server: TestServer,
-    client: CreatedClient,
+pub(crate) struct Signing {
+    pub(crate) server: TestServer,
+    pub(crate) client: CreatedClient,
     keys: Keys,
     http: reqwest::Client,
 }
 
 impl Signing {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         Self::with(json!({})).await
     }
 
@@ -135,7 +135,7 @@ impl Signing {
         claims
     }
 
-    fn assertion(&self) -> String {
+    pub(crate) fn assertion(&self) -> String {
         self.keys.sign(&json!({"alg": "ES256"}), &self.claims())
     }
 
@@ -157,7 +157,7 @@ impl Signing {
     }
 
     /// Asks for a token of the client's own.
-    async fn token(&self, assertion: &str) -> (u16, Value) {
+    pub(crate) async fn token(&self, assertion: &str) -> (u16, Value) {
         let form = [("grant_type", "client_credentials")];
         self.post(self.server.url("/oauth/token"), &form, assertion).await
     }

@@ -14,6 +14,7 @@ use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use crate::blast_radius::{radius, request_of};
 use crate::flow::{self, REDIRECT_URI};
 use crate::harness::{TestServer, browser};
 use crate::openid::{Provider, define_scopes};
@@ -604,4 +605,16 @@ async fn a_way_of_logout_that_is_not_supported_is_refused_and_not_ignored() {
     );
     let what = answer.body["error_description"].as_str().unwrap();
     assert!(what.contains("frontchannel_logout_uri"), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_registered_with_an_initial_access_token_are_in_the_blast_radius_of_the_act_that_issued_it() {
+    let server = registering(RegistrationMode::InitialAccessToken, |_| {}).await;
+    let (_, token) = initial(&server, 1, RegistrationPermit::default()).await;
+    let (request, _) = request_of(&server, "InitialAccessTokenIssued").await;
+    let registered = register(&server, Some(&token), &minimal()).await;
+    assert_eq!(registered.status, 201, "{}", registered.body);
+    let act = radius(&server, "request", &request).await;
+    let power = &act["could"]["clients"][0];
+    assert_eq!(power["client_id"], registered.body["client_id"], "{act}");
 }

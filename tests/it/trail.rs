@@ -1,6 +1,7 @@
 //! Searching the trail, and a grant's whole life, as auditors ask for them.
 
 mod parquet;
+mod standing;
 
 use std::os::unix::fs::PermissionsExt;
 use std::process::Output;

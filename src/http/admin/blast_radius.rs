@@ -142,6 +142,7 @@ fn failed(call: &Call, error: BlastRadiusError) -> Rejected {
         BlastRadiusError::UnknownRequest(_) | BlastRadiusError::UnknownToken(_) => {
             call.missing(error.to_string())
         }
+        BlastRadiusError::LaterRequest(_) => call.invalid(error.to_string()),
         BlastRadiusError::Database(error) => Call::failed(error),
         BlastRadiusError::Ledger(error) => error.into(),
         BlastRadiusError::Projection(_) | BlastRadiusError::Behind => {

@@ -11,8 +11,9 @@ use super::parameters::{Nothing, Reason, Time};
 use super::policies::failed;
 use super::scope::AdminScope;
 use super::trail::between;
-use crate::ids::{ClientKey, GrantId, SubjectId};
+use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};
 use crate::policy::contain::{By, Containment};
+use crate::trail::missing::Missing;
 
 /// What to take away.
 #[derive(Deserialize, JsonSchema)]
@@ -29,7 +30,9 @@ struct Wanted {
     /// Until when.
     #[serde(default)]
     until: Option<Time>,
-    /// By client: whether to suspend the client, too; by user: whether no login of before is good any more, too.
+    /// Whether to take away what new grants would come from, too: by client, the client, which is suspended; by user, all logins
+    /// of before; by key, the clients that authenticated with it; by address or window, the logins that were begun or used
+    /// there, with all that was given in them.
     #[serde(default)]
     whole: bool,
     /// Why; it is recorded.
@@ -56,10 +59,16 @@ struct Contained {
     dry_run: bool,
     /// Grants that were not over.
     grants: Vec<GrantId>,
-    /// The client, where it goes too and was active.
+    /// By client: the client, where it goes too and was active.
     client: Option<ClientKey>,
+    /// All clients that go too and were active.
+    clients: Vec<ClientKey>,
     /// The user, whose logins go too.
     subject: Option<SubjectId>,
+    /// Logins that go too and were not over.
+    sessions: Vec<SessionId>,
+    /// What could not be looked at: it has left the ledger.
+    missing: Vec<Missing>,
     /// The records of it: one for each append.
     records: Vec<Uuid>,
 }
@@ -77,9 +86,6 @@ pub(super) fn operations() -> Vec<Operation> {
 }
 
 async fn chosen(call: &Call, wanted: &Wanted) -> Result<By, Rejected> {
-    if wanted.whole && !matches!(wanted.by, ByName::Client | ByName::User) {
-        return Err(call.invalid("whole: it goes with client or user"));
-    }
     let value = || {
         wanted
             .value
@@ -115,16 +121,15 @@ async fn contain(
         whole: wanted.whole,
         reason: wanted.reason.0,
     };
-    if let (By::Client(client), true) = (&containment.by, containment.whole) {
-        guard(&call, *client).await?;
-    }
     // Recorded where nothing is found, too.
     call.looked
         .at(|reading| *reading = containment.by.reading(reading.clone()));
     call.looked.because(Some(containment.reason.clone()));
     let operations = call.operations();
-    let found = containment.find(operations).await;
-    let found = found.map_err(|error| failed(&call, error))?;
+    let found = containment.find(operations).await?;
+    for client in &found.clients {
+        guard(&call, *client).await?;
+    }
     let done = if wanted.dry_run {
         found
     } else {
@@ -132,9 +137,12 @@ async fn contain(
     };
     Ok(Contained {
         dry_run: wanted.dry_run,
+        client: done.client(&containment.by),
         grants: done.grants,
-        client: done.client,
+        clients: done.clients,
         subject: done.subject,
+        sessions: done.sessions,
+        missing: done.missing,
         records: done.records,
     })
 }

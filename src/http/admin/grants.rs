@@ -8,11 +8,13 @@ use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::parameters::{Because, Id, Limit, Nothing, Page};
 use super::scope::AdminScope;
 use super::trail::{Moment, TrailEvent};
+use crate::clock::Timestamp;
 use crate::domain::refusal::RefusalReason;
 use crate::http::error::AdminError;
 use crate::ids::GrantId;
 use crate::ledger::{LedgerError, StoredEvent};
-use crate::operations::grant_list::{GrantFilter, GrantState, ListedGrant};
+use crate::operations::grant_list::{GrantFilter, ListedGrant};
+use crate::standing::GrantState;
 use crate::trail::diff::{self, Change};
 use crate::trail::document;
 use crate::trail::history::History;
@@ -173,11 +175,11 @@ async fn list(call: Call, asked: Asked<Nothing, Filter>) -> Result<Page<ListedGr
 
 async fn show(call: Call, asked: Asked<Named, Shown>) -> Result<ShownGrant, Rejected> {
     let Shown { at, reveal } = asked.query;
-    let upto = match at {
-        Some(at) => at.position(&call).await?,
-        None => i64::MAX,
+    let then = match at {
+        Some(at) => (at.position(&call).await?, at.moment(&call).await?),
+        None => now(&call),
     };
-    history(&call, Pasted::named(GrantId(asked.path.id.0)), (upto, reveal)).await
+    history(&call, Pasted::named(GrantId(asked.path.id.0)), then, reveal).await
 }
 
 async fn lookup(
@@ -187,7 +189,7 @@ async fn lookup(
     let Lookup { credential, reveal } = asked.body.0;
     let pasted = Pasted::find(call.operations(), &credential).await;
     let pasted = pasted.map_err(|error| not_found(&call, error))?;
-    history(&call, pasted, (i64::MAX, reveal)).await
+    history(&call, pasted, now(&call), reveal).await
 }
 
 fn missing(call: &Call) -> Rejected {
@@ -216,9 +218,19 @@ async fn read(
     Ok(events)
 }
 
-async fn history(call: &Call, pasted: Pasted, (upto, revealed): (i64, bool)) -> Result<ShownGrant, Rejected> {
-    let events = read(call, pasted.grant, (upto, revealed)).await?;
-    let history = History::read(call.operations(), (&pasted, events), upto).await?;
+/// All of the ledger, at this moment.
+fn now(call: &Call) -> (i64, Timestamp) {
+    (i64::MAX, call.app.ledger.clock().now())
+}
+
+async fn history(
+    call: &Call,
+    pasted: Pasted,
+    then: (i64, Timestamp),
+    revealed: bool,
+) -> Result<ShownGrant, Rejected> {
+    let events = read(call, pasted.grant, (then.0, revealed)).await?;
+    let history = History::read(call.operations(), (&pasted, events), then).await?;
     let history = history.ok_or_else(|| missing(call))?;
     let mut events = Vec::with_capacity(history.events.len());
     for event in &history.events {

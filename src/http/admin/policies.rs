@@ -16,11 +16,11 @@ use crate::domain::policy::{Action, PolicySettings};
 use crate::domain::refusal::RefusalReason;
 use crate::http::error::{AdminError, ApiError, Rejection};
 use crate::ledger::LedgerError;
-use crate::operations::OperationError;
 use crate::operations::policy::ShownRule;
 use crate::policy::PolicyError;
 use crate::policy::backtest::{self, Report, Stretch};
 use crate::policy::replay::{self, ReplayError, ShownTest};
+use crate::policy::setting::SettingError;
 
 /// The most rules of one back-test.
 const MAX_RULES: usize = 20;

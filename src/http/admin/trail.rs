@@ -19,6 +19,7 @@ use crate::operations::token_use::{Used, UsesOf};
 use crate::trail::as_of::{AsOf, AsOfError};
 use crate::trail::bounds::{BoundsError, Names, moments};
 use crate::trail::key::words;
+use crate::trail::missing::{Missing, missing};
 use crate::trail::search::{Filters, Search};
 use crate::trail::{Order, Stretch, document};
 
@@ -46,6 +47,12 @@ impl Moment {
     pub(super) async fn position(self, call: &Call) -> Result<i64, Rejected> {
         let position = self.0.position(&call.app.ledger).await;
         position.map_err(|error| Self::failed(call, error))
+    }
+
+    /// The moment, and of a position when that was recorded.
+    pub(super) async fn moment(self, call: &Call) -> Result<Timestamp, Rejected> {
+        let moment = self.0.moment(&call.app.ledger).await;
+        moment.map_err(|error| Self::failed(call, error))
     }
 
     /// The last position before it begins.
@@ -165,6 +172,15 @@ struct UsesWanted {
     until: Option<Time>,
 }
 
+/// What a search found.
+#[derive(Serialize, JsonSchema)]
+struct FoundEvents {
+    #[serde(flatten)]
+    page: Page<TrailEvent>,
+    /// What of the stretch could not be looked at: it has left the ledger.
+    missing: Vec<Missing>,
+}
+
 pub(super) fn operations() -> Vec<Operation> {
     vec![
         operation(
@@ -273,7 +289,7 @@ impl Wanted {
     }
 }
 
-async fn search(call: Call, asked: Asked<Nothing, Wanted>) -> Result<Page<TrailEvent>, Rejected> {
+async fn search(call: Call, asked: Asked<Nothing, Wanted>) -> Result<FoundEvents, Rejected> {
     let wanted = asked.query;
     wanted.check(&call)?;
     let (stretch, order) = wanted.stretch(&call).await?;
@@ -289,7 +305,10 @@ async fn search(call: Call, asked: Asked<Nothing, Wanted>) -> Result<Page<TrailE
             document::with_people(ledger, &event, revealed).await?,
         )?);
     }
-    Ok(Page::new(items, limit, |event| event.position))
+    Ok(FoundEvents {
+        page: Page::new(items, limit, |event| event.position),
+        missing: missing(ledger.pool(), stretch).await.map_err(Call::failed)?,
+    })
 }
 
 /// The moments between which something is looked at.

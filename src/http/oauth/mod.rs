@@ -9,14 +9,12 @@ pub(crate) mod imported;
 pub mod introspect;
 mod introspection_jwt;
 pub mod jwks;
-mod lineage;
 pub mod metadata;
 pub mod par;
 pub mod register;
 pub mod resource;
 pub mod revoke;
 mod sender;
-pub mod standing;
 pub mod status_list;
 pub mod token;
 
@@ -40,6 +38,7 @@ use crate::domain::client::{Client, Registration};
 use crate::domain::refusal::RefusalReason;
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context, UnitOfWork};
+pub(crate) use crate::standing;
 
 /// The endpoints that clients and resource servers call.
 pub fn routes() -> Router<App> {

@@ -233,7 +233,9 @@ fn contained(event: &ContainmentApplied, id: Uuid) -> Mapping {
     let grants = event.grants.iter().map(|id| ("grant", id.to_string()));
     let clients = event.clients.iter().map(|id| ("client", id.to_string()));
     let users = event.subjects.iter().map(|id| ("user", id.to_string()));
+    let sessions = event.sessions.iter().flatten();
+    let sessions = sessions.map(|id| ("session", id.to_string()));
     Mapping::finding(Activity::FINDING_UPDATE, info)
-        .resources(grants.chain(clients).chain(users))
+        .resources(grants.chain(clients).chain(users).chain(sessions))
         .graver(Severity::High)
 }

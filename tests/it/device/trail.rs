@@ -1,5 +1,7 @@
 //! What operators see of devices: the grant on the command line, its tokens in the tables.
 
+use serde_json::json;
+
 use super::Device;
 use crate::command_line::{finish, grantlog_on, stdout};
 use crate::token::text;
@@ -64,4 +66,18 @@ async fn a_devices_tokens_are_in_the_tables_and_its_code_is_no_authorization_cod
         .unwrap();
     assert_eq!(codes, 0);
     run(&device, &["projection", "verify"]).await;
+}
+
+#[tokio::test]
+async fn a_replayed_device_code_is_found_by_its_request_even_where_its_refusal_was_suppressed() {
+    let device = Device::with(|settings| settings.refusals_per_minute = 0, json!({})).await;
+    let approved = device.approved(&[]).await;
+    assert_eq!(device.poll(&approved).await.0, 200);
+    let (_, replayed) = device.poll(&approved).await;
+    let found = run(
+        &device,
+        &["doctor", "request", text(&replayed, "request_id"), "--json"],
+    )
+    .await;
+    assert!(found.contains("device_code_replayed"), "{found}");
 }

@@ -84,6 +84,7 @@ impl World {
             grants: Vec::new(),
             clients: vec![client],
             subjects: Vec::new(),
+            sessions: None,
             networks: None,
         };
         let alert = AlertRaised {

@@ -2,75 +2,81 @@
 //! or the trust in the issuer of an assertion (RFC 7523 §2.1). Whatever is loaded here is a precondition of the append,
 //! or is compared with the database before an answer: a token ends with what it rests on, on all nodes at once.
 
-use super::standing;
+use super::{Checked, carries_alone, signer_stands};
 use crate::domain::client::Registration;
 use crate::domain::grant::{Basis, Circumstances, Family, Grant, Lineage, TokenRef};
+use crate::domain::refusal::RefusalReason;
 use crate::domain::trusted_issuer::TrustedIssuer;
 use crate::domain::value::ScopeSet;
-use crate::ledger::{LedgerError, UnitOfWork};
+use crate::ledger::{Aggregates, LedgerError};
 
 /// Whether the rule or the trust that the grant came of still holds, for its audience; its scope goes no further than
 /// that.
 pub(super) async fn is_allowed(
-    unit: &mut UnitOfWork<'_>,
+    unit: &mut impl Aggregates,
     (family, client): (&Family, &Registration),
     circumstances: &mut Circumstances,
-) -> Result<bool, LedgerError> {
+) -> Checked<()> {
     let trusted;
-    let widest = match family.basis.as_deref() {
-        None => return Ok(true),
-        Some(Basis::Tokens(lineage)) => lineage
-            .subjects
-            .first()
-            .and_then(|subject| client.exchange_rule(subject.client, lineage.mode))
-            .filter(|rule| family.audience.iter().all(|one| rule.audience.contains(one)))
-            .map(|rule| &rule.scope),
+    let (widest, otherwise) = match family.basis.as_deref() {
+        None => return Ok(Ok(())),
+        Some(Basis::Tokens(lineage)) => (
+            lineage
+                .subjects
+                .first()
+                .and_then(|subject| client.exchange_rule(subject.client, lineage.mode))
+                .filter(|rule| family.audience.iter().all(|one| rule.audience.contains(one)))
+                .map(|rule| &rule.scope),
+            RefusalReason::ExchangeNotAllowed,
+        ),
         Some(Basis::Trust(issuer)) => {
             trusted = unit.load::<TrustedIssuer>(issuer.0).await?;
-            trusted.trust_for(family.client).map(|trust| &trust.scope)
+            let trust = trusted.trust_for(family.client);
+            (trust.map(|trust| &trust.scope), RefusalReason::IssuerNotTrusted)
         }
     };
-    if let Some(widest) = widest {
-        narrow(&mut circumstances.allowed_scope, widest);
-    }
-    Ok(widest.is_some())
+    let Some(widest) = widest else {
+        return Ok(Err(otherwise));
+    };
+    narrow(&mut circumstances.allowed_scope, widest);
+    Ok(Ok(()))
 }
 
 /// Whether the tokens stand that the grant's own was exchanged for; its scope goes no further than theirs.
 pub(super) async fn rests(
-    unit: &mut UnitOfWork<'_>,
+    unit: &mut impl Aggregates,
     family: &Family,
     circumstances: &mut Circumstances,
-) -> Result<bool, LedgerError> {
+) -> Checked<()> {
     let Some(Basis::Tokens(Lineage { subjects, actors, .. })) = family.basis.as_deref() else {
-        return Ok(true);
+        return Ok(Ok(()));
     };
     for token in subjects {
         match stands(unit, token).await? {
             Some(allowed) => narrow(&mut circumstances.allowed_scope, &allowed),
-            None => return Ok(false),
+            None => return Ok(Err(RefusalReason::SubjectTokenInactive)),
         }
     }
     for token in actors {
         if stands(unit, token).await?.is_none() {
-            return Ok(false);
+            return Ok(Err(RefusalReason::ActorTokenInactive));
         }
     }
-    Ok(true)
+    Ok(Ok(()))
 }
 
 /// What of its grant's scope a token's client may use now, where the token stands. That it has expired is no matter:
 /// what was exchanged for it ends by then.
-async fn stands(unit: &mut UnitOfWork<'_>, token: &TokenRef) -> Result<Option<ScopeSet>, LedgerError> {
-    if !standing::signer_stands(unit, token.key).await? {
+async fn stands(unit: &mut impl Aggregates, token: &TokenRef) -> Result<Option<ScopeSet>, LedgerError> {
+    if !signer_stands(unit, token.key).await? {
         return Ok(None);
     }
     let grant = unit.load::<Grant>(token.grant.0).await?;
     let Some(family) = grant.access_at(token.sequence) else {
         return Ok(None);
     };
-    let carried = standing::carried_alone(unit, family).await?;
-    Ok(carried.map(|(_, circumstances)| circumstances.allowed_scope))
+    let carried = carries_alone(unit, family).await?;
+    Ok(carried.ok().map(|(_, circumstances)| circumstances.allowed_scope))
 }
 
 fn narrow(scope: &mut ScopeSet, widest: &ScopeSet) {

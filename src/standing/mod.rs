@@ -1,24 +1,30 @@
-//! What client, user, consent and scopes say of a grant at this moment.
+//! What client, user, consent and scopes say of a grant: at this moment, for whatever is asked with its tokens, or as of a
+//! position, for whoever looks back. Both are the same rules.
 
-use super::lineage;
+mod lineage;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::app::App;
 use crate::crypto::CryptoError;
-use crate::domain::client::{Client, Registration, TokenAlgorithm};
+use crate::domain::client::{Client, Registration, Standing, TokenAlgorithm};
 use crate::domain::consent::Consent;
 use crate::domain::grant::{Circumstances, Family};
 use crate::domain::openid::OPENID;
+use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::session::Session;
 use crate::domain::signing_key::SigningKey;
 use crate::domain::user::User;
 use crate::domain::value::ScopeSet;
 use crate::ids::{ClientKey, KeyId, SubjectId};
-use crate::ledger::{LedgerError, Loaded, UnitOfWork};
+use crate::ledger::{Aggregates, LedgerError, Loaded, UnitOfWork};
 
 /// Which of `asked` the client may have now: registered for it, defined, not retired, and approved where it is
 /// restricted.
 pub async fn allowed_scope(
-    unit: &mut UnitOfWork<'_>,
+    unit: &mut impl Aggregates,
     client: &Registration,
     asked: &ScopeSet,
 ) -> Result<ScopeSet, LedgerError> {
@@ -57,7 +63,7 @@ pub async fn omitted_scope(
 
 /// What a decision on a grant of this user and client depends on besides the grant.
 pub async fn circumstances(
-    unit: &mut UnitOfWork<'_>,
+    unit: &mut impl Aggregates,
     client: (ClientKey, &Registration),
     subject: Option<SubjectId>,
     scope: &ScopeSet,
@@ -83,7 +89,7 @@ pub async fn circumstances(
 
 /// Whether a grant ended with the login that it was given in. The login becomes a precondition, so that nothing is
 /// issued and nothing called active once its end is acknowledged.
-pub async fn session_over(unit: &mut UnitOfWork<'_>, family: Option<&Family>) -> Result<bool, LedgerError> {
+pub async fn session_over(unit: &mut impl Aggregates, family: Option<&Family>) -> Result<bool, LedgerError> {
     let Some((session, scope)) = family.and_then(|family| Some((family.session?, &family.scope))) else {
         return Ok(false);
     };
@@ -93,7 +99,7 @@ pub async fn session_over(unit: &mut UnitOfWork<'_>, family: Option<&Family>) ->
 
 /// As [`session_over`], for a code: an ID token must not say of a login that it is when it was. With `openid`, the end of
 /// the login ends every code that was not redeemed.
-pub async fn login_over(unit: &mut UnitOfWork<'_>, family: Option<&Family>) -> Result<bool, LedgerError> {
+pub async fn login_over(unit: &mut impl Aggregates, family: Option<&Family>) -> Result<bool, LedgerError> {
     let over = session_over(unit, family).await?;
     let Some((session, scope)) = family.and_then(|family| Some((family.session?, &family.scope))) else {
         return Ok(over);
@@ -103,13 +109,13 @@ pub async fn login_over(unit: &mut UnitOfWork<'_>, family: Option<&Family>) -> R
 }
 
 /// Whether a signing key is published now: a token of a retired one is worth nothing, on any node.
-pub async fn is_published(unit: &mut UnitOfWork<'_>, key: KeyId) -> Result<bool, LedgerError> {
+pub async fn is_published(unit: &mut impl Aggregates, key: KeyId) -> Result<bool, LedgerError> {
     let key = unit.load::<SigningKey>(key.0).await?;
     Ok(matches!(*key.state, SigningKey::Published { .. }))
 }
 
 /// As [`is_published`], of the key that signed an access token; an opaque one has none.
-pub async fn signer_stands(unit: &mut UnitOfWork<'_>, key: Option<KeyId>) -> Result<bool, LedgerError> {
+pub async fn signer_stands(unit: &mut impl Aggregates, key: Option<KeyId>) -> Result<bool, LedgerError> {
     match key {
         Some(key) => is_published(unit, key).await,
         None => Ok(true),
@@ -136,32 +142,114 @@ pub async fn may_sign(
     Err(CryptoError.into())
 }
 
+/// What was checked: what holds, or the check that failed.
+type Checked<T> = Result<Result<T, RefusalReason>, LedgerError>;
+
 /// The client of a grant and what holds of it, where a token of that grant is active as far as they go; none
 /// where the client is blocked, or user, password or consent no longer carry the grant.
 pub async fn carried(
     unit: &mut UnitOfWork<'_>,
     family: &Family,
 ) -> Result<Option<(Loaded<Client>, Circumstances)>, LedgerError> {
-    let Some((client, mut circumstances)) = carried_alone(unit, family).await? else {
-        return Ok(None);
-    };
-    let rests = lineage::rests(unit, family, &mut circumstances).await?;
-    Ok(rests.then_some((client, circumstances)))
+    Ok(carries(unit, family).await?.ok())
 }
 
-/// As [`carried`], whatever becomes of the tokens that were exchanged for the grant's own.
-pub(super) async fn carried_alone(
-    unit: &mut UnitOfWork<'_>,
+/// As [`carried`], with the check that failed.
+async fn carries(seen: &mut impl Aggregates, family: &Family) -> Checked<(Loaded<Client>, Circumstances)> {
+    let (client, mut circumstances) = match carries_alone(seen, family).await? {
+        Ok(carried) => carried,
+        Err(reason) => return Ok(Err(reason)),
+    };
+    let rests = lineage::rests(seen, family, &mut circumstances).await?;
+    Ok(rests.map(|()| (client, circumstances)))
+}
+
+/// As [`carries`], whatever becomes of the tokens that were exchanged for the grant's own.
+async fn carries_alone(
+    seen: &mut impl Aggregates,
     family: &Family,
-) -> Result<Option<(Loaded<Client>, Circumstances)>, LedgerError> {
-    let client = unit.load::<Client>(family.client.0).await?;
-    let Some(registration) = client.active() else {
-        return Ok(None);
+) -> Checked<(Loaded<Client>, Circumstances)> {
+    let client = seen.load::<Client>(family.client.0).await?;
+    let registration = match client.registration.as_ref() {
+        None => return Ok(Err(RefusalReason::UnknownClient)),
+        Some(registration) => match registration.standing {
+            Standing::Active => registration,
+            Standing::Suspended => return Ok(Err(RefusalReason::ClientSuspended)),
+            Standing::Revoked => return Ok(Err(RefusalReason::ClientRevoked)),
+        },
     };
     let mut circumstances =
-        circumstances(unit, (family.client, registration), family.subject, &family.scope).await?;
-    circumstances.session_over = session_over(unit, Some(family)).await?;
-    let stands = family.stands(&circumstances, unit.at()).is_ok()
-        && lineage::is_allowed(unit, (family, registration), &mut circumstances).await?;
-    Ok(stands.then_some((client, circumstances)))
+        circumstances(seen, (family.client, registration), family.subject, &family.scope).await?;
+    circumstances.session_over = session_over(seen, Some(family)).await?;
+    if let Err(refusal) = family.stands(&circumstances, seen.at()) {
+        return Ok(Err(refusal.reason()));
+    }
+    let allowed = lineage::is_allowed(seen, (family, registration), &mut circumstances).await?;
+    Ok(allowed.map(|()| (client, circumstances)))
+}
+
+/// How a grant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantState {
+    /// It has not ended, and its tokens are good as far as it goes.
+    Live,
+    /// It was not revoked, and yet its tokens are refused everywhere: what it rests on (client, user, password, consent,
+    /// login, other tokens, trust) does not carry it.
+    Blocked,
+    /// Its time is over.
+    Expired,
+    /// It ended before its time.
+    Revoked,
+}
+
+/// A check that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct FailedCheck {
+    /// In a word, as the refusal would be recorded; `used` of what was good for one use.
+    pub reason: &'static str,
+    /// In a sentence.
+    pub check: &'static str,
+}
+
+impl From<RefusalReason> for FailedCheck {
+    fn from(reason: RefusalReason) -> Self {
+        Self {
+            reason: reason.name(),
+            check: reason.check(),
+        }
+    }
+}
+
+impl std::fmt::Display for FailedCheck {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.check.trim_end_matches('.'), self.reason)
+    }
+}
+
+/// How a grant stands, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct GrantStanding {
+    /// How.
+    pub state: GrantState,
+    /// What its tokens fail at; none where it is live.
+    pub failed: Option<FailedCheck>,
+}
+
+impl GrantStanding {
+    /// How a grant stands, with all that it rests on.
+    pub async fn of(seen: &mut impl Aggregates, family: &Family) -> Result<Self, LedgerError> {
+        let (state, failed) = if family.revoked.is_some() {
+            (GrantState::Revoked, Some(RefusalReason::GrantRevoked))
+        } else if seen.at() >= family.expires_at {
+            (GrantState::Expired, Some(RefusalReason::GrantExpired))
+        } else {
+            match carries(seen, family).await? {
+                Ok(_) => (GrantState::Live, None),
+                Err(reason) => (GrantState::Blocked, Some(reason)),
+            }
+        };
+        let failed = failed.map(FailedCheck::from);
+        Ok(Self { state, failed })
+    }
 }
