@@ -73,7 +73,7 @@ pub(super) async fn serve(State(app): State<App>) -> Response {
 /// The document of the administration API: of the server of an issuer, or of any, whose address whoever reads it knows.
 #[must_use]
 pub fn document(issuer: Option<&str>) -> Value {
-    let server = issuer.map_or("/", |issuer| issuer);
+    let server = issuer.unwrap_or("/");
     let token_url = format!("{}/oauth/token", issuer.unwrap_or_default());
     let mut generators = Generators::new();
     let mut paths: Map<String, Value> = Map::new();
