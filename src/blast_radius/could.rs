@@ -343,7 +343,10 @@ pub(super) async fn forgotten_before(
     .bind(LANE)
     .fetch_optional(pool)
     .await?;
-    let Some(bound) = last.map(|at| prune::bound(at, prune::KEPT_DAYS)).filter(|bound| window.begins() < *bound) else {
+    let Some(bound) = last
+        .map(|at| prune::bound(at, prune::KEPT_DAYS))
+        .filter(|bound| window.begins() < *bound)
+    else {
         return Ok(None);
     };
     let grants = concern.grants.iter().copied().map(Key::Grant);

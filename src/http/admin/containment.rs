@@ -8,7 +8,6 @@ use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::guard::guard;
 use super::parameters::{Nothing, Reason, Time};
-use super::policies::failed;
 use super::scope::AdminScope;
 use super::trail::between;
 use crate::ids::{ClientKey, GrantId, SessionId, SubjectId};

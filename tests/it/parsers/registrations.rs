@@ -66,7 +66,7 @@ pub(super) fn authorization_details(bytes: &[u8]) -> Read {
 pub(super) fn redirect_uri(bytes: &[u8]) -> Read {
     text(bytes, |input| {
         let (registered, requested) = input.split_once('\n').unwrap_or((input, input));
-        let accepted = redirect_uri::check(registered).is_ok();
+        let accepted = redirect_uri::check(registered, redirect_uri::AUTHORIZATION_RESPONSE).is_ok();
         let _ = (
             redirect_uri::is_native(registered),
             redirect_uri::has_free_port(registered),

@@ -44,7 +44,7 @@ async fn a_quarter_that_a_reader_has_not_carried_stays_unless_the_reader_is_name
     let operations = &server.app.operations;
     let context = TestServer::context();
     operations
-        .set_retention(&context, Class::Grant, Some(400))
+        .set_retention(&context, Class::Grant.into(), Some(400))
         .await
         .unwrap();
     // No server has begun with the one; the other stands still, as a paused one or one whose receiver is down.

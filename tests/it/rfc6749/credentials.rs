@@ -191,7 +191,8 @@ async fn an_administrator_gives_no_native_application_a_secret() {
             "scope": "view-user", "token_endpoint_auth_method": method,
         }));
         let operations = &server.app.operations;
-        let created = operations.create_client(&TestServer::context(), registration.unwrap());
+        let context = TestServer::context();
+        let created = operations.create_client(&context, registration.unwrap());
         created.await.map_err(|error| error.to_string())
     };
     for method in ["client_secret_basic", "client_secret_post"] {
