@@ -50,7 +50,7 @@ fn sender(host: &str, port: u16, roots: RootCertStore) -> Syslog {
         host: "id.example".to_owned(),
         address: Address::parse(&format!("syslog+tls://{host}:{port}")).unwrap(),
         tls: crate::outbound::connector(roots).unwrap(),
-        outbound: crate::outbound::Fetcher::new(Vec::new(), None).unwrap(),
+        outbound: Fetcher::new(Vec::new(), None).unwrap(),
     }
 }
 
