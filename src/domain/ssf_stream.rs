@@ -336,7 +336,7 @@ mod tests {
 
     fn command() -> impl Strategy<Value = SsfStreamCommand> {
         let client = ClientKey(Uuid::nil());
-        let change = |status, by_operator: bool| {
+        let change = |status: StreamStatus, by_operator: bool| {
             SsfStreamCommand::ChangeStatus(SsfStreamStatusChanged {
                 status,
                 reason: None,

@@ -148,9 +148,9 @@ async fn an_administrators_host_may_be_inside_and_no_metadata_service_whatever_i
     let host = Host::Domain("siem.internal");
     for (answer, found) in [
         (&["10.1.2.3"][..], true),
-        (&["10.1.2.3", "169.254.169.254"], false),
-        (&["fe80::1"], false),
-        (&["::ffff:169.254.169.254"], false),
+        (&["10.1.2.3", "169.254.169.254"][..], false),
+        (&["fe80::1"][..], false),
+        (&["::ffff:169.254.169.254"][..], false),
     ] {
         let fetcher = fetcher(&[], Scripted::new(&[answer]));
         assert_eq!(fetcher.inside(&host, 601).await.is_ok(), found, "{answer:?}");
