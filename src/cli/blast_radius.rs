@@ -10,7 +10,7 @@ use super::grant::Found;
 use super::session::Session;
 use super::stretch::window;
 use super::{client, grant_uses, missing, output, prompt, user};
-use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, measure};
+use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedSession, ReachedToken, measure};
 use crate::domain::trail::LedgerRead;
 use crate::domain::value::Digest;
 use crate::ids::RequestId;
@@ -206,16 +206,7 @@ fn print_could(could: &Could) -> anyhow::Result<()> {
             tokens.len()
         ))?;
     }
-    for login in &could.sessions {
-        let why = login.ended_by.as_ref().map(|why| format!(" ({why})"));
-        output::line(&format!(
-            "  have grants given in the login {} of user {} until {}{}",
-            login.session,
-            login.subject,
-            output::moment(login.good_until),
-            why.unwrap_or_default()
-        ))?;
-    }
+    could.sessions.iter().try_for_each(print_login)?;
     for power in &could.exchanges {
         output::line(&format!(
             "  have tokens of client {} exchanged by client {}: scope {}, audience {}",
@@ -241,6 +232,17 @@ fn print_could(could: &Could) -> anyhow::Result<()> {
         ["POSITION", "KIND", "GRANT", "GOOD FROM", "GOOD UNTIL", "SCOPE"],
         &all,
     )
+}
+
+fn print_login(login: &ReachedSession) -> anyhow::Result<()> {
+    let why = login.ended_by.as_ref().map(|why| format!(" ({why})"));
+    output::line(&format!(
+        "  have grants given in the login {} of user {} until {}{}",
+        login.session,
+        login.subject,
+        output::moment(login.good_until),
+        why.unwrap_or_default()
+    ))
 }
 
 fn row(kind: &str, token: &ReachedToken) -> [String; 6] {
