@@ -9,7 +9,7 @@ use super::arguments::{Connection, Json};
 use super::grant::Found;
 use super::session::Session;
 use super::{client, grant_uses, missing, output, prompt, user};
-use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedToken, Window, measure};
+use crate::blast_radius::{BlastRadius, Could, Did, Of, ReachedSession, ReachedToken, Window, measure};
 use crate::domain::value::Digest;
 use crate::ids::RequestId;
 use crate::trail::as_of::AsOf;
@@ -192,16 +192,7 @@ fn print_could(could: &Could) -> anyhow::Result<()> {
             tokens.len()
         ))?;
     }
-    for login in &could.sessions {
-        let why = login.ended_by.as_ref().map(|why| format!(" ({why})"));
-        output::line(&format!(
-            "  have grants given in the login {} of user {} until {}{}",
-            login.session,
-            login.subject,
-            output::moment(login.good_until),
-            why.unwrap_or_default()
-        ))?;
-    }
+    could.sessions.iter().try_for_each(print_login)?;
     for power in &could.exchanges {
         output::line(&format!(
             "  have tokens of client {} exchanged by client {}: scope {}, audience {}",
@@ -227,6 +218,17 @@ fn print_could(could: &Could) -> anyhow::Result<()> {
         ["POSITION", "KIND", "GRANT", "GOOD FROM", "GOOD UNTIL", "SCOPE"],
         &all,
     )
+}
+
+fn print_login(login: &ReachedSession) -> anyhow::Result<()> {
+    let why = login.ended_by.as_ref().map(|why| format!(" ({why})"));
+    output::line(&format!(
+        "  have grants given in the login {} of user {} until {}{}",
+        login.session,
+        login.subject,
+        output::moment(login.good_until),
+        why.unwrap_or_default()
+    ))
 }
 
 fn row(kind: &str, token: &ReachedToken) -> [String; 6] {

@@ -23,7 +23,7 @@ pub const PHONE: &str = "phone";
 pub const SCOPES: [&str; 6] = [OPENID, PROFILE, EMAIL, ADDRESS, PHONE, OFFLINE_ACCESS];
 
 /// The authentication context class of a login with a password alone, over TLS (SAML 2.0 Authentication Context,
-/// "PasswordProtectedTransport"; its class "Password" is of sessions that nothing protects).
+/// `PasswordProtectedTransport`; its class `Password` is of sessions that nothing protects).
 pub const ACR_PASSWORD: &str = "urn:oasis:names:tc:SAML:2.0:ac:classes:PasswordProtectedTransport";
 
 /// A claim about the user (OpenID Connect Core §5.1).

@@ -1,8 +1,9 @@
 //! Where the state of aggregates comes from: for a decision from a unit of work, and for an auditor from the ledger as it
 //! was at a position. The same rules read both.
 
-use sqlx::PgPool;
 use std::sync::Arc;
+
+use sqlx::PgPool;
 use uuid::Uuid;
 
 use super::LANE;

@@ -112,8 +112,8 @@ impl Operations {
         .bind(subject.0)
         .fetch_all(&mut *connection)
         .await?;
-        let named = texts.into_iter().filter(|(_, text)| names.are_in(text));
-        Ok(named.map(|(position, _)| position).collect())
+        let told = texts.into_iter().filter(|(_, text)| names.are_in(text));
+        Ok(told.map(|(position, _)| position).collect())
     }
 }
 

@@ -83,7 +83,7 @@ impl Tested {
             evidence: finding.evidence,
         };
         ShownTest {
-            rule: definition.id.to_string(),
+            rule: definition.id.clone(),
             rule_hash: definition.hash(),
             events,
             fired: findings.len(),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::clock::Timestamp;
 use crate::domain::grant::{AccessToken, GrantEvent, Reason, RefreshToken, Target, TokenRef};
 use crate::ids::{ClientKey, GrantId, IssuerKey, SessionId};
+use crate::ledger::StoredEvent;
 
 /// Where an event stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -17,6 +18,16 @@ pub struct Place {
     pub sequence: i64,
     /// When it was recorded.
     pub at: Timestamp,
+}
+
+impl Place {
+    pub(super) fn of(event: &StoredEvent) -> Self {
+        Self {
+            position: event.position,
+            sequence: event.sequence,
+            at: event.recorded_at,
+        }
+    }
 }
 
 /// How a grant came about and what came of it.

@@ -13,6 +13,7 @@ pub mod document;
 pub mod history;
 pub mod key;
 pub mod lineage;
+pub mod mentions;
 pub mod missing;
 pub mod origins;
 pub mod pasted;

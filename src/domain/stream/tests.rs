@@ -68,6 +68,19 @@ fn a_stream_is_defined_once_changed_paused_resumed_and_may_come_again() {
         stream.decide(&define("siem", 1)).outcome,
         Err(StreamRefusal::Exists)
     );
+}
+
+#[test]
+fn a_stream_stays_of_its_kind() {
+    let mut stream = Stream::default();
+    let define = StreamCommand::Define {
+        name: "siem".into(),
+        definition: definition(1),
+        after: 7,
+    };
+    for event in stream.decide(&define).events {
+        stream.apply(event);
+    }
     let mut other = definition(1);
     other.target = StreamTarget::Nats {
         url: "nats://127.0.0.1".into(),

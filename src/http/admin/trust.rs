@@ -104,7 +104,8 @@ pub(super) fn operations() -> Vec<Operation> {
 async fn shown(call: &Call, issuer: &str) -> Result<ShownTrust, Rejected> {
     let shown = call.operations().shown_trust(issuer).await?;
     let shown = shown.ok_or_else(|| call.missing("This issuer was never trusted."))?;
-    call.looked.at(|reading| reading.resource = shown.issuer.clone());
+    call.looked
+        .at(|reading| reading.resource.clone_from(&shown.issuer));
     Ok(shown)
 }
 

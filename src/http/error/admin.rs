@@ -18,7 +18,7 @@ use crate::domain::scope::ScopeRefusal;
 use crate::domain::signing_key::SigningKeyRefusal;
 use crate::domain::ssf_stream::SsfStreamRefusal;
 use crate::domain::stream::StreamRefusal;
-use crate::domain::trusted_issuer::TrustedIssuerRefusal;
+use crate::domain::trusted_issuer::TrustedIssuerRefusal as Issuer;
 use crate::domain::user::UserRefusal;
 use crate::ids::RequestId;
 use crate::ledger::LedgerError;
@@ -155,10 +155,7 @@ impl From<OperationError> for Rejection<AdminError> {
                 StreamRefusal::MalformedName | StreamRefusal::Measure | StreamRefusal::OtherServer,
             )
             | OperationError::TrustedIssuer(
-                TrustedIssuerRefusal::MalformedIssuer
-                | TrustedIssuerRefusal::Clients
-                | TrustedIssuerRefusal::Subjects
-                | TrustedIssuerRefusal::Lifetime,
+                Issuer::MalformedIssuer | Issuer::Clients | Issuer::Subjects | Issuer::Lifetime,
             )
             | OperationError::AuthorizationDetailType(
                 AuthorizationDetailTypeRefusal::MalformedName
@@ -178,7 +175,7 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::Stream(StreamRefusal::Unknown)
             | OperationError::SignalStream(SsfStreamRefusal::Unknown)
             | OperationError::AuthorizationDetailType(AuthorizationDetailTypeRefusal::Unknown)
-            | OperationError::TrustedIssuer(TrustedIssuerRefusal::Unknown)
+            | OperationError::TrustedIssuer(Issuer::Unknown)
             | OperationError::InitialAccessToken(InitialAccessTokenRefusal::Unknown)
             | OperationError::Grant(_) => {
                 Self::new(AdminError::missing(detail), RefusalReason::NoSuchResource)

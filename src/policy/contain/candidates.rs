@@ -191,7 +191,7 @@ impl Search<'_> {
             .bind(found)
             .fetch_all(&mut *connection)
             .await?;
-            let mut used = BTreeSet::new();
+            let mut holders = BTreeSet::new();
             for (event_type, version, payload) in rows {
                 let TokenUseEvent::TokenUseCounted(event) =
                     TokenUseEvent::decode(&event_type, version, &payload)?;
@@ -199,9 +199,9 @@ impl Search<'_> {
                     // Who asks about a token does not hold it.
                     uses.asked_by.is_none() && uses.network.is_some_and(|network| networks.contains(&network))
                 });
-                used.extend(uses.map(|uses| uses.grant));
+                holders.extend(uses.map(|uses| uses.grant));
             }
-            grants.extend(self.unexpired(&mut connection, used).await?);
+            grants.extend(self.unexpired(&mut connection, holders).await?);
             left = next;
         }
         Ok(grants)

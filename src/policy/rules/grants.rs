@@ -95,8 +95,8 @@ impl NewNetworks {
         if uses.asked_by.is_some() || uses.subject.is_none() {
             return None;
         }
-        let used = state.touch(uses.grant, event.at);
-        let fired = self.meet(used, network, (uses.first, event.position));
+        let known = state.touch(uses.grant, event.at);
+        let fired = self.meet(known, network, (uses.first, event.position));
         let mut finding = found(event, fired, FROM_NEW_NETWORKS)?;
         finding.about = About {
             client: Some(uses.client),
