@@ -31,10 +31,10 @@ pub(super) fn verify(file: &Path, against: &Against<'_>, output: Json) -> anyhow
         against.checkpoints.is_empty(),
         "--checkpoint is for the proof that the log begins with it (`audit prove --from`); this one proves an event"
     );
-    inclusion(text.parse()?, against, output)
+    inclusion(&text.parse()?, against, output)
 }
 
-fn inclusion(proof: InclusionProof, against: &Against<'_>, output: Json) -> anyhow::Result<()> {
+fn inclusion(proof: &InclusionProof, against: &Against<'_>, output: Json) -> anyhow::Result<()> {
     let proven = proof.verify(against.keys)?;
     require_cosignatures(&proof.checkpoint, against.witnesses)?;
     let event: serde_json::Value = serde_json::from_slice(&proven.leaf)?;

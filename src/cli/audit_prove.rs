@@ -81,13 +81,12 @@ async fn write(session: &Session, arguments: Prove) -> anyhow::Result<()> {
 }
 
 async fn write_consistency(pool: &PgPool, from: &str, out: Option<&Path>) -> anyhow::Result<()> {
-    let (size, old) = match from.parse::<u64>() {
-        Ok(size) => (size, None),
-        Err(_) => {
-            let note: SignedNote = read(Path::new(from), MAX_NOTE)?.parse()?;
-            let old: Checkpoint = note.text.parse().context("this is no checkpoint")?;
-            (old.size, Some(old))
-        }
+    let (size, old) = if let Ok(size) = from.parse::<u64>() {
+        (size, None)
+    } else {
+        let note: SignedNote = read(Path::new(from), MAX_NOTE)?.parse()?;
+        let old: Checkpoint = note.text.parse().context("this is no checkpoint")?;
+        (old.size, Some(old))
     };
     let log = store::read(pool).await?;
     let proof = prove::consistency(pool, &log, size).await?;

@@ -16,8 +16,8 @@ pub(super) struct Cap(BTreeMap<String, Minute>);
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Minute {
-    /// Minutes since 1970.
-    minute: i64,
+    /// Since 1970.
+    number: i64,
     alerts: u32,
     /// Matches that raised none and were not told yet.
     untold: u64,
@@ -29,8 +29,8 @@ impl Cap {
     pub(super) fn let_through(&mut self, mut finding: Finding) -> Option<Finding> {
         let minute = finding.at.timestamp().div_euclid(60);
         let known = self.0.entry(finding.summary.clone()).or_default();
-        if known.minute != minute {
-            known.minute = minute;
+        if known.number != minute {
+            known.number = minute;
             known.alerts = 0;
         }
         if known.alerts >= MAX_ALERTS_PER_MINUTE {
@@ -39,12 +39,17 @@ impl Cap {
         }
         known.alerts += 1;
         if known.untold > 0 {
-            finding.summary += &format!(" ({} matches before it raised no alert.)", known.untold);
+            let untold = known.untold;
+            finding.summary = format!(
+                "{} ({untold} matches before it raised no alert.)",
+                finding.summary
+            );
             known.untold = 0;
         }
         if known.alerts == MAX_ALERTS_PER_MINUTE {
-            finding.summary += &format!(
-                " (The {MAX_ALERTS_PER_MINUTE}th within a minute: further ones in it are only counted.)"
+            finding.summary = format!(
+                "{} (The {MAX_ALERTS_PER_MINUTE}th within a minute: further ones in it are only counted.)",
+                finding.summary
             );
         }
         Some(finding)

@@ -87,21 +87,21 @@ impl NewNetworks {
         &self,
         state: &mut Recent<GrantId, Used<Digest>>,
         event: &Observed,
-        uses: &TokenUses,
+        count: &TokenUses,
     ) -> Option<Finding> {
-        let network = uses.network?;
+        let network = count.network?;
         // Who asks about a token (RFC 7662) is not who uses it. What a machine got for itself is a grant of its own
         // each time, and would push the users' out of memory.
-        if uses.asked_by.is_some() || uses.subject.is_none() {
+        if count.asked_by.is_some() || count.subject.is_none() {
             return None;
         }
-        let used = state.touch(uses.grant, event.at);
-        let fired = self.meet(used, network, (uses.first, event.position));
+        let used = state.touch(count.grant, event.at);
+        let fired = self.meet(used, network, (count.first, event.position));
         let mut finding = found(event, fired, FROM_NEW_NETWORKS)?;
         finding.about = About {
-            client: Some(uses.client),
-            subject: uses.subject,
-            grant: Some(uses.grant),
+            client: Some(count.client),
+            subject: count.subject,
+            grant: Some(count.grant),
             network: None,
         };
         Some(finding)
