@@ -86,12 +86,8 @@ fn a_stream_stays_of_its_kind() {
         url: "nats://127.0.0.1".into(),
         prefix: "grantlog".into(),
     };
-    assert_eq!(
-        stream
-            .decide(&StreamCommand::Change(other, SecretChange::Keep))
-            .outcome,
-        Err(StreamRefusal::OtherKind)
-    );
+    let other = StreamCommand::Change(other, SecretChange::Keep);
+    assert_eq!(stream.decide(&other).outcome, Err(StreamRefusal::OtherKind));
 }
 
 /// A stream of OCSF by HTTP with two secrets, the first of them the newest.

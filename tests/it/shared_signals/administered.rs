@@ -119,8 +119,8 @@ async fn an_administrator_over_the_api_is_told_as_one_and_holds_streams_that_no_
     .fetch_all(stage.server.app.ledger.pool())
     .await
     .unwrap();
-    let notes: Vec<&str> = noted.iter().map(|(_, note)| note.as_str()).collect();
-    assert_eq!(notes, ["private words", "it was a drill", "an incident"]);
+    let reasons: Vec<&str> = noted.iter().map(|(_, note)| note.as_str()).collect();
+    assert_eq!(reasons, ["private words", "it was a drill", "an incident"]);
     assert_eq!(noted[0].0, format!("client:{}", receiver.client.key));
     stage.stop().await;
 }
