@@ -57,6 +57,15 @@ impl StreamTarget {
         }
     }
 
+    /// Whether it is inside: in the server's file system, or at an address of the server's own network.
+    #[must_use]
+    pub fn reaches_inside(&self) -> bool {
+        match self {
+            Self::Nats { .. } | Self::OcsfFile { .. } | Self::Syslog { .. } => true,
+            Self::Webhook { .. } | Self::OcsfHttp { .. } => false,
+        }
+    }
+
     /// Whether it goes to a SIEM, where a hole in the record is worse than a delay.
     #[must_use]
     pub fn is_siem(&self) -> bool {

@@ -1,5 +1,5 @@
 //! `/admin/streams`: what `grantlog stream` does. Streams to files, syslog and NATS are defined on the command line: they
-//! reach into the server's file system and network, which no token should open.
+//! reach into the server's file system and network. Those to syslog and NATS may be changed by whoever may do all.
 
 mod dead_letters;
 
@@ -10,9 +10,11 @@ use super::body::{JsonBody, NoBody};
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::parameters::{Because, Nothing};
 use super::scope::AdminScope;
-use crate::domain::stream::{OnFailure, StreamDefinition, StreamFilter, StreamTarget};
 use crate::operations::stream::{Credential, Start};
 use crate::operations::stream_shown::ShownStream;
+use definition::{ChangedStream, Definition, check_reach, only_on_the_command_line, secret};
+
+mod definition;
 
 /// Which stream.
 #[derive(Deserialize, JsonSchema)]
@@ -26,89 +28,6 @@ struct Named {
 struct Streams {
     /// In the order in which they were first defined.
     items: Vec<ShownStream>,
-}
-
-/// Where to.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
-enum Target {
-    /// Standard Webhooks with CloudEvents 1.0.
-    Webhook {
-        /// Where to post.
-        url: String,
-        /// Whether a request carries many events.
-        #[serde(default)]
-        batched: bool,
-    },
-    /// OCSF events, posted as lines of JSON.
-    OcsfHttp {
-        /// Where to post.
-        url: String,
-    },
-}
-
-/// Which events: an empty part lets all pass, and an event must pass every part.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-struct Filter {
-    /// Names of events.
-    types: Vec<String>,
-    /// Types of aggregates.
-    aggregates: Vec<String>,
-    /// Client ids.
-    clients: Vec<String>,
-}
-
-/// What a stream carries, and where to.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Definition {
-    /// Where to.
-    target: Target,
-    /// What of the ledger.
-    #[serde(default)]
-    filter: Filter,
-    /// The most events of one delivery, 1 to 1000.
-    #[serde(default = "usual_batch")]
-    batch: u32,
-    /// How often an event is tried, 1 to 100.
-    #[serde(default = "usual_attempts")]
-    attempts: u32,
-    /// What happens then; `dead_letter` for a webhook and `hold` for OCSF where nothing is said.
-    #[serde(default)]
-    on_failure: Option<OnFailure>,
-}
-
-fn usual_batch() -> u32 {
-    100
-}
-
-fn usual_attempts() -> u32 {
-    12
-}
-
-/// What a stream carries from now on, and where to.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct ChangedStream {
-    /// Where to.
-    target: Target,
-    /// What of the ledger.
-    #[serde(default)]
-    filter: Filter,
-    /// The most events of one delivery, 1 to 1000.
-    #[serde(default = "usual_batch")]
-    batch: u32,
-    /// How often an event is tried, 1 to 100.
-    #[serde(default = "usual_attempts")]
-    attempts: u32,
-    /// What happens then; `dead_letter` for a webhook and `hold` for OCSF where nothing is said.
-    #[serde(default)]
-    on_failure: Option<OnFailure>,
-    /// Another `Authorization` header to send (`ocsf-http`); empty: none from now on. Without it the stream keeps the one
-    /// that it has, but for another server (scheme, host and port), which must not see it: 400.
-    #[serde(default)]
-    credentials: Option<String>,
 }
 
 /// A stream to define.
@@ -131,7 +50,8 @@ struct New {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Rotation {
-    /// The `Authorization` header to send (`ocsf-http`); a webhook's secret is made here.
+    /// The `Authorization` header to send (`ocsf-http`), or what a NATS server takes: `USER:PASSWORD`, a token, a user's seed, or
+    /// the text of a .creds file (`nats`); a webhook's secret is made here.
     #[serde(default)]
     credentials: Option<String>,
 }
@@ -225,60 +145,6 @@ async fn show(call: Call, asked: Asked<Named>) -> Result<ShownStream, Rejected> 
     Ok(call.operations().shown_stream(&asked.path.name).await?)
 }
 
-impl Definition {
-    async fn resolve(self, call: &Call) -> Result<StreamDefinition, Rejected> {
-        let mut clients = Vec::with_capacity(self.filter.clients.len());
-        for client in &self.filter.clients {
-            clients.push(call.named_client(client).await?);
-        }
-        let target = match self.target {
-            Target::Webhook { url, batched } => StreamTarget::Webhook { url, batched },
-            Target::OcsfHttp { url } => StreamTarget::OcsfHttp { url },
-        };
-        Ok(StreamDefinition {
-            on_failure: self.on_failure.unwrap_or_else(|| OnFailure::of(&target)),
-            target,
-            filter: StreamFilter {
-                types: self.filter.types,
-                aggregates: self.filter.aggregates,
-                clients,
-            },
-            batch: self.batch,
-            attempts: self.attempts,
-            secrets: Vec::new(),
-        })
-    }
-}
-
-/// What a stream of this kind signs or authenticates with: the bytes, and what is to be told of them.
-fn secret(
-    call: &Call,
-    target: &StreamTarget,
-    credentials: Option<String>,
-) -> Result<(Option<Vec<u8>>, Option<String>), Rejected> {
-    match target {
-        StreamTarget::Webhook { .. } if credentials.is_none() => {
-            let (bytes, told) = call.operations().webhook_secret()?;
-            Ok((Some(bytes), Some(told)))
-        }
-        StreamTarget::OcsfHttp { .. } => {
-            let credentials = credentials.map(|text| text.trim().to_owned());
-            let credentials = credentials.filter(|text| !text.is_empty());
-            Ok((credentials.map(String::into_bytes), None))
-        }
-        StreamTarget::Webhook { .. } => {
-            Err(call.invalid("credentials: they are for streams of the kind ocsf-http"))
-        }
-        StreamTarget::Nats { .. } | StreamTarget::OcsfFile { .. } | StreamTarget::Syslog { .. } => {
-            Err(only_on_the_command_line(call))
-        }
-    }
-}
-
-fn only_on_the_command_line(call: &Call) -> Rejected {
-    call.invalid("streams of the kinds nats, ocsf-file and syslog are set with `grantlog stream` only")
-}
-
 fn start(call: &Call, from: Option<&str>) -> Result<Start, Rejected> {
     match from {
         None | Some("now") => Ok(Start::Now),
@@ -298,6 +164,9 @@ async fn create(call: Call, asked: Asked<Nothing, Nothing, JsonBody<New>>) -> Re
         credentials,
     } = asked.body.0;
     let definition = definition.resolve(&call).await?;
+    if definition.target.reaches_inside() {
+        return Err(only_on_the_command_line(&call));
+    }
     let start = start(&call, from.as_deref())?;
     let (bytes, told) = secret(&call, &definition.target, credentials)?;
     let operations = call.operations();
@@ -314,17 +183,11 @@ async fn update(
     asked: Asked<Named, Nothing, JsonBody<ChangedStream>>,
 ) -> Result<ShownStream, Rejected> {
     let name = &asked.path.name;
-    let changed = asked.body.0;
-    let definition = Definition {
-        target: changed.target,
-        filter: changed.filter,
-        batch: changed.batch,
-        attempts: changed.attempts,
-        on_failure: changed.on_failure,
-    };
+    let (definition, changed) = asked.body.0.parts();
     let definition = definition.resolve(&call).await?;
-    let given = changed.credentials.is_some();
-    let bytes = match changed.credentials {
+    check_reach(&call, &definition.target)?;
+    let given = changed.is_some();
+    let bytes = match changed {
         Some(credentials) => secret(&call, &definition.target, Some(credentials))?.0,
         None => None,
     };
@@ -372,6 +235,7 @@ async fn rotate(
     let name = &asked.path.name;
     let operations = call.operations();
     let defined = operations.stream(name).await?;
+    check_reach(&call, &defined.definition.target)?;
     let (bytes, told) = secret(&call, &defined.definition.target, asked.body.0.credentials)?;
     let bytes = bytes.ok_or_else(|| call.invalid("credentials: give the new ones"))?;
     operations

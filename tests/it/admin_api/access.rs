@@ -1,5 +1,7 @@
 //! What a user has open, and what is opened for others: logins, consents, trust, exchanges, registrations.
 
+use grantlog::domain::stream::{OnFailure, StreamDefinition, StreamFilter, StreamTarget};
+use grantlog::operations::stream::Start;
 use grantlog::projection::ProjectionRunner;
 use serde_json::{Value, json};
 
@@ -243,6 +245,58 @@ async fn what_is_trusted_and_opened_for_others_is_set_by_whoever_may_do_all() {
         json_of(&party.server, &["authorization-detail-type", "list"]).await,
         types["items"]
     );
+    // Streams into the inner network.
+    let operations = &party.server.app.operations;
+    let nats = |url: &str| StreamDefinition {
+        target: StreamTarget::Nats {
+            url: url.to_owned(),
+            prefix: "grantlog".to_owned(),
+        },
+        filter: StreamFilter::default(),
+        batch: 100,
+        attempts: 12,
+        on_failure: OnFailure::DeadLetter,
+        secrets: Vec::new(),
+    };
+    let context = TestServer::context();
+    let place = ("inside", Start::Now);
+    operations
+        .define_stream(&context, place, nats("nats://127.0.0.1:1"), None)
+        .await
+        .unwrap();
+    let path: &[(&str, &str)] = &[("name", "inside")];
+    administered.done("pauseStream", (path, ""), because()).await;
+    let other = json!({"target": {"kind": "nats", "url": "nats://127.0.0.1:2"}});
+    let credentials = json!({"credentials": "somebody:something"});
+    for (method, place, body) in [
+        ("put", "/admin/streams/inside", &other),
+        ("post", "/admin/streams/inside/rotate-secret", &credentials),
+    ] {
+        let answer = administered
+            .send((method, place), Some(&configure), Some(body))
+            .await;
+        assert_eq!(
+            (answer.status, error(&answer.body)),
+            (403, "permission_denied"),
+            "{place}"
+        );
+    }
+    let changed = administered
+        .done("updateStream", (path, ""), Some(other.clone()))
+        .await;
+    assert!(changed.to_string().contains("127.0.0.1:2"), "{changed}");
+    let rotated = administered
+        .done("rotateStreamSecret", (path, ""), Some(credentials))
+        .await;
+    assert!(!rotated.to_string().contains("something"), "{rotated}");
+    let (status, refused) = administered
+        .call(
+            "createStream",
+            NONE,
+            Some(json!({"name": "more", "definition": other})),
+        )
+        .await;
+    assert_eq!((status, error(&refused)), (400, "validation_error"));
     // The keys of the evidence log.
     let keys = administered.done("listLogKeys", NONE, None).await;
     assert_eq!(

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Administered, error};
+use crate::policies::{replay, watch};
 use crate::token::text;
 
 const NONE: (&[(&str, &str)], &str) = (&[], "");
@@ -390,6 +391,18 @@ async fn rules_are_set_and_tried_and_access_is_taken_away_with_a_record() {
         .call("acknowledgeAlert", (path, ""), Some(json!({})))
         .await;
     assert_eq!(status, 409);
+    // A dossier, of the type that the document has.
+    replay(party, "curl/8").await;
+    watch(&party.server).await;
+    party.server.settle().await;
+    let query = "?rule=refresh-replay";
+    let alerts = administered.done("listAlerts", (&[], query), None).await;
+    let alert = text(&alerts["items"][0], "alert").to_owned();
+    let path: &[(&str, &str)] = &[("alert", &alert)];
+    let shown = administered.done("showAlert", (path, ""), None).await;
+    assert_eq!(shown["raised"]["dossier"]["presenter"]["agent"], "curl");
+    let raised = &administered.document["components"]["schemas"]["AlertRaised"];
+    assert!(raised["properties"]["dossier"].is_object(), "{raised}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
