@@ -301,10 +301,10 @@ pub(crate) fn browser() -> reqwest::Client {
         .unwrap()
 }
 
-/// Serves what `make` makes for the address on a free port, for as long as the test runs.
-pub(crate) async fn serve<T>(make: impl FnOnce(SocketAddr) -> (T, Router)) -> T {
+/// Serves what `app` is for the address on a free port, for as long as the test runs.
+pub(crate) async fn serve<T>(app: impl FnOnce(SocketAddr) -> (T, Router)) -> T {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let (made, router) = make(listener.local_addr().unwrap());
+    let (made, router) = app(listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, router).await });
     made
 }

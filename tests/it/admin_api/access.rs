@@ -176,11 +176,11 @@ async fn what_is_trusted_and_opened_for_others_is_set_by_whoever_may_do_all() {
 
     // Who may register clients.
     let new = json!({"label": "a partner", "uses": 2, "grant_types": ["client_credentials"]});
-    let issued = administered
+    let created = administered
         .done("createInitialAccessToken", NONE, Some(new))
         .await;
-    let token = text(&issued, "initial_access_token");
-    let id = text(&issued, "id").to_owned();
+    let token = text(&created, "initial_access_token");
+    let id = text(&created, "id").to_owned();
     let listed = administered.done("listInitialAccessTokens", NONE, None).await;
     assert_eq!(
         (&listed["items"][0]["standing"], &listed["items"][0]["uses_left"]),

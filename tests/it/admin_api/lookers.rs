@@ -238,6 +238,6 @@ async fn a_throttled_network_is_listed_and_let_go_by_its_digest_or_an_address() 
     assert_eq!(administered.call(release, NONE, of("192.0.2.1")).await.0, 404);
     let left = administered.done(release, NONE, of("198.51.100.99")).await;
     assert_eq!(left["items"], json!([]));
-    let lifted = "event_type = 'NetworkThrottleLifted' AND payload->>'reason' = 'a school'";
-    assert_eq!(administered.count(lifted).await, 2);
+    let releases = "event_type = 'NetworkThrottleLifted' AND payload->>'reason' = 'a school'";
+    assert_eq!(administered.count(releases).await, 2);
 }
