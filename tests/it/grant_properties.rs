@@ -567,8 +567,12 @@ fn without_a_grace_period_a_clock_that_is_behind_takes_no_replay_for_a_retry() {
     for (grace, replayed) in [(GRACE, false), (0, true)] {
         let mut history = History::begin(false);
         history.grace = grace;
+        // Of these requests none names resources or details.
+        history.counter = 3;
         history.rotate((true, true, true), 0, None, false);
+        assert_eq!(history.refresh.len(), 2, "it was rotated");
         history.step(&Step::FallBehind { seconds: 2 });
+        history.counter = 11;
         history.rotate((true, true, true), 1, None, false);
         assert_eq!(history.revoked, replayed);
     }

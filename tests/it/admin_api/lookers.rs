@@ -167,15 +167,13 @@ async fn a_call_that_changes_nothing_is_on_the_trail_with_its_reason() {
         "{refused}"
     );
     assert_eq!(reads("/admin/contain", "a rumour").await, 2);
-    let rules = administered.done("listPolicies", NONE, None).await;
-    let rule = text(&rules["items"][0], "rule").to_owned();
-    let path: &[(&str, &str)] = &[("rule", &rule)];
+    let path: &[(&str, &str)] = &[("rule", "scope-probing")];
     let setting = || Some(json!({"action": "alert", "threshold": 41, "reason": "as agreed"}));
     for _ in 0..2 {
         administered.done("enablePolicy", (path, ""), setting()).await;
     }
     assert_eq!(reads("/admin/policies/{rule}/enable", "as agreed").await, 1);
-    let backtest = json!({"rules": [rule], "since": "1d"});
+    let backtest = json!({"rules": ["scope-probing"], "since": "1d"});
     administered.done("backtestPolicies", NONE, Some(backtest)).await;
     let page = administered
         .done("searchTrail", (&[], "?event=RequestRefused"), None)

@@ -384,7 +384,7 @@ async fn a_pasted_credential_leads_to_its_grant_and_is_not_repeated() {
     assert_eq!(document["credential"]["authentic"], true);
     assert_eq!(document["events"][0]["event_type"], "TokenIssued");
     let text = stdout(&run(database, &["grant", "show", "-"], Some(&token)).await);
-    assert!(text.contains("usable unless it has expired"), "{text}");
+    assert!(text.contains("authentic, usable until "), "{text}");
 
     let mut forged = token.clone();
     forged.pop();

@@ -217,6 +217,15 @@ async fn machine_token(database: &TestDatabase, served: &Served) -> (String, Str
         "client_name": "Machine", "grant_types": ["client_credentials"], "scope": "server-operations",
         "default_scopes": "server-operations",
     });
+    let mut define = grantlog_on(database);
+    define.args([
+        "scope",
+        "define",
+        "server-operations",
+        "--description",
+        "Run servers",
+    ]);
+    assert!(finish(define, None).await.status.success());
     let mut command = grantlog_on(database);
     command.args(["client", "create", "--json", "-"]);
     let created = super::json(&finish(command, Some(&metadata.to_string())).await);

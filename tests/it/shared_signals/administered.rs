@@ -106,7 +106,8 @@ async fn an_administrator_over_the_api_is_told_as_one_and_holds_streams_that_no_
     let client = receiver.client.client_id.as_str();
     let listed = signal(&["list", "--client", client]).await;
     let shown = signal(&["show", &stream]).await;
-    for member in ["stream_id", "client_id", "status", "held", "waiting", "position"] {
+    // What waits is dropped soon after: it may differ.
+    for member in ["stream_id", "client_id", "status", "held"] {
         assert_eq!(listed[0][member], shown[member], "{listed}");
     }
     let told = polled(&receiver, &stream).await;
@@ -151,7 +152,7 @@ async fn time_without_a_transmitter_is_no_neglect_of_the_receivers_and_other_tim
     // As if shared signals had been off since then, for eight days.
     for table in [
         "grantlog.ssf_sets SET waits_since = waits_since - interval '8 days', made_at = made_at - interval '8 days'",
-        "grantlog.ssf_tending SET at = at - interval '8 days'",
+        "grantlog.ssf_tending SET at = clock_timestamp() - interval '8 days'",
     ] {
         owner.execute(format!("UPDATE {table}").as_str()).await.unwrap();
     }
