@@ -129,7 +129,11 @@ impl Erase {
                 output::visible(&hold.reason)
             );
         }
-        let inventory = session.operations.erasure_inventory(subject).await?;
+        let operations = &session.operations;
+        operations
+            .check_erasure_reason(subject, self.reason.as_deref())
+            .await?;
+        let inventory = operations.erasure_inventory(subject).await?;
         if self.dry_run {
             let mut document = document(&inventory, backups_until, false)?;
             if let (Some(hold), Some(members)) = (hold, document.as_object_mut()) {

@@ -47,8 +47,8 @@ struct Source {
     class: RefusalClass,
     /// Whether the client had proven who it is.
     authenticated: bool,
-    /// Whether the user is known.
-    subject: bool,
+    /// The user, where it is known: whoever guesses at one has no budget for others.
+    subject: Option<SubjectId>,
     /// Whether a credential was authentic.
     grant: bool,
 }
@@ -104,12 +104,12 @@ impl RefusalBudget {
         Verdict::Suppress
     }
 
-    /// Ends the windows that are over; what they suppressed, if anything.
-    fn close(&self, at: Timestamp) -> Vec<RefusalsSuppressed> {
+    /// Ends the windows that are over, or all of them; what they suppressed, if anything.
+    fn close(&self, at: Timestamp, all: bool) -> Vec<RefusalsSuppressed> {
         let Ok(mut windows) = self.windows.lock() else {
             return Vec::new();
         };
-        let over = |window: &Window| at >= window.since + TimeDelta::minutes(1);
+        let over = |window: &Window| all || at >= window.since + TimeDelta::minutes(1);
         let ended: Vec<_> = windows
             .iter()
             .filter(|(_, window)| over(window) && window.suppressed > 0)
@@ -159,9 +159,9 @@ impl Ledger {
         }
     }
 
-    /// Records how many refusals went unrecorded in the windows that are over.
-    pub async fn record_suppressed(&self, context: &Context) {
-        for event in self.inner.refusals.close(self.clock().now()) {
+    /// Records how many refusals went unrecorded in the windows that are over; in all of them where the server ends.
+    pub async fn record_suppressed(&self, context: &Context, all: bool) {
+        for event in self.inner.refusals.close(self.clock().now(), all) {
             if let Err(error) = self.append_refusal(context, event.into()).await {
                 tracing::warn!(%error, "a count of suppressed refusals was not recorded");
             }
@@ -212,7 +212,7 @@ impl Ledger {
                 refused.subject.is_some(),
             ),
             authenticated: authentication.is_some_and(|how| how.method != AuthMethod::None.name()),
-            subject: refused.subject.is_some(),
+            subject: refused.subject,
             grant: refused.grant.is_some(),
         }
     }
@@ -264,12 +264,33 @@ mod tests {
         };
         assert_eq!(recorded(&budget, named(RefusalClass::Other), 100), 2);
         assert_eq!(recorded(&budget, named(RefusalClass::ClientCredential), 2), 2);
-        let ended = budget.close(Timestamp::UNIX_EPOCH + TimeDelta::minutes(1));
+        let ended = budget.close(Timestamp::UNIX_EPOCH + TimeDelta::minutes(1), false);
         assert!(
             ended
                 .iter()
                 .any(|event| event.client == client && event.count == 98)
         );
-        assert!(ended.iter().all(|event| event.class == Some(RefusalClass::Other)));
+        assert!(
+            ended
+                .iter()
+                .all(|event| matches!(event.class, Some(RefusalClass::Other | RefusalClass::Password)))
+        );
+    }
+
+    #[test]
+    fn guesses_at_one_user_hide_none_at_another_and_the_end_counts_what_is_open() {
+        let (budget, at) = (RefusalBudget::new(3), Timestamp::UNIX_EPOCH);
+        for user in 1..=2 {
+            let guess = Source {
+                subject: Some(SubjectId(Uuid::from_u128(user))),
+                class: RefusalClass::Password,
+                ..Source::default()
+            };
+            assert_eq!(recorded(&budget, guess, 9), 3);
+        }
+        assert!(budget.close(at, false).is_empty());
+        let counts: Vec<u64> = budget.close(at, true).iter().map(|event| event.count).collect();
+        assert_eq!(counts, [6, 6]);
+        assert!(budget.close(at, true).is_empty());
     }
 }

@@ -139,6 +139,21 @@ impl Operations {
         })
     }
 
+    /// Whether a reason may stand beside the erasure of this user; one that names the user may not.
+    pub async fn check_erasure_reason(
+        &self,
+        subject: SubjectId,
+        reason: Option<&str>,
+    ) -> Result<(), OperationError> {
+        let user = self.load::<User>(subject.0).await?;
+        if let Some(account) = &user.account
+            && let Some(profile) = self.profile(subject, account).await?
+        {
+            Names::of(&profile).refuse_in(reason)?;
+        }
+        Ok(())
+    }
+
     /// Erases a user: the names are given up, the keys destroyed; what the ledger holds of the user can be read by
     /// nobody any more. A reason that names the user is refused: it would outlive the erasure.
     pub async fn erase_user(&self, context: &Context, subject: SubjectId) -> Result<Erased, OperationError> {

@@ -203,7 +203,11 @@ impl Observed {
         // Refusals that were counted were so by the server; whose they were is in the payload.
         let counted = slim.as_ref().filter(|_| kind == Kind::RefusalsSuppressed);
         let source = counted.and_then(|slim| parsed(slim.network));
-        let facts = slim.map(|slim| facts(kind, slim)).unwrap_or_default();
+        let mut facts = slim.map(|slim| facts(kind, slim)).unwrap_or_default();
+        if columns.event_type == "LedgerRead" {
+            // Whom somebody looked at has done nothing.
+            (facts.client, facts.subject, facts.grant) = (None, None, None);
+        }
         Self {
             position: columns.position,
             at: columns.at,
@@ -328,5 +332,30 @@ mod tests {
             let read = Observed::read(&columns, true);
             proptest::prop_assert_eq!(read.position, 1);
         }
+    }
+
+    #[test]
+    fn whom_somebody_looked_at_is_not_whom_a_rule_is_about() {
+        let id = Uuid::from_u128(7);
+        let payload = format!(r#"{{"client":"{id}","subject":"{id}","grant":"{id}"}}"#);
+        let observed = |event_type| {
+            let columns = Columns {
+                position: 1,
+                at: chrono::DateTime::UNIX_EPOCH,
+                aggregate_type: "trail",
+                aggregate: Uuid::nil(),
+                event_type,
+                payload: &payload,
+                metadata: "{}",
+            };
+            let facts = Observed::read(&columns, false).facts;
+            (
+                facts.client.is_some(),
+                facts.subject.is_some(),
+                facts.grant.is_some(),
+            )
+        };
+        assert_eq!(observed("LedgerRead"), (false, false, false));
+        assert_eq!(observed("RequestRefused"), (true, true, true));
     }
 }

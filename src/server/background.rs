@@ -39,6 +39,7 @@ pub(super) struct Background {
     sealer: Sealer,
     streams: StreamRunner,
     tasks: Vec<JoinHandle<()>>,
+    app: App,
 }
 
 impl Background {
@@ -48,6 +49,7 @@ impl Background {
         for task in self.tasks {
             task.abort();
         }
+        record_suppressed(&self.app, true).await;
         if let Some(signals) = self.signals {
             signals.stop().await;
         }
@@ -57,6 +59,13 @@ impl Background {
         self.sealer.stop().await;
         self.projections.stop().await;
     }
+}
+
+/// Counts what was refused beyond the budgets; at the end of the server all of it.
+async fn record_suppressed(app: &App, all: bool) {
+    let request = app.ledger.random().uuid().unwrap_or_default();
+    let context = Context::local(request, Actor::System, "refusals");
+    app.ledger.record_suppressed(&context, all).await;
 }
 
 /// Starts them all.
@@ -75,9 +84,7 @@ pub(super) fn start(app: &App) -> Background {
             }
         }),
         every(SUPPRESSED_EVERY, app, |app| async move {
-            let request = app.ledger.random().uuid().unwrap_or_default();
-            let context = Context::local(request, Actor::System, "refusals");
-            app.ledger.record_suppressed(&context).await;
+            record_suppressed(&app, false).await;
         }),
         every(PRUNE_EVERY, app, |app| async move {
             for values in OneTime::ALL {
@@ -119,6 +126,7 @@ pub(super) fn start(app: &App) -> Background {
         sealer: Sealer::start(app),
         streams: StreamRunner::start(app),
         tasks,
+        app: app.clone(),
     }
 }
 

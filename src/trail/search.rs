@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use uuid::Uuid;
+
 use super::key::{Key, words};
 use super::postings::{Order, Query, Stretch, positions};
 use crate::clock::Timestamp;
@@ -69,13 +71,20 @@ impl Filters {
     /// What is recorded of a search of a stretch, before anything that it finds is shown.
     #[must_use]
     pub fn reading(&self, stretch: Stretch, revealed: bool) -> LedgerRead {
+        // What somebody did is about that one, too.
+        let actor = self.actor.as_deref().and_then(|actor| actor.split_once(':'));
+        let acted = |kind: &str| {
+            let (_, id) = actor.filter(|(named, _)| *named == kind)?;
+            Uuid::try_parse(id).ok()
+        };
+        let session = self.session.map(|session| session.0.to_string());
         LedgerRead {
             grant: self.grant,
             filters: self.names(),
             revealed,
-            subject: self.subject,
-            client: self.client,
-            resource: self.request.map(|request| request.to_string()),
+            subject: self.subject.or_else(|| acted("user").map(SubjectId)),
+            client: self.client.or_else(|| acted("client").map(ClientKey)),
+            resource: self.request.map(|request| request.to_string()).or(session),
             ..LedgerRead::stretch(stretch.after, stretch.upto.max(0))
         }
     }

@@ -482,7 +482,7 @@ async fn a_flood_of_refusals_is_counted_and_not_recorded_one_by_one() {
         .server
         .app
         .ledger
-        .record_suppressed(&TestServer::context())
+        .record_suppressed(&TestServer::context(), false)
         .await;
     assert_eq!(count("RefusalsSuppressed").await, (1, Some(5)));
     // Whose they were.

@@ -73,7 +73,7 @@ fn judge(status: &StreamStatus, paused: bool, findings: &mut Findings) {
         findings.warn(
             "streams",
             format!("{name}: {} events were given up on", status.dead_letters),
-            "see grantlog stream dead-letters, then grantlog stream redeliver",
+            "see grantlog stream dead-letters, then grantlog stream redeliver, or discard",
         );
     }
 }

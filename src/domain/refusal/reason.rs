@@ -202,7 +202,7 @@ reasons! {
     GrantExpired "grant_expired" GrantOver,
     /// The grant is revoked.
     GrantRevoked "grant_revoked" GrantOver,
-    /// The user has changed the password since.
+    /// The user's password was changed since, or the account was disabled meanwhile.
     PasswordChanged "password_changed" GrantOver,
     /// The user has withdrawn the consent since.
     ConsentWithdrawn "consent_withdrawn" GrantOver,

@@ -9,6 +9,7 @@ use tokio::sync::Semaphore;
 
 use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
+use super::guard::only_in_full;
 use super::parameters::{Because, Nothing, Reason, Time};
 use super::scope::AdminScope;
 use super::trail::between;
@@ -258,6 +259,12 @@ async fn enable(call: Call, asked: Asked<Named, Nothing, JsonBody<Setting>>) -> 
         window_seconds,
         sigma,
     };
+    // What stops clients would stop administrators, too; and a rule of one's own fires at whomever one likes.
+    let stops = matches!(settings.action, Action::SuspendClient | Action::Throttle);
+    let own = settings.sigma.is_some() && settings.action != Action::Alert;
+    if (stops || own) && !call.administrator.is_full {
+        return Err(only_in_full(&call));
+    }
     let context = call.because(reason.map(|reason| reason.0));
     let operations = call.operations();
     let definition = operations

@@ -47,6 +47,17 @@ async fn whoever_may_configure_does_not_make_itself_an_administrator() {
             json!({"restricted": false}),
         ),
         ("post", "/admin/scopes/admin:read/retire".to_owned(), reason),
+        // Nor by rules, which would stop whoever undoes them.
+        (
+            "post",
+            "/admin/policies/client-secret-brute-force/enable".to_owned(),
+            json!({"action": "suspend_client"}),
+        ),
+        (
+            "post",
+            "/admin/policies/mine/enable".to_owned(),
+            json!({"action": "revoke_grant", "sigma": "title: x"}),
+        ),
     ];
     for (method, path, body) in &calls {
         let answer = administered.send((method, path), Some(&part), Some(body)).await;
@@ -57,7 +68,7 @@ async fn whoever_may_configure_does_not_make_itself_an_administrator() {
         );
     }
     let refused = "event_type = 'RequestRefused' AND payload->>'reason' = 'administration_of_administrators'";
-    assert_eq!(administered.count(refused).await, 7);
+    assert_eq!(administered.count(refused).await, 9);
     // Nor does whoever may operate put out of action who may administer, which it could not undo.
     let operate = administered.token("admin:operate").await;
     let whole =
@@ -75,7 +86,7 @@ async fn whoever_may_configure_does_not_make_itself_an_administrator() {
             "{path}"
         );
     }
-    assert_eq!(administered.count(refused).await, 9);
+    assert_eq!(administered.count(refused).await, 11);
     let other_suspended = administered
         .send(
             ("post", "/admin/clients/another/suspend"),

@@ -94,7 +94,7 @@ async fn a_token_that_every_endpoint_refuses_is_not_shown_as_usable() {
     assert_eq!(standing(&then), ("live", true, None));
     let printed = stdout(&run(server, &["grant", "show", refresh]).await);
     for words in [
-        "blocked, its tokens are refused: The user has changed the password since (password_changed)",
+        "blocked, its tokens are refused: The user's password was changed since, or the account was disabled meanwhile (password_changed)",
         "refresh token: authentic, no longer usable",
     ] {
         assert!(printed.contains(words), "{printed}");
