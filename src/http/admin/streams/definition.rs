@@ -89,8 +89,9 @@ pub(super) struct ChangedStream {
     /// What happens then; `dead_letter` for a webhook and `hold` for OCSF where nothing is said.
     #[serde(default)]
     on_failure: Option<OnFailure>,
-    /// Another `Authorization` header to send (`ocsf-http`), or what a NATS server takes (`nats`); empty: none from now on. Without it the stream keeps the one
-    /// that it has, but for another server (scheme, host and port), which must not see it: 400.
+    /// Another `Authorization` header to send (`ocsf-http`), or what a NATS server takes (`nats`); empty: none from now on.
+    /// Without it the stream keeps the one that it has, but for another server (scheme, host and port), which must not see
+    /// it: 400.
     #[serde(default)]
     credentials: Option<String>,
 }
