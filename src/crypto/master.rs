@@ -202,3 +202,23 @@ impl AddressKey {
         block
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pairwise_subject_is_of_its_key_its_sector_and_its_user() {
+        let (ours, other) = (MasterKey::from_bytes([1; 32]), MasterKey::from_bytes([2; 32]));
+        let user = |number| SubjectId(uuid::Uuid::from_u128(number));
+        let known = ours.pairwise_subject("app.example", user(1));
+        assert_eq!(known, ours.pairwise_subject("app.example", user(1)));
+        for elsewhere in [
+            ours.pairwise_subject("app.example", user(2)),
+            ours.pairwise_subject("other.example", user(1)),
+            other.pairwise_subject("app.example", user(1)),
+        ] {
+            assert_ne!(known, elsewhere);
+        }
+    }
+}

@@ -218,3 +218,52 @@ async fn a_sector_that_does_not_vouch_for_every_redirect_uri_is_refused() {
     let answer = register(&strict, None, &metadata).await;
     assert_eq!(answer.body["error"], "invalid_client_metadata");
 }
+
+/// Core §8.1, §12.2.
+#[tokio::test]
+async fn a_client_does_not_move_into_another_sector() {
+    let provider = Provider::with(json!({"subject_type": "pairwise"})).await;
+    let server = &provider.server;
+    let tokens = provider.tokens(&[]).await;
+    let claims = provider.claims(text(&tokens, "id_token"), "RS256").await;
+    let key = provider.client.key;
+    for moved in [
+        json!({"redirect_uris": ["https://victim.example/cb"]}),
+        json!({"subject_type": "public"}),
+    ] {
+        let refused = server.update_client(key, moved).await.unwrap_err();
+        assert!(refused.to_string().contains("sector"), "{refused}");
+    }
+    let another_path = json!({"redirect_uris": ["https://app.example/cb", "https://app.example/second"]});
+    server.update_client(key, another_path).await.unwrap();
+    let access = text(&tokens, "access_token");
+    let known = userinfo(server, access, "/oauth/userinfo").await.1;
+    assert_eq!(
+        known["sub"], claims["sub"],
+        "it is known by the subject of its login"
+    );
+
+    // Nor one that registered itself, over the wire.
+    let open = registering(RegistrationMode::Open, |_| {}).await;
+    let metadata = json!({"redirect_uris": [REDIRECT_URI], "subject_type": "pairwise"});
+    let registered = register(&open, None, &metadata).await.body;
+    let mut replaced = registered.clone();
+    for ours in [
+        "registration_access_token",
+        "registration_client_uri",
+        "client_secret_expires_at",
+        "client_id_issued_at",
+    ] {
+        replaced.as_object_mut().unwrap().remove(ours);
+    }
+    replaced["redirect_uris"] = json!(["https://victim.example/cb"]);
+    let put = browser()
+        .put(text(&registered, "registration_client_uri"))
+        .bearer_auth(text(&registered, "registration_access_token"))
+        .json(&replaced);
+    let answer = put.send().await.unwrap();
+    assert_eq!(answer.status(), 400);
+    let answer: Value = answer.json().await.unwrap();
+    assert_eq!(answer["error"], "invalid_client_metadata", "{answer}");
+    assert!(text(&answer, "error_description").contains("sector"), "{answer}");
+}

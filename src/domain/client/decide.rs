@@ -105,6 +105,13 @@ pub enum ClientRefusal {
          them. Register another client"
     )]
     BecomesPublic,
+    /// `sub` is the same for as long as a grant lives (OpenID Connect Core §12.2), and another sector's is not to be had by
+    /// naming that sector's address.
+    #[error(
+        "the sector of a client's subjects stays: its users would be known by another sub, the one of another sector's \
+         clients. Register another client"
+    )]
+    ChangesSector,
     /// A client that proves to hold a key has no secret.
     #[error("a client that authenticates with private_key_jwt or a certificate has no secret")]
     Keyed,
@@ -192,6 +199,9 @@ impl Registration {
             ClientCommand::Update(metadata) if **metadata == self.metadata => Vec::new(),
             ClientCommand::Update(metadata) if self.becomes_public(metadata) => {
                 return Err(ClientRefusal::BecomesPublic);
+            }
+            ClientCommand::Update(metadata) if self.changes_sector(metadata) => {
+                return Err(ClientRefusal::ChangesSector);
             }
             ClientCommand::Update(metadata) => vec![
                 ClientUpdated {

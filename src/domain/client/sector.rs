@@ -118,10 +118,19 @@ impl Registration {
     /// The sector that its users' subjects are derived for; none where they are public.
     #[must_use]
     pub fn pairwise_sector(&self) -> Option<String> {
-        match self.metadata.subject_type {
+        self.pairwise_sector_with(&self.metadata)
+    }
+
+    /// Whether its users would be known by other subjects with this metadata.
+    pub(super) fn changes_sector(&self, metadata: &ClientMetadata) -> bool {
+        self.pairwise_sector() != self.pairwise_sector_with(metadata)
+    }
+
+    fn pairwise_sector_with(&self, metadata: &ClientMetadata) -> Option<String> {
+        match metadata.subject_type {
             SubjectType::Public => None,
             // Registration makes sure that there is one; if not, the client is a sector of its own.
-            SubjectType::Pairwise => Some(self.metadata.sector().unwrap_or_else(|_| self.client_id.clone())),
+            SubjectType::Pairwise => Some(metadata.sector().unwrap_or_else(|_| self.client_id.clone())),
         }
     }
 }

@@ -71,6 +71,9 @@ impl Client {
         if registration.becomes_public(&command.metadata) {
             return Decision::refuse(ClientRefusal::BecomesPublic);
         }
+        if registration.changes_sector(&command.metadata) {
+            return Decision::refuse(ClientRefusal::ChangesSector);
+        }
         let mut events: Vec<ClientEvent> = Vec::new();
         if *command.metadata != registration.metadata {
             let metadata = (*command.metadata).clone();

@@ -201,6 +201,13 @@ impl From<ClientRefusal> for Rejection<RegistrationError> {
                 )),
                 RefusalReason::RegistrationMetadata,
             ),
+            ClientRefusal::ChangesSector => (
+                RegistrationError::InvalidClientMetadata(format!(
+                    "subject_type: {}",
+                    ClientRefusal::ChangesSector
+                )),
+                RefusalReason::RegistrationMetadata,
+            ),
             ClientRefusal::Exists
             | ClientRefusal::Public
             | ClientRefusal::Keyed
