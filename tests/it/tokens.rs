@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::code::REDIRECT_URI;
 use crate::harness::{TestServer, browser};
+use crate::rfc6749::post_as;
 use crate::token::{Party, text};
 
 pub(crate) fn part(token: &str, number: usize) -> Value {
@@ -167,6 +168,22 @@ async fn a_resource_server_may_ask_about_its_audience_and_a_stranger_about_nothi
         assert_eq!(answer["active"], active);
         assert!(active || answer == json!({"active": false}), "{answer}");
     }
+    // RFC 7662 §4: nor of its own token for another, which that one could bring back to it.
+    let service = json!({"client_name": "RS", "grant_types": ["client_credentials"], "scope": "server-operations",
+        "audience": ["api-1"], "introspects": ["api-2"]});
+    let service = party.server.client(service).await;
+    let basic = (
+        service.client_id.as_str(),
+        service.client_secret.as_deref().unwrap(),
+    );
+    let form = [
+        ("grant_type", "client_credentials"),
+        ("scope", "server-operations"),
+    ];
+    let (_, own) = post_as((&party.server, "/oauth/token"), Some(basic), &form).await;
+    let form = [("token", text(&own, "access_token"))];
+    let answer = post_as((&party.server, "/oauth/introspect"), Some(basic), &form).await;
+    assert_eq!(answer, (200, json!({"active": false})));
     let public =
         json!({"client_name": "App", "redirect_uris": [REDIRECT_URI], "token_endpoint_auth_method": "none"});
     let public = party.server.client(public).await;

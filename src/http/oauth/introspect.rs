@@ -170,14 +170,12 @@ async fn access(
     if !token.signer_stands(unit).await? {
         return Ok(INACTIVE);
     }
-    // RFC 9701 §5: as a JWT, to those that the token is for alone.
-    let own = form == Form::Json && caller.registration.client_id == claims.client_id;
-    let of_its_audience = caller
-        .registration
-        .metadata
-        .introspects
-        .iter()
-        .any(|one| claims.aud.contains(one));
+    let introspects = &caller.registration.metadata.introspects;
+    let of_its_audience = introspects.iter().any(|one| claims.aud.contains(one));
+    // RFC 9701 §5: as a JWT, to those that the token is for alone. So a resource server, whose own token for another one
+    // may come back to it, must be told that it is for another (RFC 7662 §4).
+    let is_client = form == Form::Json && introspects.is_empty();
+    let own = is_client && caller.registration.client_id == claims.client_id;
     if !own && !of_its_audience {
         return Ok(INACTIVE);
     }
