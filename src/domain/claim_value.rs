@@ -19,6 +19,8 @@ const ADDRESS_MEMBERS: [&str; 6] = [
 const OF_LINES: [&str; 2] = ["formatted", "street_address"];
 /// The most bytes of a name.
 const MAX_NAME: usize = 256;
+/// The most bytes of an e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets).
+const MAX_EMAIL: usize = 254;
 /// The most bytes of a URL.
 const MAX_URL: usize = 2000;
 /// The most bytes of one member of an address.
@@ -62,6 +64,59 @@ pub enum UnfitClaim {
          a text of at most 500 bytes"
     )]
     NotAddress,
+}
+
+/// Whether a text is an `addr-spec` (RFC 5322 §3.4.1) without comments, folded lines and obsolete forms, in which letters
+/// may be of any script (RFC 6532 §3.2).
+#[must_use]
+pub fn is_addr_spec(text: &str) -> bool {
+    // The local part may be quoted, and have an @ then.
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let inside = |text: &str, open: char, close: char| {
+        let text = text.strip_prefix(open)?;
+        text.strip_suffix(close).map(str::to_owned)
+    };
+    let is_local = match inside(local, '"', '"') {
+        Some(quoted) => is_quoted(&quoted),
+        None => is_dot_atom(local),
+    };
+    let is_domain = match inside(domain, '[', ']') {
+        Some(literal) => literal
+            .chars()
+            .all(|c| c.is_ascii_graphic() && !"[]\\".contains(c)),
+        None => is_dot_atom(domain),
+    };
+    is_local && is_domain && text.len() <= MAX_EMAIL && text.chars().all(|c| !steers(c))
+}
+
+fn is_dot_atom(text: &str) -> bool {
+    let is_atext = |c: char| {
+        c.is_ascii_alphanumeric()
+            || "!#$%&'*+-/=?^_`{|}~".contains(c)
+            || (!c.is_ascii() && c.is_alphanumeric())
+    };
+    text.split('.')
+        .all(|atom| !atom.is_empty() && atom.chars().all(is_atext))
+}
+
+/// The inside of a `quoted-string`: a quote or a backslash in it has a backslash before it.
+fn is_quoted(text: &str) -> bool {
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let fits = match c {
+            '\\' => chars
+                .next()
+                .is_some_and(|next| next == ' ' || next.is_ascii_graphic()),
+            '"' => false,
+            _ => c == ' ' || c.is_ascii_graphic(),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    true
 }
 
 /// The text that is stored of a claim.
@@ -206,6 +261,43 @@ fn is_member(name: &str, value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn an_e_mail_address_is_an_addr_spec() {
+        for good in [
+            "ada@example.com",
+            "a.b+c@localhost",
+            "o'hara@example.com",
+            "\"a b@c\"@example.com",
+            "\"a\\\"b\"@example.com",
+            "a@[192.0.2.1]",
+            "jörg@exämple.de",
+        ] {
+            assert!(is_addr_spec(good), "{good}");
+        }
+        let long = format!("{}@example.com", "a".repeat(250));
+        for bad in [
+            "",
+            "@",
+            "a@",
+            "@b",
+            "ada",
+            "a b@example.com",
+            "Ada <a@b>",
+            "a@b\n",
+            "a\u{202e}@b",
+            ".a@b",
+            "a..b@c",
+            "a@b.",
+            "a@b@c",
+            "\"a\"b\"@c",
+            "\"a\\\"@c",
+            "a@[b\\]",
+            long.as_str(),
+        ] {
+            assert!(!is_addr_spec(bad), "{bad}");
+        }
+    }
+
     use super::*;
     use proptest::prelude::*;
     use serde_json::json;

@@ -11,6 +11,7 @@ use super::report::Remark;
 use super::{Import, ImportError, Kind, Progress, passport, short, tables};
 use crate::crypto::vault::DataKey;
 use crate::domain::AggregateType;
+use crate::domain::claim_value::is_addr_spec;
 use crate::domain::user::{User, UserCommand, UserRegistered};
 use crate::ids::SubjectId;
 use crate::ledger::{Context, LedgerError};
@@ -79,11 +80,7 @@ impl Import {
         if let Err(OperationError::Invalid { problem, .. }) = check_username(&user.username) {
             return Err(format!("its user name: {problem}"));
         }
-        if user
-            .email
-            .as_ref()
-            .is_some_and(|email| email.len() > 254 || !email.contains('@'))
-        {
+        if user.email.as_deref().is_some_and(|email| !is_addr_spec(email)) {
             return Err("its e-mail address is none".to_owned());
         }
         if user.name.as_ref().is_some_and(|name| name.len() > 256) {

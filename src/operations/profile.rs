@@ -70,8 +70,11 @@ fn text(claim: Claim, value: Value) -> Result<String, OperationError> {
 }
 
 pub(super) fn check_email(email: &str) -> Result<(), OperationError> {
-    if email.len() > 254 || !email.contains('@') {
-        return Err(OperationError::invalid("email", "it is not an e-mail address"));
+    if !claim_value::is_addr_spec(email) {
+        return Err(OperationError::invalid(
+            "email",
+            "it is not an e-mail address such as ada@example.com, of at most 254 bytes",
+        ));
     }
     Ok(())
 }

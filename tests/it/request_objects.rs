@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::flow::{self, Answer, Query, with};
 use crate::harness::{TestServer, browser};
 use crate::private_key_jwt::Keys;
+use crate::token::text;
 
 /// What a request object's header says it is.
 const TYPE: &str = "oauth-authz-req+jwt";
@@ -182,6 +183,15 @@ async fn only_what_is_in_the_request_object_counts() {
     // Pushed, too.
     let (status, body) = jar.push(&beside).await;
     assert_eq!(status, 201, "{body}");
+    let pushed = vec![
+        ("client_id".to_owned(), jar.client.client_id.clone()),
+        ("request_uri".to_owned(), text(&body, "request_uri").to_owned()),
+    ];
+    let parameters = jar.request(&pushed).await.parameters();
+    assert_eq!(
+        (parameters["error"].as_str(), parameters["state"].as_str()),
+        ("login_required", "s t&ä")
+    );
     // What is left out of it is not taken from beside it.
     let object = jar.object(json!({"response_type": null}));
     let beside = with(&jar.query(&object), &[("response_type", "code")]);
@@ -418,6 +428,19 @@ async fn a_request_uri_that_was_not_pushed_is_not_fetched() {
         let query = with(&flow::query(&jar.client), &[("request_uri", uri)]);
         assert_eq!(
             jar.request(&query).await.parameters()["error"],
+            "request_uri_not_supported"
+        );
+        // Whatever else is in the object, and not beside its reference (OpenID Connect Core §6.2).
+        let alone: flow::Query = [
+            ("client_id", jar.client.client_id.as_str()),
+            ("response_type", "code"),
+            ("scope", "openid"),
+            ("request_uri", uri),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into();
+        assert_eq!(
+            jar.request(&alone).await.parameters()["error"],
             "request_uri_not_supported"
         );
     }

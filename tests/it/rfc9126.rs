@@ -51,7 +51,7 @@ async fn what_changed_since_a_request_was_pushed_is_seen_when_it_is_used() {
         client.client_secret.as_deref().unwrap(),
     );
     let mut pushed = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let query = flow::query(&client);
         let (status, body) = post_as((&server, "/oauth/par"), Some(basic), &pairs(&query)).await;
         assert_eq!(status, 201, "{body}");
@@ -60,6 +60,15 @@ async fn what_changed_since_a_request_was_pushed_is_seen_when_it_is_used() {
             ("request_uri".to_owned(), text(&body, "request_uri").to_owned()),
         ]);
     }
+    // What was pushed unsigned is not answered once the client's requests must be signed.
+    let key = json!({"kty": "EC", "crv": "P-256", "kid": "1", "alg": "ES256",
+        "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU", "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"});
+    let patch = json!({"jwks": {"keys": [key]}, "require_signed_request_object": true});
+    server.update_client(client.key, patch).await.unwrap();
+    let answer = flow::request(&server, &browser, &pushed[2]).await;
+    assert_eq!(answer.parameters()["error"], "invalid_request");
+    let patch = json!({"require_signed_request_object": false});
+    server.update_client(client.key, patch).await.unwrap();
     let patch: Value = json!({"scope": "server-operations", "default_scopes": null});
     server.update_client(client.key, patch).await.unwrap();
     let answer = flow::request(&server, &browser, &pushed[0]).await;

@@ -77,10 +77,11 @@ async fn take(
 async fn keep(app: &App, request: &ClientRequest) -> Result<Pushed, Rejection<TokenError>> {
     let mut unit = app.ledger.unit_of_work(&request.context);
     let (client, parameters) = rounds!(unit, round(app, request, &mut unit))?;
+    let is_signed = request.form.get(request_object::PARAMETER).is_some();
     limited(app, request, &client)?;
     let usual = app.settings.pushed_request_lifetime;
     let expires_in = client.registration.metadata.pushed_request_lifetime(usual);
-    let request_uri = request_uri::keep(app, (client.key, expires_in), &parameters).await?;
+    let request_uri = request_uri::keep(app, (client.key, expires_in), (&parameters, is_signed)).await?;
     Ok(Pushed {
         request_uri,
         expires_in,

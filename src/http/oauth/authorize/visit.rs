@@ -185,11 +185,14 @@ impl Visit {
         Err(invalid_request(what, RefusalReason::NotPushed))
     }
 
-    /// Where server or client require it, a request is a signed object (RFC 9101 §10.5). What was pushed was checked
-    /// when it was.
+    /// Where server or client require it, a request is a signed object (RFC 9101 §10.5), pushed or not.
     fn check_signed(&self, target: &Target) -> Result<(), Rejection<AuthorizeError>> {
         let required = request_object::is_required(&self.app.settings, &target.registration);
-        if !required || self.pushed.is_some() || self.signed_at.is_some() {
+        let is_signed = match &self.pushed {
+            Some(pushed) => pushed.is_signed,
+            None => self.signed_at.is_some(),
+        };
+        if !required || is_signed {
             return Ok(());
         }
         let what = "The request must be a signed request object (RFC 9101).";
@@ -235,6 +238,7 @@ impl Visit {
             client: &target.registration.metadata,
             destination: &destination(&target.back.redirect_uri),
             scopes: &request.scopes,
+            claims: &request.openid.individual_claims.all(),
             resources: &request.resources,
             details: &request
                 .details

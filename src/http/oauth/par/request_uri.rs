@@ -22,11 +22,16 @@ const PREFIX: &str = "urn:ietf:params:oauth:request_uri:";
 /// the browser, not about how fast a password is typed.
 const TIME_TO_ANSWER: TimeDelta = TimeDelta::minutes(30);
 
+/// What is kept of a signed request begins with it: no form does.
+const SIGNED: &str = "signed ";
+
 /// A pushed request that a browser has brought.
 pub(crate) struct PushedRequest {
     digest: Digest,
     /// Its parameters, form-encoded.
     pub(crate) parameters: String,
+    /// Whether they are those of a signed request object (RFC 9101).
+    pub(crate) is_signed: bool,
     /// When a browser first brought it.
     pub(crate) opened_at: Timestamp,
     /// Whether this visit's answer is the first.
@@ -49,10 +54,11 @@ pub fn is_request_uri(text: &str) -> bool {
 pub(super) async fn keep(
     app: &App,
     (client, lifetime): (ClientKey, u32),
-    parameters: &str,
+    (parameters, is_signed): (&str, bool),
 ) -> Result<String, LedgerError> {
     let random: [u8; 32] = app.ledger.random().bytes()?;
-    let sealed = key(app, &random)?.seal(app.ledger.random(), &place(client), parameters)?;
+    let sealed =
+        key(app, &random)?.seal(app.ledger.random(), &place(client), &kept(parameters, is_signed))?;
     let lifetime = TimeDelta::seconds(i64::from(lifetime));
     sqlx::query(
         "INSERT INTO grantlog.pushed_requests (digest, client, request, expires_at) VALUES ($1, $2, $3, $4)",
@@ -98,9 +104,14 @@ pub(crate) async fn open(
     let parameters = self::key(app, &random)
         .and_then(|key| key.open(&place(client), &found.request))
         .map_err(LedgerError::from)?;
+    let (parameters, is_signed) = match parameters.strip_prefix(SIGNED) {
+        Some(parameters) => (parameters.to_owned(), true),
+        None => (parameters, false),
+    };
     Ok(PushedRequest {
         digest,
         parameters,
+        is_signed,
         opened_at,
         is_first: OnceCell::new(),
     })
@@ -162,6 +173,11 @@ async fn mark_opened(app: &App, digest: &Digest) -> Result<Option<Timestamp>, sq
         .await
     })
     .await
+}
+
+fn kept(parameters: &str, is_signed: bool) -> String {
+    let signed = if is_signed { SIGNED } else { "" };
+    format!("{signed}{parameters}")
 }
 
 fn random_part(request_uri: &str) -> Option<[u8; 32]> {
