@@ -2,9 +2,9 @@
 --
 -- Events   ConsentGiven, ConsentWithdrawn.
 -- Key      id: the position of the first ConsentGiven. consent (the aggregate), and (subject, client_key), are unique too.
--- Erasure  nothing: it holds random ids and names of scopes only.
+-- Erasure  nothing: it holds random ids and names of scopes and claims only.
 --
--- One row per user and client. scope is all that is allowed now: empty where it was taken back.
+-- One row per user and client. scope and claims are all that is allowed now: empty where it was taken back.
 
 CREATE TABLE public.{table} (
     id           bigint      NOT NULL,
@@ -12,6 +12,7 @@ CREATE TABLE public.{table} (
     subject      uuid        NOT NULL,
     client_key   uuid        NOT NULL,
     scope        text        NOT NULL, -- separated by spaces
+    claims       text        NOT NULL, -- of the user, by name, which no scope opened; separated by spaces
     given_at     timestamptz NOT NULL, -- the first time, or the first time since it was last taken back
     confirmed_at timestamptz NOT NULL, -- the last time
     withdrawn_at timestamptz,          -- the last time

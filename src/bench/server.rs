@@ -1,5 +1,6 @@
 //! The server under measurement: a process of its own, so that its CPU time and memory are its own.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Stdio;
 
@@ -183,6 +184,7 @@ async fn register(app: &App) -> Result<(ClientKey, String, SubjectId)> {
         subject: user,
         client: created.key,
         scope,
+        claims: BTreeSet::new(),
         authorization_details: None,
         at: unit.at(),
     };
@@ -208,6 +210,7 @@ async fn code(app: &App, client: ClientKey, subject: SubjectId) -> Result<String
             amr: None,
             nonce: None,
             id_token_claims: None,
+            individual_claims: None,
             scope: ["view-user"].into_iter().collect(),
             audience: vec![app.settings.issuer.clone()],
             authorization_details: None,

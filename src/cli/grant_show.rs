@@ -9,6 +9,7 @@ use super::grant::Found;
 use super::session::Session;
 use super::{grant_uses, output};
 use crate::domain::grant::Family;
+use crate::domain::openid::Claim;
 use crate::ledger::{Caller, Metadata, StoredEvent};
 use crate::standing::{GrantStanding, GrantState};
 use crate::trail::as_of::AsOf;
@@ -90,6 +91,14 @@ fn print_state(family: &Family, standing: Option<&GrantStanding>) -> anyhow::Res
     named("user", &subject)?;
     named("flow", family.flow.name())?;
     named("scope", &family.scope.to_string())?;
+    let individual = family
+        .authentication
+        .as_ref()
+        .map(|known| known.individual_claims.all());
+    if let Some(claims) = individual.filter(|claims| !claims.is_empty()) {
+        let names: Vec<&str> = claims.into_iter().map(Claim::name).collect();
+        named("claims", &names.join(" "))?;
+    }
     if let Some(device) = &family.device {
         named("device", device.stage.name())?;
     }

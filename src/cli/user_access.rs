@@ -127,10 +127,14 @@ impl Consents {
                     output::moment(consent.since),
                     consent.last_used.map_or_else(|| "-".to_owned(), output::moment),
                     consent.scope.join(" "),
+                    consent.claims.join(" "),
                 ]
             })
             .collect();
-        output::table(["CLIENT ID", "NAME", "SINCE", "LAST USED", "SCOPE"], &rows)
+        output::table(
+            ["CLIENT ID", "NAME", "SINCE", "LAST USED", "SCOPE", "CLAIMS"],
+            &rows,
+        )
     }
 }
 

@@ -1,9 +1,12 @@
 //! The `consent` aggregate: what one resource owner allowed one client.
 
+use std::collections::BTreeSet;
+
 use aws_lc_rs::digest::{Context, SHA256};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::openid::Claim;
 use super::value::{ScopeSet, Sealed};
 use super::{Decision, aggregate};
 use crate::clock::Timestamp;
@@ -20,6 +23,8 @@ events! {
             client: ClientKey,
             /// To what, in this act.
             scope: ScopeSet,
+            /// To which claims of the user, one by one (OpenID Connect Core §5.5.1).
+            claims: Option<BTreeSet<Claim>>,
             /// To which authorization details (RFC 9396), as JSON.
             authorization_details: Option<Sealed>,
             /// When.
@@ -38,6 +43,9 @@ events! {
 pub struct Consent {
     /// All scopes that are allowed now.
     pub scope: ScopeSet,
+    /// The claims of the user that are allowed one by one.
+    #[serde(default)]
+    pub claims: BTreeSet<Claim>,
     /// The authorization details that are remembered as allowed, the latest last: lists, each sealed as it was given.
     #[serde(default)]
     pub authorization_details: Vec<Sealed>,
@@ -56,6 +64,8 @@ pub enum ConsentCommand {
         client: ClientKey,
         /// To what.
         scope: ScopeSet,
+        /// To which claims, one by one.
+        claims: BTreeSet<Claim>,
         /// To which authorization details, sealed for the subject.
         authorization_details: Option<Sealed>,
         /// When.
@@ -98,7 +108,14 @@ impl Consent {
     /// Whether nothing is allowed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.scope.is_empty() && self.authorization_details.is_empty()
+        self.scope.is_empty() && self.claims.is_empty() && self.authorization_details.is_empty()
+    }
+
+    /// Whether these claims are allowed: one by one, or by a scope that opens them.
+    #[must_use]
+    pub fn allows_claims(&self, claims: &BTreeSet<Claim>) -> bool {
+        let allowed = |claim: &Claim| self.claims.contains(claim) || self.scope.contains(claim.scope());
+        claims.iter().all(allowed)
     }
 
     /// Decides a command.
@@ -109,6 +126,7 @@ impl Consent {
                 subject,
                 client,
                 scope,
+                claims,
                 authorization_details,
                 at,
             } => {
@@ -116,6 +134,7 @@ impl Consent {
                     subject: *subject,
                     client: *client,
                     scope: scope.clone(),
+                    claims: (!claims.is_empty()).then(|| claims.clone()),
                     authorization_details: authorization_details.clone(),
                     at: *at,
                 };
@@ -132,12 +151,14 @@ impl Consent {
         match event {
             ConsentEvent::ConsentGiven(given) => {
                 self.scope = self.scope.union(&given.scope);
+                self.claims.extend(given.claims.into_iter().flatten());
                 self.authorization_details.extend(given.authorization_details);
                 let forgotten = self.authorization_details.len().saturating_sub(REMEMBERED);
                 self.authorization_details.drain(..forgotten);
             }
             ConsentEvent::ConsentWithdrawn(_) => {
                 self.scope = ScopeSet::default();
+                self.claims.clear();
                 self.authorization_details.clear();
                 self.withdrawals += 1;
             }

@@ -1,8 +1,11 @@
 //! OpenID Connect: its scopes (Core §5.4), the claims that are known of a user (Core §5.1), and what a grant keeps of
 //! the authentication that it rests on.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
+use super::value::ScopeSet;
 use crate::clock::Timestamp;
 
 /// Makes a request an authentication request (OpenID Connect Core §3.1.2.1).
@@ -151,6 +154,46 @@ impl Claim {
     }
 }
 
+/// Claims that a request asked for one by one (OpenID Connect Core §5.5.1) and that the scope which it asked for does not
+/// open: the user consented to each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct IndividualClaims {
+    /// For the ID tokens.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub id_token: Vec<Claim>,
+    /// For `UserInfo`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub userinfo: Vec<Claim>,
+}
+
+impl IndividualClaims {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.id_token.is_empty() && self.userinfo.is_empty()
+    }
+
+    /// Those whose scope is among the allowed ones: a claim is had where its scope could be.
+    #[must_use]
+    pub fn within(&self, allowed: &ScopeSet) -> Self {
+        let those = |claims: &[Claim]| {
+            let claims = claims.iter().filter(|claim| allowed.contains(claim.scope()));
+            claims.copied().collect()
+        };
+        Self {
+            id_token: those(&self.id_token),
+            userinfo: those(&self.userinfo),
+        }
+    }
+
+    /// All of them, wherever they go.
+    #[must_use]
+    pub fn all(&self) -> BTreeSet<Claim> {
+        self.id_token.iter().chain(&self.userinfo).copied().collect()
+    }
+}
+
 /// What ID tokens say of the login that a grant was given in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Authentication {
@@ -162,6 +205,9 @@ pub struct Authentication {
     pub nonce: Option<String>,
     /// Which claims of the user the ID tokens carry, as far as the granted scope opens them.
     pub claims: Vec<Claim>,
+    /// Which claims the user consented to besides.
+    #[serde(default)]
+    pub individual_claims: IndividualClaims,
 }
 
 /// The authentication context class of a login by these methods; none where it has no name.

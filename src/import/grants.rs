@@ -1,5 +1,7 @@
 //! Live refresh tokens become grants: each may be presented once, for one of ours.
 
+use std::collections::BTreeSet;
+
 use chrono::TimeDelta;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -312,6 +314,7 @@ async fn append(ledger: &Ledger, context: &Context, newcomer: &Newcomer) -> Resu
                     subject,
                     client: event.client,
                     scope: event.scope.clone(),
+                    claims: BTreeSet::new(),
                     authorization_details: None,
                     at,
                 });

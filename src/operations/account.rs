@@ -2,6 +2,7 @@
 //!
 //! Tables say what there may be; what is shown of it and what is ended is decided on the aggregates.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -12,6 +13,7 @@ use crate::domain::authorization_detail::ShownDetail;
 use crate::domain::client::{Client, GrantType, Registration};
 use crate::domain::consent::{Consent, ConsentCommand};
 use crate::domain::grant::{Grant, Reason};
+use crate::domain::openid::Claim;
 use crate::domain::scope::{Definition, Scope};
 use crate::domain::session::{Login, Session, SessionCommand, SessionEndRevokes};
 use crate::domain::user::User;
@@ -38,6 +40,8 @@ pub struct Application {
     pub registration: Registration,
     /// What it may do, in words; a scope that is not defined any more has its name only.
     pub scopes: Vec<Definition>,
+    /// The claims of the user that it may know besides, one by one.
+    pub claims: BTreeSet<Claim>,
     /// The authorization details that the user is remembered to have allowed it (RFC 9396), the latest last.
     pub details: Vec<ShownDetail>,
     /// Since when.
@@ -152,6 +156,7 @@ impl Operations {
             let details = self.consented_details(subject, key, &consent).await?;
             applications.push(Application {
                 key,
+                claims: consent.claims.clone(),
                 details: self.show_details(&details).await?,
                 registration: registration.clone(),
                 scopes: self.definitions(&scope).await?,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::account::{Application, BrowserLogin};
 use super::{OperationError, Operations};
 use crate::clock::Timestamp;
+use crate::domain::openid::Claim;
 use crate::ids::{SessionId, SubjectId};
 use crate::ledger::Caller;
 
@@ -36,6 +37,9 @@ pub struct ShownConsent {
     pub client_name: String,
     /// The scopes that are allowed.
     pub scope: Vec<String>,
+    /// The claims of the user that are allowed one by one (OpenID Connect Core §5.5.1).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<&'static str>,
     /// The types of the authorization details that are remembered as allowed (RFC 9396).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub authorization_details_types: Vec<String>,
@@ -70,6 +74,7 @@ impl From<Application> for ShownConsent {
             key: _,
             registration,
             scopes,
+            claims,
             details,
             since,
             last_used,
@@ -81,6 +86,7 @@ impl From<Application> for ShownConsent {
             client_id: registration.client_id,
             client_name: registration.metadata.client_name,
             scope: scopes.into_iter().map(|scope| scope.name).collect(),
+            claims: claims.into_iter().map(Claim::name).collect(),
             authorization_details_types: types,
             since,
             last_used,

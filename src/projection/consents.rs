@@ -1,5 +1,7 @@
 //! The fold of `consents`; its contract is `projections/consents.sql`.
 
+use std::collections::BTreeSet;
+
 use uuid::Uuid;
 
 use super::cell::{Cell, Change, Mismatch, RowSink};
@@ -10,18 +12,20 @@ use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::consent::ConsentEvent;
 use crate::domain::event::Event;
+use crate::domain::openid::Claim;
 use crate::domain::value::ScopeSet;
 
 pub(super) const SCHEMA: Schema = Schema {
     name: "consents",
     sql: include_str!("../../projections/consents.sql"),
-    fold: 1,
+    fold: 2,
     columns: &[
         "id",
         "consent",
         "subject",
         "client_key",
         "scope",
+        "claims",
         "given_at",
         "confirmed_at",
         "withdrawn_at",
@@ -41,6 +45,7 @@ struct Row {
     subject: Uuid,
     client_key: Uuid,
     scope: ScopeSet,
+    claims: BTreeSet<Claim>,
     given_at: Timestamp,
     confirmed_at: Timestamp,
     withdrawn_at: Option<Timestamp>,
@@ -58,6 +63,7 @@ impl Consents {
                 subject: given.subject.0,
                 client_key: given.client.0,
                 scope: given.scope.clone(),
+                claims: given.claims.clone().unwrap_or_default(),
                 given_at: at,
                 confirmed_at: at,
                 withdrawn_at: None,
@@ -69,9 +75,11 @@ impl Consents {
                 }
                 row.confirmed_at = at;
                 row.scope = row.scope.union(&given.scope);
+                row.claims.extend(given.claims.iter().flatten());
             }
             (ConsentEvent::ConsentWithdrawn(_), Some(row)) => {
                 row.scope = ScopeSet::default();
+                row.claims.clear();
                 row.withdrawn_at = Some(at);
                 row.withdrawals += 1;
             }
@@ -79,6 +87,11 @@ impl Consents {
             (ConsentEvent::ConsentWithdrawn(_), None) => {}
         }
     }
+}
+
+fn names(claims: &BTreeSet<Claim>) -> String {
+    let names: Vec<&str> = claims.iter().map(|claim| claim.name()).collect();
+    names.join(" ")
 }
 
 impl Projection for Consents {
@@ -124,6 +137,7 @@ impl Projection for Consents {
                 Cell::Uuid(Some(row.subject)),
                 Cell::Uuid(Some(row.client_key)),
                 Cell::Text(Some(row.scope.to_string())),
+                Cell::Text(Some(names(&row.claims))),
                 Cell::Time(Some(row.given_at)),
                 Cell::Time(Some(row.confirmed_at)),
                 Cell::Time(row.withdrawn_at),

@@ -178,8 +178,13 @@ async fn carries_alone(
             Standing::Revoked => return Ok(Err(RefusalReason::ClientRevoked)),
         },
     };
-    let mut circumstances =
-        circumstances(seen, (family.client, registration), family.subject, &family.scope).await?;
+    let mut circumstances = circumstances(
+        seen,
+        (family.client, registration),
+        family.subject,
+        &family.scopes_needed(),
+    )
+    .await?;
     circumstances.session_over = session_over(seen, Some(family)).await?;
     if let Err(refusal) = family.stands(&circumstances, seen.at()) {
         return Ok(Err(refusal.reason()));

@@ -263,6 +263,8 @@ async fn details_are_consented_to_in_words_and_are_in_the_tokens_and_what_explai
         "Pay <strong><bdi>123.50</bdi></strong> <strong><bdi>EUR</bdi></strong> to <strong><bdi>Merchant &lt;A&gt; &amp; Sons</bdi></strong>",
         "<dt><bdi>creditorAccount.iban</bdi></dt><dd><bdi>DE02100100109307118603</bdi></dd>",
         "<dt><bdi>actions</bdi></dt><dd><bdi>read, write</bdi></dd>",
+        // RFC 9396 §3.1: and the scope, on the same page.
+        "See your name and user name",
     ] {
         assert!(page.body.contains(shown), "{shown}\n{}", page.body);
     }

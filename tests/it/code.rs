@@ -1,5 +1,7 @@
 //! Authorization codes without a browser, for tests of what comes after.
 
+use std::collections::BTreeSet;
+
 use grantlog::credential::{self, Address, Kind};
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{CodeIssued, Grant};
@@ -47,6 +49,7 @@ pub(crate) async fn issue_with(
                 subject,
                 client,
                 scope: scope.clone(),
+                claims: BTreeSet::new(),
                 authorization_details: None,
                 at,
             };
@@ -61,6 +64,7 @@ pub(crate) async fn issue_with(
             amr: Some(vec!["pwd".to_owned()]),
             nonce: None,
             id_token_claims: None,
+            individual_claims: None,
             scope,
             audience: vec![server.base.clone()],
             authorization_details: None,

@@ -198,6 +198,7 @@ impl History {
             amr: None,
             nonce: None,
             id_token_claims: None,
+            individual_claims: None,
             scope: scope(0b0111),
             audience: audience(),
             authorization_details: Some(Sealed("sealed".to_owned())),

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog::crypto::jwt::AccessClaims;
 use grantlog::domain::client::{ClientCommand, ExchangeMode, ExchangeRule, TokenAlgorithm};
 use grantlog::domain::consent::{Consent, ConsentCommand};
-use grantlog::domain::grant::MayAct;
+use grantlog::domain::grant::{Act, MayAct};
 use grantlog::domain::value::ScopeSet;
 use grantlog::ids::ClientKey;
 use grantlog::operations::client::{ClientRegistration, CreatedClient};
@@ -354,6 +354,11 @@ async fn each_bad_exchange_is_refused_with_its_reason() {
             "actor_other_client",
         ),
         (
+            &[("resource", "https://inventory.example/#f")],
+            "invalid_target",
+            "resource_malformed",
+        ),
+        (
             &[("resource", "inventory")],
             "invalid_target",
             "resource_malformed",
@@ -537,6 +542,30 @@ async fn a_subject_token_that_says_who_may_act_lets_nobody_else() {
             .await;
     }
     world.exchanged(&saying("service", Some("service")), &[]).await;
+    // Who acts already is not who asks: of a chain only the present actor counts, and that is the one that asks now.
+    let billing = world.another("billing").await;
+    let mut said: AccessClaims =
+        serde_json::from_value(claims(&world.exchanged(&subject, &[]).await)).unwrap();
+    said.act = Some(Act {
+        sub: "service".to_owned(),
+        client_id: "service".to_owned(),
+        act: None,
+    });
+    said.may_act = Some(MayAct {
+        sub: "service".to_owned(),
+        client_id: None,
+    });
+    let delegated = world
+        .shop
+        .server
+        .app
+        .keys
+        .sign(TokenAlgorithm::ES256, &said)
+        .unwrap();
+    let answer = world.exchange_as(&billing, &delegated, &[]).await;
+    world
+        .is_refused(answer, "invalid_request", "actor_not_allowed")
+        .await;
 }
 
 #[tokio::test]

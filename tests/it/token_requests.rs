@@ -311,6 +311,22 @@ async fn a_client_that_is_unknown_blocked_or_authenticated_wrongly_is_invalid() 
             ("username", "ada"),
             ("password", PASSWORD),
         ],
+        vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:device_code"),
+            ("device_code", "gld_x"),
+        ],
+        vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"),
+            ("assertion", "x"),
+        ],
+        vec![
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("subject_token", "x"),
+            (
+                "subject_token_type",
+                "urn:ietf:params:oauth:token-type:access_token",
+            ),
+        ],
     ];
     for (basic, body) in &cases {
         for form in &forms {

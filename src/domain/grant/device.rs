@@ -8,7 +8,7 @@ use super::{Circumstances, DeviceAuthorizationApproved, DeviceAuthorizationReque
 use crate::clock::Timestamp;
 use crate::domain::authorization_detail::AskedDetails;
 use crate::domain::client::GrantType;
-use crate::domain::openid::{Authentication, OPENID};
+use crate::domain::openid::{Authentication, IndividualClaims, OPENID};
 use crate::domain::value::Digest;
 use crate::ids::ClientKey;
 
@@ -138,6 +138,7 @@ impl Family {
                 amr: event.amr,
                 nonce: None,
                 claims: Vec::new(),
+                individual_claims: IndividualClaims::default(),
             })
         });
     }

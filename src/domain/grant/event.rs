@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::domain::authorization_detail::Selection;
 use crate::domain::client::{ExchangeMode, GrantType};
 use crate::domain::confirmation::Confirmation;
-use crate::domain::openid::Claim;
+use crate::domain::openid::{Claim, IndividualClaims};
 use crate::domain::pkce::Challenge;
 use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::ids::{ClientKey, GrantId, IssuerKey, SessionId, SubjectId};
@@ -35,6 +35,8 @@ events! {
             nonce: Option<String>,
             /// Which claims of the user the ID tokens carry.
             id_token_claims: Option<Vec<Claim>>,
+            /// Which claims the user consented to one by one (OpenID Connect Core §5.5.1).
+            individual_claims: Option<IndividualClaims>,
             /// What was granted.
             scope: ScopeSet,
             /// The audience of its tokens.
@@ -449,6 +451,10 @@ mod tests {
             nonce: Some("n".to_owned()),
             management: None,
             id_token_claims: Some(vec![Claim::Email]),
+            individual_claims: Some(IndividualClaims {
+                id_token: vec![Claim::Name],
+                userinfo: Vec::new(),
+            }),
             scope: ["openid"].into_iter().collect(),
             audience: Vec::new(),
             authorization_details: None,
@@ -464,7 +470,7 @@ mod tests {
             grant_expires_at: at,
         };
         let mut payload = serde_json::to_value(&event).unwrap();
-        for member in ["amr", "nonce", "id_token_claims"] {
+        for member in ["amr", "nonce", "id_token_claims", "individual_claims"] {
             assert!(payload.as_object_mut().unwrap().remove(member).is_some());
         }
         let read = GrantEvent::decode("CodeIssued", 1, &payload.to_string()).unwrap();
@@ -472,6 +478,7 @@ mod tests {
             amr: None,
             nonce: None,
             id_token_claims: None,
+            individual_claims: None,
             ..event
         };
         assert_eq!(read, expected.into());

@@ -17,6 +17,7 @@ pub use exchange::*;
 pub use management::*;
 pub use refusal::*;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -24,7 +25,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregate;
 use super::client::GrantType;
 use super::confirmation::Confirmation;
-use super::openid::{Authentication, OPENID};
+use super::openid::{Authentication, Claim, OPENID};
 use super::pkce::Challenge;
 use super::value::{Digest, ScopeSet, Sealed};
 use crate::clock::Timestamp;
@@ -278,6 +279,35 @@ impl Grant {
 }
 
 impl Family {
+    /// The scopes that its client must still be allowed for all of it: its own, and those that would open the claims
+    /// which were consented to one by one.
+    #[must_use]
+    pub fn scopes_needed(&self) -> Cow<'_, ScopeSet> {
+        let individual = self.authentication.as_ref().map(|known| &known.individual_claims);
+        match individual.filter(|claims| !claims.is_empty()) {
+            None => Cow::Borrowed(&self.scope),
+            Some(claims) => {
+                let opening = claims.all().into_iter().map(Claim::scope).collect();
+                Cow::Owned(self.scope.union(&opening))
+            }
+        }
+    }
+
+    /// As far as its client is still allowed what it needs.
+    #[must_use]
+    pub fn within(&self, allowed: &ScopeSet) -> Self {
+        let mut family = self.clone();
+        family.scope = self
+            .scope
+            .iter()
+            .filter(|scope| allowed.contains(scope))
+            .collect();
+        if let Some(known) = &mut family.authentication {
+            known.individual_claims = known.individual_claims.within(allowed);
+        }
+        family
+    }
+
     fn from_code(event: CodeIssued) -> Self {
         let authentication = event.scope.contains(OPENID).then(|| {
             Box::new(Authentication {
@@ -285,6 +315,7 @@ impl Family {
                 amr: event.amr.unwrap_or_default(),
                 nonce: event.nonce,
                 claims: event.id_token_claims.unwrap_or_default(),
+                individual_claims: event.individual_claims.unwrap_or_default(),
             })
         });
         Self {

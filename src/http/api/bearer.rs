@@ -14,6 +14,7 @@ use crate::crypto::signing::TokenRefusal;
 use crate::domain::client::{AssertionAlgorithm, Client, Registration};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::Grant;
+use crate::domain::openid::Claim;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::user::{Account, User};
@@ -157,7 +158,13 @@ impl BearerToken {
         if let (Some(algorithm), Some(client)) = (self.proof, client.registration.as_deref()) {
             dpop::check_algorithm(&client.metadata, algorithm).map_err(|refusal| self.of(refusal.into()))?;
         }
+        let individual = family
+            .authentication
+            .as_ref()
+            .map(|known| &known.individual_claims);
+        let individual = individual.map(|claims| claims.within(&circumstances.allowed_scope));
         Ok(ActiveToken {
+            userinfo_claims: individual.unwrap_or_default().userinfo,
             grant: address.grant,
             subject: family.subject,
             granted: ScopeSet::parse(&self.token.claims.scope).unwrap_or_default(),
@@ -196,6 +203,7 @@ pub struct ActiveToken {
     grant: GrantId,
     granted: ScopeSet,
     allowed: ScopeSet,
+    userinfo_claims: Vec<Claim>,
     client: (ClientKey, Loaded<Client>),
 }
 
@@ -217,6 +225,12 @@ impl ActiveToken {
     pub fn usable_scope(&self) -> ScopeSet {
         let granted = self.granted.iter();
         granted.filter(|scope| self.allowed.contains(scope)).collect()
+    }
+
+    /// The claims that its user consented to one by one, for `UserInfo`, as far as its client may have them now.
+    #[must_use]
+    pub fn userinfo_claims(&self) -> &[Claim] {
+        &self.userinfo_claims
     }
 
     /// Confirms what was loaded, and counts the use where it stands. False: load again.

@@ -16,7 +16,6 @@ use crate::domain::client::Client;
 use crate::domain::grant::{Decision, Family, Grant, GrantRefusal, Management, Reason, Revoke, Target};
 use crate::domain::openid::{Claim, OPENID};
 use crate::domain::refusal::RefusalReason;
-use crate::domain::value::ScopeSet;
 use crate::http::api::bearer::{ActiveToken, BearerToken};
 use crate::http::api::respond;
 use crate::http::context::Origin;
@@ -121,16 +120,7 @@ impl Managed {
             return Ok(None);
         };
         let carried = standing::carried(unit, family).await?;
-        Ok(carried.map(|(_, circumstances)| {
-            let granted = family.scope.iter();
-            let usable: ScopeSet = granted
-                .filter(|scope| circumstances.allowed_scope.contains(scope))
-                .collect();
-            Family {
-                scope: usable,
-                ..family.clone()
-            }
-        }))
+        Ok(carried.map(|(_, circumstances)| family.within(&circumstances.allowed_scope)))
     }
 }
 
@@ -197,7 +187,15 @@ struct ScopeBody {
 
 impl GrantBody {
     fn of(family: Family, authorization_details: Vec<Detail>) -> Self {
-        let opened = |claim: &Claim| family.scope.contains(OPENID) && family.scope.contains(claim.scope());
+        let individual = family
+            .authentication
+            .as_ref()
+            .map(|known| known.individual_claims.all());
+        let individual = individual.unwrap_or_default();
+        let opened = |claim: &Claim| {
+            let is_allowed = family.scope.contains(claim.scope()) || individual.contains(claim);
+            family.scope.contains(OPENID) && is_allowed
+        };
         Self {
             claims: Claim::ALL.into_iter().filter(opened).map(Claim::name).collect(),
             scopes: [ScopeBody {

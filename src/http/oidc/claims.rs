@@ -1,4 +1,5 @@
-//! The claims about a user (OpenID Connect Core §5.1), as far as the granted scope opens them (§5.4).
+//! The claims about a user (OpenID Connect Core §5.1), as far as the granted scope opens them (§5.4) or the user
+//! consented to each (§5.5.1).
 
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -13,11 +14,13 @@ use crate::operations::user::Profile;
 pub struct UserClaims(Map<String, Value>);
 
 impl UserClaims {
-    /// Those of `claims` that `scope` opens and the user has.
+    /// Those of `claims` that `scope` opens, and those that the user consented to one by one, where the user has them.
     #[must_use]
-    pub fn of(profile: &Profile, claims: &[Claim], scope: &ScopeSet) -> Self {
-        let given = claims.iter().filter(|claim| scope.contains(claim.scope()));
-        let given = given.filter_map(|claim| Some((claim.name().to_owned(), value(profile, *claim)?)));
+    pub fn of(profile: &Profile, (claims, scope): (&[Claim], &ScopeSet), individual: &[Claim]) -> Self {
+        let opened = claims.iter().filter(|claim| scope.contains(claim.scope()));
+        let given = opened
+            .chain(individual)
+            .filter_map(|claim| Some((claim.name().to_owned(), value(profile, *claim)?)));
         Self(given.collect())
     }
 }
@@ -56,7 +59,7 @@ fn value(profile: &Profile, claim: Claim) -> Option<Value> {
 mod tests {
     use super::*;
 
-    fn claims(claims: &[Claim], scope: &str, email: Option<&str>) -> String {
+    fn claims(claims: &[Claim], scope: &str, email: Option<&str>, individual: &[Claim]) -> String {
         let profile = Profile {
             username: "ada".to_owned(),
             name: Some("Ada".to_owned()),
@@ -65,25 +68,36 @@ mod tests {
             updated_at: None,
         };
         let scope = ScopeSet::parse(scope).unwrap();
-        serde_json::to_string(&UserClaims::of(&profile, claims, &scope)).unwrap()
+        serde_json::to_string(&UserClaims::of(&profile, (claims, &scope), individual)).unwrap()
     }
 
     #[test]
     fn a_claim_is_given_where_its_scope_was_granted() {
         let (all, email) = (Claim::ALL.as_slice(), Some("a@example.com"));
-        assert_eq!(claims(all, "openid", email), "{}");
+        assert_eq!(claims(all, "openid", email, &[]), "{}");
         assert_eq!(
-            claims(all, "openid profile", email),
+            claims(all, "openid profile", email, &[]),
             r#"{"name":"Ada","preferred_username":"ada"}"#
         );
         assert_eq!(
-            claims(all, "email", email),
+            claims(all, "email", email, &[]),
             r#"{"email":"a@example.com","email_verified":false}"#
         );
-        assert_eq!(claims(all, "email", None), "{}", "no address, no word of it");
+        assert_eq!(claims(all, "email", None, &[]), "{}", "no address, no word of it");
         assert_eq!(
-            claims(&[Claim::Name], "email profile", email),
+            claims(&[Claim::Name], "email profile", email, &[]),
             r#"{"name":"Ada"}"#
         );
+    }
+
+    #[test]
+    fn a_claim_that_was_consented_to_is_given_whatever_the_scope() {
+        let email = Some("a@example.com");
+        assert_eq!(claims(&[], "openid", email, &[Claim::Name]), r#"{"name":"Ada"}"#);
+        assert_eq!(
+            claims(&[Claim::Name], "profile", email, &[Claim::Name, Claim::Email]),
+            r#"{"email":"a@example.com","name":"Ada"}"#
+        );
+        assert_eq!(claims(&[], "openid", None, &[Claim::Email]), "{}");
     }
 }

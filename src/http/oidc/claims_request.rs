@@ -1,9 +1,8 @@
 //! The `claims` parameter (OpenID Connect Core §5.5): which claims a client wants, and where.
 //!
-//! What of the user a client gets is a matter of the granted scope, which is what the user consents to; this
-//! parameter only moves such claims into the ID token. `UserInfo` gives all that the scope opens in any case. Essential
-//! or voluntary makes no difference to that: a claim that is not there is no error (§5.5.1). `sub` and `acr` are
-//! conditions, and are checked.
+//! A claim that the granted scope opens is in `UserInfo` anyway, and moves into the ID token where that is asked for. One
+//! that it does not open is asked of the user by itself. Essential or voluntary makes no difference to that: a claim that
+//! is not there is no error (§5.5.1). `sub` and `acr` are conditions, and are checked.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +19,10 @@ const MAX_BYTES: usize = 8192;
 pub struct ClaimsRequest {
     /// Claims of the user for the ID token.
     pub id_token: Vec<Claim>,
+    /// Claims of the user for `UserInfo`.
+    pub userinfo: Vec<Claim>,
+    /// Those that only a particular value of will do: what a user's value is, is nobody's to try out.
+    pub particular: Vec<Claim>,
     /// The only users that will do (`sub` with a value).
     pub subjects: Option<Vec<String>>,
     /// The authentication context classes one of which the login must have (`acr`, essential, with values).
@@ -99,13 +102,22 @@ impl ClaimsRequest {
             });
         }
         let acr = id_token.get("acr").and_then(Option::as_ref);
+        let known = |requested: &Requested| {
+            let known = Claim::ALL.into_iter();
+            known
+                .filter(|claim| requested.contains_key(claim.name()))
+                .collect()
+        };
+        let is_particular = |claim: &Claim| {
+            let mut asked = individual(claim.name());
+            asked.any(|asked| asked.wanted().is_some())
+        };
         Ok(Self {
+            particular: Claim::ALL.into_iter().filter(is_particular).collect(),
             acr: acr.filter(|acr| acr.essential).and_then(Individual::wanted),
             subjects,
-            id_token: Claim::ALL
-                .into_iter()
-                .filter(|claim| id_token.contains_key(claim.name()))
-                .collect(),
+            id_token: known(&id_token),
+            userinfo: known(&userinfo),
         })
     }
 }
@@ -125,11 +137,17 @@ mod tests {
                 "acr": {"values": ["urn:mace:incommon:iap:silver"]}}}"#,
         )
         .unwrap();
-        assert_eq!(
-            request,
-            ClaimsRequest::default(),
-            "a voluntary acr is no condition"
-        );
+        let expected = ClaimsRequest {
+            userinfo: vec![
+                Claim::GivenName,
+                Claim::Nickname,
+                Claim::Picture,
+                Claim::Email,
+                Claim::EmailVerified,
+            ],
+            ..ClaimsRequest::default()
+        };
+        assert_eq!(request, expected, "a voluntary acr is no condition");
     }
 
     #[test]
@@ -140,6 +158,9 @@ mod tests {
         )
         .unwrap();
         assert_eq!(request.id_token, [Claim::Name, Claim::Email]);
+        assert!(request.particular.is_empty());
+        let valued = r#"{"userinfo": {"email": {"values": ["a@example.com"]}, "name": null}}"#;
+        assert_eq!(ClaimsRequest::parse(valued).unwrap().particular, [Claim::Email]);
         assert_eq!(request.subjects, Some(vec!["a".to_owned()]));
         assert_eq!(request.acr, Some(vec!["x".to_owned(), "y".to_owned()]));
         let both = r#"{"id_token": {"sub": {"value": "a"}}, "userinfo": {"sub": {"values": ["b", "c"]}}}"#;

@@ -13,6 +13,7 @@ use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Grant, Issued};
 use crate::domain::openid::{self, Authentication, OPENID};
 use crate::domain::user::User;
+use crate::domain::value::ScopeSet;
 use crate::ids::{SessionId, SubjectId};
 use crate::ledger::LedgerError;
 
@@ -56,6 +57,8 @@ pub struct IdTokenFor<'a> {
     pub grant: &'a Grant,
     /// The tokens.
     pub issued: &'a Issued,
+    /// The scopes that the client may use now.
+    pub allowed_scope: &'a ScopeSet,
     /// Whether a code was exchanged for them. A refreshed ID token has no `nonce` (OpenID Connect Core §12.2).
     pub of_code: bool,
 }
@@ -106,7 +109,11 @@ impl IdTokenFor<'_> {
         subject: SubjectId,
         authentication: &Authentication,
     ) -> Result<UserClaims, LedgerError> {
-        if authentication.claims.is_empty() {
+        let individual = authentication
+            .individual_claims
+            .within(self.allowed_scope)
+            .id_token;
+        if authentication.claims.is_empty() && individual.is_empty() {
             return Ok(UserClaims::default());
         }
         let user = app.operations.load::<User>(subject.0).await?;
@@ -115,7 +122,11 @@ impl IdTokenFor<'_> {
         };
         let profile = app.operations.profile(subject, account).await?;
         Ok(profile.map_or_else(UserClaims::default, |profile| {
-            UserClaims::of(&profile, &authentication.claims, &self.issued.scope)
+            UserClaims::of(
+                &profile,
+                (&authentication.claims, &self.issued.scope),
+                &individual,
+            )
         }))
     }
 }

@@ -145,7 +145,11 @@ async fn user_info(
     let erased = Rejection::new(ApiError::TokenInvalid, RefusalReason::UserErased);
     let user_info = UserInfo {
         sub: app.operations.subject_for(&known.client, known.subject),
-        claims: UserClaims::of(&profile.ok_or(erased)?, &Claim::ALL, &known.scope),
+        claims: UserClaims::of(
+            &profile.ok_or(erased)?,
+            (&Claim::ALL, &known.scope),
+            &known.individual_claims,
+        ),
     };
     let mut response = match known.client.metadata.userinfo_signed_response_alg {
         None => respond(user_info),
@@ -183,6 +187,8 @@ struct Known {
     subject: SubjectId,
     account: Account,
     scope: ScopeSet,
+    /// What it opens besides, claim by claim.
+    individual_claims: Vec<Claim>,
     client: Arc<Registration>,
 }
 
@@ -207,6 +213,7 @@ async fn round(
         subject,
         account,
         scope: active.usable_scope(),
+        individual_claims: active.userinfo_claims().to_vec(),
         client,
     };
     Ok(active.confirm_use(app, unit).await?.then_some(known))

@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::asked::one_detail;
+use super::asked::{one_claim, one_detail};
 use super::{Account, Forms, Page, PageError, hidden, isolated, notice};
 use crate::clock::Timestamp;
 use crate::domain::value::{Digest, steers};
@@ -73,6 +73,7 @@ fn one(application: &Application, token: &Digest) -> Markup {
                 @for scope in &application.scopes {
                     li { span { bdi { (scope.description) } } " " code { (scope.name) } }
                 }
+                @for claim in &application.claims { li { (one_claim(*claim)) } }
                 @for detail in &application.details { li { (one_detail(detail)) } }
             }
             dl {

@@ -1,11 +1,14 @@
 //! What the pages have in common that ask a user: who asks, as whom, for what.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 use url::{Host, Url};
 
 use super::{isolated, monogram};
 use crate::domain::authorization_detail::{Piece, ShownDetail};
 use crate::domain::client::ClientMetadata;
+use crate::domain::openid::Claim;
 use crate::domain::scope::Definition;
 
 /// The account that is logged in, in words that its owner knows.
@@ -64,6 +67,47 @@ pub(super) fn scopes(heading: &Markup, scopes: &[Definition]) -> Markup {
 
 pub(super) fn one_scope(scope: &Definition) -> Markup {
     html! { span { bdi { (scope.description) } } " " code { (scope.name) } }
+}
+
+/// Claims of the user that are asked for one by one (OpenID Connect Core §5.5.1) under a heading of their own.
+pub(super) fn claims(heading: &Markup, claims: &BTreeSet<Claim>) -> Markup {
+    html! {
+        @if !claims.is_empty() {
+            h2 #claims { (heading) }
+            ul.scopes role="list" aria-labelledby="claims" {
+                @for claim in claims { li { (one_claim(*claim)) } }
+            }
+        }
+    }
+}
+
+pub(super) fn one_claim(claim: Claim) -> Markup {
+    html! { span { (claim_words(claim)) } " " code { (claim.name()) } }
+}
+
+/// What a claim tells of the user, to whom the page speaks.
+fn claim_words(claim: Claim) -> &'static str {
+    match claim {
+        Claim::Name => "Your name",
+        Claim::GivenName => "Your given name",
+        Claim::FamilyName => "Your family name",
+        Claim::MiddleName => "Your middle name",
+        Claim::Nickname => "Your nickname",
+        Claim::PreferredUsername => "Your user name",
+        Claim::Profile => "The address of your profile page",
+        Claim::Picture => "Your picture",
+        Claim::Website => "The address of your website",
+        Claim::Gender => "Your gender",
+        Claim::Birthdate => "Your date of birth",
+        Claim::Zoneinfo => "Your time zone",
+        Claim::Locale => "Your language",
+        Claim::UpdatedAt => "When this information last changed",
+        Claim::Email => "Your e-mail address",
+        Claim::EmailVerified => "Whether your e-mail address was verified",
+        Claim::Address => "Your postal address",
+        Claim::PhoneNumber => "Your telephone number",
+        Claim::PhoneNumberVerified => "Whether your telephone number was verified",
+    }
 }
 
 /// Authorization details (RFC 9396 §3) under a heading of their own.

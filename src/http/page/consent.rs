@@ -1,16 +1,19 @@
 //! The consent page: who asks, for what, of which account.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::asked::{
-    Account, account, actions, cautions, details, image_origin, links, logo, one_detail, one_scope,
-    resources, scopes,
+    Account, account, actions, cautions, claims, details, image_origin, links, logo, one_claim, one_detail,
+    one_scope, resources, scopes,
 };
 use super::{Forms, Page, PageError, hidden, isolated, notice};
 use crate::domain::authorization_detail::ShownDetail;
 use crate::domain::client::ClientMetadata;
+use crate::domain::openid::Claim;
 use crate::domain::scope::Definition;
 use crate::domain::value::Digest;
 use crate::ids::SessionId;
@@ -23,6 +26,8 @@ pub struct ConsentPage<'a> {
     pub destination: &'a str,
     /// What it asks for.
     pub scopes: &'a [Definition],
+    /// The claims of the user that it asks for one by one.
+    pub claims: &'a BTreeSet<Claim>,
     /// The resource servers that it names (RFC 8707).
     pub resources: &'a [String],
     /// What it asks for besides (RFC 9396).
@@ -48,6 +53,8 @@ pub struct ConsentPage<'a> {
 pub struct Lost {
     /// The scopes that it does not have.
     pub scopes: Vec<Definition>,
+    /// The claims of the user that it does not have.
+    pub claims: BTreeSet<Claim>,
     /// The authorization details that it does not have.
     pub details: Vec<ShownDetail>,
 }
@@ -67,6 +74,7 @@ impl IntoResponse for ConsentPage<'_> {
                 input type="hidden" name="session" value=(session);
                 (account(self.account))
                 (scopes(&can(client_name), self.scopes))
+                (claims(&learns(client_name), self.claims))
                 (details(&may(client_name), self.details))
                 (resources(self.resources))
                 @if let Some(lost) = self.lost { (replacing(client_name, lost)) }
@@ -94,6 +102,10 @@ fn can(client_name: &str) -> Markup {
     html! { "If you approve, " bdi { (client_name) } " can:" }
 }
 
+fn learns(client_name: &str) -> Markup {
+    html! { "If you approve, " bdi { (client_name) } " learns:" }
+}
+
 fn may(client_name: &str) -> Markup {
     html! { "If you approve, you allow " bdi { (client_name) } " this:" }
 }
@@ -102,12 +114,13 @@ fn may(client_name: &str) -> Markup {
 fn replacing(client_name: &str, lost: &Lost) -> Markup {
     html! {
         h2 #replaces { "This takes the place of what you allowed " bdi { (client_name) } " before." }
-        @if lost.scopes.is_empty() && lost.details.is_empty() {
+        @if lost.scopes.is_empty() && lost.claims.is_empty() && lost.details.is_empty() {
             p.note { "Nothing of that is lost." }
         } @else {
             p.note { "If you approve, it can no longer:" }
             ul.scopes role="list" aria-labelledby="replaces" {
                 @for scope in &lost.scopes { li { (one_scope(scope)) } }
+                @for claim in &lost.claims { li { (one_claim(*claim)) } }
                 @for detail in &lost.details { li { (one_detail(detail)) } }
             }
         }

@@ -239,6 +239,7 @@ impl Source {
             amr: None,
             nonce: None,
             id_token_claims: None,
+            individual_claims: None,
             scope,
             audience,
             authorization_details: None,

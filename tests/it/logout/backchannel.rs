@@ -10,12 +10,16 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::routing::post;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use grantlog::domain::session::SessionEndRevokes;
+use grantlog::ids::SessionId;
 use grantlog::logout::LogoutFollower;
+use grantlog::operations::account::EndedBy;
 use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
 
 use super::{Desk, metadata, text};
 use crate::harness::{TestServer, serve};
+use crate::tokens::part;
 
 /// Relying parties on this machine: `/NAME` is one of them. What each received, and what it answers (0: nothing).
 #[derive(Clone, Default)]
@@ -275,14 +279,37 @@ async fn every_way_in_which_a_login_ends_is_told() {
         .unwrap();
     receiver.wait_for("rp", 2).await;
     operations.enable_user(&context, desk.subject).await.unwrap();
+    for (by, told) in [(EndedBy::User, 3), (EndedBy::Administrator, 4)] {
+        let tokens = desk.tokens(&client, "openid").await;
+        let session = part(text(&tokens, "id_token"), 1);
+        let session = SessionId(text(&session, "sid").parse().unwrap());
+        let how = (SessionEndRevokes::Online, by);
+        let ended = operations.end_session(&context, desk.subject, session, how);
+        assert!(ended.await.unwrap());
+        receiver.wait_for("rp", told).await;
+    }
+    // The client that asks for the logout is told, too (RP-Initiated Logout §2).
+    let tokens = desk.tokens(&client, "openid").await;
+    desk.ask(&[("id_token_hint", text(&tokens, "id_token"))]).await;
+    receiver.wait_for("rp", 5).await;
     desk.tokens(&client, "openid").await;
     operations.erase_user(&context, desk.subject).await.unwrap();
-    receiver.wait_for("rp", 3).await;
-    desk.wait_for("BackchannelLogoutDelivered", 3).await;
+    receiver.wait_for("rp", 6).await;
+    desk.wait_for("BackchannelLogoutDelivered", 6).await;
     follower.stop().await;
     let ended = desk.events("SessionEnded").await;
     let reasons: Vec<&str> = ended.iter().map(|event| text(event, "reason")).collect();
-    assert_eq!(reasons, ["password_changed", "user_disabled", "user_erased"]);
+    assert_eq!(
+        reasons,
+        [
+            "password_changed",
+            "user_disabled",
+            "user",
+            "administrator",
+            "rp_logout",
+            "user_erased"
+        ]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

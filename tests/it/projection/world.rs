@@ -1,6 +1,6 @@
 //! A small world of users, clients and grants, moved by random but real decisions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use grantlog::clock::{Clock, Randomness};
@@ -277,6 +277,7 @@ impl World {
             subject,
             client,
             scope,
+            claims: BTreeSet::new(),
             authorization_details: None,
             at,
         };
@@ -372,6 +373,7 @@ impl World {
             amr: Some(vec!["pwd".to_owned()]),
             nonce: None,
             id_token_claims: None,
+            individual_claims: None,
             scope: ScopeSet::parse("a b").unwrap(),
             audience: Self::audience(),
             authorization_details: None,

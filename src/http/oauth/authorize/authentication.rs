@@ -9,7 +9,7 @@ use super::parameters::Parameters;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::client::Registration;
-use crate::domain::openid::{ACR_PASSWORD, Claim, OPENID};
+use crate::domain::openid::{ACR_PASSWORD, Claim, IndividualClaims, OPENID};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::session::Login;
 use crate::domain::value::{ScopeSet, is_plain_text};
@@ -17,7 +17,7 @@ use crate::http::error::Rejection;
 use crate::http::oauth::standing;
 use crate::http::oidc::claims_request::ClaimsRequest;
 use crate::ids::SubjectId;
-use crate::ledger::UnitOfWork;
+use crate::ledger::{LedgerError, UnitOfWork};
 
 /// The most characters of a `nonce`: it is kept with the grant.
 const MAX_NONCE: usize = 512;
@@ -37,6 +37,8 @@ pub(super) struct AuthenticationRequest {
     owner: Option<SubjectId>,
     /// The `claims` parameter.
     claims: ClaimsRequest,
+    /// Those of its claims that the scope does not open and the client may ask for.
+    pub(super) individual_claims: IndividualClaims,
     /// The sector whose subjects the client knows; none where they are public.
     sector: Option<String>,
 }
@@ -48,12 +50,14 @@ impl AuthenticationRequest {
         parameters: &Parameters,
         (client, scope): (&Registration, &ScopeSet),
     ) -> Result<Self, Rejection<AuthorizeError>> {
+        let claims = claims(parameters)?;
         Ok(Self {
+            individual_claims: individual_claims(unit, client, (scope, &claims)).await?,
             nonce: nonce(parameters, scope)?,
             max_age: max_age(parameters)?.or_else(|| client.metadata.default_max_age()),
             hinted: hinted(app, unit, parameters, &client.client_id).await?,
             owner: None,
-            claims: claims(parameters)?,
+            claims,
             sector: client.pairwise_sector(),
         })
     }
@@ -111,7 +115,8 @@ fn max_age(parameters: &Parameters) -> Result<Option<TimeDelta>, Rejection<Autho
             RefusalReason::MaxAgeMalformed,
         ));
     }
-    Ok(text.parse().ok().and_then(TimeDelta::try_seconds))
+    let seconds = text.parse().ok().and_then(TimeDelta::try_seconds);
+    Ok(Some(seconds.unwrap_or(TimeDelta::MAX)))
 }
 
 /// The user of an ID token of this client. It may have expired: it is the user that matters.
@@ -157,6 +162,33 @@ fn claims(parameters: &Parameters) -> Result<ClaimsRequest, Rejection<AuthorizeE
         ));
     }
     Ok(claims)
+}
+
+/// A client may ask for a claim by itself where it may ask for the scope that opens it: how much of a user it may know is
+/// a matter of its registration, in whichever way it asks. Others are left out (§5.5.1), as is a claim that only a
+/// particular value of will do: the user would be asked for what may not be wanted.
+async fn individual_claims(
+    unit: &mut UnitOfWork<'_>,
+    client: &Registration,
+    (scope, asked): (&ScopeSet, &ClaimsRequest),
+) -> Result<IndividualClaims, LedgerError> {
+    let closed = |claims: &[Claim]| -> Vec<Claim> {
+        let closed = claims.iter().filter(|claim| !scope.contains(claim.scope()));
+        closed
+            .filter(|claim| !asked.particular.contains(claim))
+            .copied()
+            .collect()
+    };
+    let asked = IndividualClaims {
+        id_token: closed(&asked.id_token),
+        userinfo: closed(&asked.userinfo),
+    };
+    if asked.is_empty() || !scope.contains(OPENID) {
+        return Ok(IndividualClaims::default());
+    }
+    let opening = asked.all().into_iter().map(Claim::scope).collect();
+    let allowed = standing::allowed_scope(unit, client, &opening).await?;
+    Ok(asked.within(&allowed))
 }
 
 /// The user name to put into the login form. It proves nothing.

@@ -93,7 +93,9 @@ async fn give_consent(
         .operations
         .seal_unconsented((subject, target.key), consent, &details)
         .await?;
-    let adds = new_details.is_some() || !request.scope.is_subset(&consent.scope);
+    let claims = request.openid.individual_claims.all();
+    let adds =
+        new_details.is_some() || !request.scope.is_subset(&consent.scope) || !consent.allows_claims(&claims);
     if !adds && !request.prompt.consent {
         return Ok(());
     }
@@ -101,6 +103,7 @@ async fn give_consent(
         subject,
         client: target.key,
         scope: request.scope.clone(),
+        claims,
         authorization_details: new_details,
         at: unit.at(),
     };
@@ -116,6 +119,7 @@ impl Granting<'_> {
             consent,
             ..
         } = *self;
+        let individual_claims = &request.openid.individual_claims;
         let settings = &visit.app.settings;
         let code_lifetime = target.registration.metadata.code_lifetime(settings.code_lifetime);
         // After the narrowing to the resources that were asked for: `openid` opens UserInfo whatever they are.
@@ -128,6 +132,7 @@ impl Granting<'_> {
             amr: Some(live.login.amr.clone()),
             nonce: request.openid.nonce.clone(),
             id_token_claims: request.openid.id_token_claims(&request.scope),
+            individual_claims: (!individual_claims.is_empty()).then(|| individual_claims.clone()),
             scope: request.scope.clone(),
             audience,
             authorization_details: None,

@@ -1,10 +1,13 @@
 //! `grant_management_action` and `grant_id` of an authorization request (Grant Management for OAuth 2.0 §5).
 
+use std::collections::BTreeSet;
+
 use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use crate::app::App;
 use crate::domain::authorization_detail::{Detail, covers};
-use crate::domain::grant::Management;
+use crate::domain::grant::{Family, Management};
+use crate::domain::openid::Claim;
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::value::ScopeSet;
@@ -21,6 +24,8 @@ pub(super) struct Predecessor {
     pub(super) owner: SubjectId,
     /// Of its scope, what its client can use now.
     scope: ScopeSet,
+    /// The same of the claims that were consented to one by one.
+    claims: BTreeSet<Claim>,
     /// The same of its authorization details.
     details: Vec<Detail>,
 }
@@ -31,13 +36,20 @@ impl Predecessor {
         &self,
         app: &App,
         unit: &mut UnitOfWork<'_>,
-        (scope, details): (&ScopeSet, &[Asked]),
+        (scope, claims, details): (&ScopeSet, &BTreeSet<Claim>, &[Asked]),
     ) -> Result<Lost, LedgerError> {
         let mut lost = Lost::default();
         for name in self.scope.iter().filter(|name| !scope.contains(name)) {
             lost.scopes
                 .extend(unit.load::<Scope>(Scope::id(name)).await?.grantable().cloned());
         }
+        let stays = |claim: &Claim| claims.contains(claim) || scope.contains(claim.scope());
+        lost.claims = self
+            .claims
+            .iter()
+            .filter(|claim| !stays(claim))
+            .copied()
+            .collect();
         let asked = authorization_details::details(details);
         let is_lost = |detail: &&Detail| !covers(&asked, std::slice::from_ref(*detail));
         let gone: Vec<Detail> = self.details.iter().filter(is_lost).cloned().collect();
@@ -75,6 +87,7 @@ pub(super) async fn read(
             let family = managed.live(unit).await?.ok_or_else(invalid_grant_id)?;
             let predecessor = Predecessor {
                 owner: family.subject.ok_or_else(invalid_grant_id)?,
+                claims: claims(&family),
                 details: managed.details(app, unit, &family).await?,
                 scope: family.scope,
             };
@@ -82,6 +95,13 @@ pub(super) async fn read(
         }
         (Some(_), _) => invalid("The grant_management_action is neither create nor replace."),
     }
+}
+
+fn claims(family: &Family) -> BTreeSet<Claim> {
+    let authentication = family.authentication.as_ref();
+    authentication
+        .map(|known| known.individual_claims.all())
+        .unwrap_or_default()
 }
 
 fn invalid_grant_id() -> Rejection<AuthorizeError> {

@@ -17,6 +17,9 @@ pub(super) struct Parameters {
     pub(super) query: String,
 }
 
+/// Seconds that a user who has just logged in has for the consent page: more than anybody takes.
+const TIME_TO_ANSWER: u64 = 86_400;
+
 impl Parameters {
     /// Reads a query. A parameter that is there twice is an error that can be sent back, unless it is one of
     /// the two that say where to.
@@ -96,9 +99,16 @@ impl Parameters {
         self.doubled
     }
 
-    /// The query for after the login: `prompt=login` and `max_age` are done, and an account has been chosen.
+    /// The query for after the login: `prompt=login` is done, an account has been chosen, and a shorter `max_age` than the
+    /// time that a user has to answer is met. It stays in the place of the client's default.
     pub(super) fn after_login(&self) -> String {
-        let query = without(&self.query, "max_age");
+        let mut query = without(&self.query, "max_age");
+        if let Some(max_age) = self.get("max_age") {
+            let seconds = max_age.parse().unwrap_or(u64::from(u32::MAX)).max(TIME_TO_ANSWER);
+            query = form_urlencoded::Serializer::new(query)
+                .append_pair("max_age", &seconds.to_string())
+                .finish();
+        }
         let Some(prompt) = self.get("prompt") else {
             return query;
         };
@@ -137,7 +147,8 @@ mod tests {
             ("prompt=login", ""),
             ("prompt=consent%20login", "prompt=consent"),
             ("a=1", "a=1"),
-            ("max_age=0&a=1&prompt=select_account+login", "a=1"),
+            ("max_age=0&a=1&prompt=select_account+login", "a=1&max_age=86400"),
+            ("max_age=86401&a=1", "a=1&max_age=86401"),
         ] {
             let parameters = Parameters::parse(before).unwrap();
             assert_eq!(parameters.after_login(), after, "{before}");

@@ -134,10 +134,14 @@ pub(super) async fn target(
     })
 }
 
-/// OpenID Connect Core §3.1.2.1: an authentication request names its redirect URI, even where there is only one.
+/// OpenID Connect Core §3.1.2.1: an authentication request names its redirect URI, even where there is only one. One by
+/// reference may name it there, and is sent back for being one.
 fn named_where_it_must_be(parameters: &Parameters) -> Result<(), (PageError, RefusalReason)> {
     let scope = parameters.get("scope").unwrap_or_default();
-    if scope.split(' ').any(|name| name == OPENID) && parameters.get("redirect_uri").is_none() {
+    let is_named = ["redirect_uri", "request_uri"]
+        .iter()
+        .any(|name| parameters.get(name).is_some());
+    if scope.split(' ').any(|name| name == OPENID) && !is_named {
         return Err((PageError::RedirectUriMissing, RefusalReason::RedirectUriMissing));
     }
     Ok(())
@@ -176,6 +180,7 @@ pub(super) async fn check(
         ));
     }
     well_formed(parameters)?;
+    supported(parameters)?;
     redirect_uri_named(target)?;
     response_type(parameters.get("response_type"))?;
     if !metadata.allows(GrantType::AuthorizationCode) {
@@ -200,10 +205,12 @@ pub(super) async fn check(
         .await?
         .of(predecessor.as_ref().map(|known| known.owner));
     let lost = match &predecessor {
-        Some(known) => Some(known.lost(app, unit, (&scope, &details)).await?),
+        Some(known) => {
+            let claims = openid.individual_claims.all();
+            Some(known.lost(app, unit, (&scope, &claims, &details)).await?)
+        }
         None => None,
     };
-    supported(parameters)?;
     response_mode(parameters, metadata)?;
     Ok(AuthorizationRequest {
         scope,

@@ -13,6 +13,7 @@ pub(super) fn digest(target: &Target, request: &AuthorizationRequest) -> Digest 
     let shown = serde_json::json!([
         target.registration.metadata.client_name,
         target.back.redirect_uri,
+        request.openid.individual_claims.all(),
         request.audience,
         request.resources,
         scopes,
@@ -27,7 +28,7 @@ pub(super) fn digest(target: &Target, request: &AuthorizationRequest) -> Digest 
                 .iter()
                 .map(|scope| (&scope.name, &scope.description))
                 .collect();
-            (scopes, &lost.details)
+            (scopes, &lost.claims, &lost.details)
         }),
     ]);
     Digest::of(shown.to_string().as_bytes())

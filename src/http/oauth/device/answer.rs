@@ -1,5 +1,7 @@
 //! The user's answer to a device: approve, deny, or use another account.
 
+use std::collections::BTreeSet;
+
 use axum::response::Response;
 
 use super::user_code::UserCode;
@@ -142,6 +144,7 @@ async fn approve(
         subject,
         client: asked.client,
         scope,
+        claims: BTreeSet::new(),
         authorization_details: new_details,
         at,
     };

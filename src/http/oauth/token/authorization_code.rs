@@ -40,7 +40,7 @@ async fn round(
     let grant = unit.load::<Grant>(address.grant.0).await?;
     let subject = grant.family.as_ref().and_then(|family| family.subject);
     let family = grant.family.as_deref();
-    let scope = family.map_or_else(ScopeSet::default, |family| family.scope.clone());
+    let scope = family.map_or_else(ScopeSet::default, |family| family.scopes_needed().into_owned());
     let mut circumstances =
         standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
     circumstances.session_over = standing::login_over(unit, family).await?;
@@ -77,6 +77,7 @@ async fn round(
                 client: &client.registration,
                 grant: &grant,
                 issued: &issued,
+                allowed_scope: &command.circumstances.allowed_scope,
                 of_code: true,
             };
             response.with_id_token(app, id_token).await.map(Some)

@@ -74,6 +74,7 @@ async fn round(
                 client: &client.registration,
                 grant: &grant,
                 issued: &issued,
+                allowed_scope: &command.circumstances.allowed_scope,
                 of_code: true,
             };
             response.with_id_token(app, id_token).await.map(Some)

@@ -83,6 +83,7 @@ async fn round(
                 client: &client.registration,
                 grant: &grant,
                 issued: &issued,
+                allowed_scope: &command.circumstances.allowed_scope,
                 of_code: false,
             };
             response.with_id_token(app, id_token).await.map(Some)
@@ -95,11 +96,11 @@ async fn round(
     }
 }
 
-/// How the grant began, and with what scope. Without a family the decision refuses, whatever would be minted.
+/// How the grant began, and which scopes it needs. Without a family the decision refuses, whatever would be minted.
 fn began(grant: &Grant) -> (GrantType, ScopeSet) {
     let family = grant.family.as_deref();
     family.map_or((GrantType::RefreshToken, ScopeSet::default()), |family| {
-        (family.flow, family.scope.clone())
+        (family.flow, family.scopes_needed().into_owned())
     })
 }
 
