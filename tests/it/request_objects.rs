@@ -431,7 +431,7 @@ async fn a_request_uri_that_was_not_pushed_is_not_fetched() {
             "request_uri_not_supported"
         );
         // Whatever else is in the object, and not beside its reference (OpenID Connect Core §6.2).
-        let alone: flow::Query = [
+        let alone: Query = [
             ("client_id", jar.client.client_id.as_str()),
             ("response_type", "code"),
             ("scope", "openid"),

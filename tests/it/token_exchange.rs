@@ -291,7 +291,7 @@ async fn each_bad_exchange_is_refused_with_its_reason() {
     let damaged = format!("{}x", &subject[..subject.len() - 1]);
     let saml = "urn:ietf:params:oauth:token-type:saml2";
     let refresh_type = "urn:ietf:params:oauth:token-type:refresh_token";
-    let cases: [Case<'_>; 16] = [
+    let cases: [Case<'_>; 17] = [
         (&[("subject_token", "")], "invalid_request", "parameter_missing"),
         (
             &[("subject_token_type", "")],

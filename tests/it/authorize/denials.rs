@@ -66,7 +66,7 @@ async fn a_user_disabled_before_the_answer_denies_access() {
 async fn a_disabled_user_who_knows_the_password_denies_access() {
     let server = TestServer::start().await;
     let (client, browser) = (flow::client_and_user(&server).await, browser());
-    let query = flow::with(&flow::query(&client), &[("prompt", "login")]);
+    let query = with(&flow::query(&client), &[("prompt", "login")]);
     disable(&server, USERNAME).await;
     let answer = flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
     assert_denied(&server, &answer);
