@@ -80,7 +80,7 @@ async fn the_request_says_the_language_then_the_browser_then_the_setting() {
         &page,
         "de",
         false,
-        "Die Anwendung ist hier nicht registriert: Ihre client_id",
+        "Die Anwendung ist hier nicht registriert: Die angegebene client_id",
     );
     assert_eq!((page.status.as_u16(), form_display(&page)), (400, Some("touch")));
     let malformed = format!("/oauth/authorize?ui_locales=de&{}", "a&".repeat(101));
