@@ -19,6 +19,7 @@ use serde::Deserialize;
 
 use crate::domain::client::GrantType;
 use crate::domain::session::SessionEndRevokes;
+use crate::http::page::Language;
 use crate::outbound::Allowed;
 
 /// Everything that can be set, by a TOML file and by environment variables (`GRANTLOG_` and the field's name
@@ -95,6 +96,9 @@ pub struct Settings {
     /// A file in which this node keeps the last checkpoint, outside of the database.
     #[serde(default)]
     pub evidence_checkpoint_file: Option<PathBuf>,
+    /// The language of pages where neither the application nor the browser asks for another that they are written in.
+    #[serde(default)]
+    pub default_language: Language,
     /// Addresses of proxies whose `X-Forwarded-For` is believed.
     #[serde(default)]
     pub trusted_proxies: Vec<std::net::IpAddr>,

@@ -12,6 +12,7 @@ use axum::response::Response;
 
 use super::client_certificate;
 use super::error::ProtocolError;
+use super::page::Presentation;
 use tracing::Instrument as _;
 
 use crate::app::App;
@@ -45,12 +46,23 @@ pub struct Origin {
     pub path: String,
     /// Its sender's address.
     pub address: Option<IpAddr>,
+    /// How its sender is shown pages.
+    pub presentation: Presentation,
     agent: Option<String>,
     trace: Option<String>,
     certificate: Option<Arc<ClientCertificate>>,
 }
 
 impl Origin {
+    /// The same, shown pages otherwise.
+    #[must_use]
+    pub fn presented(&self, presentation: Presentation) -> Self {
+        Self {
+            presentation,
+            ..self.clone()
+        }
+    }
+
     /// The context of events that this request causes at `endpoint`.
     #[must_use]
     pub fn context(&self, endpoint: &'static str, actor: Actor) -> Context {
@@ -85,6 +97,8 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
         method: request.method().clone(),
         path: request.uri().path().to_owned(),
         address: peer.map(|peer| sender(peer, request.headers(), &app.settings.trusted_proxies)),
+        // Known where the request is for a page.
+        presentation: Presentation::default(),
         agent: agent(request.headers()),
         trace: trace(request.headers()),
         certificate,

@@ -122,6 +122,7 @@ pub async fn only_our_forms(
         app.ledger.record_refusal(&context, refused).await;
     }
     ErrorPage {
+        presentation: origin.presentation,
         error: rejection.error,
         request: context.request,
     }

@@ -50,6 +50,7 @@ impl LoginForm<'_> {
             None => BrowserMark::fresh(self.app)?,
         };
         let mut response = LoginPage {
+            presentation: self.origin.presentation,
             client_name: None,
             query: self.query,
             token: Purpose::Login(&mark).token(self.app, &self.bound_to()),

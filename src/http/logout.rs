@@ -13,7 +13,7 @@ use super::csrf::{self, Purpose};
 use super::error::{Rejection, WireError};
 use super::form::Form;
 use super::oauth::authorize::{read_form, see_other};
-use super::page::{self, ErrorPage, PageError};
+use super::page::{self, ErrorPage, PageError, Presentation};
 use super::session::{self, LiveSession, SESSION_COOKIE};
 use crate::app::App;
 use crate::domain::refusal::RefusalReason;
@@ -28,12 +28,13 @@ pub fn routes() -> Router<App> {
 
 async fn ask(State(app): State<App>, Extension(origin): Extension<Origin>, headers: HeaderMap) -> Response {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
+    let asked = Asked::by_nobody(origin.presentation);
     let shown = match session::live(&app, &context, &headers).await {
-        Ok(Some(live)) => confirmation(&app, &live, &Asked::default(), None).await,
-        Ok(None) => Ok(page::logged_out()),
+        Ok(Some(live)) => confirmation(&app, &live, &asked, None).await,
+        Ok(None) => Ok(page::logged_out(origin.presentation)),
         Err(error) => Err(error),
     };
-    shown.unwrap_or_else(|error| failed(&context, Rejection::from(error).error))
+    shown.unwrap_or_else(|error| failed((&context, origin.presentation), Rejection::from(error).error))
 }
 
 async fn submit(
@@ -43,13 +44,14 @@ async fn submit(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
-    match log_out(&app, &context, &headers, body).await {
+    let asked = Asked::by_nobody(origin.presentation);
+    match log_out(&app, &context, (&headers, body), &asked).await {
         Ok(response) => response,
         Err(rejection) => {
             if let Some(refused) = rejection.refused() {
                 app.ledger.record_refusal(&context, refused).await;
             }
-            failed(&context, rejection.error)
+            failed((&context, origin.presentation), rejection.error)
         }
     }
 }
@@ -57,12 +59,12 @@ async fn submit(
 async fn log_out(
     app: &App,
     context: &Context,
-    headers: &HeaderMap,
-    body: Result<Bytes, BytesRejection>,
+    (headers, body): (&HeaderMap, Result<Bytes, BytesRejection>),
+    asked: &Asked<'_>,
 ) -> Result<Response, Rejection<PageError>> {
     let form = read_form(headers, body)?;
     if let Some(live) = session::live(app, context, headers).await? {
-        if let Some(again) = unproven(app, context, &live, (&Asked::default(), &form)).await? {
+        if let Some(again) = unproven(app, context, &live, (asked, &form)).await? {
             return Ok(again);
         }
         end(app, context, &live, "logout").await?;
@@ -74,12 +76,24 @@ async fn log_out(
 }
 
 /// Who asks for the logout: nobody else than the user, or an application by a request of its own.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Asked<'a> {
+    /// How the user is asked.
+    pub(super) presentation: Presentation,
     /// The request that the form answers, which stands in the page's address.
     pub(super) query: &'a str,
     /// The application's name.
     pub(super) by: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    fn by_nobody(presentation: Presentation) -> Self {
+        Self {
+            presentation,
+            query: "",
+            by: None,
+        }
+    }
 }
 
 /// The page to show where the form did not come from a page that was made for this login and request.
@@ -128,12 +142,18 @@ pub(super) async fn confirmation(
 ) -> Result<Response, LedgerError> {
     let account = live.account(app).await?;
     let token = Purpose::Logout(live.id).token(app, asked.query);
-    Ok(page::logout(&account, &token, (asked.by, error)))
+    Ok(page::logout(
+        asked.presentation,
+        &account,
+        &token,
+        (asked.by, error),
+    ))
 }
 
 /// The page that says why not.
-pub(super) fn failed(context: &Context, error: PageError) -> Response {
+pub(super) fn failed((context, presentation): (&Context, Presentation), error: PageError) -> Response {
     ErrorPage {
+        presentation,
         error,
         request: context.request,
     }

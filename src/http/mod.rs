@@ -49,7 +49,8 @@ pub fn router(app: App) -> Router {
         .merge(logout::routes())
         .merge(oidc::end_session::routes())
         .merge(account::routes())
-        .layer(middleware::from_fn_with_state(app.clone(), csrf::only_our_forms));
+        .layer(middleware::from_fn_with_state(app.clone(), csrf::only_our_forms))
+        .layer(middleware::from_fn_with_state(app.clone(), page::present));
     Router::new()
         .merge(pages)
         .merge(oauth::routes())

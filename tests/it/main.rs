@@ -47,6 +47,7 @@ mod jarm;
 mod json_requests;
 mod jwks_uri;
 mod jwt_bearer;
+mod languages;
 mod ledger;
 mod legacy_clients;
 mod logout;

@@ -203,6 +203,8 @@ async fn what_is_switched_off_is_not_advertised_and_not_there() {
         "claims_supported",
         "acr_values_supported",
         "prompt_values_supported",
+        "ui_locales_supported",
+        "display_values_supported",
     ] {
         assert!(
             on_document.get(openid).is_some() && off_document.get(openid).is_none(),
@@ -253,6 +255,32 @@ async fn each_value_of_an_authorization_request_works_if_it_is_advertised() {
                 let silent = value == "none";
                 let error = error_of("prompt", value).await;
                 error.is_none() || (silent && error.as_deref() == Some("login_required"))
+            },
+        )
+        .await;
+        // A page in the language that was asked for, whoever's browser it is.
+        walk(
+            &metadata,
+            "ui_locales_supported",
+            &["nl", "tlh", "eng", "x"],
+            |value| async move {
+                let query = request(provider, &[("ui_locales", &value)]);
+                let page = flow::request(&provider.server, &browser(), &query).await;
+                let is_asked_for = !page.headers.contains_key("vary");
+                is_asked_for && page.body.contains(&format!("<html lang=\"{value}\""))
+            },
+        )
+        .await;
+        walk(
+            &metadata,
+            "display_values_supported",
+            &["wap", "Popup", "kiosk"],
+            |value| async move {
+                let query = request(provider, &[("display", &value)]);
+                let page = flow::request(&provider.server, &browser(), &query).await;
+                let attribute = page.body.split_once(" data-display=\"");
+                let shown = attribute.map(|(_, rest)| rest.split('"').next().unwrap_or_default());
+                shown.unwrap_or("page") == value
             },
         )
         .await;

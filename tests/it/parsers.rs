@@ -8,6 +8,7 @@
 
 mod forms;
 mod jose;
+mod languages;
 mod mutate;
 mod names;
 mod registrations;
@@ -173,6 +174,8 @@ parsers! {
     claims: forms::claims;
     authorization_details: registrations::authorization_details;
     cookie: forms::cookie;
+    accept_language: languages::accept_language;
+    ui_locales: languages::ui_locales;
     forwarded: forms::forwarded;
     user_code: forms::user_code;
     session_cookie: forms::session_cookie;

@@ -65,6 +65,7 @@ async fn page(
 ) -> Result<Response, LedgerError> {
     let app = visit.app;
     Ok(ApplicationsPage {
+        presentation: visit.origin.presentation,
         account: &live.account(app).await?,
         applications: &app.operations.applications(live.login.subject).await?,
         token: Purpose::Account(live.id).token(app, ENDPOINT),

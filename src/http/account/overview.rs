@@ -25,7 +25,10 @@ pub(super) async fn show(
     let visit = Visit::new(&app, &origin, &headers, ENDPOINT);
     let context = visit.anonymous();
     let shown = match session::live(&app, &context, &headers).await {
-        Ok(Some(live)) => live.account(&app).await.map(|account| page::account(&account)),
+        Ok(Some(live)) => {
+            let account = live.account(&app).await;
+            account.map(|account| page::account(origin.presentation, &account))
+        }
         Ok(None) => visit.login_page("", (None, None)),
         Err(error) => Err(error),
     };

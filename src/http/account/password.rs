@@ -46,8 +46,8 @@ pub(super) async fn show(
 }
 
 /// That the password is changed.
-pub(super) async fn changed() -> Response {
-    password_changed()
+pub(super) async fn changed(Extension(origin): Extension<Origin>) -> Response {
+    password_changed(origin.presentation)
 }
 
 /// One of our own forms.
@@ -72,6 +72,7 @@ async fn page(
     (problem, notice): (Option<PasswordProblem>, Option<PageError>),
 ) -> Result<Response, LedgerError> {
     Ok(PasswordPage {
+        presentation: visit.origin.presentation,
         account: &live.account(visit.app).await?,
         token: Purpose::Password(live.id).token(visit.app, ENDPOINT),
         problem,

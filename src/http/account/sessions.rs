@@ -77,6 +77,7 @@ async fn page(
     // This one first.
     logins.sort_by_key(|login| login.id != live.id);
     Ok(SessionsPage {
+        presentation: visit.origin.presentation,
         account: &live.account(app).await?,
         this: live.id,
         logins: &logins,

@@ -18,7 +18,7 @@ use crate::ledger::{Actor, Context, LedgerError, Refused};
 /// What a browser brought to a page.
 pub(super) struct Visit<'a> {
     pub(super) app: &'a App,
-    origin: &'a Origin,
+    pub(super) origin: &'a Origin,
     pub(super) headers: &'a HeaderMap,
     /// The page's path.
     pub(super) endpoint: &'static str,
@@ -65,6 +65,7 @@ impl<'a> Visit<'a> {
             self.app.ledger.record_refusal(context, refused).await;
         }
         ErrorPage {
+            presentation: self.origin.presentation,
             error: rejection.error,
             request: context.request,
         }

@@ -13,6 +13,7 @@ use crate::domain::scope::Scope;
 use crate::http::context::Origin;
 use crate::http::error::ProtocolError;
 use crate::http::oauth::metadata;
+use crate::http::page::{Display, Language};
 use crate::ledger::LedgerError;
 
 /// Discovery §4.
@@ -46,6 +47,8 @@ pub struct OpenidMetadata {
     claims_supported: Vec<&'static str>,
     acr_values_supported: &'static [&'static str],
     prompt_values_supported: &'static [&'static str],
+    display_values_supported: [&'static str; 3],
+    ui_locales_supported: [&'static str; 3],
     claims_parameter_supported: bool,
     end_session_endpoint: String,
     backchannel_logout_supported: bool,
@@ -81,6 +84,8 @@ impl OpenidMetadata {
             claim_types_supported: &["normal"],
             acr_values_supported: &[openid::ACR_PASSWORD],
             prompt_values_supported: &["none", "login", "consent", "select_account"],
+            display_values_supported: Display::ALL.map(Display::name),
+            ui_locales_supported: Language::ALL.map(Language::tag),
             claims_parameter_supported: true,
             end_session_endpoint: format!("{}{}", app.settings.issuer, end_session::PATH),
             backchannel_logout_supported: true,

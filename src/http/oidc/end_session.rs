@@ -3,8 +3,8 @@
 //!
 //! An `id_token_hint` of the browser's own login proves that the application knows that login: it ends at once. In all
 //! other cases the user is asked (§2, §6). Nothing ends, and nobody is sent anywhere, on a request that is not good as
-//! a whole. `logout_hint` and `ui_locales` are accepted and change nothing: there is one login in a browser, and one
-//! language.
+//! a whole. `ui_locales` is the language of the pages. `logout_hint` is accepted and changes nothing: there is one login in
+//! a browser.
 
 use std::sync::Arc;
 
@@ -27,7 +27,7 @@ use crate::http::error::Rejection;
 use crate::http::form::Form;
 use crate::http::logout::{self, Asked};
 use crate::http::oauth::authorize::{destination, posted_request, read_form, see_other, with_query};
-use crate::http::page::{self, GoBackPage, PageError};
+use crate::http::page::{self, GoBackPage, PageError, Presentation};
 use crate::http::session::{self, LiveSession, SESSION_COOKIE};
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context};
@@ -42,6 +42,8 @@ pub fn routes() -> Router<App> {
 
 /// A logout request whose every parameter is good.
 struct LogoutRequest {
+    /// How its pages are shown.
+    presentation: Presentation,
     /// The query, which the form's address repeats.
     query: String,
     hint: Option<IdTokenHint>,
@@ -67,8 +69,9 @@ async fn show(
     headers: HeaderMap,
 ) -> Response {
     let context = origin.context(PATH, Actor::Anonymous);
-    let answer = answer(&app, &context, &headers, (query.unwrap_or_default(), None)).await;
-    finish(&app, &context, answer).await
+    let asked = (query.unwrap_or_default(), None);
+    let answer = answer(&app, (&context, origin.presentation), &headers, asked).await;
+    finish(&app, (&context, origin.presentation), answer).await
 }
 
 /// The user's answer; or, without a query, a request that an application had posted, which goes on by `GET`: the
@@ -84,10 +87,13 @@ async fn submit(
     let query = query.unwrap_or_default();
     let answer = match read(&query, &headers, body) {
         Ok(Posted::Request(location)) => Ok(see_other(&location)),
-        Ok(Posted::Form(form)) => answer(&app, &context, &headers, (query, Some(form))).await,
+        Ok(Posted::Form(form)) => {
+            let asked = (query, Some(form));
+            answer(&app, (&context, origin.presentation), &headers, asked).await
+        }
         Err(rejection) => Err(rejection),
     };
-    finish(&app, &context, answer).await
+    finish(&app, (&context, origin.presentation), answer).await
 }
 
 enum Posted {
@@ -112,7 +118,11 @@ fn read(
     }
 }
 
-async fn finish(app: &App, context: &Context, answer: Result<Response, Rejection<PageError>>) -> Response {
+async fn finish(
+    app: &App,
+    (context, presentation): (&Context, Presentation),
+    answer: Result<Response, Rejection<PageError>>,
+) -> Response {
     match answer {
         Ok(response) => response,
         Err(rejection) => {
@@ -124,7 +134,7 @@ async fn finish(app: &App, context: &Context, answer: Result<Response, Rejection
             } else {
                 rejection.error
             };
-            logout::failed(context, error)
+            logout::failed((context, presentation), error)
         }
     }
 }
@@ -132,15 +142,16 @@ async fn finish(app: &App, context: &Context, answer: Result<Response, Rejection
 /// Checks the request, then ends the login, or asks the user, or says that nobody is logged in.
 async fn answer(
     app: &App,
-    context: &Context,
+    (context, presentation): (&Context, Presentation),
     headers: &HeaderMap,
     (query, form): (String, Option<Form>),
 ) -> Result<Response, Rejection<PageError>> {
-    let request = LogoutRequest::read(app, query).await?;
+    let request = LogoutRequest::read(app, query, presentation).await?;
     let Some(live) = session::live(app, context, headers).await? else {
         return Ok(request.without_login(app, context));
     };
     let asked = Asked {
+        presentation,
         query: &request.query,
         by: request
             .client
@@ -161,13 +172,18 @@ async fn answer(
 }
 
 impl LogoutRequest {
-    async fn read(app: &App, query: String) -> Result<Self, Rejection<PageError>> {
+    async fn read(
+        app: &App,
+        query: String,
+        presentation: Presentation,
+    ) -> Result<Self, Rejection<PageError>> {
         let parameters = Form::parse(&query)
             .map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedQuery))?;
         let hint = hint(app, &parameters).await?;
         let client = client(app, &parameters, hint.as_ref()).await?;
         let back = back(&parameters, client.as_ref())?;
         Ok(Self {
+            presentation,
             query,
             hint,
             client,
@@ -192,10 +208,10 @@ impl LogoutRequest {
         let unvouched = |client: &RelyingParty| client.registration.registration_access_token.is_some();
         match &self.back {
             Some(location) if self.hint.is_none() && self.client.as_ref().is_some_and(unvouched) => {
-                let destination = destination(location);
                 GoBackPage {
+                    presentation: self.presentation,
                     location,
-                    destination: &destination,
+                    destination: &destination(location),
                     error: None,
                     request: context.request,
                 }
@@ -209,7 +225,7 @@ impl LogoutRequest {
     fn done(&self, app: &App) -> Response {
         let mut response = match &self.back {
             Some(back) => see_other(back),
-            None => page::logged_out(),
+            None => page::logged_out(self.presentation),
         };
         page::set_cookie(&mut response, SESSION_COOKIE.clear(&app.settings));
         response

@@ -5,7 +5,8 @@ use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
 use super::asked::{one_claim, one_detail};
-use super::{Account, Forms, Page, PageError, hidden, isolated, notice};
+use super::text::{self, Texts};
+use super::{Account, Forms, Language, Page, PageError, Presentation, hidden, isolated, notice};
 use crate::clock::Timestamp;
 use crate::domain::value::{Digest, steers};
 use crate::ids::SessionId;
@@ -16,22 +17,26 @@ const MAX_AGENT: usize = 160;
 
 /// What there is of an account.
 #[must_use]
-pub fn account(account: &Account) -> Response {
+pub fn account(presentation: Presentation, account: &Account) -> Response {
+    let all = presentation.texts();
+    let (texts, common) = (&all.account, &all.common);
     let body = html! {
-        h1 { "Your account" }
-        (whose(account))
+        h1 { (common.your_account) }
+        (whose(all, account))
         ul.scopes role="list" {
-            li { a href="account/applications" { "Applications with access to your account" } }
-            li { a href="account/sessions" { "Where you are logged in" } }
-            li { a href="account/password" { "Change your password" } }
-            li { a href="logout" { "Log out" } }
+            li { a href="account/applications" { (texts.applications) } }
+            li { a href="account/sessions" { (texts.sessions) } }
+            li { a href="account/password" { (common.change_password) } }
+            li { a href="logout" { (common.log_out) } }
         }
     };
-    answer("Your account", body, Forms::None, None)
+    answer((presentation, common.your_account), body, Forms::None, None)
 }
 
 /// The applications that have access.
 pub struct ApplicationsPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// Whose account.
     pub account: &'a Account,
     /// What has access.
@@ -44,51 +49,53 @@ pub struct ApplicationsPage<'a> {
 
 impl IntoResponse for ApplicationsPage<'_> {
     fn into_response(self) -> Response {
+        let all = self.presentation.texts();
+        let texts = &all.account;
         let body = html! {
-            h1 { "Applications with access to your account" }
-            (whose(self.account))
-            (notice(self.notice))
+            h1 { (texts.applications) }
+            (whose(all, self.account))
+            (notice(all, self.notice))
             @if self.applications.is_empty() {
-                p { "No application has access to your account." }
+                p { (texts.no_application) }
             }
-            @for application in self.applications { (one(application, &self.token)) }
-            (back())
+            @for application in self.applications {
+                (one(self.presentation, application, &self.token))
+            }
+            (back(all))
         };
-        answer(
-            "Applications with access to your account",
-            body,
-            Forms::Here,
-            self.notice,
-        )
+        let title = (self.presentation, texts.applications);
+        answer(title, body, Forms::Here, self.notice)
     }
 }
 
-fn one(application: &Application, token: &Digest) -> Markup {
+fn one(presentation: Presentation, application: &Application, token: &Digest) -> Markup {
+    let (all, language) = (presentation.texts(), presentation.language);
+    let texts = &all.account;
     let metadata = &application.registration.metadata;
     let name = metadata.client_name.as_str();
     html! {
         section {
             h2 { bdi { (name) } }
-            ul.scopes role="list" aria-label={ "What " (isolated(name)) " can do" } {
+            ul.scopes role="list" aria-label=(texts.what_it_can.with(&isolated(name))) {
                 @for scope in &application.scopes {
                     li { span { bdi { (scope.description) } } " " code { (scope.name) } }
                 }
-                @for claim in &application.claims { li { (one_claim(*claim)) } }
-                @for detail in &application.details { li { (one_detail(detail)) } }
+                @for claim in &application.claims { li { (one_claim(&all.claims, *claim)) } }
+                @for detail in &application.details { li { (one_detail(&all.asked, detail)) } }
             }
             dl {
-                dt { "Access since" } dd { (moment(application.since)) }
-                dt { "Last used" } dd {
+                dt { (texts.access_since) } dd { (moment(language, application.since)) }
+                dt { (texts.last_used) } dd {
                     @match application.last_used {
-                        Some(at) => (moment(at)),
-                        None => "never",
+                        Some(at) => (moment(language, at)),
+                        None => (texts.never),
                     }
                 }
             }
             form method="post" {
                 (hidden("remove", token))
                 input type="hidden" name="client" value=(application.key);
-                button type="submit" aria-label={ "Remove the access of " (isolated(name)) } { "Remove access" }
+                button type="submit" aria-label=(texts.remove_of.with(&isolated(name))) { (texts.remove) }
             }
         }
     }
@@ -96,6 +103,8 @@ fn one(application: &Application, token: &Digest) -> Markup {
 
 /// The browser logins.
 pub struct SessionsPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// Whose account.
     pub account: &'a Account,
     /// The login that looks.
@@ -110,49 +119,54 @@ pub struct SessionsPage<'a> {
 
 impl IntoResponse for SessionsPage<'_> {
     fn into_response(self) -> Response {
+        let all = self.presentation.texts();
+        let texts = &all.account;
+        let which = html! { a href="applications" { (texts.see_which) } };
         let body = html! {
-            h1 { "Where you are logged in" }
-            (whose(self.account))
-            (notice(self.notice))
-            @for login in self.logins { (self.login(login)) }
+            h1 { (texts.sessions) }
+            (whose(all, self.account))
+            (notice(all, self.notice))
+            @for login in self.logins { (self.login(texts, login)) }
             @if self.logins.len() > 1 {
                 form method="post" {
                     (hidden("others", &self.token))
-                    button.primary type="submit" { "Log out everywhere else" }
+                    button.primary type="submit" { (texts.log_out_others) }
                 }
             }
-            p.note { "Applications keep the access that you gave them: " a href="applications" { "see which" } "." }
-            (back())
+            p.note { (texts.keep_access.around(&which)) }
+            (back(all))
         };
-        answer("Where you are logged in", body, Forms::Here, self.notice)
+        let title = (self.presentation, texts.sessions);
+        answer(title, body, Forms::Here, self.notice)
     }
 }
 
 impl SessionsPage<'_> {
-    fn login(&self, login: &BrowserLogin) -> Markup {
+    fn login(&self, texts: &text::Account, login: &BrowserLogin) -> Markup {
+        let language = self.presentation.language;
         let is_this = login.id == self.this;
         let caller = login.caller.as_ref();
         let agent = caller.and_then(|caller| caller.agent.as_deref()).map(shown);
         let address = caller.and_then(|caller| caller.address);
+        let browser = html! {
+            @match &agent {
+                Some(agent) => bdi { (agent) },
+                None => (texts.unknown_browser),
+            }
+        };
         html! {
             section {
-                h2 {
-                    @match &agent {
-                        Some(agent) => bdi { (agent) },
-                        None => "Unknown browser",
-                    }
-                    @if is_this { " (this one)" }
-                }
+                h2 { @if is_this { (texts.this_one.around(&browser)) } @else { (browser) } }
                 dl {
-                    @if let Some(address) = address { dt { "Address" } dd { (address) } }
-                    dt { "Since" } dd { (moment(login.started_at)) }
-                    dt { "Last confirmed" } dd { (moment(login.login.authenticated_at)) }
-                    dt { "Ends" } dd { (moment(login.login.expires_at)) }
+                    @if let Some(address) = address { dt { (texts.address) } dd { (address) } }
+                    dt { (texts.since) } dd { (moment(language, login.started_at)) }
+                    dt { (texts.confirmed) } dd { (moment(language, login.login.authenticated_at)) }
+                    dt { (texts.ends) } dd { (moment(language, login.login.expires_at)) }
                 }
                 form method="post" {
                     (hidden("end", &self.token))
                     input type="hidden" name="session" value=(login.id);
-                    button type="submit" { @if is_this { "Log out here" } @else { "Log out there" } }
+                    button type="submit" { @if is_this { (texts.log_out_here) } @else { (texts.log_out_there) } }
                 }
             }
         }
@@ -164,22 +178,29 @@ fn shown(agent: &str) -> String {
     agent.chars().filter(|c| !steers(*c)).take(MAX_AGENT).collect()
 }
 
-fn whose(account: &Account) -> Markup {
-    html! { p.lead { "Logged in as " strong { bdi { (account.username) } } } }
+fn whose(texts: &Texts, account: &Account) -> Markup {
+    let who = html! { strong { bdi { (account.username) } } };
+    html! { p.lead { (texts.common.logged_in_as.around(&who)) } }
 }
 
-fn back() -> Markup {
-    html! { p.note { a href="../account" { "Your account" } } }
+fn back(texts: &Texts) -> Markup {
+    html! { p.note { a href="../account" { (texts.common.your_account) } } }
 }
 
-fn moment(at: Timestamp) -> Markup {
+fn moment(language: Language, at: Timestamp) -> Markup {
     html! {
-        time datetime=(at.format("%Y-%m-%dT%H:%M:%SZ")) { (at.format("%-d %B %Y, %H:%M UTC")) }
+        time datetime=(at.format("%Y-%m-%dT%H:%M:%SZ")) { (language.moment(at)) }
     }
 }
 
-fn answer(title: &str, body: Markup, forms: Forms, error: Option<PageError>) -> Response {
+fn answer(
+    (presentation, title): (Presentation, &str),
+    body: Markup,
+    forms: Forms,
+    error: Option<PageError>,
+) -> Response {
     let mut response = Page {
+        presentation,
         status: StatusCode::OK,
         title: title.to_owned(),
         body,

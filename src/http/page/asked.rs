@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use maud::{Markup, html};
 use url::{Host, Url};
 
+use super::text;
 use super::{isolated, monogram};
 use crate::domain::authorization_detail::{Piece, ShownDetail};
 use crate::domain::client::ClientMetadata;
@@ -20,34 +21,49 @@ pub struct Account {
     pub name: Option<String>,
 }
 
-pub(super) fn account(account: &Account) -> Markup {
+/// Where the browser goes in the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A host.
+    Host(String),
+    /// A program on the reader's own device.
+    ThisDevice,
+}
+
+impl Destination {
+    /// In words that stand after what says that one goes there.
+    pub(super) fn words(&self, texts: &text::Asked) -> &str {
+        match self {
+            Self::Host(host) => host,
+            Self::ThisDevice => texts.this_device,
+        }
+    }
+}
+
+pub(super) fn account(texts: &text::Texts, account: &Account) -> Markup {
+    let who = html! {
+        strong { bdi { (account.username) } }
+        @if let Some(name) = &account.name { " (" bdi { (name) } ")" }
+    };
     html! {
         div.account {
+            p { (texts.common.logged_in_as.around(&who)) }
             p {
-                "Logged in as "
-                strong { bdi { (account.username) } }
-                @if let Some(name) = &account.name { " (" bdi { (name) } ")" }
-            }
-            p {
-                "Not you? "
-                button.link type="submit" name="decision" value="switch" { "Use another account" }
+                (texts.asked.not_you) " "
+                button.link type="submit" name="decision" value="switch" { (texts.asked.use_another) }
             }
         }
     }
 }
 
 /// What the user should know of the application before anything else.
-pub(super) fn cautions(client: &ClientMetadata, is_self_registered: bool) -> Markup {
+pub(super) fn cautions(texts: &text::Asked, client: &ClientMetadata, is_self_registered: bool) -> Markup {
     html! {
         @if !client.is_live {
-            p.notice.development {
-                "This application is in development. It works for you only, because you own it."
-            }
+            p.notice.development { (texts.in_development) }
         }
         @if is_self_registered {
-            p.notice.development {
-                "This application registered itself: nobody at this server has checked what it is."
-            }
+            p.notice.development { (texts.self_registered) }
         }
     }
 }
@@ -70,60 +86,35 @@ pub(super) fn one_scope(scope: &Definition) -> Markup {
 }
 
 /// Claims of the user that are asked for one by one (OpenID Connect Core §5.5.1) under a heading of their own.
-pub(super) fn claims(heading: &Markup, claims: &BTreeSet<Claim>) -> Markup {
+pub(super) fn claims(texts: &text::Claims, heading: &Markup, claims: &BTreeSet<Claim>) -> Markup {
     html! {
         @if !claims.is_empty() {
             h2 #claims { (heading) }
             ul.scopes role="list" aria-labelledby="claims" {
-                @for claim in claims { li { (one_claim(*claim)) } }
+                @for claim in claims { li { (one_claim(texts, *claim)) } }
             }
         }
     }
 }
 
-pub(super) fn one_claim(claim: Claim) -> Markup {
-    html! { span { (claim_words(claim)) } " " code { (claim.name()) } }
-}
-
-/// What a claim tells of the user, to whom the page speaks.
-fn claim_words(claim: Claim) -> &'static str {
-    match claim {
-        Claim::Name => "Your name",
-        Claim::GivenName => "Your given name",
-        Claim::FamilyName => "Your family name",
-        Claim::MiddleName => "Your middle name",
-        Claim::Nickname => "Your nickname",
-        Claim::PreferredUsername => "Your user name",
-        Claim::Profile => "The address of your profile page",
-        Claim::Picture => "Your picture",
-        Claim::Website => "The address of your website",
-        Claim::Gender => "Your gender",
-        Claim::Birthdate => "Your date of birth",
-        Claim::Zoneinfo => "Your time zone",
-        Claim::Locale => "Your language",
-        Claim::UpdatedAt => "When this information last changed",
-        Claim::Email => "Your e-mail address",
-        Claim::EmailVerified => "Whether your e-mail address was verified",
-        Claim::Address => "Your postal address",
-        Claim::PhoneNumber => "Your telephone number",
-        Claim::PhoneNumberVerified => "Whether your telephone number was verified",
-    }
+pub(super) fn one_claim(texts: &text::Claims, claim: Claim) -> Markup {
+    html! { span { (texts.of(claim)) } " " code { (claim.name()) } }
 }
 
 /// Authorization details (RFC 9396 §3) under a heading of their own.
-pub(super) fn details(heading: &Markup, details: &[ShownDetail]) -> Markup {
+pub(super) fn details(texts: &text::Asked, heading: &Markup, details: &[ShownDetail]) -> Markup {
     html! {
         @if !details.is_empty() {
             h2 #details { (heading) }
             ul.scopes role="list" aria-labelledby="details" {
-                @for detail in details { li { (one_detail(detail)) } }
+                @for detail in details { li { (one_detail(texts, detail)) } }
             }
         }
     }
 }
 
 /// In the sentence of its type, with all that it says below; or that alone.
-pub(super) fn one_detail(detail: &ShownDetail) -> Markup {
+pub(super) fn one_detail(texts: &text::Asked, detail: &ShownDetail) -> Markup {
     html! {
         @if let Some(sentence) = &detail.sentence {
             span {
@@ -136,7 +127,7 @@ pub(super) fn one_detail(detail: &ShownDetail) -> Markup {
             }
             @if !detail.members.is_empty() {
                 details {
-                    summary { "All that is asked for " code { (detail.type_name) } }
+                    summary { (texts.all_of_detail.around(&html! { code { (detail.type_name) } })) }
                     (members(detail))
                 }
             }
@@ -159,10 +150,10 @@ fn members(detail: &ShownDetail) -> Markup {
 }
 
 /// Where the access is good, in the request's own words: none where the request names nothing.
-pub(super) fn resources(resources: &[String]) -> Markup {
+pub(super) fn resources(texts: &text::Asked, resources: &[String]) -> Markup {
     html! {
         @if !resources.is_empty() {
-            h2 #resources { "This access is for:" }
+            h2 #resources { (texts.resources) }
             ul.scopes role="list" aria-labelledby="resources" {
                 @for resource in resources {
                     li { code { bdi { (resource) } } }
@@ -172,11 +163,11 @@ pub(super) fn resources(resources: &[String]) -> Markup {
     }
 }
 
-pub(super) fn actions() -> Markup {
+pub(super) fn actions(texts: &text::Asked) -> Markup {
     html! {
         div.actions {
-            button.primary type="submit" name="decision" value="approve" { "Approve" }
-            button type="submit" name="decision" value="deny" { "Deny" }
+            button.primary type="submit" name="decision" value="approve" { (texts.approve) }
+            button type="submit" name="decision" value="deny" { (texts.deny) }
         }
     }
 }
@@ -211,18 +202,18 @@ pub(super) fn image_origin(url: &str) -> Option<String> {
 }
 
 /// Registration lets only http and https URLs in, so none of these can be a script.
-pub(super) fn links(client: &ClientMetadata) -> Markup {
+pub(super) fn links(texts: &text::Asked, client: &ClientMetadata) -> Markup {
     let links = [
-        ("Home page", &client.home_page_url),
-        ("Privacy policy", &client.privacy_policy_url),
-        ("Terms of service", &client.tos_uri),
+        (texts.home_page, &client.home_page_url),
+        (texts.privacy_policy, &client.privacy_policy_url),
+        (texts.terms_of_service, &client.tos_uri),
     ];
     html! {
         @if links.iter().any(|(_, url)| url.is_some()) {
-            ul.links role="list" aria-label={ "About " (isolated(&client.client_name)) } {
+            ul.links role="list" aria-label=(texts.about.with(&isolated(&client.client_name))) {
                 @for (label, url) in links {
                     @if let Some(url) = url {
-                        li { a href=(url) target="_blank" rel="noreferrer noopener" { (label) " (opens a new tab)" } }
+                        li { a href=(url) target="_blank" rel="noreferrer noopener" { (texts.new_tab.with(label)) } }
                     }
                 }
             }

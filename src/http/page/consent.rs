@@ -10,7 +10,8 @@ use super::asked::{
     Account, account, actions, cautions, claims, details, image_origin, links, logo, one_claim, one_detail,
     one_scope, resources, scopes,
 };
-use super::{Forms, Page, PageError, hidden, isolated, notice};
+use super::text;
+use super::{Destination, Forms, Page, PageError, Presentation, hidden, isolated, notice};
 use crate::domain::authorization_detail::ShownDetail;
 use crate::domain::client::ClientMetadata;
 use crate::domain::openid::Claim;
@@ -20,10 +21,12 @@ use crate::ids::SessionId;
 
 /// What the consent page shows.
 pub struct ConsentPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// The application that asks.
     pub client: &'a ClientMetadata,
-    /// Where the answer goes: a host, or a scheme of the user's own machine.
-    pub destination: &'a str,
+    /// Where the answer goes.
+    pub destination: &'a Destination,
     /// What it asks for.
     pub scopes: &'a [Definition],
     /// The claims of the user that it asks for one by one.
@@ -62,30 +65,35 @@ pub struct Lost {
 impl IntoResponse for ConsentPage<'_> {
     fn into_response(self) -> Response {
         let client_name = self.client.client_name.as_str();
+        let all = self.presentation.texts();
+        let (texts, asked) = (&all.consent, &all.asked);
+        let name = html! { bdi { (client_name) } };
+        let destination = self.destination.words(asked);
         let (session, token) = &self.session;
         let image = self.client.logo_url.as_deref().and_then(image_origin);
         let body = html! {
             (logo(self.client, image.is_some()))
-            h1 { bdi { (client_name) } " asks for access" }
-            (notice(self.notice))
-            (cautions(self.client, self.is_self_registered))
+            h1 { (texts.title.around(&name)) }
+            (notice(all, self.notice))
+            (cautions(asked, self.client, self.is_self_registered))
             form method="post" action={ "?" (self.query) } {
                 (hidden("consent", &format!("{token}.{}", self.shown)))
                 input type="hidden" name="session" value=(session);
-                (account(self.account))
-                (scopes(&can(client_name), self.scopes))
-                (claims(&learns(client_name), self.claims))
-                (details(&may(client_name), self.details))
-                (resources(self.resources))
-                @if let Some(lost) = self.lost { (replacing(client_name, lost)) }
-                p.note { "You then return to " strong { bdi { (self.destination) } } "." }
-                (actions())
+                (account(all, self.account))
+                (scopes(&texts.can.around(&name), self.scopes))
+                (claims(&all.claims, &texts.learns.around(&name), self.claims))
+                (details(asked, &texts.may.around(&name), self.details))
+                (resources(asked, self.resources))
+                @if let Some(lost) = self.lost { (replacing(all, &name, lost)) }
+                p.note { (texts.returns.around(&html! { strong { bdi { (destination) } } })) }
+                (actions(asked))
             }
-            (links(self.client))
+            (links(asked, self.client))
         };
         let mut response = Page {
+            presentation: self.presentation,
             status: StatusCode::OK,
-            title: format!("{} asks for access", isolated(client_name)),
+            title: texts.title.with(&isolated(client_name)),
             body,
             forms: Forms::ToClient,
             images: image,
@@ -98,30 +106,19 @@ impl IntoResponse for ConsentPage<'_> {
     }
 }
 
-fn can(client_name: &str) -> Markup {
-    html! { "If you approve, " bdi { (client_name) } " can:" }
-}
-
-fn learns(client_name: &str) -> Markup {
-    html! { "If you approve, " bdi { (client_name) } " learns:" }
-}
-
-fn may(client_name: &str) -> Markup {
-    html! { "If you approve, you allow " bdi { (client_name) } " this:" }
-}
-
 /// That a grant takes another's place, and what that one had more than it.
-fn replacing(client_name: &str, lost: &Lost) -> Markup {
+fn replacing(all: &text::Texts, name: &Markup, lost: &Lost) -> Markup {
+    let texts = &all.consent;
     html! {
-        h2 #replaces { "This takes the place of what you allowed " bdi { (client_name) } " before." }
+        h2 #replaces { (texts.replaces.around(name)) }
         @if lost.scopes.is_empty() && lost.claims.is_empty() && lost.details.is_empty() {
-            p.note { "Nothing of that is lost." }
+            p.note { (texts.nothing_lost) }
         } @else {
-            p.note { "If you approve, it can no longer:" }
+            p.note { (texts.no_longer) }
             ul.scopes role="list" aria-labelledby="replaces" {
                 @for scope in &lost.scopes { li { (one_scope(scope)) } }
-                @for claim in &lost.claims { li { (one_claim(*claim)) } }
-                @for detail in &lost.details { li { (one_detail(detail)) } }
+                @for claim in &lost.claims { li { (one_claim(&all.claims, *claim)) } }
+                @for detail in &lost.details { li { (one_detail(&all.asked, detail)) } }
             }
         }
     }

@@ -2,12 +2,12 @@
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use maud::{Markup, html};
+use maud::html;
 
 use super::asked::{
     Account, account, actions, cautions, details, image_origin, links, logo, resources, scopes,
 };
-use super::{Forms, Page, PageError, hidden, isolated, notice};
+use super::{Forms, Page, PageError, Presentation, hidden, isolated, notice};
 use crate::domain::authorization_detail::ShownDetail;
 use crate::domain::client::ClientMetadata;
 use crate::domain::scope::Definition;
@@ -16,6 +16,8 @@ use crate::ids::SessionId;
 
 /// Where the code is entered.
 pub struct DeviceCodePage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// What was typed before.
     pub typed: &'a str,
     /// What was wrong with it.
@@ -24,24 +26,27 @@ pub struct DeviceCodePage<'a> {
 
 impl IntoResponse for DeviceCodePage<'_> {
     fn into_response(self) -> Response {
+        let all = self.presentation.texts();
+        let texts = &all.device;
         let invalid = self.notice.map(|_| "true");
         let body = html! {
-            h1 { "Connect a device" }
-            p.lead { "Enter the code that your device shows." }
-            (notice(self.notice))
+            h1 { (texts.title) }
+            p.lead { (texts.lead) }
+            (notice(all, self.notice))
             // The same address that a link with the code has; entering it decides nothing.
             form method="get" action="device" {
-                label for="user_code" { "Code" }
+                label for="user_code" { (texts.code) }
                 input #user_code name="user_code" type="text" value=(self.typed) required maxlength="64"
                     autocomplete="off" autocapitalize="characters" spellcheck="false" autofocus
                     aria-describedby="code-hint" aria-invalid=[invalid];
-                p.hint #code-hint { "Eight letters. Capitals and the hyphen make no difference." }
-                button.primary type="submit" { "Continue" }
+                p.hint #code-hint { (texts.hint) }
+                button.primary type="submit" { (all.common.go_on) }
             }
         };
         let mut response = Page {
+            presentation: self.presentation,
             status: StatusCode::OK,
-            title: "Connect a device".to_owned(),
+            title: texts.title.to_owned(),
             body,
             forms: Forms::Here,
             images: None,
@@ -56,6 +61,8 @@ impl IntoResponse for DeviceCodePage<'_> {
 
 /// Where the user says yes or no.
 pub struct DeviceAnswerPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// The application on the device.
     pub client: &'a ClientMetadata,
     /// What it asks for.
@@ -81,32 +88,34 @@ pub struct DeviceAnswerPage<'a> {
 impl IntoResponse for DeviceAnswerPage<'_> {
     fn into_response(self) -> Response {
         let client_name = self.client.client_name.as_str();
+        let all = self.presentation.texts();
+        let (texts, asked) = (&all.device, &all.asked);
+        let name = html! { bdi { (client_name) } };
         let (session, token) = &self.session;
         let image = self.client.logo_url.as_deref().and_then(image_origin);
         let body = html! {
             (logo(self.client, image.is_some()))
-            h1 { bdi { (client_name) } " on another device asks for access" }
-            (notice(self.notice))
-            (cautions(self.client, self.is_self_registered))
-            p #code-label { "Your device must show this code:" }
+            h1 { (texts.asks.around(&name)) }
+            (notice(all, self.notice))
+            (cautions(asked, self.client, self.is_self_registered))
+            p #code-label { (texts.must_show) }
             p.user-code aria-labelledby="code-label" { (self.user_code) }
-            p.notice {
-                "Approve only if you have just started this yourself, on a device that you have before you. If somebody sent you the code or a link with it, deny: whoever holds that device would get into your account."
-            }
+            p.notice { (texts.caution) }
             form method="post" action={ "?" (self.query) } {
                 (hidden("answer", token))
                 input type="hidden" name="session" value=(session);
-                (account(self.account))
-                (scopes(&can(client_name), self.scopes))
-                (details(&may(client_name), self.details))
-                (resources(self.resources))
-                (actions())
+                (account(all, self.account))
+                (scopes(&texts.can.around(&name), self.scopes))
+                (details(asked, &texts.may.around(&name), self.details))
+                (resources(asked, self.resources))
+                (actions(asked))
             }
-            (links(self.client))
+            (links(asked, self.client))
         };
         let mut response = Page {
+            presentation: self.presentation,
             status: StatusCode::OK,
-            title: format!("{} on another device asks for access", isolated(client_name)),
+            title: texts.asks.with(&isolated(client_name)),
             body,
             forms: Forms::Here,
             images: image,
@@ -119,33 +128,21 @@ impl IntoResponse for DeviceAnswerPage<'_> {
     }
 }
 
-fn can(client_name: &str) -> Markup {
-    html! { "If you approve, " bdi { (client_name) } " on that device can:" }
-}
-
-fn may(client_name: &str) -> Markup {
-    html! { "If you approve, you allow " bdi { (client_name) } " on that device this:" }
-}
-
 /// Says that the answer is given.
 #[must_use]
-pub fn device_answered(approved: bool) -> Response {
+pub fn device_answered(presentation: Presentation, approved: bool) -> Response {
+    let texts = &presentation.texts().device;
     let (title, text) = if approved {
-        (
-            "The device is connected",
-            "Go back to your device: it goes on by itself within a few seconds. You can close this page.",
-        )
+        (texts.connected, texts.connected_text)
     } else {
-        (
-            "The device was denied",
-            "It gets no access to your account. You can close this page.",
-        )
+        (texts.denied, texts.denied_text)
     };
     let body = html! {
         h1 { (title) }
         p role="status" { (text) }
     };
     Page {
+        presentation,
         status: StatusCode::OK,
         title: title.to_owned(),
         body,

@@ -5,7 +5,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
-use super::{Forms, Page};
+use super::text;
+use super::{Forms, Page, Presentation};
 use crate::http::error::WireError;
 use crate::ids::RequestId;
 
@@ -93,7 +94,7 @@ impl PageError {
         }
     }
 
-    fn title(self) -> &'static str {
+    fn title(self, texts: &text::ErrorTitles) -> &'static str {
         match self {
             Self::Malformed
             | Self::Doubled
@@ -103,83 +104,51 @@ impl PageError {
             | Self::RedirectUriMissing
             | Self::RedirectUriUnknown
             | Self::RequestUriInvalid
-            | Self::RequestObjectInvalid => "This login link does not work",
-            Self::UserCodeUnknown => "This code does not work",
-            Self::DeviceRefused => "This device cannot be connected",
-            Self::DeviceMalformed => "This device link does not work",
+            | Self::RequestObjectInvalid => texts.login_link,
+            Self::UserCodeUnknown => texts.code,
+            Self::DeviceRefused => texts.device,
+            Self::DeviceMalformed => texts.device_link,
             Self::LogoutMalformed
             | Self::LogoutHintInvalid
             | Self::LogoutClientUnknown
-            | Self::PostLogoutRedirectUriUnknown => "This logout link does not work",
-            Self::ForgedForm | Self::ConsentOutdated => "The page was out of date",
-            Self::ForeignForm => "This form came from another site",
-            Self::TooMany(_) => "Too many attempts",
-            Self::TooLarge => "Too much was sent",
-            Self::NotAForm => "That was not a form",
-            Self::ServerError => "Something went wrong",
-            Self::TemporarilyUnavailable => "Not available just now",
+            | Self::PostLogoutRedirectUriUnknown => texts.logout_link,
+            Self::ForgedForm | Self::ConsentOutdated => texts.out_of_date,
+            Self::ForeignForm => texts.foreign_form,
+            Self::TooMany(_) => texts.too_many,
+            Self::TooLarge => texts.too_large,
+            Self::NotAForm => texts.not_a_form,
+            Self::ServerError => texts.server_error,
+            Self::TemporarilyUnavailable => texts.unavailable,
         }
     }
 
     /// What happened, and what the reader can do.
-    #[must_use]
-    pub fn text(self) -> &'static str {
+    pub(super) fn text(self, texts: &text::Errors) -> &'static str {
         match self {
-            Self::Malformed => "The application sent a request that cannot be read.",
-            Self::LogoutMalformed => {
-                "The application sent a logout request that cannot be read. You are still logged in."
-            }
-            Self::DeviceMalformed => {
-                "The address cannot be read. Open the one that the device shows, and type its code there. Nothing was done."
-            }
-            Self::Doubled => "The application named itself, or the address to return to, more than once.",
-            Self::ClientMissing => "The application did not say who it is: client_id is missing.",
-            Self::ClientUnknown => "The application is not registered here: its client_id is unknown.",
-            Self::ClientRevoked => "The application is blocked here.",
-            Self::RedirectUriMissing => {
-                "The application did not say where to return to: redirect_uri is missing."
-            }
-            Self::RedirectUriUnknown => {
-                "The application asked to return to an address that is not registered for it: redirect_uri does not match. Nothing was sent there."
-            }
-            Self::RequestUriInvalid => {
-                "This login is over: it was finished before, or took too long. Nothing was done."
-            }
-            Self::RequestObjectInvalid => {
-                "The application sent a signed request that is not good: it is too old, or not signed as it is registered. Nothing was done."
-            }
-            Self::UserCodeUnknown => {
-                "No device is waiting under this code. Check it against the one that the device shows; it may also have run out, or been used already. Then let the device show a new one."
-            }
-            Self::DeviceRefused => {
-                "The application on the device may not be used with your account: it is blocked or in development, or asks for something that it may not have. Nothing was approved."
-            }
-
-            Self::LogoutHintInvalid => {
-                "The application sent an id_token_hint that is not an ID token of this server for it. You are still logged in."
-            }
-            Self::LogoutClientUnknown => {
-                "The application that sent you here is not registered, or did not say who it is. You are still logged in."
-            }
-            Self::PostLogoutRedirectUriUnknown => {
-                "The application asked to return to an address that is not registered for it: post_logout_redirect_uri does not match. You are still logged in."
-            }
-            Self::ForgedForm => {
-                "The form could not be checked: it was out of date, or your browser did not send our cookie. Nothing was done. Please try again."
-            }
-            Self::ConsentOutdated => {
-                "What the application asks for has changed since this page was shown. Nothing was done. Please read it again."
-            }
-            Self::ForeignForm => {
-                "Your browser says that the form was sent by a page of another site. Nothing was done. Go back to the application that you were using and start again there."
-            }
-            Self::TooMany(_) => "There were too many failed attempts. Please wait a minute, then try again.",
-            Self::TooLarge => "The form is larger than this server accepts.",
-            Self::NotAForm => {
-                "What was sent is not a form of this page (application/x-www-form-urlencoded). Nothing was done."
-            }
-            Self::ServerError => "This is a fault of this server, not yours.",
-            Self::TemporarilyUnavailable => "The server is busy. Please try again in a moment.",
+            Self::Malformed => texts.malformed,
+            Self::LogoutMalformed => texts.logout_malformed,
+            Self::DeviceMalformed => texts.device_malformed,
+            Self::Doubled => texts.doubled,
+            Self::ClientMissing => texts.client_missing,
+            Self::ClientUnknown => texts.client_unknown,
+            Self::ClientRevoked => texts.client_revoked,
+            Self::RedirectUriMissing => texts.redirect_uri_missing,
+            Self::RedirectUriUnknown => texts.redirect_uri_unknown,
+            Self::RequestUriInvalid => texts.request_uri_invalid,
+            Self::RequestObjectInvalid => texts.request_object_invalid,
+            Self::UserCodeUnknown => texts.user_code_unknown,
+            Self::DeviceRefused => texts.device_refused,
+            Self::LogoutHintInvalid => texts.logout_hint_invalid,
+            Self::LogoutClientUnknown => texts.logout_client_unknown,
+            Self::PostLogoutRedirectUriUnknown => texts.post_logout_redirect_uri_unknown,
+            Self::ForgedForm => texts.forged_form,
+            Self::ConsentOutdated => texts.consent_outdated,
+            Self::ForeignForm => texts.foreign_form,
+            Self::TooMany(_) => texts.too_many,
+            Self::TooLarge => texts.too_large,
+            Self::NotAForm => texts.not_a_form,
+            Self::ServerError => texts.server_error,
+            Self::TemporarilyUnavailable => texts.temporarily_unavailable,
         }
     }
 
@@ -314,6 +283,8 @@ impl WireError for PageError {
 /// An error as a page of its own, with the request's id for whoever is asked about it.
 #[derive(Clone, Copy, Debug)]
 pub struct ErrorPage {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// What happened.
     pub error: PageError,
     /// Which request.
@@ -322,23 +293,30 @@ pub struct ErrorPage {
 
 impl IntoResponse for ErrorPage {
     fn into_response(self) -> Response {
-        let Self { error, request } = self;
+        let Self {
+            presentation,
+            error,
+            request,
+        } = self;
+        let texts = presentation.texts();
+        let title = error.title(&texts.error_titles);
         let body = html! {
-            h1 { (error.title()) }
-            p { (error.text()) }
+            h1 { (title) }
+            p { (error.text(&texts.errors)) }
             @if error.is_the_applications() {
-                p { "Go back to the application and try again. If it happens again, its developers can help; give them this:" }
+                p { (texts.error_page.ask_application) }
             } @else {
-                p { "If you ask for help, give this:" }
+                p { (texts.error_page.ask_here) }
             }
             dl {
-                dt { "Error" } dd { code { (error.code()) } }
-                dt { "Request" } dd { code { (request) } }
+                dt { (texts.common.error) } dd { code { (error.code()) } }
+                dt { (texts.common.request) } dd { code { (request) } }
             }
         };
         let mut response = Page {
+            presentation,
             status: error.status(),
-            title: error.title().to_owned(),
+            title: title.to_owned(),
             body,
             forms: Forms::None,
             images: None,

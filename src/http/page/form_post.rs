@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{PreEscaped, html};
 
-use super::{Forms, Page};
+use super::{Forms, Page, Presentation};
 use crate::domain::value::Digest;
 
 /// Presses the button. The only script of all pages; allowed by its hash.
@@ -21,6 +21,8 @@ static SCRIPT_POLICY: LazyLock<String> = LazyLock::new(|| {
 
 /// What the page posts, and where to.
 pub struct FormPostPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// The client's redirect URI.
     pub redirect_uri: &'a str,
     /// The answer's parameters.
@@ -29,20 +31,23 @@ pub struct FormPostPage<'a> {
 
 impl IntoResponse for FormPostPage<'_> {
     fn into_response(self) -> Response {
+        let all = self.presentation.texts();
+        let texts = &all.form_post;
         let body = html! {
-            h1 { "Back to the application" }
+            h1 { (texts.title) }
             form method="post" action=(self.redirect_uri) {
                 @for (name, value) in self.parameters {
                     input type="hidden" name=(name) value=(value);
                 }
-                p.lead { "You are sent back now. If nothing happens, go on yourself." }
-                button.primary type="submit" { "Continue" }
+                p.lead { (texts.lead) }
+                button.primary type="submit" { (all.common.go_on) }
             }
             script { (PreEscaped(SCRIPT)) }
         };
         let mut response = Page {
+            presentation: self.presentation,
             status: StatusCode::OK,
-            title: "Back to the application".to_owned(),
+            title: texts.title.to_owned(),
             body,
             forms: Forms::ToClient,
             images: None,

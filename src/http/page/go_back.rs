@@ -4,15 +4,17 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
-use super::{Forms, Page};
+use super::{Destination, Forms, Page, Presentation};
 use crate::ids::RequestId;
 
 /// What went wrong, and a link that leads where a redirect would have led.
 pub struct GoBackPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// The application's address, with the error in it.
     pub location: &'a str,
     /// The same in words.
-    pub destination: &'a str,
+    pub destination: &'a Destination,
     /// The error's code and description; none where somebody who is not logged in asked to be logged out.
     pub error: Option<(&'a str, &'a str)>,
     /// Which request.
@@ -21,32 +23,32 @@ pub struct GoBackPage<'a> {
 
 impl IntoResponse for GoBackPage<'_> {
     fn into_response(self) -> Response {
+        let all = self.presentation.texts();
+        let (texts, common) = (&all.go_back, &all.common);
+        let destination = self.destination.words(&all.asked);
         let (status, title, why) = match self.error {
             Some(_) => (
                 StatusCode::BAD_REQUEST,
-                "This login link does not work",
-                "The application that sent you here asked for something that it cannot have.",
+                all.error_titles.login_link,
+                texts.cannot_have,
             ),
-            None => (
-                StatusCode::OK,
-                "You are logged out",
-                "You are not logged in here.",
-            ),
+            None => (StatusCode::OK, common.logged_out, texts.not_logged_in),
         };
         let body = html! {
             h1 { (title) }
-            p { (why) " The application that sent you here registered itself: nobody at this server has checked what it is." }
-            p { "It wants you to go to " strong { bdi { (self.destination) } } ". Do so only if you know it." }
-            p { a href=(self.location) rel="noreferrer noopener" { "Go to " bdi { (self.destination) } } }
+            p { (why) " " (texts.unvouched) }
+            p { (texts.wants.around(&html! { strong { bdi { (destination) } } })) }
+            p { a href=(self.location) rel="noreferrer noopener" { (texts.go.around(&html! { bdi { (destination) } })) } }
             dl {
                 @if let Some((code, description)) = self.error {
-                    dt { "Error" } dd { code { (code) } }
-                    dt { "Description" } dd { (description) }
+                    dt { (common.error) } dd { code { (code) } }
+                    dt { (common.description) } dd lang=[self.presentation.english()] { (description) }
                 }
-                dt { "Request" } dd { code { (self.request) } }
+                dt { (common.request) } dd { code { (self.request) } }
             }
         };
         Page {
+            presentation: self.presentation,
             status,
             title: title.to_owned(),
             body,

@@ -4,11 +4,14 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
-use super::{Forms, Page, PageError, hidden, notice};
+use super::text;
+use super::{Forms, Page, PageError, Presentation, hidden, notice};
 use crate::domain::value::Digest;
 
 /// What the login page shows.
 pub struct LoginPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// The application that asks; none where the user wants its own account.
     pub client_name: Option<&'a str>,
     /// The authorization request's query, which the form carries on.
@@ -37,13 +40,11 @@ pub enum Problem {
 }
 
 impl Problem {
-    fn text(self) -> &'static str {
+    fn text(self, texts: &text::Login) -> &'static str {
         match self {
-            Self::Incomplete => "Enter your user name and your password.",
-            Self::Wrong => "That user name and password do not match. Check both and try again.",
-            Self::OtherAccount => {
-                "You are logged in, but the application asks for another of your accounts. Log in with that one, or go back to the application."
-            }
+            Self::Incomplete => texts.incomplete,
+            Self::Wrong => texts.wrong,
+            Self::OtherAccount => texts.other_account,
         }
     }
 
@@ -59,43 +60,45 @@ impl Problem {
 
 impl IntoResponse for LoginPage<'_> {
     fn into_response(self) -> Response {
+        let all = self.presentation.texts();
+        let texts = &all.login;
         let described = self.problem.map(|_| "login-problem");
         let invalid = self.problem.map(|_| "true");
         // The first field that is still to be filled in.
         let (at_username, at_password) = (self.username.is_empty(), !self.username.is_empty());
         let body = html! {
-            h1 { "Log in" }
+            h1 { (texts.title) }
             p.lead {
-                "to continue to "
                 @match self.client_name {
-                    Some(name) => strong { bdi { (name) } },
-                    None => "your account",
+                    Some(name) => (texts.to_application.around(&html! { strong { bdi { (name) } } })),
+                    None => (texts.to_account),
                 }
             }
-            (notice(self.notice))
+            (notice(all, self.notice))
             form method="post" action={ "?" (self.query) } {
                 (hidden("login", &self.token))
                 @if let Some(problem) = self.problem {
-                    p.problem #login-problem role="alert" { (problem.text()) }
+                    p.problem #login-problem role="alert" { (problem.text(texts)) }
                 }
-                label for="username" { "User name" }
+                label for="username" { (texts.username) }
                 input #username name="username" type="text" value=(self.username) required autocomplete="username"
                     autocapitalize="none" spellcheck="false" autofocus[at_username]
                     aria-describedby=[described] aria-invalid=[invalid];
-                label for="password" { "Password" }
+                label for="password" { (texts.password) }
                 input #password name="password" type="password" required autocomplete="current-password"
                     autofocus[at_password] aria-describedby=[described] aria-invalid=[invalid];
-                button.primary type="submit" { "Log in" }
+                button.primary type="submit" { (texts.title) }
             }
         };
         let status = self.problem.map_or(StatusCode::OK, Problem::status);
         let title = match self.problem {
-            Some(_) => "Error: Log in",
-            None => "Log in",
+            Some(_) => all.common.error_title.with(texts.title),
+            None => texts.title.to_owned(),
         };
         let mut response = Page {
+            presentation: self.presentation,
             status,
-            title: title.to_owned(),
+            title,
             body,
             forms: self.forms,
             images: None,

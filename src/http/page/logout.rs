@@ -4,33 +4,37 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
-use super::{Account, Forms, Page, PageError, hidden, notice};
+use super::{Account, Forms, Page, PageError, Presentation, hidden, notice};
 use crate::domain::value::Digest;
 
 /// Asks whether to log out: a link from anywhere must not do it by itself.
 #[must_use]
 pub fn logout(
+    presentation: Presentation,
     account: &Account,
     token: &Digest,
     (asked_by, error): (Option<&str>, Option<PageError>),
 ) -> Response {
+    let all = presentation.texts();
+    let (texts, common) = (&all.logout, &all.common);
     let body = html! {
-        h1 { "Log out?" }
-        (notice(error))
+        h1 { (texts.question) }
+        (notice(all, error))
         @if let Some(application) = asked_by {
-            p { strong { bdi { (application) } } " asks to log you out here." }
+            p { (texts.asks.around(&html! { strong { bdi { (application) } } })) }
         }
-        p { "You are logged in as " strong { bdi { (account.username) } } "." }
+        p { (texts.logged_in_as.around(&html! { strong { bdi { (account.username) } } })) }
         // No action: the form is sent to this page's own address.
         form method="post" {
             (hidden("logout", token))
-            button.primary type="submit" { "Log out" }
+            button.primary type="submit" { (common.log_out) }
         }
-        p.note { a href="account" { "Your account" } " · " a href="account/password" { "Change your password" } }
+        p.note { a href="account" { (common.your_account) } " · " a href="account/password" { (common.change_password) } }
     };
     let mut response = Page {
+        presentation,
         status: StatusCode::OK,
-        title: "Log out?".to_owned(),
+        title: texts.question.to_owned(),
         body,
         // An application that asks may want the browser back.
         forms: if asked_by.is_some() {
@@ -49,14 +53,16 @@ pub fn logout(
 
 /// Says that nobody is logged in.
 #[must_use]
-pub fn logged_out() -> Response {
+pub fn logged_out(presentation: Presentation) -> Response {
+    let texts = presentation.texts();
     let body = html! {
-        h1 { "You are logged out" }
-        p { "Applications that may act while you are away keep that access until it ends or you take it back." }
+        h1 { (texts.common.logged_out) }
+        p { (texts.logout.done_text) }
     };
     Page {
+        presentation,
         status: StatusCode::OK,
-        title: "You are logged out".to_owned(),
+        title: texts.common.logged_out.to_owned(),
         body,
         forms: Forms::None,
         images: None,

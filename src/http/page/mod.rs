@@ -8,20 +8,25 @@ mod device;
 mod error;
 mod form_post;
 mod go_back;
+mod language;
 mod login;
 mod logout;
 mod password;
+mod presentation;
+mod text;
 
 pub use account::{ApplicationsPage, SessionsPage, account};
-pub use asked::Account;
+pub use asked::{Account, Destination};
 pub use consent::{ConsentPage, Lost};
 pub use device::{DeviceAnswerPage, DeviceCodePage, device_answered};
 pub use error::{ErrorPage, PageError};
 pub use form_post::FormPostPage;
 pub use go_back::{GoBackPage, without_script};
+pub use language::Language;
 pub use login::{LoginPage, Problem};
 pub use logout::{logged_out, logout};
 pub use password::{PasswordPage, PasswordProblem, password_changed};
+pub use presentation::{Display, Presentation, present};
 
 use std::sync::LazyLock;
 
@@ -31,6 +36,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use self::text::Texts;
 use crate::domain::value::{Digest, steers};
 
 /// The one stylesheet; in the page itself, allowed by its hash.
@@ -56,6 +62,8 @@ pub enum Forms {
 
 /// A page about to be sent.
 pub struct Page {
+    /// How.
+    pub presentation: Presentation,
     /// The status.
     pub status: StatusCode,
     /// The title, which a screen reader says first.
@@ -70,9 +78,11 @@ pub struct Page {
 
 impl IntoResponse for Page {
     fn into_response(self) -> Response {
+        let presentation = self.presentation;
+        let display = Some(presentation.display).filter(|display| *display != Display::Page);
         let markup = html! {
             (DOCTYPE)
-            html lang="en" {
+            html lang=(presentation.language.tag()) data-display=[display.map(Display::name)] {
                 head {
                     meta charset="utf-8";
                     meta name="viewport" content="width=device-width, initial-scale=1";
@@ -86,6 +96,12 @@ impl IntoResponse for Page {
         };
         let mut response = (self.status, Html(markup.into_string())).into_response();
         protect(&mut response);
+        let language = HeaderValue::from_static(presentation.language.tag());
+        response.headers_mut().insert(header::CONTENT_LANGUAGE, language);
+        if presentation.varies() {
+            let browser = HeaderValue::from_static("Accept-Language");
+            response.headers_mut().append(header::VARY, browser);
+        }
         if let Ok(policy) = HeaderValue::from_str(&policy(self.forms, self.images.as_deref())) {
             response
                 .headers_mut()
@@ -144,10 +160,10 @@ fn hidden(step: &str, token: &impl std::fmt::Display) -> Markup {
 }
 
 /// What went wrong before this page, where the page itself is the way on.
-fn notice(error: Option<PageError>) -> Markup {
+fn notice(texts: &Texts, error: Option<PageError>) -> Markup {
     html! {
         @if let Some(error) = error {
-            div.notice role="alert" { p { (error.text()) } }
+            div.notice role="alert" { p { (error.text(&texts.errors)) } }
         }
     }
 }

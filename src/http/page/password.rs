@@ -4,12 +4,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::{Markup, html};
 
-use super::{Account, Forms, Page, PageError, hidden, notice};
+use super::text;
+use super::{Account, Forms, Page, PageError, Presentation, hidden, notice};
 use crate::domain::value::Digest;
 use crate::operations::user::UnfitPassword;
 
 /// What the password page shows.
 pub struct PasswordPage<'a> {
+    /// How it is shown.
+    pub presentation: Presentation,
     /// Who is logged in.
     pub account: &'a Account,
     /// Proves that the form is ours.
@@ -42,14 +45,14 @@ enum Field {
 }
 
 impl PasswordProblem {
-    fn text(self) -> &'static str {
+    fn text(self, texts: &text::Password) -> &'static str {
         match self {
-            Self::Incomplete => "Fill in all three fields.",
-            Self::WrongCurrent => "That is not your current password. Check it and try again.",
-            Self::NotRepeated => "The two new passwords are not the same. Type the new one twice.",
-            Self::Unfit(UnfitPassword::Length) => "The new password needs 8 to 1024 characters.",
-            Self::Unfit(UnfitPassword::Username) => "The new password must not be your user name.",
-            Self::Unfit(UnfitPassword::Current) => "The new password must not be your current one.",
+            Self::Incomplete => texts.incomplete,
+            Self::WrongCurrent => texts.wrong_current,
+            Self::NotRepeated => texts.not_repeated,
+            Self::Unfit(UnfitPassword::Length) => texts.length,
+            Self::Unfit(UnfitPassword::Username) => texts.is_username,
+            Self::Unfit(UnfitPassword::Current) => texts.is_current,
         }
     }
 
@@ -74,18 +77,18 @@ impl PasswordProblem {
 
 impl Field {
     /// Name, label, what a password manager fills in.
-    fn words(self) -> (&'static str, &'static str, &'static str) {
+    fn words(self, texts: &text::Password) -> (&'static str, &'static str, &'static str) {
         match self {
-            Self::Current => ("current", "Current password", "current-password"),
-            Self::New => ("new", "New password", "new-password"),
-            Self::Again => ("again", "New password again", "new-password"),
+            Self::Current => ("current", texts.current, "current-password"),
+            Self::New => ("new", texts.new, "new-password"),
+            Self::Again => ("again", texts.again, "new-password"),
         }
     }
 }
 
 /// A field; the first that is to be filled in otherwise has the focus.
-fn field(field: Field, problem: Option<PasswordProblem>) -> Markup {
-    let (name, label, autocomplete) = field.words();
+fn field(texts: &text::Password, field: Field, problem: Option<PasswordProblem>) -> Markup {
+    let (name, label, autocomplete) = field.words(texts);
     let concerned = problem.is_some_and(|problem| problem.concerns(field));
     let hint = field == Field::New;
     let described = match (concerned, hint) {
@@ -103,40 +106,41 @@ fn field(field: Field, problem: Option<PasswordProblem>) -> Markup {
         input id=(name) name=(name) type="password" required autocomplete=(autocomplete) autofocus[focus]
             aria-describedby=[described] aria-invalid=[concerned.then_some("true")];
         @if hint {
-            p.hint #password-hint { "8 characters or more, and not your user name." }
+            p.hint #password-hint { (texts.hint) }
         }
     }
 }
 
 impl IntoResponse for PasswordPage<'_> {
     fn into_response(self) -> Response {
+        let all = self.presentation.texts();
+        let (texts, common) = (&all.password, &all.common);
         let body = html! {
-            h1 { "Change your password" }
-            p.lead { "Logged in as " strong { bdi { (self.account.username) } } }
-            (notice(self.notice))
+            h1 { (common.change_password) }
+            p.lead { (common.logged_in_as.around(&html! { strong { bdi { (self.account.username) } } })) }
+            (notice(all, self.notice))
             form method="post" {
                 (hidden("password", &self.token))
                 // For password managers: whose password it is.
                 input type="hidden" name="username" value=(self.account.username) autocomplete="username";
                 @if let Some(problem) = self.problem {
-                    p.problem #password-problem role="alert" { (problem.text()) }
+                    p.problem #password-problem role="alert" { (problem.text(texts)) }
                 }
-                (field(Field::Current, self.problem))
-                (field(Field::New, self.problem))
-                (field(Field::Again, self.problem))
-                p.note {
-                    "You will be logged out everywhere, here too, and applications that use your account will have to ask you again."
-                }
-                button.primary type="submit" { "Change password" }
+                (field(texts, Field::Current, self.problem))
+                (field(texts, Field::New, self.problem))
+                (field(texts, Field::Again, self.problem))
+                p.note { (texts.note) }
+                button.primary type="submit" { (texts.button) }
             }
         };
         let title = match self.problem {
-            Some(_) => "Error: Change your password",
-            None => "Change your password",
+            Some(_) => common.error_title.with(common.change_password),
+            None => common.change_password.to_owned(),
         };
         let mut response = Page {
+            presentation: self.presentation,
             status: self.problem.map_or(StatusCode::OK, PasswordProblem::status),
-            title: title.to_owned(),
+            title,
             body,
             forms: Forms::Here,
             images: None,
@@ -151,15 +155,17 @@ impl IntoResponse for PasswordPage<'_> {
 
 /// Says that the password is another one now.
 #[must_use]
-pub fn password_changed() -> Response {
+pub fn password_changed(presentation: Presentation) -> Response {
+    let texts = &presentation.texts().password;
     let body = html! {
-        h1 { "Your password is changed" }
-        p role="status" { "You are logged out everywhere. Log in again with the new password." }
-        p.note { "Applications that were using your account have lost their access; they will ask you again." }
+        h1 { (texts.changed) }
+        p role="status" { (texts.changed_text) }
+        p.note { (texts.changed_note) }
     };
     Page {
+        presentation,
         status: StatusCode::OK,
-        title: "Your password is changed".to_owned(),
+        title: texts.changed.to_owned(),
         body,
         forms: Forms::None,
         images: None,

@@ -1,6 +1,6 @@
-//! What OpenID Connect adds to an authorization request (Core §3.1.2.1), one rule per function. `display`,
-//! `ui_locales`, `claims_locales` and `acr_values` are accepted and change nothing: there is one kind of page, in one
-//! language, and one way to log in.
+//! What OpenID Connect adds to an authorization request (Core §3.1.2.1), one rule per function. `display` and
+//! `ui_locales` say how its pages are shown ([`crate::http::page::Presentation`]). `claims_locales` and `acr_values` are
+//! accepted and change nothing: claims are in one language, and there is one way to log in.
 
 use chrono::TimeDelta;
 

@@ -70,7 +70,11 @@ pub(super) async fn issue(
     };
     let key = app.ledger.vault().master().address_key();
     let code = credential::format(Kind::Code, key, address, &random);
-    Ok(Some(granting.target.back.code(app, &code)))
+    Ok(Some(granting.target.back.code(
+        app,
+        visit.origin.presentation,
+        &code,
+    )))
 }
 
 /// Writes the consent where it adds something, or where the client had the user asked again.

@@ -194,7 +194,7 @@ async fn refuse_page(app: &App, origin: &Origin, rejection: Rejection<PageError>
 /// Refuses what did not come to a visit.
 async fn refuse_begun(app: &App, origin: &Origin, failure: Failure) -> Response {
     let context = origin.context(ENDPOINT, Actor::Anonymous);
-    refuse(app, &context, failure).await
+    refuse(app, (&context, origin.presentation), failure).await
 }
 
 /// Checks a request that is pushed as if a browser had brought it (RFC 9126 §2.1).

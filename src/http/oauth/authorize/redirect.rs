@@ -11,7 +11,7 @@ use super::response_mode::{Carrier, ResponseMode};
 use crate::app::App;
 use crate::domain::client::IdTokenAlgorithm;
 use crate::http::error::WireError;
-use crate::http::page::{self, FormPostPage};
+use crate::http::page::{self, FormPostPage, Presentation};
 
 /// Where answers to one request go. Made only of a redirect URI that is registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,27 +33,27 @@ pub struct ReturnAddress {
 impl ReturnAddress {
     /// The successful answer (RFC 6749 §4.1.2).
     #[must_use]
-    pub fn code(&self, app: &App, code: &str) -> Response {
-        self.answer(app, &[("code", code)])
+    pub fn code(&self, app: &App, presentation: Presentation, code: &str) -> Response {
+        self.answer(app, presentation, &[("code", code)])
     }
 
     /// The refusal (RFC 6749 §4.1.2.1).
     #[must_use]
-    pub fn error(&self, app: &App, error: AuthorizeError) -> Response {
+    pub fn error(&self, app: &App, presentation: Presentation, error: AuthorizeError) -> Response {
         let parameters = [
             ("error", error.code()),
             ("error_description", error.description()),
         ];
-        self.answer(app, &parameters)
+        self.answer(app, presentation, &parameters)
     }
 
-    fn answer(&self, app: &App, parameters: &[(&str, &str)]) -> Response {
+    fn answer(&self, app: &App, presentation: Presentation, parameters: &[(&str, &str)]) -> Response {
         let all = self.with_state(parameters);
         if !self.mode.is_signed() {
-            return self.carry(&all);
+            return self.carry(presentation, &all);
         }
         match jarm::sign(app, self, &all) {
-            Ok(signed) => self.carry(&[(jarm::PARAMETER, &signed)]),
+            Ok(signed) => self.carry(presentation, &[(jarm::PARAMETER, &signed)]),
             // Nothing that could be sent would be what the client asked for.
             Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         }
@@ -67,9 +67,10 @@ impl ReturnAddress {
         all
     }
 
-    fn carry(&self, parameters: &[(&str, &str)]) -> Response {
+    fn carry(&self, presentation: Presentation, parameters: &[(&str, &str)]) -> Response {
         match self.mode.carrier() {
             Carrier::Form => FormPostPage {
+                presentation,
                 redirect_uri: &self.redirect_uri,
                 parameters,
             }
@@ -141,7 +142,8 @@ mod tests {
             client_id: "c".to_owned(),
             algorithm: IdTokenAlgorithm::default(),
         };
-        back.carry(&back.with_state(&[("code", "c")])).headers()[header::LOCATION]
+        back.carry(Presentation::default(), &back.with_state(&[("code", "c")]))
+            .headers()[header::LOCATION]
             .to_str()
             .unwrap()
             .to_owned()

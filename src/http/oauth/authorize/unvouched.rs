@@ -36,10 +36,11 @@ impl Visit {
 
     /// The answer that would have been a redirect.
     pub(super) fn by_hand(&self, back: &ReturnAddress, error: AuthorizeError) -> Response {
-        let mut response = back.error(&self.app, error);
+        let mut response = back.error(&self.app, self.origin.presentation, error);
         let location = response.headers().get(header::LOCATION);
         if let Some(location) = location.and_then(|location| location.to_str().ok()) {
             return GoBackPage {
+                presentation: self.origin.presentation,
                 location,
                 destination: &destination(&back.redirect_uri),
                 error: Some((error.code(), error.description())),

@@ -20,7 +20,9 @@ use crate::http::context::Origin;
 use crate::http::csrf::{BrowserMark, FORM_COOKIE, Purpose};
 use crate::http::error::Rejection;
 use crate::http::oauth::par::{self, PushedRequest};
-use crate::http::page::{self, ConsentPage, ErrorPage, Forms, LoginPage, PageError, Problem};
+use crate::http::page::{
+    self, ConsentPage, Destination, ErrorPage, Forms, LoginPage, PageError, Presentation, Problem,
+};
 use crate::http::session::{LiveSession, Presented};
 use crate::ids::SubjectId;
 use crate::ledger::{Actor, Context, LedgerError, Refused, UnitOfWork};
@@ -28,6 +30,7 @@ use crate::ledger::{Actor, Context, LedgerError, Refused, UnitOfWork};
 /// What a browser brought.
 pub(super) struct Visit {
     pub(super) app: App,
+    /// With how the request itself, pushed or signed, wants its pages shown.
     pub(super) origin: Origin,
     /// With the user of the session cookie as actor, where there is one.
     pub(super) context: Context,
@@ -71,9 +74,11 @@ impl Visit {
         {
             context = acting(origin, subject);
         }
+        let browser = Presentation::of_browser(headers, app.settings.default_language);
+        let (ui_locales, display) = (parameters.get("ui_locales"), parameters.get("display"));
         Ok(Self {
             app: app.clone(),
-            origin: origin.clone(),
+            origin: origin.presented(browser.asked(ui_locales, display)),
             context,
             parameters,
             pushed,
@@ -206,6 +211,7 @@ impl Visit {
             None => (BrowserMark::fresh(&self.app)?, true),
         };
         let mut response = LoginPage {
+            presentation: self.origin.presentation,
             client_name: Some(&target.registration.metadata.client_name),
             query: self.query(),
             token: Purpose::Login(&mark).token(&self.app, self.query()),
@@ -235,6 +241,7 @@ impl Visit {
         let shown = shown::digest(target, request);
         let token = Purpose::Consent(live.id).token(&self.app, &shown::bound(self.query(), &shown));
         Ok(ConsentPage {
+            presentation: self.origin.presentation,
             client: &target.registration.metadata,
             destination: &destination(&target.back.redirect_uri),
             scopes: &request.scopes,
@@ -272,6 +279,7 @@ impl Visit {
                 Err(error) => error.into(),
             },
         };
+        let by = (&self.context, self.origin.presentation);
         match (self.asks_before_going(&failure).await, failure) {
             (Ok(true), Failure::Redirect(back, rejection)) => {
                 if let Some(refused) = rejection.refused() {
@@ -279,8 +287,8 @@ impl Visit {
                 }
                 self.by_hand(&back, rejection.error)
             }
-            (Ok(_), failure) => refuse(&self.app, &self.context, failure).await,
-            (Err(error), _) => refuse(&self.app, &self.context, error.into()).await,
+            (Ok(_), failure) => refuse(&self.app, by, failure).await,
+            (Err(error), _) => refuse(&self.app, by, error.into()).await,
         }
     }
 }
@@ -302,29 +310,31 @@ pub(super) fn acting(origin: &Origin, subject: SubjectId) -> Context {
 }
 
 /// The answer to a refused request, once it is recorded.
-pub(super) async fn refuse(app: &App, context: &Context, failure: Failure) -> Response {
+pub(super) async fn refuse(
+    app: &App,
+    (context, presentation): (&Context, Presentation),
+    failure: Failure,
+) -> Response {
     if let Some(refused) = failure.refused() {
         app.ledger.record_refusal(context, refused).await;
     }
     match failure {
         Failure::Page(rejection) => ErrorPage {
+            presentation,
             error: rejection.error,
             request: context.request,
         }
         .into_response(),
-        Failure::Redirect(back, rejection) => back.error(app, rejection.error),
+        Failure::Redirect(back, rejection) => back.error(app, presentation, rejection.error),
     }
 }
 
-/// Where the user returns to, in words: a host, or a program on this device.
-pub(in crate::http) fn destination(uri: &str) -> String {
-    let parsed = Url::parse(uri).ok();
+/// Where the user returns to.
+pub(in crate::http) fn destination(uri: &str) -> Destination {
     if redirect_uri::is_native(uri) {
-        return "an application on this device".to_owned();
+        return Destination::ThisDevice;
     }
-    parsed
-        .as_ref()
-        .and_then(Url::host_str)
-        .unwrap_or_default()
-        .to_owned()
+    let parsed = Url::parse(uri).ok();
+    let host = parsed.as_ref().and_then(Url::host_str);
+    Destination::Host(host.unwrap_or_default().to_owned())
 }

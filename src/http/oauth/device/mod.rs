@@ -53,8 +53,14 @@ const PATH: &str = "/oauth/device";
 pub fn routes() -> Router<App> {
     Router::new()
         .route(PATH, get(show).post(submit))
-        .route("/oauth/device/approved", get(async || device_answered(true)))
-        .route("/oauth/device/denied", get(async || device_answered(false)))
+        .route(
+            "/oauth/device/approved",
+            get(async |Extension(origin): Extension<Origin>| device_answered(origin.presentation, true)),
+        )
+        .route(
+            "/oauth/device/denied",
+            get(async |Extension(origin): Extension<Origin>| device_answered(origin.presentation, false)),
+        )
 }
 
 /// The page, empty or with a code.
@@ -111,10 +117,15 @@ async fn finish(
         rejection.error
     };
     if matches!(error, PageError::UserCodeUnknown | PageError::TooMany(_)) {
-        let notice = Some(error);
-        return DeviceCodePage { typed, notice }.into_response();
+        return DeviceCodePage {
+            presentation: origin.presentation,
+            typed,
+            notice: Some(error),
+        }
+        .into_response();
     }
     ErrorPage {
+        presentation: origin.presentation,
         error,
         request: context.request,
     }
@@ -199,8 +210,12 @@ impl<'a> Visit<'a> {
 
     async fn shown(&self, typed: &str) -> Result<Response, Rejection<PageError>> {
         let Some(code) = UserCode::parse(typed) else {
-            let notice = (!typed.is_empty()).then_some(PageError::UserCodeUnknown);
-            return Ok(DeviceCodePage { typed, notice }.into_response());
+            return Ok(DeviceCodePage {
+                presentation: self.origin.presentation,
+                typed,
+                notice: (!typed.is_empty()).then_some(PageError::UserCodeUnknown),
+            }
+            .into_response());
         };
         self.asked_page(&code, None).await
     }
@@ -269,6 +284,7 @@ impl<'a> Visit<'a> {
         }
         let token = Purpose::Device(live.id).token(self.app, &query);
         let page = DeviceAnswerPage {
+            presentation: self.origin.presentation,
             client: &asked.registration.metadata,
             scopes: &asked.scopes,
             resources: &asked.resources,
