@@ -105,6 +105,11 @@ pub enum ClientRefusal {
          them. Register another client"
     )]
     BecomesPublic,
+    /// A secret that all installations share is none.
+    #[error(
+        "a native application is no place for a secret (RFC 6749 §10.1): use none, or a key of each installation"
+    )]
+    NativeSecret,
     /// A client that proves to hold a key has no secret.
     #[error("a client that authenticates with private_key_jwt or a certificate has no secret")]
     Keyed,
@@ -187,6 +192,7 @@ impl Registration {
         if self.standing == Standing::Revoked {
             return Err(ClientRefusal::Revoked);
         }
+        self.check_secret_of_native(command)?;
         Ok(match command {
             ClientCommand::Register { .. } => return Err(ClientRefusal::Exists),
             ClientCommand::Update(metadata) if **metadata == self.metadata => Vec::new(),
