@@ -8,14 +8,12 @@ impl ClientMetadata {
     /// and one is of a private-use scheme. Loopback addresses alone say nothing: so web applications are developed.
     #[must_use]
     pub fn is_native(&self) -> bool {
-        match self.application_type {
-            Some(kind) => kind == ApplicationType::Native,
-            None => {
-                let mut uris = self.redirect_uris.iter();
-                uris.clone().all(|uri| redirect_uri::is_native(uri))
-                    && uris.any(|uri| redirect_uri::is_private_use(uri))
-            }
+        if let Some(kind) = self.application_type {
+            return kind == ApplicationType::Native;
         }
+        let mut uris = self.redirect_uris.iter();
+        uris.clone().all(|uri| redirect_uri::is_native(uri))
+            && uris.any(|uri| redirect_uri::is_private_use(uri))
     }
 
     /// Whether one secret would be on the devices of all its users.
