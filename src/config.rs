@@ -7,7 +7,7 @@ mod key_file;
 mod load;
 mod merged;
 
-pub use check::is_loopback;
+pub use check::{is_loopback, warn_of_plain_http};
 pub use error::{ConfigError, Origin, Problem};
 pub use key_file::{parse_master_key, warn_of_readers};
 pub use load::{Override, field_names, load, load_with, variable};

@@ -64,6 +64,9 @@ async fn prepare(settings: Settings) -> anyhow::Result<(App, std::net::TcpListen
     if let Some(warning) = config::warn_of_readers(&settings) {
         tracing::warn!("{warning}");
     }
+    if let Some((found, advice)) = config::warn_of_plain_http(&settings) {
+        tracing::warn!("{found}: {advice}");
+    }
     let master = settings.master_key().map_err(anyhow::Error::msg)?;
     // Before the database: an address in use is to be known at once.
     let listener = server::listen(settings.listen)?;

@@ -115,6 +115,20 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether requests may arrive without TLS from other machines (RFC 6749 §3.1, §3.2): what is so, and what helps. It is no
+/// error: the net between may be one that nobody else is in.
+#[must_use]
+pub fn warn_of_plain_http(settings: &Settings) -> Option<(String, &'static str)> {
+    let listen = settings.listen;
+    let others = !listen.ip().is_loopback() && settings.trusted_proxies.is_empty();
+    (settings.tls_cert.is_none() && others).then(|| {
+        (
+            format!("{listen} is served without TLS, and no proxy is trusted"),
+            "set tls_cert and tls_key, or let a proxy terminate TLS and name it in trusted_proxies",
+        )
+    })
+}
+
 fn is_database_url(url: &str) -> bool {
     (url.starts_with("postgres://") || url.starts_with("postgresql://"))
         && url.parse::<PgConnectOptions>().is_ok()

@@ -111,6 +111,22 @@ mod tests {
     }
 
     #[test]
+    fn a_verifier_of_another_form_proves_not_even_its_own_challenge() {
+        for (verifier, proves) in [
+            ("x".repeat(42), Err(PkceRefusal::Malformed)),
+            ("x".repeat(43), Ok(())),
+            ("x".repeat(128), Ok(())),
+            ("x".repeat(129), Err(PkceRefusal::Malformed)),
+            ("ä".repeat(43), Err(PkceRefusal::Malformed)),
+            (format!("{}+", "x".repeat(43)), Err(PkceRefusal::Malformed)),
+        ] {
+            let text = URL_SAFE_NO_PAD.encode(Digest::of(verifier.as_bytes()).0);
+            let challenge = Challenge::parse(&text, Method::S256).unwrap();
+            assert_eq!(verify(Some(&challenge), Some(&verifier)), proves, "{verifier}");
+        }
+    }
+
+    #[test]
     fn plain_compares_the_texts() {
         let challenge = Challenge::parse(VERIFIER, Method::Plain).unwrap();
         assert_eq!(verify(Some(&challenge), Some(VERIFIER)), Ok(()));

@@ -2,6 +2,8 @@
 
 use url::{Host, Url};
 
+use super::uri::is_spelled;
+
 /// Why a redirect URI may not be registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum RedirectUriRefusal {
@@ -27,8 +29,11 @@ pub enum RedirectUriRefusal {
     /// Its query has a parameter of the answer, which would then be there twice (RFC 6749 §3.1).
     #[error("its query has a parameter that this server's answer has, too")]
     Answer,
-    /// Too long, or with white space or control characters.
-    #[error("it is longer than 2,000 characters, or has characters that no URI has")]
+    /// Too long, not spelled as RFC 3986 has it, or with a `*`, which somebody may mean for a wildcard.
+    #[error(
+        "it is longer than 2,000 characters, has a *, or has characters that no URI has (RFC 3986); others are \
+         percent-encoded"
+    )]
     Malformed,
 }
 
@@ -47,10 +52,7 @@ pub const LOGOUT_RESPONSE: &[&str] = &["state"];
 
 /// Whether `uri` may be registered to receive answers with these parameters.
 pub fn check(uri: &str, answer: &[&str]) -> Result<(), RedirectUriRefusal> {
-    if uri.len() > 2000
-        || !uri.bytes().all(|byte| (0x21..=0x7e).contains(&byte))
-        || uri.contains(['\\', '"', '<', '>', '*'])
-    {
+    if uri.len() > 2000 || uri.contains('*') || !is_spelled(uri) {
         return Err(RedirectUriRefusal::Malformed);
     }
     let parsed = Url::parse(uri).map_err(|_| RedirectUriRefusal::NotAbsolute)?;
@@ -109,7 +111,13 @@ pub fn matches(registered: &str, requested: &str) -> bool {
 /// (RFC 8252 §8.6: such a client cannot be told from an impostor, so the user is always asked).
 #[must_use]
 pub fn is_native(uri: &str) -> bool {
-    Url::parse(uri).is_ok_and(|parsed| !matches!(parsed.scheme(), "https" | "http") || is_loopback(&parsed))
+    is_private_use(uri) || Url::parse(uri).is_ok_and(|parsed| is_loopback(&parsed))
+}
+
+/// Whether a program of the user's device has claimed its scheme (RFC 8252 §7.1).
+#[must_use]
+pub fn is_private_use(uri: &str) -> bool {
+    Url::parse(uri).is_ok_and(|parsed| !matches!(parsed.scheme(), "https" | "http"))
 }
 
 /// Whether the port is the request's to say, and so the registered URI alone is no address to send anything to.
@@ -199,6 +207,12 @@ mod tests {
             ("data:text/html,x", R::Scheme),
             ("https://app.example/ cb", R::Malformed),
             ("https://app.example\\@evil.example", R::Malformed),
+            ("https://app.example/{cb}", R::Malformed),
+            ("https://app.example/a|b", R::Malformed),
+            ("https://app.example/^", R::Malformed),
+            ("https://app.example/`", R::Malformed),
+            ("https://app.example/%zz", R::Malformed),
+            ("com.example.app:/%", R::Malformed),
             ("https://*.example/cb", R::Malformed),
             ("https://app.example/*", R::Malformed),
             ("https://app.example/cb?iss=https://evil.example", R::Answer),
@@ -213,6 +227,7 @@ mod tests {
             "http://localhost/cb",
             "com.example.app:/cb",
             "https://app.example/cb?tenant=1&codes=2",
+            "https://app.example/%7Ecb/(a)!;b='c'",
         ] {
             assert_eq!(check(uri, AUTHORIZATION_RESPONSE), Ok(()), "{uri}");
         }

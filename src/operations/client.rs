@@ -9,8 +9,7 @@ pub use super::registration::ClientRegistration;
 use super::{OperationError, Operations, run, security_profile, urls};
 use crate::crypto::client_secret;
 use crate::domain::client::{
-    ApplicationType, AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier,
-    TokenAlgorithm,
+    AuthMethod, Client, ClientCommand, ClientMetadata, ClientRefusal, SecretVerifier, TokenAlgorithm,
 };
 use crate::domain::scope::Scope;
 use crate::domain::value::Digest;
@@ -47,11 +46,9 @@ impl Operations {
         security_profile::check_oauth21(&metadata, None)?;
         self.check_here(&metadata).await?;
         self.check_sector(&metadata, None).await?;
-        if metadata.application_type == Some(ApplicationType::Native) && metadata.has_secret() {
-            return Err(OperationError::invalid(
-                "token_endpoint_auth_method",
-                "a native application is no place for a secret (RFC 6749 §10.1): use none, or a key of each installation",
-            ));
+        if metadata.is_native_with_secret() {
+            let problem = ClientRefusal::NativeSecret.to_string();
+            return Err(OperationError::invalid("token_endpoint_auth_method", problem));
         }
         let generated = self.ledger.random().uuid().map_err(LedgerError::from)?;
         let chosen = registration.client_id.clone();

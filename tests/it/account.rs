@@ -408,6 +408,13 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
     assert_eq!(log_in(server, &http, ("ada", PASSWORD)).await.status, 303);
     let token = flow::get(server, &http, PATH).await.hidden("form_token");
     let body = format!("step=password&form_token={token}&current={PASSWORD}&new={NEW}&again={NEW}");
+    let client = server.client(flow::confidential()).await;
+    let query = flow::query(&client);
+    let authorize = format!("/oauth/authorize?{}", flow::encode(&query));
+    let consent = flow::request(server, &http, &query).await;
+    assert!(consent.is_consent_page(), "{}", consent.body);
+    let (token, session) = (consent.hidden("form_token"), consent.hidden("session"));
+    let approval = format!("step=consent&form_token={token}&session={session}&decision=approve");
     for content_type in [
         Some("text/plain"),
         Some("application/json"),
@@ -415,7 +422,7 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
         Some("application/x-www-form-urlencoded; charset=utf-16"),
         None,
     ] {
-        for path in [PATH, "/logout"] {
+        for (path, body) in [(PATH, &body), ("/logout", &body), (&authorize, &approval)] {
             let mut request = http.post(server.url(path)).body(body.clone());
             if let Some(content_type) = content_type {
                 request = request.header("content-type", content_type);
@@ -430,6 +437,7 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
     }
     assert_eq!(count(server, "PasswordChanged").await, 0);
     assert_eq!(count(server, "SessionEnded").await, 0);
+    assert_eq!(count(server, "CodeIssued").await, 0);
     let expected = ["wrong_content_type", "wrong_charset"];
     assert!(
         reasons(server)
@@ -437,6 +445,10 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
             .iter()
             .all(|reason| expected.contains(&reason.as_str()))
     );
+    // As a form the same is an approval.
+    let approved = flow::decide(server, &http, &query, (&consent, "approve")).await;
+    assert!(approved.parameters().contains_key("code"));
+    assert_eq!(count(server, "CodeIssued").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,7 +38,8 @@ async fn a_redirect_uri_without_a_host_is_not_registered() {
         );
     }
     for uri in ["https://rp.example", "http://[::1]/cb", "com.example.app:/cb"] {
-        assert_eq!(problem(&server, json!({"redirect_uris": [uri]})).await, None);
+        let public = json!({"redirect_uris": [uri], "token_endpoint_auth_method": "none"});
+        assert_eq!(problem(&server, public).await, None);
     }
 }
 

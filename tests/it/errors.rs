@@ -246,6 +246,12 @@ async fn every_error_of_the_api_is_reached_with_its_challenge() {
         .get(&format!("/api/users/{}", uuid::Uuid::new_v4()), Some(narrow))
         .await;
     assert_eq!(answer.code(), (403, "permission_denied"));
+    assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="grantlog""#);
+    let form = [("grant_type", "client_credentials"), ("scope", "view-user")];
+    let (_, machine) = party.post("/oauth/token", &form).await;
+    let answer = api.get("/api/user", Some(text(&machine, "access_token"))).await;
+    assert_eq!(answer.code(), (403, "permission_denied"));
+    assert_eq!(answer.header("www-authenticate"), r#"Bearer realm="grantlog""#);
 
     let (_, tokens) = party.redeem(&party.code("view-user detail-user").await).await;
     let wide = text(&tokens, "access_token");

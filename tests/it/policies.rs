@@ -251,8 +251,13 @@ async fn a_throttled_client_gets_few_tokens_a_minute_and_all_of_them_afterwards(
     };
     operations.command_client(&context, key, &throttle).await.unwrap();
     assert_eq!(shown().await.throttled.unwrap().per_minute, 1);
-    assert_eq!(party.post("/oauth/token", &form).await.0, 200);
+    let (status, last) = party.post("/oauth/token", &form).await;
+    assert_eq!(status, 200);
     assert_eq!(party.post("/oauth/token", &form).await.0, 429);
+    // What it has it may give back.
+    let token = text(&last, "access_token");
+    assert_eq!(party.post("/oauth/revoke", &[("token", token)]).await.0, 200);
+    assert!(!party.is_active(token).await);
     let done = operations
         .command_client(&context, key, &ClientCommand::Reinstate)
         .await;

@@ -255,6 +255,24 @@ async fn errors_and_their_descriptions_are_of_the_characters_that_are_allowed() 
             "{body}"
         );
     }
+    // RFC 6750 §3: of a resource, beside its answer.
+    for path in ["/api/user", "/api/users/42", "/oauth/userinfo"] {
+        let request = browser.get(server.url(path)).bearer_auth("\"\\");
+        let response = request.send().await.unwrap();
+        let challenge = response.headers()["www-authenticate"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        for attribute in ["error", "error_description"] {
+            let (_, rest) = challenge.split_once(&format!("{attribute}=\"")).unwrap();
+            assert!(allowed(rest.split_once('"').unwrap().0), "{challenge}");
+        }
+        let body: Value = response.json().await.unwrap();
+        assert!(
+            allowed(text(&body, "error")) && allowed(text(&body, "message")),
+            "{body}"
+        );
+    }
 }
 
 /// §2.3.1: a client that sends Basic gets a challenge in that scheme; what is no Basic is no authentication.

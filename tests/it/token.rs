@@ -444,15 +444,13 @@ async fn malformed_requests_are_refused_cleanly() {
         assert_eq!(text(&response.json().await.unwrap(), "error"), *error, "{shown}");
     }
     let large = format!("{good}&padding={}", "x".repeat(70_000));
-    let response = party
-        .http
-        .post(party.server.url("/oauth/token"))
-        .header("content-type", form)
-        .body(large)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 413);
+    for path in ["/oauth/token", "/oauth/revoke"] {
+        let request = party.http.post(party.server.url(path));
+        let request = request.header("content-type", form).body(large.clone());
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 413, "{path}");
+        assert_eq!(text(&response.json().await.unwrap(), "error"), "invalid_request");
+    }
     assert_eq!(
         party
             .http

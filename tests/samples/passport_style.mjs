@@ -55,7 +55,7 @@ const apiRefused = async (response, status, error) => {
   const body = await response.json();
   assert.equal(response.status, status, JSON.stringify(body));
   assert.equal(body.error, error);
-  if (error !== 'permission_denied' && (status === 401 || status === 403)) assert.match(response.headers.get('www-authenticate'), /^Bearer/);
+  if (status === 401 || status === 403) assert.match(response.headers.get('www-authenticate'), /^Bearer/);
 };
 
 const authorize = (parameters) => {

@@ -3,7 +3,7 @@
 use url::Url;
 
 use super::Findings;
-use crate::config::{Settings, is_loopback, warn_of_readers};
+use crate::config::{Settings, is_loopback, warn_of_plain_http, warn_of_readers};
 use crate::crypto::certificate::Authorities;
 
 pub(super) fn check(settings: &Settings, findings: &mut Findings) {
@@ -16,22 +16,14 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     } else {
         findings.ok("issuer", settings.issuer.clone());
     }
-    let on_the_net = !settings.listen.ip().is_loopback();
-    match (&settings.tls_cert, on_the_net) {
-        (Some(_), _) => findings.ok("tls", "terminated here"),
-        (None, false) => findings.ok(
+    match warn_of_plain_http(settings) {
+        Some((found, advice)) => findings.warn("tls", found, advice),
+        None if settings.tls_cert.is_some() => findings.ok("tls", "terminated here"),
+        None if settings.listen.ip().is_loopback() => findings.ok(
             "tls",
             format!("terminated elsewhere: {} is local", settings.listen),
         ),
-        (None, true) if settings.trusted_proxies.is_empty() => findings.warn(
-            "tls",
-            format!(
-                "{} is served without TLS, and no proxy is trusted",
-                settings.listen
-            ),
-            "set tls_cert and tls_key, or let a proxy terminate TLS and name it in trusted_proxies",
-        ),
-        (None, true) => findings.ok("tls", "terminated by a trusted proxy"),
+        None => findings.ok("tls", "terminated by a trusted proxy"),
     }
     client_certificates(settings, findings);
     if settings.allow_password_grant {

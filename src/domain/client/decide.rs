@@ -112,6 +112,11 @@ pub enum ClientRefusal {
          clients. Register another client"
     )]
     ChangesSector,
+    /// A secret that all installations share is none.
+    #[error(
+        "a native application is no place for a secret (RFC 6749 §10.1): use none, or a key of each installation"
+    )]
+    NativeSecret,
     /// A client that proves to hold a key has no secret.
     #[error("a client that authenticates with private_key_jwt or a certificate has no secret")]
     Keyed,
@@ -194,6 +199,7 @@ impl Registration {
         if self.standing == Standing::Revoked {
             return Err(ClientRefusal::Revoked);
         }
+        self.check_secret_of_native(command)?;
         Ok(match command {
             ClientCommand::Register { .. } => return Err(ClientRefusal::Exists),
             ClientCommand::Update(metadata) if **metadata == self.metadata => Vec::new(),

@@ -8,6 +8,7 @@ mod event;
 mod exchange;
 mod jwks;
 mod metadata;
+mod native;
 mod profile;
 mod sector;
 mod self_registration;

@@ -41,6 +41,7 @@ impl ClientMetadata {
             (self.redirect_uris.iter().any(plain_http), PLAIN_HTTP),
             (self.allows(GrantType::Password), PASSWORD),
             (self.token_endpoint_auth_method == AuthMethod::Any, ANY_METHOD),
+            (self.has_secret() && !self.allowed_origins.is_empty(), BROWSER),
             (self.is_public() && refreshes && !bound, UNBOUND),
             (grace, GRACE),
             (long, LONG),
@@ -84,6 +85,12 @@ const ANY_METHOD: Weakness = weakness(
     "token_endpoint_auth_method",
     "the secret may come in the body, and no one method is held to",
     "RFC 9700 §2.5",
+);
+const BROWSER: Weakness = weakness(
+    "allowed_origins",
+    "pages may call the endpoints: a secret that a page knows is everybody's. Give the browser's part a client of its own, \
+     without one",
+    "RFC 6749 §10.1",
 );
 const UNBOUND: Weakness = weakness(
     "dpop_bound_access_tokens",

@@ -145,6 +145,7 @@ impl From<OperationError> for Rejection<AdminError> {
             OperationError::Invalid { .. }
             | OperationError::Client(
                 ClientRefusal::ScopeNotAllowed(_)
+                | ClientRefusal::NativeSecret
                 | ClientRefusal::ReasonMissing
                 | ClientRefusal::ExchangeAudienceMissing,
             )

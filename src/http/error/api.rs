@@ -17,6 +17,8 @@ pub enum ApiError {
     TokenExpired,
     /// Malformed, forged or revoked.
     TokenInvalid,
+    /// It is a client's own, where only a user's will do, whatever its scope.
+    NoUser,
     /// The DPoP proof is missing or not good (RFC 9449 §7.1).
     InvalidDpopProof,
     /// The DPoP proof needs the nonce that the answer gives (RFC 9449 §9).
@@ -55,6 +57,7 @@ impl ApiError {
             Self::Unauthenticated
             | Self::TokenExpired
             | Self::TokenInvalid
+            | Self::NoUser
             | Self::InvalidDpopProof
             | Self::UseDpopNonce => StatusCode::UNAUTHORIZED,
             Self::InsufficientScope(_) | Self::UnapprovedScope(_) | Self::PermissionDenied => {
@@ -77,6 +80,7 @@ impl ApiError {
             Self::TokenInvalid => {
                 "The access token is invalid, malformed, revoked, or bound to a key that the request did not prove to hold."
             }
+            Self::NoUser => "The access token stands for no user: it is a client's own.",
             Self::InvalidDpopProof => "The DPoP proof is missing, or is not good for this request and token.",
             Self::UseDpopNonce => "The resource server requires a nonce in the DPoP proof.",
             Self::InsufficientScope(_) => {
@@ -99,6 +103,7 @@ impl ApiError {
             Self::Unauthenticated
             | Self::TokenExpired
             | Self::TokenInvalid
+            | Self::NoUser
             | Self::InvalidDpopProof
             | Self::UseDpopNonce
             | Self::InsufficientScope(_)
@@ -114,7 +119,7 @@ impl ApiError {
     /// The code of its challenge: one of RFC 6750 §3.1 or RFC 9449 §7.1, where one of them fits.
     pub(super) fn challenge_code(self) -> Option<&'static str> {
         match self {
-            Self::TokenExpired | Self::TokenInvalid => Some("invalid_token"),
+            Self::TokenExpired | Self::TokenInvalid | Self::NoUser => Some("invalid_token"),
             Self::InvalidDpopProof => Some("invalid_dpop_proof"),
             Self::UseDpopNonce => Some("use_dpop_nonce"),
             Self::InsufficientScope(_) | Self::UnapprovedScope(_) => Some("insufficient_scope"),
@@ -129,9 +134,10 @@ impl ApiError {
         }
     }
 
-    /// The challenge (RFC 6750 §3, RFC 9449 §7.1). Without a token there is no error to tell.
+    /// The challenge (RFC 6750 §3, RFC 9449 §7.1). Without a token there is no error to tell, and for a token that does not
+    /// open this resource to whom it stands for there is no code.
     fn challenge(self) -> Option<String> {
-        if self == Self::Unauthenticated {
+        if matches!(self, Self::Unauthenticated | Self::PermissionDenied) {
             return Some(r#"Bearer realm="grantlog""#.to_owned());
         }
         let code = self.challenge_code()?;
@@ -165,7 +171,7 @@ impl WireError for ApiError {
         match self {
             Self::Unauthenticated => "unauthenticated",
             Self::TokenExpired => "token_expired",
-            Self::TokenInvalid => "token_invalid",
+            Self::TokenInvalid | Self::NoUser => "token_invalid",
             Self::InvalidDpopProof => "invalid_dpop_proof",
             Self::UseDpopNonce => "use_dpop_nonce",
             Self::InsufficientScope(_) => "insufficient_scope",
@@ -201,5 +207,47 @@ impl ErrorAnswer for ApiError {
             request_id: request,
         };
         self.in_headers((self.status(), Json(body)).into_response())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_says_each_thing_once_in_the_characters_that_are_allowed() {
+        for error in [
+            ApiError::Unauthenticated,
+            ApiError::TokenExpired,
+            ApiError::TokenInvalid,
+            ApiError::NoUser,
+            ApiError::InvalidDpopProof,
+            ApiError::UseDpopNonce,
+            ApiError::InsufficientScope("detail-user"),
+            ApiError::UnapprovedScope("detail-user"),
+            ApiError::PermissionDenied,
+            ApiError::ValidationError("The id in the path is not a UUID."),
+        ] {
+            let challenge = error.challenge().unwrap();
+            let (scheme, attributes) = challenge.split_once(' ').unwrap();
+            assert!(["Bearer", "DPoP"].contains(&scheme), "{challenge}");
+            // Quotes stand around values only, so every second part is one.
+            let parts: Vec<&str> = attributes.split('"').collect();
+            let (mut names, values): (Vec<&str>, Vec<&str>) = parts
+                .chunks_exact(2)
+                .map(|pair| (pair[0].trim_start_matches(", ").trim_end_matches('='), pair[1]))
+                .unzip();
+            for value in &values {
+                let allowed = |c: char| matches!(c, ' ' | '!' | '#'..='[' | ']'..='~');
+                assert!(!value.is_empty() && value.chars().all(allowed), "{challenge}");
+            }
+            assert_eq!((names[0], parts.last()), ("realm", Some(&"")), "{challenge}");
+            let all = names.len();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), all, "{challenge}");
+            let known = ["realm", "error", "error_description", "scope"];
+            assert!(names.iter().all(|name| known.contains(name)), "{challenge}");
+        }
     }
 }

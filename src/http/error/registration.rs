@@ -211,6 +211,7 @@ impl From<ClientRefusal> for Rejection<RegistrationError> {
             ClientRefusal::Exists
             | ClientRefusal::Public
             | ClientRefusal::Keyed
+            | ClientRefusal::NativeSecret
             | ClientRefusal::ScopeNotAllowed(_)
             | ClientRefusal::NotApproved(_)
             | ClientRefusal::NotRequested(_)

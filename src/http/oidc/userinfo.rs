@@ -22,7 +22,7 @@ use crate::http::api::bearer::BearerToken;
 use crate::http::api::respond;
 use crate::http::context::Origin;
 use crate::http::cors::OriginsOf;
-use crate::http::error::{ApiError, BearerError, Rejection};
+use crate::http::error::{ApiError, BearerError, Rejection, no_store};
 use crate::http::form::{self, Form, FormError};
 use crate::http::oauth::{answer, rounds};
 use crate::ids::SubjectId;
@@ -175,11 +175,9 @@ fn signed(
         .keys
         .sign_user_info(algorithm, &claims)
         .map_err(LedgerError::Crypto)?;
-    let headers = [
-        (header::CONTENT_TYPE, "application/jwt"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    Ok((headers, jwt).into_response())
+    let mut response = ([(header::CONTENT_TYPE, "application/jwt")], jwt).into_response();
+    no_store(&mut response);
+    Ok(response)
 }
 
 /// Whom a token stands for, and what it opens.
@@ -198,7 +196,8 @@ async fn round(
 ) -> Result<Option<Known>, Rejection<ApiError>> {
     let active = token.active(unit).await?;
     let Some(subject) = active.subject else {
-        let refused = Rejection::new(ApiError::PermissionDenied, RefusalReason::NoUser);
+        // RFC 6750 §3.1 has no other code for it: no scope would help.
+        let refused = Rejection::new(ApiError::NoUser, RefusalReason::NoUser);
         return Err(active.about(refused));
     };
     active.require(unit, OPENID).await?;

@@ -4,8 +4,9 @@ use grantlog::domain::client::{Approval, ClientCommand};
 use serde_json::json;
 
 use super::{error_of, refusals};
-use crate::flow::{self, CHALLENGE, REDIRECT_URI, with};
+use crate::flow::{self, CHALLENGE, REDIRECT_URI, VERIFIER, with};
 use crate::harness::{TestServer, browser};
+use crate::rfc6749::post_as;
 
 /// Addresses that look like the registered one, or try to be another.
 const NOT_REGISTERED: &[&str] = &[
@@ -71,6 +72,10 @@ async fn nothing_is_sent_to_an_address_that_is_not_known_to_be_good() {
         recorded,
         cases.iter().map(|(reason, _)| *reason).collect::<Vec<_>>()
     );
+    // RFC 6749 §3.1: what nobody knows is not looked at.
+    let odd = format!("{}&utm=%E4&sale=100%", flow::encode(&query));
+    let answer = flow::get(&server, &browser, &format!("/oauth/authorize?{odd}")).await;
+    assert!(answer.is_login_page(), "{}", answer.body);
     for malformed in ["client_id=%ff", "client_id=%00", "client_id=%zz"] {
         let answer = flow::get(&server, &browser, &format!("/oauth/authorize?{malformed}")).await;
         assert_eq!(
@@ -231,18 +236,43 @@ async fn a_legacy_client_may_leave_pkce_out_or_use_plain() {
     let server = TestServer::start().await;
     let mut metadata = flow::confidential();
     metadata["legacy"] = json!(true);
+    server.user(flow::USERNAME, flow::PASSWORD).await;
     let client = server.client(metadata).await;
     let (browser, query) = (browser(), flow::query(&client));
+    let basic = (
+        client.client_id.as_str(),
+        client.client_secret.as_deref().unwrap(),
+    );
+    let redeem = async |code: &str, verifier: Option<&'static str>| {
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", REDIRECT_URI),
+        ];
+        form.extend(verifier.map(|verifier| ("code_verifier", verifier)));
+        let (status, body) = post_as((&server, "/oauth/token"), Some(basic), &form).await;
+        (status, body["error"].as_str().unwrap_or_default().to_owned())
+    };
+    let (good, refused) = ((200, String::new()), (400, "invalid_grant".to_owned()));
+    // RFC 7636 §4.3: without a method the challenge is the verifier itself.
     for method in ["plain", ""] {
-        for challenge in [CHALLENGE, ""] {
-            let method = if challenge.is_empty() { "" } else { method };
-            let query = with(
-                &query,
-                &[("code_challenge", challenge), ("code_challenge_method", method)],
+        let changes = [("code_challenge", CHALLENGE), ("code_challenge_method", method)];
+        let returned = flow::authorize(&server, &browser, &with(&query, &changes)).await;
+        for (verifier, expected) in [
+            (Some(VERIFIER), &refused),
+            (None, &refused),
+            (Some(CHALLENGE), &good),
+        ] {
+            assert_eq!(
+                redeem(&returned["code"], verifier).await,
+                *expected,
+                "{method:?} {verifier:?}"
             );
-            assert!(flow::request(&server, &browser, &query).await.is_login_page());
         }
     }
+    let without = with(&query, &[("code_challenge", ""), ("code_challenge_method", "")]);
+    let returned = flow::authorize(&server, &browser, &without).await;
+    assert_eq!(redeem(&returned["code"], None).await, good);
 }
 
 #[tokio::test]

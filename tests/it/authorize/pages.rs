@@ -79,6 +79,7 @@ async fn pages_are_not_framed_stored_sniffed_or_scripted() {
             ("x-content-type-options", "nosniff"),
             ("referrer-policy", "same-origin"),
             ("cache-control", "no-store"),
+            ("pragma", "no-cache"),
         ] {
             assert_eq!(answer.headers[name], value, "{name}");
         }

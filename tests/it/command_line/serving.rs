@@ -94,6 +94,26 @@ async fn it_does_not_start_on_a_schema_that_is_not_its_own() {
     }
 }
 
+/// At an address that is none of this machine's, so that it ends there.
+#[tokio::test]
+async fn it_warns_of_an_address_of_the_net_without_tls() {
+    let database = TestDatabase::create().await;
+    for (proxies, listen, warns) in [
+        ("", "192.0.2.1:8480", true),
+        ("192.0.2.7", "192.0.2.1:8480", false),
+    ] {
+        let mut command = grantlog_on(&database);
+        command.args(["serve", "--listen", listen, "--issuer", "https://id.example"]);
+        command.env("GRANTLOG_TRUSTED_PROXIES", proxies);
+        let ended = finish(command, None).await;
+        assert_eq!(ended.status.code(), Some(1));
+        let said = String::from_utf8_lossy(&[ended.stdout, ended.stderr].concat()).into_owned();
+        assert!(said.contains(listen), "{said}");
+        assert_eq!(said.contains("without TLS"), warns, "{said}");
+        assert_eq!(said.contains("set tls_cert and tls_key"), warns, "{said}");
+    }
+}
+
 #[tokio::test]
 async fn it_waits_for_a_database_that_is_not_up_yet() {
     let database = TestDatabase::create().await;

@@ -18,7 +18,8 @@ fn tables() -> Source {
         .file(
             "clients.csv",
             "id,client_id,client_secret,name,home_page_url,logo_url,privacy_policy_url,user_id,is_live,redirect_uri\n\
-             7,my-app,app secret,My App,https://app.example,javascript:1,,1,true,\"[\"\"https://app.example/cb\"\"]\"\n",
+             7,my-app,app secret,My App,https://app.example,javascript:1,,1,true,\
+             \"[\"\"https://app.example/cb\"\",\"\"https://app.example/{x}\"\"]\"\n",
         )
         .file(
             "client_access_tokens.csv",
@@ -45,6 +46,8 @@ async fn an_opaque_refresh_token_of_the_five_tables_is_exchanged_once() {
     let server = TestServer::start().await;
     let report = tables().import(&server).await;
     assert_eq!(counts(&report, "clients"), (1, 1, 0, 0), "{:?}", report.skipped);
+    let noted = format!("{:?}", report.noted["clients"]);
+    assert!(noted.contains("without a redirect URI"), "{noted}");
     assert_eq!(counts(&report, "users"), (2, 2, 0, 0), "{:?}", report.skipped);
     assert_eq!(
         counts(&report, "client_refresh_tokens"),

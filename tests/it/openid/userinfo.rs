@@ -60,6 +60,7 @@ async fn a_client_may_have_its_userinfo_answers_signed() {
     let headers = response.headers().clone();
     assert_eq!(headers[header::CONTENT_TYPE], "application/jwt");
     assert_eq!(headers[header::CACHE_CONTROL], "no-store");
+    assert_eq!(headers[header::PRAGMA], "no-cache");
     let jwt = response.text().await.unwrap();
     let claims = provider.signed(&jwt, "userinfo+jwt", "PS256").await;
     let expected = json!({
@@ -120,8 +121,17 @@ async fn userinfo_needs_openid_and_a_user() {
     let form = [("grant_type", "client_credentials"), ("scope", "openid")];
     let machine = provider.token_request(&form).await;
     assert!(machine.get("id_token").is_none(), "no user, no ID token");
-    let (status, body) = user_info(&provider, text(&machine, "access_token")).await;
-    assert_eq!((status, text(&body, "error")), (403, "permission_denied"));
+    // OpenID Connect Core §5.3.3: in RFC 6750's words. Its scope would do; it is a token of nobody.
+    let request = browser().get(provider.server.url("/oauth/userinfo"));
+    let request = request.bearer_auth(text(&machine, "access_token"));
+    let response = request.send().await.unwrap();
+    let challenge = response.headers()[header::WWW_AUTHENTICATE].to_str().unwrap();
+    let expected = r#"Bearer realm="grantlog", error="invalid_token", error_description=""#;
+    assert!(challenge.starts_with(expected), "{challenge}");
+    assert_eq!(response.status(), 401);
+    let body: Value = response.json().await.unwrap();
+    assert_eq!(text(&body, "error"), "invalid_token");
+    assert!(text(&body, "error_description").contains("user"), "{body}");
 }
 
 #[tokio::test]

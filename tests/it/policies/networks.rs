@@ -86,6 +86,11 @@ async fn a_network_that_sprays_passwords_gets_few_answers_and_others_get_all() {
         let asked = request.body(format!("client_id={}", client.client_id));
         assert_eq!(asked.send().await.unwrap().status(), 429, "{path}");
     }
+    // What is there may still be revoked.
+    let revoke = reqwest::Client::new().post(server.url("/oauth/revoke"));
+    let revoke = revoke.basic_auth(credentials.0, Some(credentials.1));
+    let revoked = revoke.form(&[("token", "gla_nonsense")]).send().await.unwrap();
+    assert_eq!(revoked.status(), 200);
     let right = (flow::USERNAME, flow::PASSWORD);
     let page = flow::log_in(&server, &browser, &query, right).await;
     assert_eq!(page.status, 429, "{}", page.body);

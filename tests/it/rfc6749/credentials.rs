@@ -127,12 +127,14 @@ async fn answers_with_tokens_are_json_that_nothing_on_the_way_may_keep() {
 /// §10.10: a guess succeeds with a probability of 2^-128 at most.
 #[tokio::test]
 async fn codes_and_refresh_tokens_end_with_256_bits_that_differ_each_time() {
-    let party = Party::new().await;
+    let party = Party::with(json!({"access_token_format": "opaque"})).await;
     let mut seen = std::collections::HashSet::new();
     for _ in 0..4 {
         let code = party.code("view-user").await;
         let (_, tokens) = party.redeem(&code).await;
-        for credential in [code.as_str(), text(&tokens, "refresh_token")] {
+        let (access, refresh) = (text(&tokens, "access_token"), text(&tokens, "refresh_token"));
+        assert!(code.starts_with("glc_") && access.starts_with("gla_") && refresh.starts_with("glr_"));
+        for credential in [code.as_str(), access, refresh] {
             let bytes = URL_SAFE_NO_PAD.decode(&credential[4..]).unwrap();
             assert_eq!(bytes.len(), 21 + 32, "an address, then what is random");
             assert!(seen.insert(bytes[21..].to_vec()));
@@ -181,23 +183,104 @@ async fn credentials_that_form_encoding_changes_authenticate() {
     assert_eq!(error(&answer), (401, "invalid_client"));
 }
 
-/// §10.1.
+/// §10.1: not when it is registered, not by a later change, and not by a new secret.
 #[tokio::test]
 async fn an_administrator_gives_no_native_application_a_secret() {
-    let server = TestServer::start().await;
-    let create = async |method: &str| {
-        let registration = serde_json::from_value(json!({
-            "client_name": "App", "application_type": "native", "redirect_uris": ["http://127.0.0.1/cb"],
-            "scope": "view-user", "token_endpoint_auth_method": method,
-        }));
-        let operations = &server.app.operations;
-        let context = TestServer::context();
-        let created = operations.create_client(&context, registration.unwrap());
-        created.await.map_err(|error| error.to_string())
+    let server = TestServer::start_with(|settings| settings.allow_client_secret_jwt = true).await;
+    let operations = &server.app.operations;
+    let context = TestServer::context();
+    let create = async |change: Value| {
+        let mut members = json!({"client_name": "App", "scope": "view-user"});
+        members
+            .as_object_mut()
+            .unwrap()
+            .extend(change.as_object().unwrap().clone());
+        let registration = serde_json::from_value(members).unwrap();
+        let created = operations.create_client(&context, registration).await;
+        created.map_err(|error| error.to_string())
     };
-    for method in ["client_secret_basic", "client_secret_post"] {
-        let refused = create(method).await.unwrap_err();
+    let stated = json!({"application_type": "native", "redirect_uris": ["http://127.0.0.1/cb"]});
+    let plain = json!({"redirect_uris": ["com.example.app:/cb", "http://127.0.0.1/cb"]});
+    let merged = |native: &Value, method: &str| {
+        let mut members = native.clone();
+        members["token_endpoint_auth_method"] = json!(method);
+        members
+    };
+    for native in [&stated, &plain] {
+        for method in [
+            "client_secret_basic",
+            "client_secret_post",
+            "client_secret_jwt",
+            "any",
+        ] {
+            let refused = create(merged(native, method)).await.unwrap_err();
+            assert!(refused.contains("RFC 6749 §10.1"), "{native} {method}: {refused}");
+        }
+        let public = create(merged(native, "none")).await.unwrap();
+        assert_eq!(public.client_secret, None);
+        let patch = json!({"token_endpoint_auth_method": "client_secret_basic"});
+        let refused = server
+            .update_client(public.key, patch)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(refused.contains("RFC 6749 §10.1"), "{native}: {refused}");
+        let rotated = operations.rotate_client_secret(&context, public.key, 0).await;
+        assert!(rotated.is_err(), "{native}");
+        let patch = json!({"client_name": "Renamed"});
+        server.update_client(public.key, patch).await.unwrap();
+    }
+    // What is on a server does not become what is on everybody's device.
+    let web = json!({"redirect_uris": [REDIRECT_URI]});
+    let web = create(web).await.unwrap();
+    for native in [stated, plain] {
+        let refused = server
+            .update_client(web.key, native)
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("RFC 6749 §10.1"), "{refused}");
     }
-    assert_eq!(create("none").await.unwrap().client_secret, None);
+    operations
+        .rotate_client_secret(&context, web.key, 0)
+        .await
+        .unwrap();
+    // So is a web application developed.
+    create(json!({"redirect_uris": ["http://localhost:3000/cb"]}))
+        .await
+        .unwrap();
+    // An installation that registered itself has a secret of its own.
+    let installed =
+        create(json!({"redirect_uris": ["com.example.app:/cb"], "token_endpoint_auth_method": "none"}));
+    let installed = installed.await.unwrap().key;
+    operations
+        .issue_registration_token(&context, installed)
+        .await
+        .unwrap();
+    let patch = json!({"token_endpoint_auth_method": "client_secret_basic"});
+    server.update_client(installed, patch).await.unwrap();
+    operations
+        .rotate_client_secret(&context, installed, 0)
+        .await
+        .unwrap();
+}
+
+/// §10.1: nor one that runs in the browser; an administrator is warned.
+#[tokio::test]
+async fn a_secret_of_a_client_with_browser_origins_is_warned_of() {
+    let server = TestServer::start().await;
+    let mut metadata = flow::confidential();
+    metadata["allowed_origins"] = json!(["https://app.example"]);
+    let confidential = server.client(metadata.clone()).await;
+    metadata["token_endpoint_auth_method"] = json!("none");
+    let public = server.client(metadata).await;
+    let warned = async |key| {
+        let shown = server.app.operations.shown_client(key).await.unwrap();
+        let warnings = shown.unwrap().warnings;
+        warnings
+            .iter()
+            .any(|warning| (warning.member, warning.section) == ("allowed_origins", "RFC 6749 §10.1"))
+    };
+    assert!(warned(confidential.key).await);
+    assert!(!warned(public.key).await);
 }

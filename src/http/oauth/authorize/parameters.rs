@@ -7,6 +7,37 @@ use crate::http::error::Rejection;
 use crate::http::form::{self, Form, FormError};
 use crate::http::page::PageError;
 
+/// The parameters that mean something here. What else cannot be read is ignored like what can (RFC 6749 §3.1).
+const KNOWN: &[&str] = &[
+    "acr_values",
+    "authorization_details",
+    "claims",
+    "claims_locales",
+    "client_id",
+    "code_challenge",
+    "code_challenge_method",
+    "display",
+    "dpop_jkt",
+    "grant_id",
+    "grant_management_action",
+    "id_token_hint",
+    "login_hint",
+    "max_age",
+    "nonce",
+    "prompt",
+    "redirect_uri",
+    "registration",
+    "request",
+    "request_opened",
+    "request_uri",
+    "resource",
+    "response_mode",
+    "response_type",
+    "scope",
+    "state",
+    "ui_locales",
+];
+
 /// The query of an authorization request, taken apart.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters {
@@ -31,7 +62,7 @@ impl Parameters {
                 RefusalReason::MalformedQuery,
             ));
         }
-        let (mut text, mut doubled) = (query.to_owned(), false);
+        let (mut text, mut doubled) = (without_unreadable(query), false);
         loop {
             match Form::parse(&text) {
                 Ok(form) => {
@@ -126,6 +157,18 @@ impl Parameters {
     }
 }
 
+/// A query without the parameters that nobody knows and that cannot be decoded; the others as they are.
+fn without_unreadable(query: &str) -> String {
+    let kept = query.split('&').filter(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match form::decode(name) {
+            Ok(name) => KNOWN.contains(&name.as_str()) || form::decode(value).is_ok(),
+            Err(_) => false,
+        }
+    });
+    kept.collect::<Vec<_>>().join("&")
+}
+
 /// A query without the parameters of that name; the others as they are.
 fn without(query: &str, name: &str) -> String {
     let kept = query.split('&').filter(|pair| {
@@ -167,6 +210,28 @@ mod tests {
             (refused.error, refused.reason),
             (PageError::Malformed, RefusalReason::MalformedQuery)
         );
+    }
+
+    #[test]
+    fn what_cannot_be_read_counts_only_where_it_is_known() {
+        let query = "client_id=a&utm=%E4&%ff=x&sale=100%&nul=%00&state=s";
+        let parameters = Parameters::parse(query).unwrap();
+        assert_eq!(
+            (
+                parameters.get("client_id"),
+                parameters.get("state"),
+                parameters.doubled
+            ),
+            (Some("a"), Some("s"), false)
+        );
+        assert_eq!(parameters.query, query, "as it came");
+        assert_eq!(parameters.after_login(), query);
+        for name in KNOWN {
+            for value in ["%E4", "%00", "%zz"] {
+                let refused = Parameters::parse(&format!("utm=%E4&{name}={value}")).unwrap_err();
+                assert_eq!(refused.error, PageError::Malformed, "{name}={value}");
+            }
+        }
     }
 
     #[test]
