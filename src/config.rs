@@ -60,6 +60,9 @@ pub struct Settings {
     /// A PEM file with its private key.
     #[serde(default)]
     pub tls_key: Option<PathBuf>,
+    /// Seconds for which browsers are told to come with https only (RFC 6797), where the issuer is https. 0: they are not.
+    #[serde(default = "default_hsts_seconds")]
+    pub hsts_seconds: u32,
     /// Whether clients are asked for a certificate when they connect (RFC 8705); none is required. With `tls_cert`.
     #[serde(default)]
     pub tls_client_certificates: bool,
@@ -371,6 +374,10 @@ impl std::fmt::Debug for Secret {
 
 fn default_listen() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 8480))
+}
+
+fn default_hsts_seconds() -> u32 {
+    31_536_000
 }
 
 fn default_shutdown_seconds() -> u32 {

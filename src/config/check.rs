@@ -56,7 +56,10 @@ pub(super) fn problems(settings: &Settings, origin: impl Fn(&str) -> Origin) -> 
                 .key_backup_days
                 .map(|days| ("key_backup_days", days.into(), 1..=36_500)),
         )
-        .chain([("status_list_ttl", settings.status_list_ttl.into(), 20..=86_400)])
+        .chain([
+            ("status_list_ttl", settings.status_list_ttl.into(), 20..=86_400),
+            ("hsts_seconds", settings.hsts_seconds.into(), 0..=63_072_000),
+        ])
     {
         if !range.contains(&value) {
             let (least, most) = range.into_inner();

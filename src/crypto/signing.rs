@@ -568,3 +568,52 @@ pub async fn forget_private(pool: &PgPool, id: KeyId) -> Result<(), LedgerError>
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ISSUER: &str = "https://id.example";
+    const SECRET: [u8; 32] = [7; 32];
+
+    /// The claims of a good access token of this issuer, rightly signed under this type.
+    fn signed(typ: Option<&str>, issuer: &str) -> String {
+        jwt::install_provider();
+        let header = Header {
+            typ: typ.map(str::to_owned),
+            ..Header::new(jsonwebtoken::Algorithm::HS256)
+        };
+        let claims = json!({
+            "iss": issuer, "sub": "alice", "aud": "https://api.example", "client_id": "app", "scope": "read",
+            "iat": 1_700_000_000, "exp": 4_000_000_000_i64, "jti": "address",
+        });
+        jsonwebtoken::encode(&header, &claims, &EncodingKey::from_secret(&SECRET)).unwrap()
+    }
+
+    /// RFC 9068 §4, RFC 8725 §3.11: of what this issuer signs with the same keys, an access token is told by its type.
+    #[test]
+    fn another_type_or_issuer_is_no_access_token_however_well_signed() {
+        let is_one = |typ, issuer| tokens_in(&signed(typ, issuer), ISSUER, &SECRET).0;
+        for typ in ["at+jwt", "application/at+jwt", "AT+JWT"] {
+            assert!(is_one(Some(typ), ISSUER), "{typ}");
+        }
+        let others = [
+            ID_TOKEN_TYP,
+            USER_INFO_TYP,
+            INTROSPECTION_TYP,
+            STATUS_LIST_TYP,
+            LOGOUT_TOKEN_TYP,
+            SECURITY_EVENT_TYP,
+            "dpop+jwt",
+            "text/at+jwt",
+            "",
+        ];
+        for typ in others.map(Some).into_iter().chain([None]) {
+            assert!(!is_one(typ, ISSUER), "{typ:?}");
+        }
+        for issuer in ["https://id.example/", "https://other.example", ""] {
+            assert!(!is_one(Some(TYP), issuer), "{issuer}");
+        }
+    }
+}

@@ -16,6 +16,7 @@ use super::page::Presentation;
 use tracing::Instrument as _;
 
 use crate::app::App;
+use crate::config::Settings;
 use crate::crypto::certificate::ClientCertificate;
 use crate::ids::RequestId;
 use crate::ledger::{Actor, Context};
@@ -83,7 +84,17 @@ impl Origin {
     }
 }
 
-/// Gives each request its id, and each answer the header that names it.
+impl Settings {
+    /// What tells browsers to come with https only (RFC 6797 §6.1). Other names below the host's are not ours to speak for.
+    fn strict_transport_security(&self) -> Option<HeaderValue> {
+        if self.hsts_seconds == 0 || !self.issuer.starts_with("https://") {
+            return None;
+        }
+        HeaderValue::from_str(&format!("max-age={}", self.hsts_seconds)).ok()
+    }
+}
+
+/// Gives each request its id, and each answer the header that names it and the one that keeps browsers to TLS.
 pub async fn identify(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let peer = request
         .extensions()
@@ -112,6 +123,11 @@ pub async fn identify(State(app): State<App>, mut request: Request, next: Next) 
     let mut response = answered.unwrap_or_else(|error| error.respond(RequestId(id)));
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(REQUEST_ID, value);
+    }
+    if let Some(value) = app.settings.strict_transport_security() {
+        response
+            .headers_mut()
+            .insert(header::STRICT_TRANSPORT_SECURITY, value);
     }
     response
 }

@@ -156,10 +156,18 @@ pub async fn live(
     context: &Context,
     headers: &HeaderMap,
 ) -> Result<Option<LiveSession>, LedgerError> {
-    let presented = Presented::read(app, headers);
+    confirmed(app, context, Presented::read(app, headers).as_ref()).await
+}
+
+/// The login that was presented, where it holds, confirmed.
+pub async fn confirmed(
+    app: &App,
+    context: &Context,
+    presented: Option<&Presented>,
+) -> Result<Option<LiveSession>, LedgerError> {
     let mut unit = app.ledger.unit_of_work(context);
     loop {
-        let live = find(presented.as_ref(), &mut unit).await?;
+        let live = find(presented, &mut unit).await?;
         if unit.confirm().await? {
             return Ok(live);
         }

@@ -14,7 +14,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls::{CipherSuite, DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use tokio::net::TcpStream;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_layer::Layer;
@@ -23,6 +23,14 @@ use super::ServeError;
 use crate::config::Settings;
 use crate::crypto::certificate::{ClientCertificate, Witness};
 use crate::http::client_certificate::PeerCertificate;
+
+/// RFC 9325 §4.2.
+const RECOMMENDED: [CipherSuite; 4] = [
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+];
 
 /// The certificate and its key; none where TLS is not ours to do.
 pub(super) async fn load(settings: &Settings) -> Result<Option<RustlsConfig>, ServeError> {
@@ -65,7 +73,7 @@ async fn read(certificate: &Path, key: &Path, asks_clients: bool) -> io::Result<
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&certificate).collect();
     let chain = chain.map_err(io::Error::other)?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(io::Error::other)?;
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let provider = Arc::new(recommended());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?;
@@ -77,6 +85,16 @@ async fn read(certificate: &Path, key: &Path, asks_clients: bool) -> io::Result<
     let mut config = builder.with_single_cert(chain, key).map_err(io::Error::other)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(Arc::new(config))
+}
+
+/// What TLS is made of here: under TLS 1.2 the suites that BCP 195 recommends (RFC 9325 §4.2) and no others, as FAPI 2.0
+/// Security Profile §5.2.2 has it; under TLS 1.3 all of them.
+fn recommended() -> CryptoProvider {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider
+        .cipher_suites
+        .retain(|suite| suite.tls13().is_some() || RECOMMENDED.contains(&suite.suite()));
+    provider
 }
 
 /// Asks for a certificate, takes none, and believes of one no more than that the client holds its key: whose it is,

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 
 use crate::flow;
 use crate::harness::TestServer;
+use crate::private_key_jwt::Keys;
 
 /// What the client's server answers.
 #[derive(Clone)]
@@ -114,14 +115,21 @@ impl Publishing {
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", part(&json!({"alg": "ES256", "kid": kid})), part(&claims));
         let signature = key.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-        let assertion = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()));
+        self.authenticate(&format!(
+            "{signed}.{}",
+            URL_SAFE_NO_PAD.encode(signature.as_ref())
+        ))
+        .await
+    }
+
+    async fn authenticate(&self, assertion: &str) -> u16 {
         let body = url::form_urlencoded::Serializer::new(String::new())
             .append_pair("grant_type", "client_credentials")
             .append_pair(
                 "client_assertion_type",
                 "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
             )
-            .append_pair("client_assertion", &assertion)
+            .append_pair("client_assertion", assertion)
             .finish();
         let request = reqwest::Client::new()
             .post(self.server.url("/oauth/token"))
@@ -203,6 +211,29 @@ async fn a_key_that_replaces_another_under_its_name_is_found_within_half_a_minut
     }
     assert_eq!(client.published.asked(), 3);
     assert_eq!(client.token("1", &second).await, 200);
+}
+
+/// FAPI 2.0 Security Profile §5.4.3: of several keys of one name, the other members tell which it is.
+#[tokio::test]
+async fn of_published_keys_with_one_kid_the_one_that_fits_the_signature_counts() {
+    let client = Publishing::new(&["127.0.0.1"]).await;
+    let (keys, strangers) = (Keys::generate(), Keys::generate());
+    let mut published = keys.jwks()["keys"].as_array().unwrap().clone();
+    for key in &mut published {
+        key["kid"] = json!("1");
+    }
+    client.published.publish(200, &published);
+    let (id, now) = (&client.client.client_id, client.server.clock.now().timestamp());
+    for alg in ["ES256", "EdDSA", "PS256", "RS256"] {
+        for (signer, status) in [(&keys, 200), (&strangers, 401)] {
+            let claims = json!({
+                "iss": id, "sub": id, "aud": client.server.base, "jti": uuid::Uuid::new_v4(), "exp": now + 60,
+            });
+            let assertion = signer.sign(&json!({"alg": alg, "kid": "1"}), &claims);
+            assert_eq!(client.authenticate(&assertion).await, status, "{alg}");
+        }
+    }
+    assert_eq!(client.published.asked(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

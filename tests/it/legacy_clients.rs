@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::code::REDIRECT_URI;
 use crate::flow;
 use crate::harness::{TestServer, browser};
+use crate::rfc6749::post_as;
 use crate::token::{Party, error, text};
 
 const ALL_GRANTS: [&str; 4] = [
@@ -407,4 +408,42 @@ async fn what_is_no_longer_marked_is_no_longer_refreshed() {
     // It was not used up.
     mark(true).await.unwrap();
     assert_eq!(party.refresh(refresh).await.0, 200);
+}
+
+/// RFC 9700 §2.1.1 has public clients use PKCE; those that move here may not know it.
+#[tokio::test]
+async fn a_legacy_public_client_may_leave_pkce_out_and_is_held_to_what_it_sends() {
+    let server = TestServer::start().await;
+    server.user(flow::USERNAME, flow::PASSWORD).await;
+    let mut metadata = flow::confidential();
+    metadata["token_endpoint_auth_method"] = json!("none");
+    let strict = server.client(metadata.clone()).await;
+    metadata["legacy"] = json!(true);
+    let client = server.client(metadata).await;
+    let browser = browser();
+    let without = [("code_challenge", ""), ("code_challenge_method", "")];
+    let refused = flow::request(&server, &browser, &flow::with(&flow::query(&strict), &without)).await;
+    assert_eq!(refused.parameters()["error"], "invalid_request");
+    for (changes, verifier, status) in [
+        (&without[..], None, 200),
+        (&without[..], Some(flow::VERIFIER), 400),
+        (
+            &[("code_challenge_method", "plain")][..],
+            Some(flow::CHALLENGE),
+            200,
+        ),
+        (&[("code_challenge_method", "plain")][..], None, 400),
+    ] {
+        let query = flow::with(&flow::query(&client), changes);
+        let code = flow::authorize(&server, &browser, &query).await["code"].clone();
+        let mut form = vec![
+            ("grant_type", "authorization_code"),
+            ("client_id", &client.client_id),
+            ("redirect_uri", flow::REDIRECT_URI),
+            ("code", &code),
+        ];
+        form.extend(verifier.map(|verifier| ("code_verifier", verifier)));
+        let (answered, body) = post_as((&server, "/oauth/token"), None, &form).await;
+        assert_eq!(answered, status, "{changes:?} {verifier:?}: {body}");
+    }
 }

@@ -322,8 +322,20 @@ async fn a_certificate_that_is_not_the_clients_or_not_trusted_is_refused() {
         secured.is_refused(&client, Some(&identity), reason).await;
     }
     secured.is_refused(&client, None, "certificate_missing").await;
-    let (status, body) = secured.token(&client, Some(&authority.issue(|_| {}))).await;
+    let good = authority.issue(|_| {});
+    let (status, body) = secured.token(&client, Some(&good)).await;
     assert_eq!(status, 200, "{body}");
+    // §2: the certificate alone does not say which client it is.
+    let unnamed = [
+        ("grant_type", "client_credentials"),
+        ("scope", "server-operations"),
+    ];
+    let (status, body) = secured.post("/oauth/token", &unnamed, Some(&good)).await;
+    assert_eq!(
+        (status, body["error"].as_str()),
+        (401, Some("invalid_client")),
+        "{body}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -608,28 +620,63 @@ async fn greet_as_tls_1_1(address: &str) -> (u8, u8) {
     (answer[0], answer[5])
 }
 
+/// The version that is agreed on with a client that has these suites and this version only; none: it is sent away.
+async fn agreed(
+    secured: &Secured,
+    suites: &[rustls::SupportedCipherSuite],
+    version: &'static rustls::SupportedProtocolVersion,
+) -> Option<rustls::ProtocolVersion> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(secured.root.clone()).unwrap();
+    let provider = rustls::crypto::CryptoProvider {
+        cipher_suites: suites.to_vec(),
+        ..rustls::crypto::aws_lc_rs::default_provider()
+    };
+    let config = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let address = secured.base.strip_prefix("https://").unwrap();
+    let stream = TcpStream::connect(address).await.unwrap();
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;
+    stream.ok()?.get_ref().1.protocol_version()
+}
+
 /// RFC 6749 §1.6, RFC 7662 §4, OpenID Connect Core §16.17.
 #[tokio::test]
 async fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
     let secured = Secured::start().await;
-    let address = secured.base.strip_prefix("https://").unwrap();
+    let suites = rustls::crypto::aws_lc_rs::DEFAULT_CIPHER_SUITES;
     for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(secured.root.clone()).unwrap();
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[version])
-            .unwrap()
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        let stream = TcpStream::connect(address).await.unwrap();
-        let name = ServerName::try_from("127.0.0.1").unwrap();
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, stream)
-            .await
-            .unwrap();
-        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        assert_eq!(agreed(&secured, suites, version).await, Some(version.version));
     }
     // A fatal alert (RFC 5246 §7.2), and nothing after it.
+    let address = secured.base.strip_prefix("https://").unwrap();
     assert_eq!(greet_as_tls_1_1(address).await, (21, 2));
+}
+
+/// FAPI 2.0 Security Profile §5.2.2; RFC 9325 §4.2 recommends four, two of which are for certificates of either kind.
+#[tokio::test]
+async fn under_tls_1_2_no_other_suites_than_bcp_195_recommends_are_spoken() {
+    let secured = Secured::start().await;
+    let under_tls_1_2 = rustls::crypto::aws_lc_rs::ALL_CIPHER_SUITES
+        .iter()
+        .filter(|suite| suite.tls13().is_none());
+    let mut spoken = Vec::new();
+    for suite in under_tls_1_2 {
+        if agreed(&secured, &[*suite], &rustls::version::TLS12)
+            .await
+            .is_some()
+        {
+            spoken.push(suite.suite());
+        }
+    }
+    // The server's certificate has an EC key.
+    let recommended = [
+        rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+        rustls::CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ];
+    assert_eq!(spoken, recommended);
 }

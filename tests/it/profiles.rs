@@ -5,6 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grantlog::config::DpopNonce;
+use grantlog::domain::client::PublicJwks;
+use grantlog::domain::trusted_issuer::{SubjectMapping, Trust};
+use grantlog::domain::value::ScopeSet;
 use grantlog::operations::client::CreatedClient;
 use grantlog::operations::describe;
 use serde_json::{Value, json};
@@ -311,6 +314,45 @@ async fn a_fapi_clients_assertion_names_the_issuer_alone_and_is_signed_well() {
 }
 
 #[tokio::test]
+async fn an_assertion_that_a_fapi_client_brings_as_a_grant_is_signed_well() {
+    let fapi = Fapi::new("fapi2-security").await;
+    let (issuer, grant) = (
+        "https://ci.example",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
+    );
+    let may = json!({"grant_types": ["client_credentials", grant]});
+    fapi.server.update_client(fapi.client.key, may).await.unwrap();
+    let trust = Trust {
+        jwks: PublicJwks::parse(&fapi.keys.jwks()).unwrap(),
+        subject_is: SubjectMapping::Client,
+        subjects: vec!["job".to_owned()],
+        clients: vec![fapi.client.key],
+        scope: ScopeSet::parse("server-operations").unwrap(),
+        authorization_details_types: Vec::new(),
+        max_lifetime: 600,
+    };
+    let (operations, context) = (&fapi.server.app.operations, TestServer::context());
+    operations.trust_issuer(&context, issuer, trust).await.unwrap();
+    for (alg, expected) in [("RS256", 400), ("PS256", 200), ("ES256", 200), ("EdDSA", 200)] {
+        let claims = json!({
+            "iss": issuer, "sub": "job", "aud": fapi.server.base, "jti": uuid::Uuid::new_v4(),
+            "iat": fapi.now(), "exp": fapi.now() + 60,
+        });
+        let assertion = fapi.keys.sign(&json!({ "alg": alg }), &claims);
+        let form = form_of(&[
+            ("grant_type", grant),
+            ("assertion", &assertion),
+            ("scope", "server-operations"),
+        ]);
+        let (status, body) = fapi.post("/oauth/token", &form, true).await;
+        assert_eq!(status, expected, "{alg}: {body}");
+        if status == 400 {
+            assert_eq!(text(&body, "error"), "invalid_grant");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_fapi_client_proves_and_is_answered_with_algorithms_of_fapi_only() {
     let fapi = Fapi::new("fapi2-security").await;
     let url = fapi.server.url("/oauth/token");
@@ -595,6 +637,14 @@ fn what_contradicts_a_profile_is_not_registered() {
             "request_object_signing_alg",
             json!({"request_object_signing_alg": "RS256"}),
         ),
+        (
+            "introspection_signed_response_alg",
+            json!({"introspection_signed_response_alg": "RS256"}),
+        ),
+        (
+            "token_endpoint_auth_signing_alg",
+            json!({"token_endpoint_auth_signing_alg": "RS256"}),
+        ),
     ] {
         let problem = registered("fapi2-message-signing", changes).unwrap_err();
         assert!(problem.starts_with(&format!("{member}: ")), "{member}: {problem}");
@@ -690,6 +740,14 @@ fn weak_settings_are_named_with_the_section_that_advises_against_them() {
             json!({"response_profile": "camel_case"}),
             "response_profile",
             "RFC 6749 §5.1",
+        ),
+        (json!({"require_pkce": false}), "require_pkce", "RFC 9700 §2.1.1"),
+        (
+            json!({
+                "token_endpoint_auth_method": "none", "grant_types": ["authorization_code"], "refresh_grace": 5,
+            }),
+            "refresh_grace",
+            "RFC 9700 §4.14.2",
         ),
     ] {
         assert_eq!(

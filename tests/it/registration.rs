@@ -92,13 +92,18 @@ async fn a_client_registers_itself_and_logs_a_user_in() {
         "client_uri": "https://app.example/", "logo_uri": "https://app.example/logo.png", "contacts": ["ops@app.example"],
         "policy_uri": "https://app.example/privacy", "tos_uri": "https://app.example/terms", "software_id": "app-1",
         "software_version": "2.1", "application_type": "web", "id_token_signed_response_alg": "ES256",
-        "client_name#de": "Beispiel", "unheard_of": {"x": [1]}, "initiate_login_uri": null,
+        "client_name#de": "Beispiel", "unheard_of": {"x": [1]}, "initiate_login_uri": null, "client_id": "mine",
     });
     let answer = register(&server, None, &metadata).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     assert_eq!(answer.headers["cache-control"], "no-store");
     assert_eq!(answer.headers["pragma"], "no-cache");
+    // RFC 9700 §4.15: the id is the server's to choose, lest it be a user's.
+    assert_ne!(answer.body["client_id"], metadata["client_id"]);
     for (name, value) in metadata.as_object().unwrap() {
+        if name == "client_id" {
+            continue;
+        }
         let ignored = ["client_name#de", "unheard_of", "initiate_login_uri"].contains(&name.as_str());
         let expected = if ignored { None } else { Some(value) };
         assert_eq!(answer.body.get(name), expected, "{name}");
@@ -296,15 +301,23 @@ async fn an_initial_access_token_registers_as_many_clients_as_it_says() {
         (missing.status, &missing.body["error"]),
         (401, &json!("invalid_token"))
     );
-    assert_eq!(missing.headers["www-authenticate"], "Bearer realm=\"grantlog\"");
+    let challenges: Vec<_> = missing.headers.get_all("www-authenticate").iter().collect();
+    assert_eq!(challenges, ["Bearer realm=\"grantlog\""], "nor does DPoP open it");
     let (id, token) = initial(&server, 2, RegistrationPermit::default()).await;
     let refused = |answer: Answer| {
         assert_eq!(
             (answer.status, &answer.body["error"]),
             (401, &json!("invalid_token"))
         );
-        let challenge = answer.headers["www-authenticate"].to_str().unwrap().to_owned();
-        assert!(challenge.contains("invalid_token"), "{challenge}");
+        let challenges: Vec<_> = answer.headers.get_all("www-authenticate").iter().collect();
+        let [challenge] = challenges[..] else {
+            panic!("{challenges:?}")
+        };
+        let challenge = challenge.to_str().unwrap();
+        assert!(
+            challenge.starts_with("Bearer ") && challenge.contains("invalid_token"),
+            "{challenge}"
+        );
     };
     for wrong in ["gli_x", "x", &token[..token.len() - 2], &format!("{token}AA")] {
         refused(register(&server, Some(wrong), &minimal()).await);

@@ -15,14 +15,11 @@ async fn redeem(server: &TestServer, client: &CreatedClient, form: &[(&str, &str
         client.client_id.as_str(),
         client.client_secret.as_deref().unwrap(),
     );
-    let form = [
-        &[
-            ("grant_type", "authorization_code"),
-            ("redirect_uri", REDIRECT_URI),
-        ],
-        form,
-    ]
-    .concat();
+    let mut form = form.to_vec();
+    form.push(("grant_type", "authorization_code"));
+    if !form.iter().any(|(name, _)| *name == "redirect_uri") {
+        form.push(("redirect_uri", REDIRECT_URI));
+    }
     post_as((server, "/oauth/token"), Some(basic), &form).await
 }
 
@@ -338,23 +335,91 @@ async fn no_response_type_gives_a_token_to_the_browser() {
     }
 }
 
-/// §4.11.2: whoever registers a client may not use this server's name to send people wherever they like.
-#[tokio::test]
-async fn nobody_is_sent_unasked_to_a_client_that_registered_itself() {
-    let server = crate::registration::open().await;
-    server.user(USERNAME, PASSWORD).await;
-    let metadata = json!({"redirect_uris": ["https://phish.example/cb"], "scope": "openid profile"});
-    let answer = crate::registration::register(&server, None, &metadata).await;
+/// A client that registered itself, its secret, and a good request of it.
+async fn self_registered(server: &TestServer) -> (CreatedClient, flow::Query) {
+    let metadata = json!({
+        "redirect_uris": ["https://phish.example/cb"], "scope": "openid profile",
+        "post_logout_redirect_uris": ["https://phish.example/bye"], "id_token_signed_response_alg": "ES256",
+    });
+    let answer = crate::registration::register(server, None, &metadata).await;
     assert_eq!(answer.status, 201, "{}", answer.body);
     let client = CreatedClient {
         key: grantlog::ids::ClientKey(text(&answer.body, "client_id").parse().unwrap()),
         client_id: text(&answer.body, "client_id").to_owned(),
-        client_secret: None,
+        client_secret: Some(text(&answer.body, "client_secret").to_owned()),
     };
     let good = with(
         &flow::query(&client),
         &[("redirect_uri", "https://phish.example/cb"), ("scope", "openid")],
     );
+    (client, good)
+}
+
+/// §4.11.2: a login that is over is none.
+#[tokio::test]
+async fn nobody_whose_login_is_over_is_sent_unasked_to_a_client_that_registered_itself() {
+    let server = crate::registration::open().await;
+    let subject = server.user(USERNAME, PASSWORD).await;
+    let (_, good) = self_registered(&server).await;
+    let bad = with(&good, &[("scope", "unheard-of")]);
+    let (late, outdated) = (browser(), browser());
+    flow::log_in(&server, &late, &good, (USERNAME, PASSWORD)).await;
+    assert_eq!(flow::request(&server, &late, &bad).await.status, 303);
+    server.clock.advance(std::time::Duration::from_secs(43_201));
+    flow::log_in(&server, &outdated, &good, (USERNAME, PASSWORD)).await;
+    assert_eq!(flow::request(&server, &outdated, &bad).await.status, 303);
+    let (operations, context) = (&server.app.operations, TestServer::context());
+    operations
+        .set_password(&context, subject, "another password".to_owned())
+        .await
+        .unwrap();
+    for (was_there, why) in [(late, "expired"), (outdated, "the password changed")] {
+        let page = flow::request(&server, &was_there, &bad).await;
+        assert_eq!((page.status.as_u16(), page.location()), (400, None), "{why}");
+    }
+}
+
+/// §4.11.2: an attacker has an account here, too, and so an ID token to put into a link.
+#[tokio::test]
+async fn an_id_token_in_a_link_sends_nobody_to_a_client_that_registered_itself() {
+    let server = crate::registration::open().await;
+    server.user(USERNAME, PASSWORD).await;
+    let (client, good) = self_registered(&server).await;
+    let (owner, stranger) = (browser(), browser());
+    let code = flow::authorize(&server, &owner, &good).await["code"].clone();
+    let form = [
+        ("redirect_uri", "https://phish.example/cb"),
+        ("code", &code),
+        ("code_verifier", flow::VERIFIER),
+    ];
+    let (status, tokens) = redeem(&server, &client, &form).await;
+    assert_eq!(status, 200, "{tokens}");
+    let leaving = [
+        ("id_token_hint", text(&tokens, "id_token")),
+        ("post_logout_redirect_uri", "https://phish.example/bye"),
+    ];
+    let leaving = leaving.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let path = format!("/oauth/logout?{}", flow::encode(&leaving.into()));
+    let page = flow::get(&server, &stranger, &path).await;
+    assert_eq!((page.status.as_u16(), page.location()), (200, None));
+    let link = "<a href=\"https://phish.example/bye\"";
+    assert!(page.body.contains(link), "{}", page.body);
+    // The user whose login the token is of goes at once.
+    let gone = flow::get(&server, &owner, &path).await;
+    assert_eq!(gone.location(), Some("https://phish.example/bye"));
+    // Whoever has another login is asked first.
+    flow::log_in(&server, &stranger, &good, (USERNAME, PASSWORD)).await;
+    let page = flow::get(&server, &stranger, &path).await;
+    assert_eq!((page.status.as_u16(), page.location()), (200, None));
+    assert!(page.body.contains("Log out?"), "{}", page.body);
+}
+
+/// §4.11.2: whoever registers a client may not use this server's name to send people wherever they like.
+#[tokio::test]
+async fn nobody_is_sent_unasked_to_a_client_that_registered_itself() {
+    let server = crate::registration::open().await;
+    server.user(USERNAME, PASSWORD).await;
+    let (_, good) = self_registered(&server).await;
     let bad = with(&good, &[("scope", "unheard-of")]);
     let stranger = browser();
     for mode in ["query", "fragment"] {
@@ -377,14 +442,10 @@ async fn nobody_is_sent_unasked_to_a_client_that_registered_itself() {
         "{policy}"
     );
     assert_eq!(page.hidden("error"), "invalid_scope");
-    // A link to a logout leads nobody there either (it wants a login or an ID token).
-    let metadata = json!({
-        "redirect_uris": ["https://phish.example/cb"], "scope": "openid",
-        "post_logout_redirect_uris": ["https://phish.example/bye"],
-    });
-    let answer = crate::registration::register(&server, None, &metadata).await;
+    // A link to a logout leads nobody there either.
+    let (leaver, _) = self_registered(&server).await;
     let leaving = [
-        ("client_id".to_owned(), text(&answer.body, "client_id").to_owned()),
+        ("client_id".to_owned(), leaver.client_id.clone()),
         (
             "post_logout_redirect_uri".to_owned(),
             "https://phish.example/bye".to_owned(),
@@ -398,7 +459,6 @@ async fn nobody_is_sent_unasked_to_a_client_that_registered_itself() {
         "{}",
         page.body
     );
-    let key = grantlog::ids::ClientKey(text(&answer.body, "client_id").parse().unwrap());
     let head = stranger.head(server.url(&path)).send().await.unwrap();
     assert_eq!(head.status(), 405);
     let operations = &server.app.operations;
@@ -406,7 +466,10 @@ async fn nobody_is_sent_unasked_to_a_client_that_registered_itself() {
     let suspend = grantlog::domain::client::ClientCommand::Suspend {
         reason: "phishing".to_owned(),
     };
-    operations.command_client(&context, key, &suspend).await.unwrap();
+    operations
+        .command_client(&context, leaver.key, &suspend)
+        .await
+        .unwrap();
     let page = flow::get(&server, &stranger, &path).await;
     assert!(!page.body.contains("phish.example"), "{}", page.body);
     // Silence is answered in silence, and whoever has logged in goes where the application says.

@@ -67,6 +67,9 @@ async fn access_tokens_verify_against_the_published_keys() {
             3600
         );
         assert_eq!(claims["aud"], json!(["api-1", "api-2"]));
+        assert!(!text(&claims, "jti").is_empty());
+        let other = part(&machine_token(&party).await, 1);
+        assert_ne!(claims["jti"], other["jti"]);
     }
 }
 

@@ -139,21 +139,18 @@ impl PublicJwks {
     }
 
     /// The keys of a set that a client publishes, as far as they are for this: a set may have others, for other purposes
-    /// or algorithms (RFC 7517 §5). None where it is no set.
+    /// or algorithms (RFC 7517 §5). Several may have one `kid`: the other members tell which it is (FAPI 2.0 Security
+    /// Profile §5.4.3). None where it is no set.
     #[must_use]
     pub fn usable(document: &Value) -> Option<Self> {
         let published = document.get("keys")?.as_array()?;
-        let mut keys: Vec<PublicJwk> = Vec::new();
-        for key in published.iter().filter_map(|key| PublicJwk::parse(key).ok()) {
-            let doubled = key.kid.is_some() && keys.iter().any(|known| known.kid == key.kid);
-            if !doubled && keys.len() < MAX_KEYS {
-                keys.push(key);
-            }
-        }
-        Some(Self { keys })
+        let keys = published.iter().filter_map(|key| PublicJwk::parse(key).ok());
+        Some(Self {
+            keys: keys.take(MAX_KEYS).collect(),
+        })
     }
 
-    /// The key that verifies a signature; where the signer names one, that one.
+    /// The key that verifies a signature; where the signer names one, one of that name.
     #[must_use]
     pub fn signer(
         &self,

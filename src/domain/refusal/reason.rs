@@ -238,6 +238,8 @@ reasons! {
     IssuerNotTrusted "issuer_not_trusted" GrantAssertion,
     /// The assertion is signed with no key of its issuer for that algorithm.
     GrantAssertionSignature "grant_assertion_signature" GrantAssertion,
+    /// The client's profile does not let an assertion be signed with this algorithm.
+    GrantAssertionAlgorithm "grant_assertion_algorithm" GrantAssertion,
     /// The assertion's `aud` is not this server alone.
     GrantAssertionAudience "grant_assertion_audience" GrantAssertion,
     /// The assertion is over, has not begun, or lives longer than an hour.

@@ -189,10 +189,8 @@ impl BearerToken {
         if certificate.is_some_and(|certificate| certificate.thumbprint == bound) {
             return Ok(());
         }
-        Err(Rejection::new(
-            ApiError::TokenInvalid,
-            RefusalReason::OtherCertificate,
-        ))
+        let refused = Rejection::new(ApiError::TokenInvalid, RefusalReason::OtherCertificate);
+        Err(self.of(refused))
     }
 }
 

@@ -7,6 +7,7 @@ use axum::response::Response;
 
 use super::{ALGORITHMS, HEADER, SCHEME, nonces};
 use crate::app::App;
+use crate::http::oauth::register;
 
 const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
@@ -15,9 +16,13 @@ const NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 pub(in crate::http) async fn tell(State(app): State<App>, request: Request, next: Next) -> Response {
     let with_proof = request.headers().contains_key(HEADER);
     let with_scheme = uses_scheme(request.headers());
+    // Tokens of registration are bearer tokens only (RFC 7591 §3, RFC 7592 §2).
+    let takes_proofs = !request.uri().path().starts_with(register::PATH);
     let mut response = next.run(request).await;
     let (status, headers) = (response.status(), response.headers_mut());
-    challenge(status, headers, with_scheme);
+    if takes_proofs {
+        challenge(status, headers, with_scheme);
+    }
     if with_proof && is_stored_nowhere(headers) {
         let nonce = nonces(&app).map(|nonces| nonces.current(app.ledger.clock().now()));
         if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {

@@ -203,20 +203,18 @@ impl LogoutRequest {
     }
 
     /// The answer where nobody was logged in. Nobody is sent unasked to where a client wants that nobody has vouched for
-    /// (RFC 9700 §4.11.2), unless it shows an ID token of ours.
+    /// (RFC 9700 §4.11.2), whatever ID token is in the link: anybody who has an account has one.
     fn without_login(&self, app: &App, context: &Context) -> Response {
         let unvouched = |client: &RelyingParty| client.registration.registration_access_token.is_some();
         match &self.back {
-            Some(location) if self.hint.is_none() && self.client.as_ref().is_some_and(unvouched) => {
-                GoBackPage {
-                    presentation: self.presentation,
-                    location,
-                    destination: &destination(location),
-                    error: None,
-                    request: context.request,
-                }
-                .into_response()
+            Some(location) if self.client.as_ref().is_some_and(unvouched) => GoBackPage {
+                presentation: self.presentation,
+                location,
+                destination: &destination(location),
+                error: None,
+                request: context.request,
             }
+            .into_response(),
             Some(_) | None => self.done(app),
         }
     }

@@ -254,3 +254,36 @@ async fn a_form_that_is_too_large_or_malformed_is_refused_with_a_page() {
     let answer = flow::post(&server, &browser, &query, &[("step", "login"), ("step", "login")]).await;
     assert_eq!(answer.status, 400);
 }
+
+/// FAPI 2.0 Security Profile §5.2.3 (1), RFC 6797: browsers come back with TLS only, wherever they were.
+#[tokio::test]
+async fn every_answer_of_an_issuer_with_https_tells_browsers_to_come_with_https_only() {
+    for (issuer, seconds, expected) in [
+        (Some("https://id.example"), None, Some("max-age=31536000")),
+        (Some("https://id.example"), Some(600), Some("max-age=600")),
+        (Some("https://id.example"), Some(0), None),
+        (None, None, None),
+    ] {
+        let server = TestServer::start_with(|settings| {
+            settings.issuer = issuer.map_or(settings.issuer.clone(), str::to_owned);
+            settings.hsts_seconds = seconds.unwrap_or(settings.hsts_seconds);
+        })
+        .await;
+        for path in [
+            "/oauth/authorize",
+            "/oauth/token",
+            "/oauth/userinfo",
+            "/.well-known/oauth-authorization-server",
+            "/nowhere",
+        ] {
+            let answer = flow::get(&server, &browser(), path).await;
+            let found = answer.headers.get_all("strict-transport-security").iter();
+            let found: Vec<&str> = found.map(|value| value.to_str().unwrap()).collect();
+            assert_eq!(
+                found,
+                expected.into_iter().collect::<Vec<_>>(),
+                "{path} of {issuer:?}"
+            );
+        }
+    }
+}

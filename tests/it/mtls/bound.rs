@@ -1,10 +1,14 @@
 //! Tokens that are bound to a certificate (RFC 8705 §3, §4).
 
+use grantlog::config::DpopNonce;
 use grantlog::ids::{ClientKey, SubjectId};
 use serde_json::{Value, json};
 
 use super::{Identity, Secured, last_reason};
 use crate::code::{self, REDIRECT_URI, VERIFIER};
+use crate::flow;
+use crate::harness::{TestServer, browser};
+use crate::private_key_jwt::Keys;
 use crate::token::text;
 
 /// A client whose tokens are bound, and a user.
@@ -18,7 +22,10 @@ struct Bound {
 
 impl Bound {
     async fn new(method: &str) -> Self {
-        let secured = Secured::start().await;
+        Self::on(Secured::start().await, method).await
+    }
+
+    async fn on(secured: Secured, method: &str) -> Self {
         let metadata = json!({
             "client_name": "Bound", "redirect_uris": [REDIRECT_URI], "scope": "view-user",
             "token_endpoint_auth_method": method, "tls_client_certificate_bound_access_tokens": true,
@@ -34,10 +41,25 @@ impl Bound {
     }
 
     async fn post(&self, path: &str, form: &[(&str, &str)], identity: Option<&Identity>) -> (u16, Value) {
-        let mut form = form.to_vec();
-        form.push(("client_id", &self.client_id));
-        form.extend(self.secret.as_deref().map(|secret| ("client_secret", secret)));
-        self.secured.post(path, &form, identity).await
+        self.post_with(path, "", form, identity).await
+    }
+
+    /// With further header lines.
+    async fn post_with(
+        &self,
+        path: &str,
+        headers: &str,
+        form: &[(&str, &str)],
+        identity: Option<&Identity>,
+    ) -> (u16, Value) {
+        let body = url::form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(form)
+            .append_pair("client_id", &self.client_id)
+            .extend_pairs(self.secret.as_deref().map(|secret| ("client_secret", secret)))
+            .finish();
+        let headers = format!("Content-Type: application/x-www-form-urlencoded\r\n{headers}");
+        let ask = format!("POST {path}");
+        self.secured.send(&ask, &headers, &body, identity).await
     }
 
     async fn redeem(&self, code: &str, identity: Option<&Identity>) -> (u16, Value) {
@@ -67,9 +89,43 @@ impl Bound {
         self.secured.get("/api/user", token, identity).await.0
     }
 
+    /// A protected resource refuses the token as invalid, and the ledger says of which grant.
+    async fn is_refused(&self, token: &str, identity: Option<&Identity>) {
+        for (path, error) in [
+            ("/api/user", "token_invalid"),
+            ("/oauth/userinfo", "invalid_token"),
+        ] {
+            let (status, body) = self.secured.get(path, token, identity).await;
+            assert_eq!((status, text(&body, "error")), (401, error), "{path}");
+            let last: (String, Option<String>) = sqlx::query_as(
+                "SELECT payload->>'reason', payload->>'grant' FROM grantlog.ledger \
+                 WHERE event_type = 'RequestRefused' ORDER BY position DESC LIMIT 1",
+            )
+            .fetch_one(&self.secured.server.database.owner().await)
+            .await
+            .unwrap();
+            assert_eq!(last.0, "other_certificate", "{path}");
+            assert!(last.1.is_some(), "{path}");
+        }
+    }
+
     async fn last_reason(&self) -> String {
         last_reason(&self.secured.server).await
     }
+}
+
+/// A DPoP proof of a new key for a request to the server.
+fn proof(server: &TestServer, path: &str) -> String {
+    let keys = Keys::generate();
+    let mut jwk = keys.jwks()["keys"][0].clone();
+    jwk.as_object_mut().unwrap().remove("kid");
+    keys.sign(
+        &json!({"alg": "ES256", "typ": "dpop+jwt", "jwk": jwk}),
+        &json!({
+            "htm": "POST", "htu": server.url(path), "iat": server.clock.now().timestamp(),
+            "jti": uuid::Uuid::new_v4(),
+        }),
+    )
 }
 
 fn claims(token: &str) -> Value {
@@ -95,17 +151,16 @@ async fn a_bound_token_is_good_with_its_certificate_only() {
     assert_eq!((&state["active"], &state["cnf"]), (&json!(true), &cnf));
     assert_eq!(bound.api(access, Some(&own)).await, 200);
     for wrong in [Some(&other), None] {
-        assert_eq!(bound.api(access, wrong).await, 401);
-        assert_eq!(bound.last_reason().await, "other_certificate");
+        bound.is_refused(access, wrong).await;
     }
-    // Without TLS there is no certificate either.
+    // Without TLS there is no certificate either. RFC 8705 §3: the code is RFC 6750's, in the challenge.
     let plain = reqwest::Client::new()
         .get(bound.secured.server.url("/api/user"))
         .bearer_auth(access);
-    assert_eq!(plain.send().await.unwrap().status(), 401);
-    let (status, _) = bound.secured.get("/oauth/userinfo", access, Some(&other)).await;
-    assert_eq!(status, 401);
-    assert_eq!(bound.last_reason().await, "other_certificate");
+    let refused = plain.send().await.unwrap();
+    assert_eq!(refused.status(), 401);
+    let challenge = refused.headers()["www-authenticate"].to_str().unwrap();
+    assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
     // The ledger says which certificate each token is bound to.
     let recorded: Value = sqlx::query_scalar(
         "SELECT payload->'access'->'confirmation' FROM grantlog.ledger WHERE event_type = 'TokenIssued'",
@@ -185,7 +240,8 @@ async fn a_confidential_client_may_refresh_with_its_next_certificate() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_code_of_a_client_that_is_bound_to_its_certificate_is_bound_to_no_other_key() {
-    let bound = Bound::new("client_secret_post").await;
+    let secured = Secured::start_with(|settings| settings.dpop_nonce = DpopNonce::Off).await;
+    let bound = Bound::on(secured, "client_secret_post").await;
     let identity = Identity::self_signed(|_| {});
     let form = [
         ("response_type", "code"),
@@ -206,13 +262,30 @@ async fn a_code_of_a_client_that_is_bound_to_its_certificate_is_bound_to_no_othe
     let (status, body) = bound.post("/oauth/par", &form, Some(&identity)).await;
     assert_eq!(status, 201, "{body}");
 
-    let mut query: crate::flow::Query = with_key
+    // A proof beside the certificate counts for nothing.
+    let server = &bound.secured.server;
+    let proof = format!("DPoP: {}\r\n", proof(server, "/oauth/par"));
+    let (status, pushed) = bound
+        .post_with("/oauth/par", &proof, &form, Some(&identity))
+        .await;
+    assert_eq!(status, 201, "{pushed}");
+    let query = vec![
+        ("client_id".to_owned(), bound.client_id.clone()),
+        ("request_uri".to_owned(), text(&pushed, "request_uri").to_owned()),
+    ];
+    server.user(flow::USERNAME, flow::PASSWORD).await;
+    let returned = flow::authorize(server, &browser(), &query).await;
+    let (status, tokens) = bound.redeem(&returned["code"], Some(&identity)).await;
+    assert_eq!(status, 200, "{tokens}");
+    let cnf = json!({"x5t#S256": identity.thumbprint()});
+    assert_eq!(claims(text(&tokens, "access_token"))["cnf"], cnf);
+
+    let mut query: flow::Query = with_key
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
         .collect();
     query.push(("client_id".to_owned(), bound.client_id.clone()));
-    let server = &bound.secured.server;
-    let answer = crate::flow::request(server, &crate::harness::browser(), &query).await;
+    let answer = flow::request(server, &browser(), &query).await;
     assert_eq!(answer.parameters()["error"], "invalid_request");
     assert_eq!(bound.last_reason().await, "dpop_jkt_of_certificate_client");
 }

@@ -1,5 +1,5 @@
 //! Errors for clients that manage their own registration (RFC 7592). Nobody has vouched for where they send people, so
-//! nobody who has not logged in is sent there unasked (RFC 9700 §4.11.2): a page says what is wrong and has a link.
+//! nobody without a login that holds is sent there unasked (RFC 9700 §4.11.2): a page says what is wrong and has a link.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -10,6 +10,7 @@ use super::visit::{Visit, destination};
 use crate::domain::client::{Client, Standing};
 use crate::http::error::WireError;
 use crate::http::page::{self, GoBackPage};
+use crate::http::session;
 use crate::ledger::LedgerError;
 
 impl Visit {
@@ -21,17 +22,24 @@ impl Visit {
         };
         let prompt = self.parameters.get("prompt").unwrap_or_default();
         let is_silent = prompt.split(' ').any(|value| value == "none");
-        let is_somebody = self.context.subject.is_some() || rejection.subject.is_some();
-        let Some(client) = rejection.client.filter(|_| !is_somebody) else {
+        let Some(client) = rejection.client else {
             return Ok(false);
         };
         let client = self.app.operations.load::<Client>(client.0).await?;
         let registration = client.registration.as_deref();
         // A client that is suspended gets nobody, asked for silently or not.
-        Ok(registration.is_some_and(|known| {
+        let is_unvouched = registration.is_some_and(|known| {
             let silent = is_silent && known.standing != Standing::Suspended;
             known.registration_access_token.is_some() && !silent
-        }))
+        });
+        Ok(is_unvouched && !self.is_logged_in().await?)
+    }
+
+    /// Whether the browser has a login that holds. Whose session it brought, which the context has, is no proof: it may be
+    /// over.
+    async fn is_logged_in(&self) -> Result<bool, LedgerError> {
+        let live = session::confirmed(&self.app, &self.context, self.session.as_ref()).await?;
+        Ok(live.is_some())
     }
 
     /// The answer that would have been a redirect.

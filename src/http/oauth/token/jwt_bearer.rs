@@ -167,6 +167,9 @@ async fn round(
     let trust = trusted
         .trust_for(client.key)
         .ok_or(refused(RefusalReason::IssuerNotTrusted))?;
+    if !client.registration.metadata.may_sign_with(assertion.algorithm) {
+        return Err(refused(RefusalReason::GrantAssertionAlgorithm));
+    }
     let ends = assertion
         .check(trust, &app.settings, unit.at())
         .map_err(refused)?;
