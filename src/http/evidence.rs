@@ -282,5 +282,8 @@ async fn cosignature(State(app): State<App>, Extension(origin): Extension<Origin
         Err(NotTaken::NoWitness) => Err(ApiError::PermissionDenied),
         Err(NotTaken::Evidence(error)) => Err(failed(&error)),
     };
-    respond(&origin, result)
+    let mut response = respond(&origin, result);
+    // Who it is says its signature: no token would help.
+    response.headers_mut().remove(header::WWW_AUTHENTICATE);
+    response
 }

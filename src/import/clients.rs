@@ -8,6 +8,7 @@ use super::record::{ClientRow, ClientSecret, Place, Usage};
 use super::{Import, ImportError, Kind, passport, tables};
 use crate::domain::client::{AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, SecretVerifier};
 use crate::domain::redirect_uri;
+use crate::domain::uri;
 use crate::domain::value::{ScopeSet, is_scope_token};
 use crate::ids::{ClientKey, SubjectId};
 use crate::ledger::LedgerError;
@@ -254,10 +255,8 @@ impl Import {
         });
         let mut members = members.as_object().cloned().unwrap_or_default();
         for (member, page) in pages.into_iter().zip(&client.pages) {
-            let web =
-                |url: &str| url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
             match page.as_deref().map(str::trim) {
-                Some(url) if web(url) => {
+                Some(url) if url.len() <= 2000 && uri::is_web(url) => {
                     members.insert(member.to_owned(), url.into());
                 }
                 Some(_) => notes.push(format!("without its {member}, which is no http or https URL")),

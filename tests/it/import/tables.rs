@@ -18,7 +18,7 @@ fn tables() -> Source {
         .file(
             "clients.csv",
             "id,client_id,client_secret,name,home_page_url,logo_url,privacy_policy_url,user_id,is_live,redirect_uri\n\
-             7,my-app,app secret,My App,https://app.example,javascript:1,,1,true,\
+             7,my-app,app secret,My App,https://app.example,javascript:1,https://app.example/my policy,1,true,\
              \"[\"\"https://app.example/cb\"\",\"\"https://app.example/{x}\"\"]\"\n",
         )
         .file(
