@@ -13,11 +13,11 @@ use crate::crypto::software_statement::Publishers;
 use crate::crypto::vault::Vault;
 use crate::evidence::{EvidenceError, Standing, store};
 use crate::http::admin::events::EventStreams;
-use crate::http::client_keys::ClientKeys;
 use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
 use crate::http::network_throttles::NetworkThrottles;
 use crate::http::oauth::status_list::StatusLists;
+use crate::http::published_keys::PublishedKeys;
 use crate::http::token_uses::TokenUseCounter;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
@@ -54,8 +54,8 @@ pub struct Parts {
     pub outbound: Fetcher,
     /// Requests to the evidence log's witnesses.
     pub witnesses: Fetcher,
-    /// Keys that clients publish.
-    pub client_keys: ClientKeys,
+    /// Keys that clients and trusted issuers publish.
+    pub published_keys: PublishedKeys,
     /// Client secrets that are keys.
     pub secret_keys: SecretKeys,
     /// Status lists that were built.
@@ -153,7 +153,7 @@ impl App {
             event_streams: EventStreams::new(settings.event_stream_connections),
             status_lists: StatusLists::default(),
             geoip,
-            client_keys: ClientKeys::new(&outbound),
+            published_keys: PublishedKeys::new(&outbound),
             witnesses: outbound.apart("witness"),
             outbound,
             evidence: Arc::new(evidence),

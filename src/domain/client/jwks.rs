@@ -31,6 +31,15 @@ pub struct PublicJwks {
     pub keys: Vec<PublicJwk>,
 }
 
+/// Where the keys are that somebody's signatures are verified with.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySource<'a> {
+    /// They were given to this server.
+    Given(&'a PublicJwks),
+    /// They are published at this URL.
+    Published(&'a str),
+}
+
 /// One public key; which members it has depends on its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicJwk {
@@ -138,7 +147,7 @@ impl PublicJwks {
         Ok(Self { keys: parsed })
     }
 
-    /// The keys of a set that a client publishes, as far as they are for this: a set may have others, for other purposes
+    /// The keys of a set that somebody publishes, as far as they are for this: a set may have others, for other purposes
     /// or algorithms (RFC 7517 §5). None where it is no set.
     #[must_use]
     pub fn usable(document: &Value) -> Option<Self> {
@@ -252,9 +261,9 @@ impl PublicJwk {
         if self
             .kid
             .as_ref()
-            .is_some_and(|kid| kid.is_empty() || kid.len() > 200)
+            .is_some_and(|kid| kid.is_empty() || kid.len() > 200 || kid.contains('\0'))
         {
-            return Err("its kid needs 1 to 200 characters".to_owned());
+            return Err("its kid needs 1 to 200 characters, none of them NUL".to_owned());
         }
         let fits = |name: &String| {
             AssertionAlgorithm::named(name).is_some_and(|algorithm| algorithm.key_type() == self.kty)
@@ -486,6 +495,7 @@ mod tests {
             (json!({"y": null}), &ec),
             (json!({"kty": "oct"}), &ec),
             (json!({"kid": ""}), &ec),
+            (json!({"kid": "\0"}), &ec),
             (json!({"e": "AQ"}), &rsa(number(256, 0x80))),
             (json!({"e": "Ag"}), &rsa(number(256, 0x80))),
             (json!({"e": "AAEAAQ"}), &rsa(number(256, 0x80))),

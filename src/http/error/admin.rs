@@ -155,7 +155,11 @@ impl From<OperationError> for Rejection<AdminError> {
                 StreamRefusal::MalformedName | StreamRefusal::Measure | StreamRefusal::OtherServer,
             )
             | OperationError::TrustedIssuer(
-                Issuer::MalformedIssuer | Issuer::Clients | Issuer::Subjects | Issuer::Lifetime,
+                Issuer::MalformedIssuer
+                | Issuer::Keys
+                | Issuer::Clients
+                | Issuer::Subjects
+                | Issuer::Lifetime,
             )
             | OperationError::AuthorizationDetailType(
                 AuthorizationDetailTypeRefusal::MalformedName

@@ -145,6 +145,21 @@ async fn what_is_trusted_and_opened_for_others_is_set_by_whoever_may_do_all() {
             "{member}: {refused}"
         );
     }
+    // Its keys, or where it publishes them: one of both.
+    let uri = json!("https://idp.example/jwks");
+    for (jwks, jwks_uri, expected) in [
+        (&trust["jwks"], &uri, 400),
+        (&Value::Null, &Value::Null, 400),
+        (&Value::Null, &uri, 200),
+    ] {
+        let mut wanted = trust.clone();
+        (wanted["jwks"], wanted["jwks_uri"]) = (jwks.clone(), jwks_uri.clone());
+        let (status, answer) = administered.call("trustIssuer", NONE, Some(wanted)).await;
+        assert_eq!(status, expected, "{answer}");
+        if status == 200 {
+            assert_eq!((answer.get("jwks"), &answer["jwks_uri"]), (None, jwks_uri));
+        }
+    }
     let removal = || Some(json!({"issuer": issuer, "reason": "it was sold"}));
     let removed = administered.done("distrustIssuer", NONE, removal()).await;
     assert_eq!(removed, json!({"issuer": issuer, "trusted": false}));
