@@ -159,6 +159,9 @@ async fn users_are_registered_held_and_erased_by_whoever_may() {
         .fetch_one(administered.party.server.app.ledger.pool())
         .await
         .unwrap();
+    let telling = json!({"dry_run": true, "reason": "Grace asked for it"});
+    let (status, refused) = administered.call("eraseUser", (path, ""), Some(telling)).await;
+    assert_eq!((status, error(&refused)), (400, "validation_error"), "{refused}");
     let inventory = administered
         .done("eraseUser", (path, ""), Some(json!({"dry_run": true})))
         .await;
