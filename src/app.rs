@@ -54,8 +54,10 @@ pub struct Parts {
     pub outbound: Fetcher,
     /// Requests to the evidence log's witnesses.
     pub witnesses: Fetcher,
-    /// Keys that clients and trusted issuers publish.
-    pub published_keys: PublishedKeys,
+    /// Keys that clients publish.
+    pub client_keys: PublishedKeys,
+    /// Keys that trusted issuers publish: apart, since whoever may register clients could crowd them out.
+    pub issuer_keys: PublishedKeys,
     /// Client secrets that are keys.
     pub secret_keys: SecretKeys,
     /// Status lists that were built.
@@ -153,7 +155,8 @@ impl App {
             event_streams: EventStreams::new(settings.event_stream_connections),
             status_lists: StatusLists::default(),
             geoip,
-            published_keys: PublishedKeys::new(&outbound),
+            client_keys: PublishedKeys::new(&outbound, "jwks_uri"),
+            issuer_keys: PublishedKeys::new(&outbound, "issuer_jwks_uri"),
             witnesses: outbound.apart("witness"),
             outbound,
             evidence: Arc::new(evidence),

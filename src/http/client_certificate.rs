@@ -109,7 +109,7 @@ pub(super) async fn authenticate(
             key.map(PublicJwk::name)
         };
         let kid = app
-            .published_keys
+            .client_keys
             .find(metadata.keys(), (None, at), registered)
             .await;
         how.kid = Some(kid.ok_or(RefusalReason::CertificateUnknown)?);

@@ -65,11 +65,11 @@ impl State {
 }
 
 impl PublishedKeys {
-    /// Keeps nothing yet.
+    /// Keeps nothing yet. `purpose` is what requests for them are counted as, and has turns of its own.
     #[must_use]
-    pub fn new(fetcher: &Fetcher) -> Self {
+    pub fn new(fetcher: &Fetcher, purpose: &'static str) -> Self {
         Self {
-            fetcher: fetcher.apart("jwks_uri"),
+            fetcher: fetcher.apart(purpose),
             known: Cache::new(KEPT),
         }
     }

@@ -112,7 +112,7 @@ impl Assertion {
             Some((key.kid.clone(), key.thumbprint()))
         };
         let keys = Some(trust.keys.source());
-        let signer = app.published_keys.find(keys, named, signer).await;
+        let signer = app.issuer_keys.find(keys, named, signer).await;
         let (kid, jkt) = signer.ok_or(RefusalReason::GrantAssertionSignature)?;
         let ends = self.check(trust, &app.settings, at)?;
         Ok(Verified { ends, kid, jkt })
