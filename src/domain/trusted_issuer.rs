@@ -270,7 +270,7 @@ mod tests {
     fn a_trust_has_one_of_both_members_for_its_keys_as_earlier_versions_wrote_it() {
         let key = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
         let event = |keys: &Value| {
-            let mut trust = json!({"clients": [], "max_lifetime": 600, "scope": "a", "subject_is": "client", "subjects": ["s"]});
+            let mut trust = json!({"clients": [], "max_lifetime": 600, "scope": ["a"], "subject_is": "client", "subjects": ["s"]});
             trust
                 .as_object_mut()
                 .unwrap()
