@@ -13,11 +13,11 @@ use crate::crypto::software_statement::Publishers;
 use crate::crypto::vault::Vault;
 use crate::evidence::{EvidenceError, Standing, store};
 use crate::http::admin::events::EventStreams;
-use crate::http::client_keys::ClientKeys;
 use crate::http::client_secret::SecretCache;
 use crate::http::limits::Limits;
 use crate::http::network_throttles::NetworkThrottles;
 use crate::http::oauth::status_list::StatusLists;
+use crate::http::published_keys::PublishedKeys;
 use crate::http::token_uses::TokenUseCounter;
 use crate::ledger::{Actor, Context, Ledger, LedgerError, LedgerOptions, reading_pool};
 use crate::operations::{OperationError, Operations};
@@ -55,7 +55,9 @@ pub struct Parts {
     /// Requests to the evidence log's witnesses.
     pub witnesses: Fetcher,
     /// Keys that clients publish.
-    pub client_keys: ClientKeys,
+    pub client_keys: PublishedKeys,
+    /// Keys that trusted issuers publish: apart, since whoever may register clients could crowd them out.
+    pub issuer_keys: PublishedKeys,
     /// Client secrets that are keys.
     pub secret_keys: SecretKeys,
     /// Status lists that were built.
@@ -153,7 +155,8 @@ impl App {
             event_streams: EventStreams::new(settings.event_stream_connections),
             status_lists: StatusLists::default(),
             geoip,
-            client_keys: ClientKeys::new(&outbound),
+            client_keys: PublishedKeys::new(&outbound, "jwks_uri"),
+            issuer_keys: PublishedKeys::new(&outbound, "issuer_jwks_uri"),
             witnesses: outbound.apart("witness"),
             outbound,
             evidence: Arc::new(evidence),

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod credential;
 pub mod crypto;
+mod doctor;
 pub mod domain;
 pub mod evidence;
 pub mod http;

@@ -1,5 +1,7 @@
 //! `grantlog contain`: take access away by what an incident is known by.
 
+use std::future::ready;
+
 use anyhow::{Context as _, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -108,7 +110,10 @@ async fn contain(session: &Session, arguments: Arguments) -> anyhow::Result<()> 
             &format!("{}: take this away?", counts(&found)),
         )?;
         let spinner = output::spinner("revoking");
-        let done = containment.apply(&session.operations, (&context, found)).await?;
+        let may_stop = |_| ready(Ok(true));
+        let done = containment
+            .apply(&session.operations, (&context, found), may_stop)
+            .await?;
         spinner.finish_and_clear();
         done
     };

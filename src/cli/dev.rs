@@ -10,7 +10,7 @@ use url::Url;
 
 use super::arguments::Connection;
 use super::demo::{self, Demo};
-use super::dev_files::{DevFiles, DevJson};
+use super::dev_files::{DevFiles, DevJson, tuned};
 use super::output;
 use crate::app::App;
 use crate::clock::Clock;
@@ -108,7 +108,8 @@ async fn start(
     let address = listener.local_addr()?;
     let issuer = arguments.issuer.clone().unwrap_or_else(|| issuer_at(address));
     let listen = vec![("listen", "--listen", address.to_string())];
-    let settings = files.settings(&issuer, &database_url, listen)?;
+    let tuned = tuned();
+    let settings = files.settings((&issuer, &database_url), &tuned, listen)?;
     let logs = telemetry::start_logs(settings.log_format, &settings.log_filter);
     let master = settings.master_key().map_err(anyhow::Error::msg)?;
     let app = App::open(settings, master, Clock::default())
@@ -126,6 +127,7 @@ async fn start(
         clients: demo.clients,
         users: vec![demo.user],
         admin: demo.admin,
+        settings: tuned,
     })?;
     Ok((
         Running {

@@ -16,6 +16,41 @@ use crate::clock::Randomness;
 use crate::config::{self, Override, Settings};
 use crate::crypto::master::MasterKey;
 
+/// What is a run's own, and comes from nowhere else: demo clients must not end up in a database that some variable happens
+/// to name.
+const OWN: [&str; 7] = [
+    "issuer",
+    "listen",
+    "database_url",
+    "migration_database_url",
+    "keys_database_url",
+    "master_key",
+    "master_key_file",
+];
+/// The settings that name files.
+const PATHS: [&str; 6] = [
+    "tls_cert",
+    "tls_key",
+    "tls_client_ca",
+    "geoip_database",
+    "evidence_checkpoint_file",
+    "outbound_ca",
+];
+
+/// What the environment sets for a run. Commands beside it may be called from another directory.
+pub(super) fn tuned() -> BTreeMap<String, String> {
+    let set = |field: &&str| std::env::var(config::variable(field)).ok();
+    let fields = config::field_names().iter().filter(|field| !OWN.contains(field));
+    let found = fields.filter_map(|field| Some((*field, set(field).filter(|text| !text.is_empty())?)));
+    found
+        .map(|(field, text)| {
+            let path = std::path::absolute(&text).ok().filter(|_| PATHS.contains(&field));
+            let path = path.and_then(|path| path.to_str().map(str::to_owned));
+            (field.to_owned(), path.unwrap_or(text))
+        })
+        .collect()
+}
+
 /// A data directory's files.
 pub(super) struct DevFiles {
     dir: PathBuf,
@@ -32,6 +67,9 @@ pub(super) struct DevJson {
     pub(super) clients: DevClients,
     pub(super) users: Vec<DevUser>,
     pub(super) admin: DevAdmin,
+    /// What the environment set for it, by field.
+    #[serde(default)]
+    pub(super) settings: BTreeMap<String, String>,
 }
 
 /// The demo clients.
@@ -182,36 +220,32 @@ impl DevFiles {
         let running = self.running()?;
         let listen = running.listen.map(|address| ("listen", "--listen", address));
         self.settings(
-            &running.issuer,
-            &running.database_url,
+            (&running.issuer, &running.database_url),
+            &running.settings,
             listen.into_iter().collect(),
         )
     }
 
-    /// The settings of a run. The environment may tune it, but what is this run's own comes from nowhere else:
-    /// demo clients must not end up in a database that some variable happens to name.
+    /// The settings of a run, which the environment may tune, and beside it those that it was tuned with.
     pub(super) fn settings(
         &self,
-        issuer: &str,
-        database_url: &str,
+        (issuer, database_url): (&str, &str),
+        tuned: &BTreeMap<String, String>,
         further: Vec<Override>,
     ) -> anyhow::Result<Settings> {
-        const OWN: [&str; 7] = [
-            "issuer",
-            "listen",
-            "database_url",
-            "migration_database_url",
-            "keys_database_url",
-            "master_key",
-            "master_key_file",
-        ];
         let is_own = |name: &str| OWN.iter().any(|field| config::variable(field) == name);
         // Clients in development live on this machine; whoever sets the variable wants something else.
         let allow = (
             config::variable("outbound_allow"),
             "localhost,127.0.0.0/8,::1".to_owned(),
         );
-        let environment = std::iter::once(allow).chain(std::env::vars().filter(|(name, _)| !is_own(name)));
+        let tuned = tuned
+            .iter()
+            .map(|(field, text)| (config::variable(field), text.clone()));
+        let environment = std::iter::once(allow)
+            .chain(tuned)
+            .chain(std::env::vars())
+            .filter(|(name, _)| !is_own(name));
         let key_file = self.master_key();
         let key_file = key_file.to_str().map(str::to_owned);
         ensure!(key_file.is_some(), "the data directory's path is not UTF-8");

@@ -74,7 +74,7 @@ fn named(name: &str, value: &str) -> anyhow::Result<()> {
 fn print_state(family: &Family, standing: Option<&GrantStanding>) -> anyhow::Result<()> {
     let failed = standing.and_then(|standing| standing.failed);
     let ends = output::moment(family.expires_at);
-    let standing = match (family.revoked, standing.map(|standing| standing.state)) {
+    let words = match (family.revoked, standing.map(|standing| standing.state)) {
         (Some(reason), _) => format!("revoked ({})", reason.name()),
         (None, Some(GrantState::Expired)) => format!("expired on {ends}"),
         (None, Some(GrantState::Blocked | GrantState::Revoked)) => {
@@ -86,7 +86,7 @@ fn print_state(family: &Family, standing: Option<&GrantStanding>) -> anyhow::Res
     let subject = family
         .subject
         .map_or_else(|| "none".to_owned(), |subject| subject.to_string());
-    named("state", &standing)?;
+    named("state", &words)?;
     named("client", &family.client.to_string())?;
     named("user", &subject)?;
     named("flow", family.flow.name())?;
@@ -98,6 +98,12 @@ fn print_state(family: &Family, standing: Option<&GrantStanding>) -> anyhow::Res
     if let Some(claims) = individual.filter(|claims| !claims.is_empty()) {
         let names: Vec<&str> = claims.into_iter().map(Claim::name).collect();
         named("claims", &names.join(" "))?;
+    }
+    if let Some(lapsed) = standing.map(|standing| standing.lapsed.join(" "))
+        && !lapsed.is_empty()
+    {
+        let why = "no longer the client's, no longer approved, retired, or beyond what it rests on";
+        named("lapsed", &format!("{lapsed} (its tokens do not have it: {why})"))?;
     }
     if let Some(device) = &family.device {
         named("device", device.stage.name())?;

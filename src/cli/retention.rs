@@ -16,7 +16,8 @@ use crate::domain::retention::RetentionClass;
 use crate::evidence::{archive, store};
 use crate::operations::address_retention::AddressMonth;
 use crate::operations::retention::{
-    DetachedQuarter, Facts, Keeping, KeptForGood, NotDetached, Quarter, ShownRetention,
+    DetachedQuarter, Facts, Keeping, KeptForGood, MAX_KEEP_DAYS, MIN_KEEP_DAYS, NotDetached, Quarter,
+    ShownRetention,
 };
 
 /// How long the sealer is waited for, and how often it is looked at.
@@ -89,8 +90,9 @@ fn keep(text: &str) -> Result<Keep, String> {
         return Ok(Keep(None));
     }
     let days = text.strip_suffix('d').and_then(|days| days.parse().ok());
+    let days = days.filter(|days| (MIN_KEEP_DAYS..=MAX_KEEP_DAYS).contains(days));
     days.map(|days| Keep(Some(days)))
-        .ok_or_else(|| "it is spelled 400d, or `forever`".to_owned())
+        .ok_or_else(|| format!("it is {MIN_KEEP_DAYS}d to {MAX_KEEP_DAYS}d, or `forever`"))
 }
 
 /// What to take out.

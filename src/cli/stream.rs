@@ -5,7 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::arguments::{Confirmation, Connection, Json, Page};
 use super::session::Session;
-use super::stream_dead_letters::{Discard, dead_letters, redeliver};
+use super::stream_dead_letters::{Discard, Redeliver, dead_letters};
 use super::stream_shown::{list, show};
 use super::{client, output, prompt};
 use crate::domain::stream::{OnFailure, StreamDefinition, StreamFilter, StreamTarget};
@@ -69,22 +69,7 @@ pub(super) enum Command {
         output: Json,
     },
     /// Have dead letters delivered once more
-    Redeliver {
-        /// The stream's name
-        name: String,
-        /// Their positions
-        #[arg(
-            value_name = "POSITION",
-            required_unless_present = "all",
-            conflicts_with = "all"
-        )]
-        positions: Vec<i64>,
-        /// All of them
-        #[arg(long)]
-        all: bool,
-        #[command(flatten)]
-        output: Json,
-    },
+    Redeliver(Redeliver),
     /// Forget dead letters that nobody is to be told of any more
     Discard(Discard),
     /// Give a webhook a new secret, or a NATS stream other credentials; webhooks are signed with the old one, too, until
@@ -311,12 +296,7 @@ async fn dispatch(session: &Session, command: Command) -> anyhow::Result<()> {
             list(session, output).await
         }
         Command::DeadLetters { name, page, output } => dead_letters(session, (&name, page), output).await,
-        Command::Redeliver {
-            name,
-            positions,
-            all,
-            output,
-        } => redeliver(session, (&name, (!all).then_some(positions)), output).await,
+        Command::Redeliver(arguments) => arguments.run(session).await,
         Command::Discard(arguments) => arguments.run(session).await,
         Command::RotateSecret {
             name,

@@ -37,25 +37,9 @@ pub(super) async fn dead_letters(
     output::table(["POSITION", "FAILED", "ATTEMPTS", "ERROR", ""], &rows)
 }
 
-/// Has them delivered once more.
-pub(super) async fn redeliver(
-    session: &Session,
-    (name, positions): (&str, Option<Vec<i64>>),
-    output: Json,
-) -> anyhow::Result<()> {
-    let context = session.context("stream redeliver")?;
-    let operations = &session.operations;
-    let count = operations.redeliver(&context, name, positions.as_deref()).await?;
-    found(name, count, positions.as_deref())?;
-    if output.json {
-        return output::json(&json!({"stream": name, "requested": count}));
-    }
-    output::line(&format!("{count} dead letters are delivered once more"))
-}
-
-/// Which to forget, and why.
+/// Which dead letters.
 #[derive(Args)]
-pub(super) struct Discard {
+pub(super) struct Letters {
     /// The stream's name
     name: String,
     /// Their positions
@@ -68,6 +52,55 @@ pub(super) struct Discard {
     /// All of them
     #[arg(long)]
     all: bool,
+}
+
+impl Letters {
+    /// Their positions; none where all are meant.
+    fn positions(&self) -> Option<&[i64]> {
+        (!self.all).then_some(self.positions.as_slice())
+    }
+
+    /// That of those that were named there was one.
+    fn found(&self, count: i64) -> anyhow::Result<()> {
+        ensure!(
+            count > 0 || self.all,
+            "none of these positions is a dead letter of {}",
+            output::visible(&self.name)
+        );
+        Ok(())
+    }
+}
+
+/// Which to deliver once more.
+#[derive(Args)]
+pub(super) struct Redeliver {
+    #[command(flatten)]
+    letters: Letters,
+    #[command(flatten)]
+    output: Json,
+}
+
+impl Redeliver {
+    pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
+        let name = &self.letters.name;
+        let context = session.context("stream redeliver")?;
+        let operations = &session.operations;
+        let count = operations
+            .redeliver(&context, name, self.letters.positions())
+            .await?;
+        self.letters.found(count)?;
+        if self.output.json {
+            return output::json(&json!({"stream": name, "requested": count}));
+        }
+        output::line(&format!("{count} dead letters are delivered once more"))
+    }
+}
+
+/// Which to forget, and why.
+#[derive(Args)]
+pub(super) struct Discard {
+    #[command(flatten)]
+    letters: Letters,
     /// Why; it is recorded
     #[arg(long)]
     reason: String,
@@ -79,28 +112,18 @@ pub(super) struct Discard {
 
 impl Discard {
     pub(super) async fn run(self, session: &Session) -> anyhow::Result<()> {
-        let name = self.name.as_str();
+        let name = self.letters.name.as_str();
         let question = format!("Forget dead letters of {}?", output::visible(name));
         prompt::confirm(self.confirmation, &question)?;
-        let positions = (!self.all).then_some(self.positions.as_slice());
         let context = session.context("stream discard")?;
         let operations = &session.operations;
         let count = operations
-            .discard(&context, (name, positions), &self.reason)
+            .discard(&context, (name, self.letters.positions()), &self.reason)
             .await?;
-        found(name, count, positions)?;
+        self.letters.found(count)?;
         if self.output.json {
             return output::json(&json!({"stream": name, "discarded": count}));
         }
         output::line(&format!("{count} dead letters are forgotten"))
     }
-}
-
-fn found(name: &str, count: i64, positions: Option<&[i64]>) -> anyhow::Result<()> {
-    ensure!(
-        count > 0 || positions.is_none(),
-        "none of these positions is a dead letter of {}",
-        output::visible(name)
-    );
-    Ok(())
 }

@@ -5,7 +5,7 @@
 )]
 
 use anyhow::{Context as _, bail};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use serde_json::Value;
 
 use super::arguments::{Confirmation, Connection, Json};
@@ -14,7 +14,7 @@ use super::client_input::read_object;
 use super::session::Session;
 use super::{output, prompt};
 use crate::domain::client::PublicJwks;
-use crate::domain::trusted_issuer::{SubjectMapping, Trust};
+use crate::domain::trusted_issuer::{IssuerKeys, SubjectMapping, Trust};
 use crate::domain::value::ScopeSet;
 
 /// What to do.
@@ -63,12 +63,16 @@ enum Mapping {
 
 /// An issuer and how far it is trusted.
 #[derive(Args)]
+#[command(group = ArgGroup::new("keys").required(true))]
 pub(super) struct Add {
     /// The iss of its assertions
     issuer: String,
     /// Its public keys: a JWK set (RFC 7517 §5); - is standard input
-    #[arg(long, value_name = "FILE")]
-    jwks: String,
+    #[arg(long, value_name = "FILE", group = "keys")]
+    jwks: Option<String>,
+    /// Where it publishes them instead; they are fetched when they are needed
+    #[arg(long, value_name = "URL", group = "keys")]
+    jwks_uri: Option<String>,
     /// Whom the subject of an assertion is here
     #[arg(long, value_name = "MAPPING")]
     subject_is: Mapping,
@@ -87,6 +91,9 @@ pub(super) struct Add {
     /// Seconds that an access token lives at most
     #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
     max_lifetime: u32,
+    /// Take assertions without a jti; each is good once all the same
+    #[arg(long)]
+    jti_optional: bool,
     #[command(flatten)]
     output: Json,
 }
@@ -116,14 +123,13 @@ pub(super) async fn run(connection: &Connection, command: Command) -> anyhow::Re
 }
 
 async fn add(session: &Session, arguments: Add) -> anyhow::Result<()> {
-    let document = Value::Object(read_object(&arguments.jwks)?);
-    let jwks = PublicJwks::parse(&document);
+    let jwks = arguments.jwks.as_deref().map(read_jwks).transpose()?;
     let mut clients = Vec::new();
     for client in &arguments.clients {
         clients.push(find(session, client).await?);
     }
     let trust = Trust {
-        jwks: jwks.map_err(anyhow::Error::msg).context("jwks")?,
+        keys: IssuerKeys::of(jwks, arguments.jwks_uri)?,
         subject_is: match arguments.subject_is {
             Mapping::UserId => SubjectMapping::UserId,
             Mapping::Username => SubjectMapping::Username,
@@ -135,6 +141,7 @@ async fn add(session: &Session, arguments: Add) -> anyhow::Result<()> {
         scope: ScopeSet::parse(&arguments.scope)?,
         authorization_details_types: arguments.authorization_details_types,
         max_lifetime: arguments.max_lifetime,
+        jti_optional: arguments.jti_optional,
     };
     let context = session.context("trust add")?;
     let operations = &session.operations;
@@ -142,6 +149,13 @@ async fn add(session: &Session, arguments: Add) -> anyhow::Result<()> {
         .trust_issuer(&context, &arguments.issuer, trust)
         .await?;
     show(session, &arguments.issuer, arguments.output).await
+}
+
+fn read_jwks(file: &str) -> anyhow::Result<PublicJwks> {
+    let document = Value::Object(read_object(file)?);
+    PublicJwks::parse(&document)
+        .map_err(anyhow::Error::msg)
+        .context("jwks")
 }
 
 async fn show(session: &Session, issuer: &str, output: Json) -> anyhow::Result<()> {
@@ -168,6 +182,8 @@ async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
         .into_iter()
         .map(|shown| {
             let terms = shown.terms.as_ref();
+            let published = terms.and_then(|terms| terms.jwks_uri.clone());
+            let given = terms.map_or("", |_| "given");
             [
                 shown.issuer.unwrap_or_default(),
                 if shown.trusted { "yes" } else { "no" }.to_owned(),
@@ -175,8 +191,9 @@ async fn list(session: &Session, output: Json) -> anyhow::Result<()> {
                     .map(|terms| terms.subject_is.name().to_owned())
                     .unwrap_or_default(),
                 terms.map(|terms| terms.scope.clone()).unwrap_or_default(),
+                published.unwrap_or_else(|| given.to_owned()),
             ]
         })
         .collect();
-    output::table(["ISSUER", "TRUSTED", "SUBJECT IS", "SCOPE"], &rows)
+    output::table(["ISSUER", "TRUSTED", "SUBJECT IS", "SCOPE", "KEYS"], &rows)
 }

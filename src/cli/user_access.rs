@@ -165,10 +165,11 @@ impl WithdrawConsent {
         let question = format!("Take back all that the user allowed {name}? Its grants of the user end.");
         prompt::confirm(self.confirmation, &question)?;
         let context = session.context_with("user withdraw-consent", Some(&self.reason))?;
-        session
+        let ended = session
             .operations
             .end_application(&context, (subject, key), EndedBy::Administrator)
             .await?;
+        ensure!(ended, "the user allows {name} nothing");
         if self.output.json {
             return output::json(&json!({"sub": subject, "client_id": self.client}));
         }

@@ -130,10 +130,8 @@ impl Erase {
             );
         }
         let operations = &session.operations;
-        operations
-            .check_erasure_reason(subject, self.reason.as_deref())
-            .await?;
-        let inventory = operations.erasure_inventory(subject).await?;
+        let reason = self.reason.as_deref();
+        let inventory = operations.erasure_inventory(subject, reason).await?;
         if self.dry_run {
             let mut document = document(&inventory, backups_until, false)?;
             if let (Some(hold), Some(members)) = (hold, document.as_object_mut()) {

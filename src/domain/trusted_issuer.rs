@@ -4,7 +4,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::client::PublicJwks;
+use super::client::{KeySource, PublicJwks};
 use super::value::ScopeSet;
 use super::{Decision, aggregate};
 use crate::ids::{ClientKey, IssuerKey};
@@ -38,7 +38,8 @@ events! {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trust {
     /// The keys that its assertions are verified with.
-    pub jwks: PublicJwks,
+    #[serde(flatten)]
+    pub keys: IssuerKeys,
     /// Whom an assertion's subject is here.
     pub subject_is: SubjectMapping,
     /// The only `sub` values that are taken; empty means any, which a mapping to the client does not allow.
@@ -52,6 +53,40 @@ pub struct Trust {
     pub authorization_details_types: Vec<String>,
     /// Seconds that an access token lives at most.
     pub max_lifetime: u32,
+    /// Whether an assertion may have no `jti`; the digest of what was signed is then what it is known by.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub jti_optional: bool,
+}
+
+/// The keys of an issuer: as a member of the trust, `jwks` or `jwks_uri`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IssuerKeys {
+    /// These.
+    #[serde(rename = "jwks")]
+    Given(PublicJwks),
+    /// Those that it publishes at this URL.
+    #[serde(rename = "jwks_uri")]
+    Published(String),
+}
+
+impl IssuerKeys {
+    /// The one of both that there is.
+    pub fn of(given: Option<PublicJwks>, published: Option<String>) -> Result<Self, TrustedIssuerRefusal> {
+        match (given, published) {
+            (Some(jwks), None) => Ok(Self::Given(jwks)),
+            (None, Some(uri)) => Ok(Self::Published(uri)),
+            (Some(_), Some(_)) | (None, None) => Err(TrustedIssuerRefusal::Keys),
+        }
+    }
+
+    /// Where they are found.
+    #[must_use]
+    pub fn source(&self) -> KeySource<'_> {
+        match self {
+            Self::Given(jwks) => KeySource::Given(jwks),
+            Self::Published(uri) => KeySource::Published(uri),
+        }
+    }
 }
 
 /// Whom the subject of an assertion is here.
@@ -116,6 +151,11 @@ pub enum TrustedIssuerRefusal {
     /// It could not be compared, or not be shown.
     #[error("an issuer has 1 to 1000 printable ASCII characters without spaces")]
     MalformedIssuer,
+    /// It would not be known which keys are the issuer's.
+    #[error(
+        "a trust needs the issuer's keys (jwks) or the URL where it publishes them (jwks_uri), and not both"
+    )]
+    Keys,
     /// Nobody could use it.
     #[error("a trust needs 1 to 200 clients")]
     Clients,
@@ -219,3 +259,33 @@ aggregate!(
     TrustedIssuerEvent,
     TrustedIssuerRefusal
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::LedgerEvent;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_trust_has_one_of_both_members_for_its_keys_as_earlier_versions_wrote_it() {
+        let key = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
+        let event = |keys: &Value| {
+            let mut trust = json!({"clients": [], "max_lifetime": 600, "scope": ["a"], "subject_is": "client", "subjects": ["s"]});
+            trust
+                .as_object_mut()
+                .unwrap()
+                .extend(keys.as_object().unwrap().clone());
+            crate::canonical::to_string(&json!({"issuer": "https://i.example", "trust": trust})).unwrap()
+        };
+        for keys in [
+            json!({"jwks": {"keys": [key]}}),
+            json!({"jwks_uri": "https://i.example/jwks"}),
+        ] {
+            let written = event(&keys);
+            let read = TrustedIssuerEvent::decode("IssuerTrusted", 1, &written).unwrap();
+            assert_eq!(read.payload().unwrap(), written);
+        }
+        assert!(TrustedIssuerEvent::decode("IssuerTrusted", 1, &event(&json!({}))).is_err());
+        assert_eq!(IssuerKeys::of(None, None), Err(TrustedIssuerRefusal::Keys));
+    }
+}

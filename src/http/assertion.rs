@@ -93,6 +93,11 @@ impl<C> SignedJwt<C> {
         )
     }
 
+    /// What was signed: header and claims, as they came.
+    pub(super) fn signed(&self) -> &str {
+        &self.signed
+    }
+
     /// Whether it was signed under this secret.
     pub(super) fn is_signed_under(&self, secret: &hmac::Key) -> bool {
         hmac::verify(secret, self.signed.as_bytes(), &self.signature).is_ok()

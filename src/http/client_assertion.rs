@@ -127,7 +127,7 @@ impl Assertion {
     ) -> Option<String> {
         let named = (self.jwt.kid.as_deref(), at);
         let signer = |jwks: &PublicJwks| self.jwt.signer(jwks, algorithm).map(PublicJwk::name);
-        app.client_keys.find(&client.metadata, named, signer).await
+        app.client_keys.find(client.metadata.keys(), named, signer).await
     }
 
     /// The number of the client's secret that signed it.

@@ -108,7 +108,10 @@ pub(super) async fn authenticate(
             let key = jwks.of_certificate(certificate.der(), &certificate.key);
             key.map(PublicJwk::name)
         };
-        let kid = app.client_keys.find(metadata, (None, at), registered).await;
+        let kid = app
+            .client_keys
+            .find(metadata.keys(), (None, at), registered)
+            .await;
         how.kid = Some(kid.ok_or(RefusalReason::CertificateUnknown)?);
         return Ok(how);
     }

@@ -184,32 +184,31 @@ impl Operations {
 
     /// Takes back all that a user allowed a client: the consent is withdrawn, which ends every grant that rests on it
     /// on every node at once; grants that rest on none (a password that the client was told) are found, and ended
-    /// one by one.
+    /// one by one. Whether there was anything to end.
     pub async fn end_application(
         &self,
         context: &Context,
         (subject, client): (SubjectId, ClientKey),
         by: EndedBy,
-    ) -> Result<(), EndError> {
+    ) -> Result<bool, EndError> {
         let mut unit = self.ledger.unit_of_work(context);
         unit.about(by.about(subject));
-        loop {
+        let mut ended = loop {
             let consent = unit.load::<Consent>(Consent::id(subject, client)).await?;
             let command = ConsentCommand::Withdraw { at: unit.at() };
-            // Refused where there is none: then there is nothing to withdraw.
-            if unit.conclude(&consent, consent.decide(&command)).await?.is_some() {
-                break;
+            if let Some(concluded) = unit.conclude(&consent, consent.decide(&command)).await? {
+                break concluded.outcome.is_ok();
             }
-        }
+        };
         // Whatever was issued before this moment is in the tables once they have come to it.
         if !self.caught_up(&GRANTS).await? {
             return Err(EndError::Behind);
         }
         for (grant, _) in self.unconsented(subject, client).await? {
             // Refused where it is over already.
-            let _ = self.end_grant(context, grant, by.reason()).await?;
+            ended |= self.end_grant(context, grant, by.reason()).await?.is_ok();
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// The grants of a user to a client that stand and rest on no consent, as far as the tables know, with their scope.

@@ -100,13 +100,21 @@ pub struct Repeated {
 }
 
 impl Operations {
-    /// What an erasure of this user would do now.
-    pub async fn erasure_inventory(&self, subject: SubjectId) -> Result<Inventory, OperationError> {
+    /// What an erasure of this user would do now. A reason that names the user is refused, as by [`Self::erase_user`].
+    pub async fn erasure_inventory(
+        &self,
+        subject: SubjectId,
+        reason: Option<&str>,
+    ) -> Result<Inventory, OperationError> {
         let user = self.load::<User>(subject.0).await?;
         let profile = match &user.account {
             Some(account) => self.profile(subject, account).await?,
             None => None,
         };
+        let names = profile.as_ref().map(Names::of);
+        if let Some(names) = &names {
+            names.refuse_in(reason)?;
+        }
         let periods = self
             .ledger
             .vault()
@@ -132,26 +140,11 @@ impl Operations {
             blanked: self.shown_rows(subject, ended.is_some()).await?,
             kept: self.kept_events(subject, ended.is_some()).await?,
             ended,
-            named_in_clear: match &profile {
-                Some(profile) => self.named_in_clear(subject, profile).await?,
+            named_in_clear: match &names {
+                Some(names) => self.named_in_clear(subject, names).await?,
                 None => Vec::new(),
             },
         })
-    }
-
-    /// Whether a reason may stand beside the erasure of this user; one that names the user may not.
-    pub async fn check_erasure_reason(
-        &self,
-        subject: SubjectId,
-        reason: Option<&str>,
-    ) -> Result<(), OperationError> {
-        let user = self.load::<User>(subject.0).await?;
-        if let Some(account) = &user.account
-            && let Some(profile) = self.profile(subject, account).await?
-        {
-            Names::of(&profile).refuse_in(reason)?;
-        }
-        Ok(())
     }
 
     /// Erases a user: the names are given up, the keys destroyed; what the ledger holds of the user can be read by

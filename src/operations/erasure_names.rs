@@ -88,9 +88,8 @@ impl Operations {
     pub(super) async fn named_in_clear(
         &self,
         subject: SubjectId,
-        profile: &Profile,
+        names: &Names,
     ) -> Result<Vec<i64>, LedgerError> {
-        let names = Names::of(profile);
         let mut connection = self.ledger.pool().acquire().await?;
         let mut asked = BTreeSet::new();
         for query in names.queries() {

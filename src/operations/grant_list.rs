@@ -68,6 +68,8 @@ pub struct ListedGrant {
     pub flow: GrantType,
     /// The widest scope that its tokens may have.
     pub scope: String,
+    /// Scopes of it that its tokens no longer have, where it is live.
+    pub lapsed: Vec<String>,
     /// The audience of its tokens.
     pub audience: Vec<String>,
     /// When all of it ends.
@@ -92,6 +94,7 @@ impl ListedGrant {
             subject: family.subject,
             flow: family.flow,
             scope: family.scope.to_string(),
+            lapsed: standing.lapsed,
             audience: family.audience.clone(),
             expires_at: family.expires_at,
             revoked: family.revoked,

@@ -97,7 +97,9 @@ impl Operations {
             grants: grants.iter().copied().map(GrantId).collect(),
             ..Contained::default()
         };
-        containment.apply(self, (context, found)).await?;
+        containment
+            .apply(self, (context, found), |_| std::future::ready(Ok(true)))
+            .await?;
         let mut ended = EndedWithEpoch {
             grants: grants.len(),
             sessions: 0,

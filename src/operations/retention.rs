@@ -190,8 +190,8 @@ impl Operations {
     ) -> Result<(), OperationError> {
         if keep_days.is_some_and(|days| !(MIN_KEEP_DAYS..=MAX_KEEP_DAYS).contains(&days)) {
             return Err(OperationError::invalid(
-                "keep",
-                format!("it needs {MIN_KEEP_DAYS} to {MAX_KEEP_DAYS} days, or `forever`"),
+                "keep_days",
+                format!("it is {MIN_KEEP_DAYS} to {MAX_KEEP_DAYS}, or null for good"),
             ));
         }
         let command = TrailCommand::SetRetention(RetentionSet { class, keep_days });

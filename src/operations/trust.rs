@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{OperationError, Operations, run};
+use super::{OperationError, Operations, run, urls};
 use crate::domain::client::{Client, PublicJwks};
-use crate::domain::trusted_issuer::{SubjectMapping, Trust, TrustedIssuer, TrustedIssuerCommand};
+use crate::domain::trusted_issuer::{IssuerKeys, SubjectMapping, Trust, TrustedIssuer, TrustedIssuerCommand};
 use crate::ledger::{Context, LedgerError};
 
 /// Trusted issuers are few: all are read at once.
@@ -39,9 +39,15 @@ pub struct ShownTrustTerms {
     pub authorization_details_types: Vec<String>,
     /// Seconds that an access token lives at most.
     pub max_lifetime: u32,
-    /// Its public keys (RFC 7517 §5).
-    #[schemars(with = "Map<String, Value>")]
-    pub jwks: PublicJwks,
+    /// Whether an assertion may have no `jti`.
+    pub jti_optional: bool,
+    /// Its public keys (RFC 7517 §5); absent where it publishes them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Map<String, Value>>")]
+    pub jwks: Option<PublicJwks>,
+    /// Where it publishes them instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jwks_uri: Option<String>,
 }
 
 impl Operations {
@@ -74,6 +80,10 @@ impl Operations {
                 terms: None,
             });
         };
+        let (jwks, jwks_uri) = match trust.keys.clone() {
+            IssuerKeys::Given(jwks) => (Some(jwks), None),
+            IssuerKeys::Published(uri) => (None, Some(uri)),
+        };
         let mut clients = Vec::new();
         for client in &trust.clients {
             let client = self.load::<Client>(client.0).await?;
@@ -90,7 +100,9 @@ impl Operations {
                 scope: trust.scope.to_string(),
                 authorization_details_types: trust.authorization_details_types.clone(),
                 max_lifetime: trust.max_lifetime,
-                jwks: trust.jwks.clone(),
+                jti_optional: trust.jti_optional,
+                jwks,
+                jwks_uri,
             }),
         })
     }
@@ -102,6 +114,9 @@ impl Operations {
         issuer: &str,
         trust: Trust,
     ) -> Result<(), OperationError> {
+        if let IssuerKeys::Published(uri) = &trust.keys {
+            urls::check_called("jwks_uri", uri, &self.sectors)?;
+        }
         self.check_defined("scope", trust.scope.iter()).await?;
         self.check_detail_types(&trust.authorization_details_types)
             .await?;

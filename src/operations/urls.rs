@@ -1,4 +1,4 @@
-//! URLs in a client's registration that this server calls, or sends browsers to after a logout.
+//! URLs that this server calls, or sends browsers to after a logout: of clients' registrations and of trusted issuers.
 
 use url::Url;
 
@@ -42,10 +42,25 @@ pub(super) fn check(metadata: &ClientMetadata) -> Result<(), OperationError> {
 /// until the call is checked then.
 pub(super) fn check_reach(metadata: &ClientMetadata, fetcher: &Fetcher) -> Result<(), OperationError> {
     for (field, url) in called(metadata) {
-        if url.is_some_and(|url| matches!(fetcher.check(url), Err(OutboundError::Scheme))) {
-            let problem = "http is for hosts that this server's outbound_allow names: use https";
-            return Err(OperationError::invalid(field, problem));
+        if let Some(url) = url {
+            check_scheme(field, url, fetcher)?;
         }
+    }
+    Ok(())
+}
+
+/// Checks both of one URL that is called.
+pub(super) fn check_called(field: &'static str, url: &str, fetcher: &Fetcher) -> Result<(), OperationError> {
+    if let Some(problem) = problem(url) {
+        return Err(OperationError::invalid(field, problem));
+    }
+    check_scheme(field, url, fetcher)
+}
+
+fn check_scheme(field: &'static str, url: &str, fetcher: &Fetcher) -> Result<(), OperationError> {
+    if matches!(fetcher.check(url), Err(OutboundError::Scheme)) {
+        let problem = "http is for hosts that this server's outbound_allow names: use https";
+        return Err(OperationError::invalid(field, problem));
     }
     Ok(())
 }

@@ -106,6 +106,8 @@ pub struct Contained {
     pub grants: Vec<GrantId>,
     /// Clients that go too and were active.
     pub clients: Vec<ClientKey>,
+    /// Clients that would go too, and that whoever contains may not stop.
+    pub spared: Vec<ClientKey>,
     /// The user, whose logins go too.
     pub subject: Option<SubjectId>,
     /// Logins that go too and were not over.
@@ -164,14 +166,23 @@ impl Containment {
     }
 
     /// Takes it away: clients and logins first, so that nothing new is begun, then the grants, with those that were begun
-    /// until then; as much as fits into one append at a time. Done again it does what was left.
-    pub async fn apply(
+    /// until then; as much as fits into one append at a time. Done again it does what was left. Each round stops only those
+    /// of the clients that it finds which whoever contains `may_stop`.
+    pub async fn apply<F: Future<Output = Result<bool, LedgerError>>>(
         &self,
         operations: &Operations,
         (context, found): (&Context, Contained),
+        may_stop: impl Fn(ClientKey) -> F,
     ) -> Result<Contained, OperationError> {
         let (mut done, mut wave) = (Contained::default(), found);
         for _ in 0..MAX_ROUNDS {
+            for client in std::mem::take(&mut wave.clients) {
+                if may_stop(client).await? {
+                    wave.clients.push(client);
+                } else {
+                    wave.spared.push(client);
+                }
+            }
             let records = self.stop(operations, context, &wave).await?;
             let stopped = !records.is_empty();
             done.add(&wave, records);
@@ -303,6 +314,7 @@ impl Contained {
     fn add(&mut self, wave: &Self, records: Vec<Uuid>) {
         merge(&mut self.grants, &wave.grants);
         merge(&mut self.clients, &wave.clients);
+        merge(&mut self.spared, &wave.spared);
         merge(&mut self.sessions, &wave.sessions);
         self.subject = self.subject.or(wave.subject);
         if self.missing.is_empty() {

@@ -66,6 +66,18 @@ kinds! {
     PolicyEnabled,
     PolicyChanged,
     PolicyDisabled,
+    LedgerRead,
+}
+
+impl Kind {
+    /// Those whose client, user and grant say what somebody looked at, and not who did something or to whom.
+    const CONCERN_NOBODY: [Self; 1] = [Self::LedgerRead];
+
+    /// Whether whom it names has nothing to do with it.
+    #[must_use]
+    pub fn concerns_nobody(self) -> bool {
+        Self::CONCERN_NOBODY.contains(&self)
+    }
 }
 
 /// A set of kinds.

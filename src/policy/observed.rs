@@ -204,8 +204,7 @@ impl Observed {
         let counted = slim.as_ref().filter(|_| kind == Kind::RefusalsSuppressed);
         let source = counted.and_then(|slim| parsed(slim.network));
         let mut facts = slim.map(|slim| facts(kind, slim)).unwrap_or_default();
-        if columns.event_type == "LedgerRead" {
-            // Whom somebody looked at has done nothing.
+        if kind.concerns_nobody() {
             (facts.client, facts.subject, facts.grant) = (None, None, None);
         }
         Self {
@@ -267,6 +266,7 @@ impl Observed {
             | Kind::PolicyEnabled
             | Kind::PolicyChanged
             | Kind::PolicyDisabled
+            | Kind::LedgerRead
             | Kind::Other => self.facts.grant,
         }
     }

@@ -233,28 +233,41 @@ impl std::fmt::Display for FailedCheck {
 }
 
 /// How a grant stands, and why.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct GrantStanding {
     /// How.
     pub state: GrantState,
     /// What its tokens fail at; none where it is live.
     pub failed: Option<FailedCheck>,
+    /// Of a live one: the scopes that were granted and that its tokens no longer have, in order. The client lost them or their
+    /// approval, they were retired, or what the grant rests on does not reach as far any more.
+    pub lapsed: Vec<String>,
 }
 
 impl GrantStanding {
     /// How a grant stands, with all that it rests on.
     pub async fn of(seen: &mut impl Aggregates, family: &Family) -> Result<Self, LedgerError> {
+        let mut lapsed = Vec::new();
         let (state, failed) = if family.revoked.is_some() {
             (GrantState::Revoked, Some(RefusalReason::GrantRevoked))
         } else if seen.at() >= family.expires_at {
             (GrantState::Expired, Some(RefusalReason::GrantExpired))
         } else {
             match carries(seen, family).await? {
-                Ok(_) => (GrantState::Live, None),
+                Ok((_, circumstances)) => {
+                    let allowed = &circumstances.allowed_scope;
+                    let lost = family.scope.iter().filter(|scope| !allowed.contains(scope));
+                    lapsed.extend(lost.map(str::to_owned));
+                    (GrantState::Live, None)
+                }
                 Err(reason) => (GrantState::Blocked, Some(reason)),
             }
         };
         let failed = failed.map(FailedCheck::from);
-        Ok(Self { state, failed })
+        Ok(Self {
+            state,
+            failed,
+            lapsed,
+        })
     }
 }

@@ -73,7 +73,7 @@ impl Published {
         *self.answer.lock().unwrap() = (status, json!({"keys": keys}).to_string());
     }
 
-    fn asked(&self) -> usize {
+    pub(crate) fn asked(&self) -> usize {
         self.asked.load(Ordering::SeqCst)
     }
 }

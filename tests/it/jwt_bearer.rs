@@ -1,7 +1,9 @@
 //! Another server's assertions as grants, over HTTP (RFC 7523 §2.1, §3).
 
+mod published;
+
 use grantlog::domain::client::{Approval, ClientCommand, PublicJwks};
-use grantlog::domain::trusted_issuer::{SubjectMapping, Trust};
+use grantlog::domain::trusted_issuer::{IssuerKeys, SubjectMapping, Trust};
 use grantlog::domain::value::ScopeSet;
 use grantlog::http::one_time::OneTime;
 use serde_json::{Value, json};
@@ -25,10 +27,13 @@ struct World {
 
 impl World {
     async fn new() -> Self {
+        Self::on(TestServer::start().await).await
+    }
+
+    async fn on(server: TestServer) -> Self {
         let grants = json!({"client_id": "deploy", "grant_types": ["client_credentials", JWT_BEARER]});
-        let party = Party::with(grants).await;
         Self {
-            party,
+            party: Party::on(server, grants).await,
             keys: Keys::generate(),
         }
     }
@@ -42,13 +47,14 @@ impl World {
 
     fn far(&self, subject_is: SubjectMapping) -> Trust {
         Trust {
-            jwks: PublicJwks::parse(&self.keys.jwks()).unwrap(),
+            keys: IssuerKeys::Given(PublicJwks::parse(&self.keys.jwks()).unwrap()),
             subject_is,
             subjects: Vec::new(),
             clients: vec![self.party.key],
             scope: ScopeSet::parse("view-user detail-user").unwrap(),
             authorization_details_types: Vec::new(),
             max_lifetime: 600,
+            jti_optional: false,
         }
     }
 

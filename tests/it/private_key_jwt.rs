@@ -78,6 +78,14 @@ impl Keys {
     }
 }
 
+fn metadata(keys: &Keys) -> Value {
+    let mut metadata = flow::confidential();
+    metadata["grant_types"] = json!(["authorization_code", "refresh_token", "client_credentials"]);
+    metadata["token_endpoint_auth_method"] = json!("private_key_jwt");
+    metadata["jwks"] = keys.jwks();
+    metadata
+}
+
 /// A client with keys.
 pub(crate) struct Signing {
     pub(crate) server: TestServer,
@@ -97,10 +105,7 @@ impl Signing {
 
     async fn on(server: TestServer, extra: Value) -> Self {
         let keys = Keys::generate();
-        let mut metadata = flow::confidential();
-        metadata["grant_types"] = json!(["authorization_code", "refresh_token", "client_credentials"]);
-        metadata["token_endpoint_auth_method"] = json!("private_key_jwt");
-        metadata["jwks"] = keys.jwks();
+        let mut metadata = metadata(&keys);
         metadata
             .as_object_mut()
             .unwrap()
@@ -119,9 +124,18 @@ impl Signing {
         self.server.clock.now().timestamp()
     }
 
+    /// Another client with the same keys.
+    pub(crate) async fn twin(&self) -> CreatedClient {
+        self.server.client(metadata(&self.keys)).await
+    }
+
     fn claims(&self) -> Value {
+        self.claims_of(&self.client)
+    }
+
+    fn claims_of(&self, client: &CreatedClient) -> Value {
         json!({
-            "iss": self.client.client_id, "sub": self.client.client_id, "aud": self.server.base,
+            "iss": client.client_id, "sub": client.client_id, "aud": self.server.base,
             "jti": uuid::Uuid::new_v4(), "iat": self.now(), "exp": self.now() + 60,
         })
     }
@@ -136,7 +150,11 @@ impl Signing {
     }
 
     pub(crate) fn assertion(&self) -> String {
-        self.keys.sign(&json!({"alg": "ES256"}), &self.claims())
+        self.assertion_of(&self.client)
+    }
+
+    pub(crate) fn assertion_of(&self, client: &CreatedClient) -> String {
+        self.keys.sign(&json!({"alg": "ES256"}), &self.claims_of(client))
     }
 
     async fn post(&self, url: String, form: &[(&str, &str)], assertion: &str) -> (u16, Value) {

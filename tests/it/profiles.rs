@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grantlog::config::DpopNonce;
 use grantlog::domain::client::PublicJwks;
-use grantlog::domain::trusted_issuer::{SubjectMapping, Trust};
+use grantlog::domain::trusted_issuer::{IssuerKeys, SubjectMapping, Trust};
 use grantlog::domain::value::ScopeSet;
 use grantlog::operations::client::CreatedClient;
 use grantlog::operations::describe;
@@ -323,13 +323,14 @@ async fn an_assertion_that_a_fapi_client_brings_as_a_grant_is_signed_well() {
     let may = json!({"grant_types": ["client_credentials", grant]});
     fapi.server.update_client(fapi.client.key, may).await.unwrap();
     let trust = Trust {
-        jwks: PublicJwks::parse(&fapi.keys.jwks()).unwrap(),
+        keys: IssuerKeys::Given(PublicJwks::parse(&fapi.keys.jwks()).unwrap()),
         subject_is: SubjectMapping::Client,
         subjects: vec!["job".to_owned()],
         clients: vec![fapi.client.key],
         scope: ScopeSet::parse("server-operations").unwrap(),
         authorization_details_types: Vec::new(),
         max_lifetime: 600,
+        jti_optional: false,
     };
     let (operations, context) = (&fapi.server.app.operations, TestServer::context());
     operations.trust_issuer(&context, issuer, trust).await.unwrap();

@@ -271,7 +271,7 @@ impl Stage {
                 let ended = operations
                     .end_application(&context, (pair.subject, pair.key), EndedBy::User)
                     .await;
-                assert!(matches!(ended, Ok(()) | Err(EndError::Behind)));
+                assert!(matches!(ended, Ok(true) | Err(EndError::Behind)));
             }
             End::GrantsRevoked => {
                 for grant in grants {

@@ -31,6 +31,15 @@ pub struct PublicJwks {
     pub keys: Vec<PublicJwk>,
 }
 
+/// Where the keys are that somebody's signatures are verified with.
+#[derive(Clone, Copy, Debug)]
+pub enum KeySource<'a> {
+    /// They were given to this server.
+    Given(&'a PublicJwks),
+    /// They are published at this URL.
+    Published(&'a str),
+}
+
 /// One public key; which members it has depends on its type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicJwk {
@@ -138,7 +147,7 @@ impl PublicJwks {
         Ok(Self { keys: parsed })
     }
 
-    /// The keys of a set that a client publishes, as far as they are for this: a set may have others, for other purposes
+    /// The keys of a set that somebody publishes, as far as they are for this: a set may have others, for other purposes
     /// or algorithms (RFC 7517 §5). Several may have one `kid`: the other members tell which it is (FAPI 2.0 Security
     /// Profile §5.4.3). None where it is no set.
     #[must_use]
@@ -249,9 +258,9 @@ impl PublicJwk {
         if self
             .kid
             .as_ref()
-            .is_some_and(|kid| kid.is_empty() || kid.len() > 200)
+            .is_some_and(|kid| kid.is_empty() || kid.len() > 200 || kid.contains('\0'))
         {
-            return Err("its kid needs 1 to 200 characters".to_owned());
+            return Err("its kid needs 1 to 200 characters, none of them NUL".to_owned());
         }
         let fits = |name: &String| {
             AssertionAlgorithm::named(name).is_some_and(|algorithm| algorithm.key_type() == self.kty)
@@ -502,6 +511,8 @@ mod tests {
         let mut named = ed;
         named["kid"] = json!("a");
         assert!(PublicJwks::parse(&json!({"keys": [named, named]})).is_err());
+        named["kid"] = json!("a\0");
+        assert!(PublicJwk::parse(&named).is_err(), "the ledger could not name it");
         for broken in [
             json!([]),
             json!({"keys": []}),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth_algorithm::AuthAlgorithm;
 use super::certificate::CertificateSubject;
-use super::jwks::{AssertionAlgorithm, PublicJwks};
+use super::jwks::{AssertionAlgorithm, KeySource, PublicJwks};
 use super::profile::SecurityProfile;
 use super::sector::{ApplicationType, SubjectType};
 use super::token_format::TokenFormat;
@@ -339,6 +339,13 @@ fn required() -> bool {
 }
 
 impl ClientMetadata {
+    /// Where its keys are; none where it has none.
+    #[must_use]
+    pub fn keys(&self) -> Option<KeySource<'_>> {
+        let published = || self.jwks_uri.as_deref().map(KeySource::Published);
+        self.jwks.as_ref().map(KeySource::Given).or_else(published)
+    }
+
     /// Whether it keeps no secret (RFC 6749 §2.1).
     #[must_use]
     pub fn is_public(&self) -> bool {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::clock::Timestamp;
 use crate::domain::authorization_detail::Selection;
 use crate::domain::client::{ExchangeMode, GrantType};
-use crate::domain::confirmation::Confirmation;
+use crate::domain::confirmation::{Confirmation, Thumbprint};
 use crate::domain::openid::{Claim, IndividualClaims};
 use crate::domain::pkce::Challenge;
 use crate::domain::value::{Digest, ScopeSet, Sealed};
@@ -238,8 +238,12 @@ events! {
             issuer: IssuerKey,
             /// The sequence of that trust's last event: what it allowed is as of then.
             trust_version: u64,
-            /// SHA-256 of its issuer and `jti`.
+            /// SHA-256 of its issuer and `jti`, or of what was signed where it has none: one that is good once.
             assertion: Digest,
+            /// The `kid` of the issuer's key that verified it, where it has one.
+            kid: Option<String>,
+            /// That key's SHA-256 thumbprint (RFC 7638).
+            jkt: Option<Thumbprint>,
             /// The scope of the token.
             scope: ScopeSet,
             /// Its audience.

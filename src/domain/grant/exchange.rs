@@ -9,6 +9,7 @@ use super::TokenExchanged;
 use crate::clock::Timestamp;
 use crate::domain::authorization_detail::{AskedDetails, Detail};
 use crate::domain::client::{ExchangeMode, ExchangeRule};
+use crate::domain::confirmation::Thumbprint;
 use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::ids::{ClientKey, GrantId, IssuerKey, KeyId, SubjectId};
 
@@ -176,8 +177,12 @@ pub struct AcceptAssertion {
     pub issuer: IssuerKey,
     /// The sequence of the trust's last event.
     pub trust_version: u64,
-    /// SHA-256 of issuer and `jti`.
+    /// SHA-256 of issuer and `jti`, or of what was signed where it has none.
     pub assertion: Digest,
+    /// The `kid` of the issuer's key that verified it, where it has one.
+    pub kid: Option<String>,
+    /// That key's thumbprint.
+    pub jkt: Thumbprint,
     /// The granted scope.
     pub scope: ScopeSet,
     /// The audience.
@@ -200,6 +205,8 @@ impl AcceptAssertion {
             issuer: self.issuer,
             trust_version: self.trust_version,
             assertion: self.assertion,
+            kid: self.kid.clone(),
+            jkt: Some(self.jkt),
             scope: self.scope.clone(),
             audience: self.audience.clone(),
             password_generation: self.password_generation,

@@ -356,6 +356,7 @@ advice! {
     GrantAssertion High {
         causes: [
             "The issuer is not trusted for this client, or its keys have changed.",
+            "The issuer's jwks_uri cannot be fetched, or has no key of the algorithm; the server's log says why.",
             "The assertion names another audience than this server, or several.",
             "The same assertion was sent twice.",
             "The clocks differ, or the assertion lives too long.",
@@ -367,7 +368,7 @@ advice! {
         ],
         prevention: [
             "Ask the issuer for an assertion for each token request.",
-            "When the issuer's keys change, name the new one beside the old one first.",
+            "When the issuer's keys change, name the new one beside the old one first, or trust its jwks_uri.",
         ],
     }
     Scope Medium {

@@ -92,7 +92,7 @@ async fn take_back(visit: &Visit<'_>, form: &Form) -> Result<Response, Rejection
         let ended =
             operations.end_application(&context, (live.login.subject, ClientKey(client)), EndedBy::User);
         match ended.await {
-            Ok(()) => {}
+            Ok(_) => {}
             Err(EndError::Behind) => {
                 return Ok(page(visit, &live, Some(PageError::TemporarilyUnavailable)).await?);
             }

@@ -41,14 +41,7 @@ fn malformed(detail: impl Into<String>, reason: RefusalReason) -> Rejection<Admi
 
 fn json<T: DeserializeOwned>(bytes: &Bytes) -> Result<T, Rejection<AdminError>> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
-        let path = error.path().to_string();
-        let what = error.into_inner().to_string();
-        match path.as_str() {
-            "." => what,
-            _ => format!("{path}: {what}"),
-        }
-    });
+    let read = parameters::named(serde_path_to_error::deserialize(&mut reader));
     let read = read.and_then(|read| reader.end().map(|()| read).map_err(|error| error.to_string()));
     read.map_err(|what| malformed(what, RefusalReason::AdministrationInvalid))
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::body::JsonBody;
 use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
-use super::guard::guard;
+use super::guard::{guard, may_change};
 use super::parameters::{Nothing, Reason, Time};
 use super::scope::AdminScope;
 use super::trail::between;
@@ -62,6 +62,8 @@ struct Contained {
     client: Option<ClientKey>,
     /// All clients that go too and were active.
     clients: Vec<ClientKey>,
+    /// Clients that would go too, were found only while it was done, and may be suspended with `admin` alone: they were not.
+    spared: Vec<ClientKey>,
     /// The user, whose logins go too.
     subject: Option<SubjectId>,
     /// Logins that go too and were not over.
@@ -132,13 +134,17 @@ async fn contain(
     let done = if wanted.dry_run {
         found
     } else {
-        containment.apply(operations, (&call.context, found)).await?
+        let may_stop = |client| may_change(&call, client);
+        containment
+            .apply(operations, (&call.context, found), may_stop)
+            .await?
     };
     Ok(Contained {
         dry_run: wanted.dry_run,
         client: done.client(&containment.by),
         grants: done.grants,
         clients: done.clients,
+        spared: done.spared,
         subject: done.subject,
         sessions: done.sessions,
         missing: done.missing,

@@ -7,6 +7,7 @@ mod blast_radius;
 mod body;
 mod clients;
 mod containment;
+mod doctor;
 mod endpoint;
 pub mod events;
 mod evidence;
@@ -69,6 +70,7 @@ fn operations() -> Vec<Operation> {
         streams::operations(),
         signals::operations(),
         projections::operations(),
+        doctor::operations(),
         retention::operations(),
         evidence::operations(),
     ] {

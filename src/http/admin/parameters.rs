@@ -26,7 +26,8 @@ impl<'de> Deserialize<'de> for Id {
         let text = String::deserialize(deserializer)?;
         let id = Uuid::try_parse(&text).ok();
         let id = id.filter(|id| text.eq_ignore_ascii_case(&id.to_string()));
-        id.map(Self).ok_or_else(|| D::Error::custom("it is not a UUID"))
+        id.map(Self)
+            .ok_or_else(|| D::Error::custom("it is not a UUID, such as 0190a5b5-0000-7000-8000-000000000000"))
     }
 }
 
@@ -73,7 +74,7 @@ impl<'de> Deserialize<'de> for Limit {
         let limit = Some(limit).filter(|limit| (1..=MOST).contains(limit));
         limit
             .map(Self)
-            .ok_or_else(|| D::Error::custom(format_args!("limit: it is 1 to {MOST}")))
+            .ok_or_else(|| D::Error::custom(format_args!("it is 1 to {MOST}")))
     }
 }
 
@@ -158,21 +159,31 @@ impl<T: DeserializeOwned + JsonSchema + Send + 'static> Parameters for T {}
 pub(super) fn read<'a, T: DeserializeOwned>(
     pairs: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<T, String> {
-    let pairs = pairs.map(|(name, value)| (name, Text { name, value }));
-    T::deserialize(MapDeserializer::new(pairs)).map_err(|error: Error| error.to_string())
+    let pairs = pairs.map(|(name, value)| (name, Text(value)));
+    named(serde_path_to_error::deserialize(
+        MapDeserializer::<_, Error>::new(pairs),
+    ))
+}
+
+/// What was read; or what is wrong, after the member that it is wrong with.
+pub(super) fn named<T, E: std::fmt::Display>(
+    read: Result<T, serde_path_to_error::Error<E>>,
+) -> Result<T, String> {
+    read.map_err(|error| match error.path().to_string().as_str() {
+        // What is wrong is then a name, or all of it.
+        "." => error.into_inner().to_string(),
+        path => format!("{path}: {}", error.inner()),
+    })
 }
 
 /// One value, which becomes what is asked for. Commas separate those of a list.
 #[derive(Clone, Copy)]
-struct Text<'a> {
-    name: &'a str,
-    value: &'a str,
-}
+struct Text<'a>(&'a str);
 
 impl Text<'_> {
     fn parse<T: std::str::FromStr>(self, what: &str) -> Result<T, Error> {
-        let wrong = || Error::custom(format_args!("{}: it is not {what}", self.name));
-        self.value.parse().map_err(|_| wrong())
+        let wrong = || Error::custom(format_args!("it is not {what}"));
+        self.0.parse().map_err(|_| wrong())
     }
 }
 
@@ -196,8 +207,7 @@ impl<'de> Deserializer<'de> for Text<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let named = |error: Error| Error::custom(format_args!("{}: {error}", self.name));
-        visitor.visit_str(self.value).map_err(named)
+        visitor.visit_str(self.0)
     }
 
     fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
@@ -227,13 +237,11 @@ impl<'de> Deserializer<'de> for Text<'_> {
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        let named = |error: Error| Error::custom(format_args!("{}: {error}", self.name));
-        visitor.visit_enum(self.value.into_deserializer()).map_err(named)
+        visitor.visit_enum(self.0.into_deserializer())
     }
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        let Self { name, value } = self;
-        let values = value.split(',').map(|value| Text { name, value });
+        let values = self.0.split(',').map(Text);
         visitor.visit_seq(SeqDeserializer::new(values))
     }
 
@@ -249,10 +257,16 @@ mod tests {
 
     use super::*;
 
-    #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+    impl PartialEq for Id {
+        fn eq(&self, other: &Self) -> bool {
+            self.0 == other.0
+        }
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
     #[serde(deny_unknown_fields, default)]
     struct Asked {
-        id: Option<Uuid>,
+        id: Option<Id>,
         limit: Option<u32>,
         open: bool,
         names: Vec<String>,
@@ -269,7 +283,7 @@ mod tests {
         assert_eq!(
             read,
             Asked {
-                id: Some(id.parse().unwrap()),
+                id: Some(Id(id.parse().unwrap())),
                 limit: Some(7),
                 open: true,
                 names: vec!["a".to_owned(), "b".to_owned()],
@@ -284,8 +298,10 @@ mod tests {
             ("other", ""),
         ] {
             let refused = asked(&[(name, value)]).unwrap_err();
-            assert!(refused.contains(name), "{refused}");
+            assert!(refused.starts_with(&format!("{name}: ")), "{refused}");
         }
+        let refused = asked(&[("id", "7")]).unwrap_err();
+        assert!(refused.starts_with("id: it is not a UUID, such as "), "{refused}");
     }
 
     proptest! {

@@ -9,8 +9,9 @@ use super::endpoint::{About, Asked, Call, Operation, Rejected, operation};
 use super::parameters::{Nothing, Reason};
 use super::scope::AdminScope;
 use crate::domain::client::PublicJwks;
-use crate::domain::trusted_issuer::{SubjectMapping, Trust};
+use crate::domain::trusted_issuer::{IssuerKeys, SubjectMapping, Trust};
 use crate::domain::value::ScopeSet;
+use crate::operations::OperationError;
 use crate::operations::trust::ShownTrust;
 
 /// Which issuers.
@@ -34,8 +35,10 @@ struct Issuers {
 struct Wanted {
     /// The `iss` of its assertions.
     issuer: String,
-    /// Its public keys: a JWK set (RFC 7517 §5).
-    jwks: Map<String, Value>,
+    /// Its public keys: a JWK set (RFC 7517 §5). This or `jwks_uri`.
+    jwks: Option<Map<String, Value>>,
+    /// Where it publishes them instead; they are fetched when they are needed.
+    jwks_uri: Option<String>,
     /// Whom the subject of an assertion is here.
     subject_is: SubjectMapping,
     /// The only `sub` values that are taken; needed where the subject is the client.
@@ -51,6 +54,9 @@ struct Wanted {
     /// Seconds that an access token lives at most.
     #[serde(default = "usual_lifetime")]
     max_lifetime: u32,
+    /// Whether an assertion may have no `jti`. It is good once all the same.
+    #[serde(default)]
+    jti_optional: bool,
 }
 
 fn usual_lifetime() -> u32 {
@@ -119,7 +125,9 @@ async fn list(call: Call, asked: Asked<Nothing, Filter>) -> Result<Issuers, Reje
 
 async fn trust(call: Call, asked: Asked<Nothing, Nothing, JsonBody<Wanted>>) -> Result<ShownTrust, Rejected> {
     let wanted = asked.body.0;
-    let jwks = PublicJwks::parse(&Value::Object(wanted.jwks));
+    let jwks = wanted.jwks.map(|jwks| PublicJwks::parse(&Value::Object(jwks)));
+    let jwks = jwks.transpose();
+    let jwks = jwks.map_err(|error| call.invalid(format!("jwks: {error}")))?;
     let scope = ScopeSet::parse(&wanted.scope);
     let mut clients = Vec::with_capacity(wanted.clients.len());
     for client in &wanted.clients {
@@ -127,13 +135,14 @@ async fn trust(call: Call, asked: Asked<Nothing, Nothing, JsonBody<Wanted>>) -> 
         clients.push(known.ok_or_else(|| call.invalid("clients: there is no client of one of these ids."))?);
     }
     let trust = Trust {
-        jwks: jwks.map_err(|error| call.invalid(format!("jwks: {error}")))?,
+        keys: IssuerKeys::of(jwks, wanted.jwks_uri).map_err(OperationError::from)?,
         subject_is: wanted.subject_is,
         subjects: wanted.subjects,
         clients,
         scope: scope.map_err(|error| call.invalid(format!("scope: {error}")))?,
         authorization_details_types: wanted.authorization_details_types,
         max_lifetime: wanted.max_lifetime,
+        jti_optional: wanted.jti_optional,
     };
     let operations = call.operations();
     operations

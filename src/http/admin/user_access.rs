@@ -176,7 +176,9 @@ async fn withdraw(
         .operations()
         .end_application(&context, (sub, key), EndedBy::Administrator)
         .await;
-    ended.map_err(failed)?;
+    if !ended.map_err(failed)? {
+        return Err(call.missing("The user allows this client nothing."));
+    }
     Ok(Withdrawn {
         sub,
         client_id: client,

@@ -336,10 +336,11 @@ async fn erase(call: Call, asked: Asked<Named, Nothing, JsonBody<Erasure>>) -> R
     if legal_hold.is_some() && !dry_run {
         return Err(OperationError::User(UserRefusal::LegalHold).into());
     }
-    let inventory = operations.erasure_inventory(subject).await?;
+    let reason = reason.map(|reason| reason.0);
+    let inventory = operations.erasure_inventory(subject, reason.as_deref()).await?;
     let (mut tables_behind, mut not_blanked) = (false, Vec::new());
     if !dry_run {
-        let context = call.because(reason.map(|reason| reason.0));
+        let context = call.because(reason);
         let erased = operations.erase_user(&context, subject).await?;
         tables_behind = !operations.wait_for_users(erased.position, TABLES_WITHIN).await?;
         not_blanked = erased.not_blanked;

@@ -142,31 +142,6 @@ impl From<OperationError> for Rejection<AdminError> {
             ),
             OperationError::Ledger(error) => error.into(),
             OperationError::Password(error) => error.into(),
-            OperationError::Invalid { .. }
-            | OperationError::Client(
-                ClientRefusal::ScopeNotAllowed(_)
-                | ClientRefusal::NativeSecret
-                | ClientRefusal::ReasonMissing
-                | ClientRefusal::ExchangeAudienceMissing,
-            )
-            | OperationError::Policy(
-                PolicyRefusal::MalformedName | PolicyRefusal::Measure | PolicyRefusal::TooLong,
-            )
-            | OperationError::Stream(
-                StreamRefusal::MalformedName | StreamRefusal::Measure | StreamRefusal::OtherServer,
-            )
-            | OperationError::TrustedIssuer(
-                Issuer::MalformedIssuer | Issuer::Clients | Issuer::Subjects | Issuer::Lifetime,
-            )
-            | OperationError::AuthorizationDetailType(
-                AuthorizationDetailTypeRefusal::MalformedName
-                | AuthorizationDetailTypeRefusal::MalformedResources
-                | AuthorizationDetailTypeRefusal::Schema(_)
-                | AuthorizationDetailTypeRefusal::Template(_),
-            )
-            | OperationError::Scope(ScopeRefusal::MalformedName | ScopeRefusal::MalformedDescription) => {
-                Self::new(AdminError::invalid(detail), RefusalReason::AdministrationInvalid)
-            }
             OperationError::Client(ClientRefusal::Unknown)
             | OperationError::User(UserRefusal::Unknown)
             | OperationError::Scope(ScopeRefusal::Unknown)
@@ -180,6 +155,29 @@ impl From<OperationError> for Rejection<AdminError> {
             | OperationError::InitialAccessToken(InitialAccessTokenRefusal::Unknown)
             | OperationError::Grant(_) => {
                 Self::new(AdminError::missing(detail), RefusalReason::NoSuchResource)
+            }
+            OperationError::Invalid { .. }
+            | OperationError::Client(
+                ClientRefusal::ScopeNotAllowed(_)
+                | ClientRefusal::NativeSecret
+                | ClientRefusal::ReasonMissing
+                | ClientRefusal::ExchangeAudienceMissing,
+            )
+            | OperationError::Policy(
+                PolicyRefusal::MalformedName | PolicyRefusal::Measure | PolicyRefusal::TooLong,
+            )
+            | OperationError::Stream(
+                StreamRefusal::MalformedName | StreamRefusal::Measure | StreamRefusal::OtherServer,
+            )
+            | OperationError::TrustedIssuer(_)
+            | OperationError::AuthorizationDetailType(
+                AuthorizationDetailTypeRefusal::MalformedName
+                | AuthorizationDetailTypeRefusal::MalformedResources
+                | AuthorizationDetailTypeRefusal::Schema(_)
+                | AuthorizationDetailTypeRefusal::Template(_),
+            )
+            | OperationError::Scope(ScopeRefusal::MalformedName | ScopeRefusal::MalformedDescription) => {
+                Self::new(AdminError::invalid(detail), RefusalReason::AdministrationInvalid)
             }
             OperationError::Client(_)
             | OperationError::User(_)

@@ -83,9 +83,18 @@ async fn logins_and_consents_of_a_user_are_listed_and_ended_over_http_and_by_com
     assert!(party.is_active(&token).await);
     let withdrawal = json!({"client": party.client_id, "reason": "it asked for too much"});
     administered
-        .done("withdrawConsent", (path, ""), Some(withdrawal))
+        .done("withdrawConsent", (path, ""), Some(withdrawal.clone()))
         .await;
     assert!(!party.is_active(&token).await, "at once");
+    let again = administered
+        .call("withdrawConsent", (path, ""), Some(withdrawal))
+        .await;
+    assert_eq!(
+        (again.0, error(&again.1)),
+        (404, "resource_not_found"),
+        "{}",
+        again.1
+    );
     let consents = administered.done("listConsents", (path, ""), None).await;
     assert_eq!(consents["items"], json!([]));
     let token = begin().await;
@@ -100,6 +109,14 @@ async fn logins_and_consents_of_a_user_are_listed_and_ended_over_http_and_by_com
     ];
     json_of(server, &withdraw).await;
     assert!(!party.is_active(&token).await);
+    let mut command = grantlog_on(&server.database);
+    command.args(withdraw);
+    let again = finish(command, None).await;
+    assert_eq!(again.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&again.stderr).contains("allows"),
+        "{again:?}"
+    );
     runner.stop().await;
 }
 
@@ -144,6 +161,21 @@ async fn what_is_trusted_and_opened_for_others_is_set_by_whoever_may_do_all() {
             (400, "validation_error"),
             "{member}: {refused}"
         );
+    }
+    // Its keys, or where it publishes them: one of both.
+    let uri = json!("https://idp.example/jwks");
+    for (jwks, jwks_uri, expected) in [
+        (&trust["jwks"], &uri, 400),
+        (&Value::Null, &Value::Null, 400),
+        (&Value::Null, &uri, 200),
+    ] {
+        let mut wanted = trust.clone();
+        (wanted["jwks"], wanted["jwks_uri"]) = (jwks.clone(), jwks_uri.clone());
+        let (status, answer) = administered.call("trustIssuer", NONE, Some(wanted)).await;
+        assert_eq!(status, expected, "{answer}");
+        if status == 200 {
+            assert_eq!((answer.get("jwks"), &answer["jwks_uri"]), (None, jwks_uri));
+        }
     }
     let removal = || Some(json!({"issuer": issuer, "reason": "it was sold"}));
     let removed = administered.done("distrustIssuer", NONE, removal()).await;

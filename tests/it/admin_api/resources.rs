@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Administered, error};
+use crate::command_line::{finish, grantlog_on};
 use crate::policies::{replay, watch};
 use crate::token::text;
 
@@ -159,6 +160,9 @@ async fn users_are_registered_held_and_erased_by_whoever_may() {
         .fetch_one(administered.party.server.app.ledger.pool())
         .await
         .unwrap();
+    let telling = json!({"dry_run": true, "reason": "Grace asked for it"});
+    let (status, refused) = administered.call("eraseUser", (path, ""), Some(telling)).await;
+    assert_eq!((status, error(&refused)), (400, "validation_error"), "{refused}");
     let inventory = administered
         .done("eraseUser", (path, ""), Some(json!({"dry_run": true})))
         .await;
@@ -574,4 +578,37 @@ async fn streams_scopes_keys_retention_and_evidence_answer_as_documented() {
             .0,
         404
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_doctor_finds_is_told_over_http_but_for_what_reads_the_whole_ledger() {
+    let administered = Administered::new().await;
+    let told = administered.done("checkInstallation", NONE, None).await;
+    let server = &administered.party.server;
+    let failures = server.app.settings.failures_per_minute;
+    let mut doctor = grantlog_on(&server.database);
+    doctor
+        .args(["doctor", "--json"])
+        .env("GRANTLOG_FAILURES_PER_MINUTE", failures.to_string());
+    let found: Value = serde_json::from_slice(&finish(doctor, None).await.stdout).unwrap();
+    let names = |checks: &Value| -> Vec<String> {
+        let checks = checks.as_array().unwrap().iter();
+        checks.map(|check| text(check, "name").to_owned()).collect()
+    };
+    let mut expected = names(&found);
+    expected.retain(|name| name != "positions");
+    assert_eq!(names(&told["items"]), expected, "{told}");
+    let verdict = |name: &str| {
+        let check = told["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|check| check["name"] == name);
+        check.unwrap_or_else(|| panic!("no {name}"))["verdict"].clone()
+    };
+    for good in ["database", "migrations", "rights", "triggers", "master key"] {
+        assert_eq!(verdict(good), "ok", "{told}");
+    }
+    assert_eq!(verdict("issuer"), "warn", "it is for this machine only: {told}");
+    assert!(told["verdict"] == "warn" || told["verdict"] == "fail", "{told}");
 }

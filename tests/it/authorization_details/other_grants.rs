@@ -1,7 +1,7 @@
 //! Authorization details at the grants that ask no user: token exchange, assertions, passwords (RFC 9396 §5).
 
 use grantlog::domain::client::{ExchangeMode, ExchangeRule, PublicJwks};
-use grantlog::domain::trusted_issuer::{SubjectMapping, Trust};
+use grantlog::domain::trusted_issuer::{IssuerKeys, SubjectMapping, Trust};
 use grantlog::domain::value::ScopeSet;
 use grantlog::ids::ClientKey;
 use grantlog::operations::client::CreatedClient;
@@ -200,13 +200,14 @@ async fn passwords_and_assertions_are_good_for_the_details_that_client_and_trust
 
     let keys = Keys::generate();
     let trust = |types: &[&str]| Trust {
-        jwks: PublicJwks::parse(&keys.jwks()).unwrap(),
+        keys: IssuerKeys::Given(PublicJwks::parse(&keys.jwks()).unwrap()),
         subject_is: SubjectMapping::Username,
         subjects: Vec::new(),
         clients: vec![rich.client.key],
         scope: ScopeSet::parse("view-user").unwrap(),
         authorization_details_types: types.iter().map(|name| (*name).to_owned()).collect(),
         max_lifetime: 600,
+        jti_optional: false,
     };
     let (operations, context) = (&rich.server.app.operations, TestServer::context());
     let now = rich.server.clock.now().timestamp();

@@ -13,7 +13,8 @@ fn start(dir: &Path) -> Running {
     let mut command = grantlog();
     command
         .args(["dev", "--listen", "127.0.0.1:0", "--offline", "--data-dir"])
-        .arg(dir);
+        .arg(dir)
+        .env("GRANTLOG_SHARED_SIGNALS", "true");
     Running::spawn(command, &dir.with_extension("log"))
 }
 
@@ -104,7 +105,12 @@ async fn dev_serves_demo_clients_and_keeps_their_secrets() {
     };
     let clients = json(&beside(&["client", "list", "--json"]).await);
     assert_eq!(clients.as_array().unwrap().len(), 4);
-    assert!(beside(&["doctor"]).await.status.success());
+    // What the environment set for it holds for commands beside it.
+    let looked = beside(&["doctor"]).await;
+    assert!(looked.status.success());
+    let looked = String::from_utf8(looked.stdout).unwrap();
+    let signals = looked.lines().find(|line| line.contains("shared signals"));
+    assert!(signals.is_some_and(|line| line.contains("0 streams")), "{looked}");
     stop(dev, &dir).await;
 
     let dev = start(&dir);

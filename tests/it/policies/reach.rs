@@ -1,5 +1,6 @@
 //! What a containment reaches: neither what is over already, nor less than there is when it is done.
 
+use std::future::ready;
 use std::time::Duration;
 
 use grantlog::domain::client::{Client, Standing};
@@ -55,7 +56,10 @@ async fn a_containment_neither_counts_nor_revokes_grants_whose_time_is_over() {
     }
     let found = by_client.find(operations).await.unwrap();
     let context = TestServer::context();
-    by_client.apply(operations, (&context, found)).await.unwrap();
+    by_client
+        .apply(operations, (&context, found), |_| ready(Ok(true)))
+        .await
+        .unwrap();
     assert_eq!(events(server, "TokenRevoked").await.len(), 1);
 }
 
@@ -72,7 +76,10 @@ async fn what_begins_while_a_containment_of_the_whole_is_under_way_is_contained_
         for _ in 1..tokens {
             party.redeem(&party.code("view-user").await).await;
         }
-        let done = contained.apply(operations, (&context, found)).await.unwrap();
+        let done = contained
+            .apply(operations, (&context, found), |_| ready(Ok(true)))
+            .await
+            .unwrap();
         assert_eq!(done.grants.len(), tokens);
         for GrantId(grant) in done.grants {
             let grant = operations.load::<Grant>(grant).await.unwrap();
@@ -107,14 +114,20 @@ async fn a_containment_of_the_whole_by_address_or_window_ends_the_logins_that_we
         let grants_alone = of(here(), false);
         let found = grants_alone.find(operations).await.unwrap();
         assert!(found.sessions.is_empty() && !found.grants.contains(&elsewhere));
-        grants_alone.apply(operations, (&context, found)).await.unwrap();
+        grants_alone
+            .apply(operations, (&context, found), |_| ready(Ok(true)))
+            .await
+            .unwrap();
         assert!(!flow::request(&server, &http, &query).await.is_login_page());
 
         let whole = of(by, true);
         let found = whole.find(operations).await.unwrap();
         assert_eq!(found.sessions, [session]);
         assert!(found.grants.contains(&elsewhere));
-        let done = whole.apply(operations, (&context, found)).await.unwrap();
+        let done = whole
+            .apply(operations, (&context, found), |_| ready(Ok(true)))
+            .await
+            .unwrap();
         assert_eq!(done.sessions, [session]);
         assert!(flow::request(&server, &http, &query).await.is_login_page());
         let (_, ended) = events(&server, "SessionEnded").await.pop().unwrap();
@@ -148,7 +161,17 @@ async fn a_containment_of_the_whole_by_key_suspends_the_clients_that_authenticat
         (found.grants.len(), &found.clients[..]),
         (1, &[signing.client.key][..])
     );
-    by_key.apply(operations, (&context, found)).await.unwrap();
+    // Another one with the same key is found only once that one is stopped; whoever contains may not stop it.
+    let other = signing.twin().await;
+    assert_eq!(signing.token(&signing.assertion_of(&other)).await.0, 200);
+    let own = signing.client.key;
+    let done = by_key
+        .apply(operations, (&context, found), |client| ready(Ok(client == own)))
+        .await
+        .unwrap();
+    assert_eq!((done.clients, done.spared), (vec![own], vec![other.key]));
+    assert_eq!(done.grants.len(), 2, "its grants end all the same");
+    assert_eq!(signing.token(&signing.assertion_of(&other)).await.0, 200);
     let client = operations.load::<Client>(signing.client.key.0).await.unwrap();
     assert_eq!(
         client.registration.as_ref().unwrap().standing,

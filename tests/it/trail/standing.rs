@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grantlog::domain::client::ClientCommand;
+use grantlog::domain::client::{Approval, ClientCommand};
 use grantlog::domain::refusal::{Refusal, RequestRefused};
 use grantlog::ids::GrantId;
 use grantlog::operations::grant_list::GrantFilter;
@@ -129,6 +129,55 @@ async fn a_token_that_every_endpoint_refuses_is_not_shown_as_usable() {
     let expired = history.unwrap().credential.unwrap();
     assert!(expired.usable_unless_expired && !expired.usable);
     assert_eq!(expired.failed.unwrap().reason, "token_expired");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn scopes_that_a_grants_tokens_have_lost_are_named() {
+    let party = Party::new().await;
+    let server = &party.server;
+    let approval = async |step: Approval| {
+        let command = ClientCommand::Approval {
+            scope: "detail-user".to_owned(),
+            step,
+            reason: "looked into".to_owned(),
+        };
+        let (operations, context) = (&server.app.operations, TestServer::context());
+        operations
+            .command_client(&context, party.key, &command)
+            .await
+            .unwrap();
+        *server.app.ledger.head().borrow()
+    };
+    let approved = async || {
+        approval(Approval::Approved).await;
+        let (_, tokens) = party.redeem(&party.code("view-user detail-user").await).await;
+        text(&tokens, "refresh_token").to_owned()
+    };
+    let refresh = approved().await;
+    let before = show(server, &refresh, &[]).await;
+    assert_eq!(
+        before["standing"],
+        json!({"state": "live", "failed": null, "lapsed": []})
+    );
+    let withdrawn = approval(Approval::Withdrawn).await;
+    let after = show(server, &refresh, &[]).await;
+    assert_eq!(standing(&after), ("live", true, None));
+    assert_eq!(after["standing"]["lapsed"], json!(["detail-user"]));
+    assert_eq!(
+        after["state"]["scope"], before["state"]["scope"],
+        "what was granted stays"
+    );
+    let then = show(server, &refresh, &["--at", &(withdrawn - 1).to_string()]).await;
+    assert_eq!(then["standing"], before["standing"]);
+    let printed = stdout(&run(server, &["grant", "show", &refresh]).await);
+    let line = printed.lines().find(|line| line.starts_with("lapsed"));
+    assert!(line.is_some_and(|line| line.contains("detail-user")), "{printed}");
+    let operations = &server.app.operations;
+    let (rows, _) = operations
+        .list_grants(&GrantFilter::default(), i64::MAX, 1)
+        .await
+        .unwrap();
+    assert_eq!(rows[0].lapsed, ["detail-user"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

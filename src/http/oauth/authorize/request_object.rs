@@ -81,7 +81,7 @@ pub(in crate::http::oauth) async fn parameters<'a>(
     }
     let named = (jwt.kid.as_deref(), at);
     let signed = |jwks: &PublicJwks| jwt.signer(jwks, algorithm).map(|_| ());
-    let signed = app.client_keys.find(&client.metadata, named, signed).await;
+    let signed = app.client_keys.find(client.metadata.keys(), named, signed).await;
     signed.ok_or(RefusalReason::RequestObjectSignature)?;
     encode(&client.client_id, claims).ok_or(RefusalReason::RequestObjectMalformed)
 }

@@ -12,7 +12,8 @@ use crate::clock::Timestamp;
 use crate::config::Settings;
 use crate::crypto::jwt::Audience;
 use crate::domain::authorization_detail::Detail;
-use crate::domain::client::{AssertionAlgorithm, GrantType};
+use crate::domain::client::{AssertionAlgorithm, GrantType, PublicJwks};
+use crate::domain::confirmation::Thumbprint;
 use crate::domain::grant::{AcceptAssertion, Grant, GrantRefusal, Outcome};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::trusted_issuer::{SubjectMapping, Trust, TrustedIssuer};
@@ -43,7 +44,9 @@ struct Claims {
     nbf: Option<f64>,
     #[serde(default)]
     iat: Option<f64>,
-    jti: String,
+    /// None where there is none, which a trust may allow.
+    #[serde(default)]
+    jti: Option<String>,
     #[serde(default)]
     preferred_username: Option<String>,
     #[serde(default)]
@@ -58,6 +61,14 @@ struct Assertion {
     algorithm: AssertionAlgorithm,
     /// Whether it is used for the first time.
     is_first_use: OnceCell<bool>,
+}
+
+/// What is known of an assertion that is good, unless it was used before.
+struct Verified {
+    ends: Timestamp,
+    /// The key that signed it.
+    kid: Option<String>,
+    jkt: Thumbprint,
 }
 
 /// Whether a text has the form of an assertion, and the moment that its times would let it end; for the tests of all
@@ -79,19 +90,37 @@ impl Assertion {
     fn parse(text: &str) -> Option<Self> {
         let jwt: SignedJwt<Claims> = SignedJwt::parse(text, &TYPES)?;
         let algorithm = AssertionAlgorithm::named(&jwt.alg)?;
-        assertion::is_id(&jwt.claims.jti).then(|| Self {
-            jwt,
-            algorithm,
-            is_first_use: OnceCell::new(),
-        })
+        jwt.claims
+            .jti
+            .as_deref()
+            .is_none_or(assertion::is_id)
+            .then(|| Self {
+                jwt,
+                algorithm,
+                is_first_use: OnceCell::new(),
+            })
     }
 
-    /// All but the single use; when it ends.
+    /// All but the single use.
+    async fn verify(&self, app: &App, trust: &Trust, at: Timestamp) -> Result<Verified, RefusalReason> {
+        if self.jwt.claims.jti.is_none() && !trust.jti_optional {
+            return Err(RefusalReason::GrantAssertionMalformed);
+        }
+        let named = (self.jwt.kid.as_deref(), at);
+        let signer = |jwks: &PublicJwks| {
+            let key = self.jwt.signer(jwks, self.algorithm)?;
+            Some((key.kid.clone(), key.thumbprint()))
+        };
+        let keys = Some(trust.keys.source());
+        let signer = app.issuer_keys.find(keys, named, signer).await;
+        let (kid, jkt) = signer.ok_or(RefusalReason::GrantAssertionSignature)?;
+        let ends = self.check(trust, &app.settings, at)?;
+        Ok(Verified { ends, kid, jkt })
+    }
+
+    /// For whom, when and about whom it is; when it ends.
     fn check(&self, trust: &Trust, settings: &Settings, at: Timestamp) -> Result<Timestamp, RefusalReason> {
         let claims = &self.jwt.claims;
-        if self.jwt.signer(&trust.jwks, self.algorithm).is_none() {
-            return Err(RefusalReason::GrantAssertionSignature);
-        }
         if !assertion::is_for_us(&claims.aud, settings) {
             return Err(RefusalReason::GrantAssertionAudience);
         }
@@ -103,9 +132,14 @@ impl Assertion {
         Ok(ends)
     }
 
+    /// What it is known by: its issuer and `jti`. Without one, what was signed, which has no NUL; the signature has no part
+    /// in it, since whoever has one of P-256 can spell it in a second way.
     fn digest(&self) -> Digest {
         let claims = &self.jwt.claims;
-        Digest::of(&[claims.iss.as_bytes(), b"\0", claims.jti.as_bytes()].concat())
+        match &claims.jti {
+            Some(jti) => Digest::of(&[claims.iss.as_bytes(), b"\0", jti.as_bytes()].concat()),
+            None => Digest::of(self.jwt.signed().as_bytes()),
+        }
     }
 
     /// Notes that it was used, on all nodes at once. False: it had been used before.
@@ -170,9 +204,7 @@ async fn round(
     if !client.registration.metadata.may_sign_with(assertion.algorithm) {
         return Err(refused(RefusalReason::GrantAssertionAlgorithm));
     }
-    let ends = assertion
-        .check(trust, &app.settings, unit.at())
-        .map_err(refused)?;
+    let verified = assertion.verify(app, trust, unit.at()).await.map_err(refused)?;
     let (subject, password_generation) = subject(app, unit, (&client, trust), assertion).await?;
     unit.about(subject);
     let scope = scope(request, unit, &client, trust).await?;
@@ -188,7 +220,7 @@ async fn round(
     );
     mint.refresh = None;
     mint.access_lifetime = mint.access_lifetime.min(trust.max_lifetime);
-    if !assertion.use_up(app, ends).await? {
+    if !assertion.use_up(app, verified.ends).await? {
         return Err(refused(RefusalReason::GrantAssertionReplayed));
     }
     let command = AcceptAssertion {
@@ -197,6 +229,8 @@ async fn round(
         issuer: trusted_id,
         trust_version: u64::try_from(trusted.sequence).unwrap_or_default(),
         assertion: assertion.digest(),
+        kid: verified.kid,
+        jkt: verified.jkt,
         scope,
         audience,
         details,
@@ -297,7 +331,7 @@ mod tests {
         fn any_text_is_read_as_a_grants_assertion_or_refused(
             text in "\\PC{0,200}",
             alg in "none|HS256|ES256|RS256|EdDSA|[a-z]{0,5}",
-            jti in "[a-z]{0,3}",
+            jti in proptest::option::of("[a-z]{0,3}"),
             numbers in any::<[f64; 3]>(),
             email in proptest::option::of("\\PC{0,20}"),
         ) {
@@ -307,7 +341,7 @@ mod tests {
                 "iat": numbers[2], "jti": jti, "email": email});
             let compact = format!("{}.{}.c2ln", part(&json!({"alg": alg})), part(&claims));
             // JSON has no infinite numbers: they were written as null.
-            let complete = numbers[0].is_finite() && !jti.is_empty();
+            let complete = numbers[0].is_finite() && jti.is_none_or(|jti| !jti.is_empty());
             let parsed = Assertion::parse(&compact);
             prop_assert_eq!(parsed.is_some(), complete && AssertionAlgorithm::named(&alg).is_some());
         }

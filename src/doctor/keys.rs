@@ -1,14 +1,9 @@
 //! The master key, the signing keys, and the projections.
 
-use std::sync::Arc;
-
 use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::{Findings, retention};
-use crate::app::open_operations;
-use crate::clock::Clock;
-use crate::config::Settings;
 use crate::crypto::vault::{KeyOwner, VaultError};
 use crate::ids::SubjectId;
 use crate::ledger::{Ledger, LedgerError};
@@ -22,27 +17,15 @@ const OLD: TimeDelta = TimeDelta::days(180);
 /// Events that a projection may be behind.
 const LAG: i64 = 10_000;
 
-pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
-    let Ok(master) = settings.master_key() else { return };
-    let operations = match open_operations(settings, Arc::new(master), Clock::default()).await {
-        Ok(operations) => operations,
-        Err(error) => {
-            findings.fail(
-                "ledger",
-                format!("it does not open: {error}"),
-                "mend what the error says",
-            );
-            return;
-        }
-    };
-    if let Err(error) = signing_keys(&operations, findings).await {
+pub(super) async fn check(operations: &Operations, findings: &mut Findings) {
+    if let Err(error) = signing_keys(operations, findings).await {
         findings.fail(
             "signing keys",
             format!("not readable: {error}"),
             "mend what the error says",
         );
     }
-    if let Err(error) = erased_keys(&operations, findings).await {
+    if let Err(error) = erased_keys(operations, findings).await {
         findings.fail(
             "erasures",
             format!("not readable: {error}"),
@@ -56,7 +39,7 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
             "mend what the error says",
         );
     }
-    if let Err(error) = retention::check(&operations, findings).await {
+    if let Err(error) = retention::check(operations, findings).await {
         findings.fail(
             "retention",
             format!("not readable: {error}"),
@@ -64,7 +47,6 @@ pub(super) async fn check(settings: &Settings, findings: &mut Findings) {
         );
     }
     projections(&operations.ledger, findings).await;
-    operations.ledger.close().await;
 }
 
 async fn signing_keys(operations: &Operations, findings: &mut Findings) -> Result<(), LedgerError> {

@@ -1,5 +1,5 @@
-//! The keys of clients that publish them at a `jwks_uri` (RFC 7591 §2): fetched when they are needed, kept for as long as
-//! the answer says within limits, fetched again where none of them is the one that is looked for.
+//! The keys of clients (RFC 7591 §2) and trusted issuers that publish them at a `jwks_uri`: fetched when they are needed,
+//! kept for as long as the answer says within limits, fetched again where none of them is the one that is looked for.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -8,7 +8,7 @@ use chrono::TimeDelta;
 use quick_cache::sync::Cache;
 
 use crate::clock::Timestamp;
-use crate::domain::client::{ClientMetadata, PublicJwks};
+use crate::domain::client::{KeySource, PublicJwks};
 use crate::outbound::{Fetcher, Outgoing};
 
 /// How many sets are kept.
@@ -17,7 +17,7 @@ const KEPT: usize = 1_000;
 const FRESH: TimeDelta = TimeDelta::hours(1);
 const SHORTEST: TimeDelta = TimeDelta::minutes(1);
 const LONGEST: TimeDelta = TimeDelta::hours(24);
-/// How much longer a set is used while the client's server does not answer.
+/// How much longer a set is used while their owner's server does not answer.
 const STALE: TimeDelta = TimeDelta::hours(6);
 /// How often a set is asked for, whatever assertions name or are signed with.
 const AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(30);
@@ -25,7 +25,7 @@ const AT_MOST_EVERY: TimeDelta = TimeDelta::seconds(30);
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// Sets of keys, by their URL.
-pub struct ClientKeys {
+pub struct PublishedKeys {
     fetcher: Fetcher,
     known: Cache<String, Arc<Remote>>,
 }
@@ -64,28 +64,28 @@ impl State {
     }
 }
 
-impl ClientKeys {
-    /// Keeps nothing yet.
+impl PublishedKeys {
+    /// Keeps nothing yet. `purpose` is what requests for them are counted as, and has turns of its own.
     #[must_use]
-    pub fn new(fetcher: &Fetcher) -> Self {
+    pub fn new(fetcher: &Fetcher, purpose: &'static str) -> Self {
         Self {
-            fetcher: fetcher.apart("jwks_uri"),
+            fetcher: fetcher.apart(purpose),
             known: Cache::new(KEPT),
         }
     }
 
-    /// What `find` finds among a client's keys: those that are registered, or those that it publishes. Where nothing is
-    /// found among published ones that were kept, they are fetched anew: a client may change a key and not its name.
+    /// What `find` finds among somebody's keys: those that were given to us, or those that are published. Where nothing is
+    /// found among published ones that were kept, they are fetched anew: a key may change and not its name.
     pub async fn find<T>(
         &self,
-        client: &ClientMetadata,
+        keys: Option<KeySource<'_>>,
         (kid, at): (Option<&str>, Timestamp),
         find: impl Fn(&PublicJwks) -> Option<T>,
     ) -> Option<T> {
-        if let Some(registered) = &client.jwks {
-            return find(registered);
-        }
-        let uri = client.jwks_uri.as_deref()?;
+        let uri = match keys? {
+            KeySource::Given(keys) => return find(keys),
+            KeySource::Published(uri) => uri,
+        };
         let kept = self.fetch(uri, kid, at).await?;
         if let Some(found) = find(&kept) {
             return Some(found);
@@ -128,7 +128,7 @@ impl ClientKeys {
         remote.update(fetched, at).usable(at)
     }
 
-    /// One request. None: the client's server is down, or what it says is no set of keys.
+    /// One request. None: the server is down, or what it says is no set of keys.
     async fn get(&self, uri: &str, at: Timestamp) -> Option<(Arc<PublicJwks>, Timestamp)> {
         let request = Outgoing::get(uri)
             .accept("application/jwk-set+json, application/json")
@@ -136,14 +136,11 @@ impl ClientKeys {
         let answer = match self.fetcher.send(request).await {
             Ok(answer) if answer.status == StatusCode::OK => answer,
             Ok(answer) => {
-                tracing::warn!(
-                    status = answer.status.as_u16(),
-                    "a client's jwks_uri gave no keys"
-                );
+                tracing::warn!(status = answer.status.as_u16(), "a jwks_uri gave no keys");
                 return None;
             }
             Err(error) => {
-                tracing::warn!(error = error.code(), "a client's jwks_uri cannot be fetched");
+                tracing::warn!(error = error.code(), "a jwks_uri cannot be fetched");
                 return None;
             }
         };
