@@ -271,12 +271,16 @@ impl TestServer {
         operations.update_client(&Self::context(), key, metadata).await
     }
 
-    /// Registers a user.
+    /// Registers a user; one whose name is an e-mail address has that address.
     pub(crate) async fn user(&self, username: &str, password: &str) -> grantlog::ids::SubjectId {
+        let email = match username.contains('@') {
+            true => username.to_owned(),
+            false => format!("{username}@example.com"),
+        };
         let user = NewUser {
             username: username.to_owned(),
             name: Some(format!("{username} Example")),
-            email: Some(format!("{username}@example.com")),
+            email: Some(email),
             password: Some(password.to_owned()),
         };
         self.app

@@ -108,10 +108,7 @@ async fn a_claim_that_is_asked_for_by_itself_is_consented_to_and_given_where_it_
     let context = TestServer::context();
     let ended = operations.end_application(&context, whose, EndedBy::Administrator);
     ended.await.unwrap();
-    assert_eq!(
-        user_info(&provider, &tokens).await["error"]["code"],
-        "TOKEN_INVALID"
-    );
+    assert_eq!(user_info(&provider, &tokens).await["error"], "invalid_token");
     let answer = flow::request(server, &browser, &silent).await.parameters();
     assert_eq!(answer["error"], "consent_required");
     runner.stop().await;
