@@ -273,9 +273,10 @@ impl TestServer {
 
     /// Registers a user; one whose name is an e-mail address has that address.
     pub(crate) async fn user(&self, username: &str, password: &str) -> grantlog::ids::SubjectId {
-        let email = match username.contains('@') {
-            true => username.to_owned(),
-            false => format!("{username}@example.com"),
+        let email = if username.contains('@') {
+            username.to_owned()
+        } else {
+            format!("{username}@example.com")
         };
         let user = NewUser {
             username: username.to_owned(),

@@ -203,18 +203,7 @@ impl Registration {
         Ok(match command {
             ClientCommand::Register { .. } => return Err(ClientRefusal::Exists),
             ClientCommand::Update(metadata) if **metadata == self.metadata => Vec::new(),
-            ClientCommand::Update(metadata) if self.becomes_public(metadata) => {
-                return Err(ClientRefusal::BecomesPublic);
-            }
-            ClientCommand::Update(metadata) if self.changes_sector(metadata) => {
-                return Err(ClientRefusal::ChangesSector);
-            }
-            ClientCommand::Update(metadata) => vec![
-                ClientUpdated {
-                    metadata: (**metadata).clone(),
-                }
-                .into(),
-            ],
+            ClientCommand::Update(metadata) => vec![self.update(metadata)?],
             ClientCommand::RotateSecret { .. } if self.metadata.is_public() => {
                 return Err(ClientRefusal::Public);
             }
@@ -261,9 +250,16 @@ impl Registration {
         })
     }
 
-    /// Whether it authenticates, and with this metadata would no longer.
-    pub(super) fn becomes_public(&self, metadata: &ClientMetadata) -> bool {
-        metadata.is_public() && !self.metadata.is_public()
+    /// A change of the metadata. What its grants rest on stays: that it authenticates, and whom its users are known as.
+    pub(super) fn update(&self, metadata: &ClientMetadata) -> Result<ClientEvent, ClientRefusal> {
+        if metadata.is_public() && !self.metadata.is_public() {
+            return Err(ClientRefusal::BecomesPublic);
+        }
+        if self.changes_sector(metadata) {
+            return Err(ClientRefusal::ChangesSector);
+        }
+        let metadata = metadata.clone();
+        Ok(ClientUpdated { metadata }.into())
     }
 
     /// Two secrets may overlap: the newest stays until `retire_at`, an older one ends now.

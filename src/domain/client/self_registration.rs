@@ -2,8 +2,7 @@
 
 use super::{
     AuthMethod, Client, ClientCommand, ClientEvent, ClientMetadata, ClientRefusal, ClientSecretRetired,
-    ClientUpdated, Registration, RegistrationAccessTokenIssued, SecretVerifier, SoftwareStatementAccepted,
-    Standing,
+    Registration, RegistrationAccessTokenIssued, SecretVerifier, SoftwareStatementAccepted, Standing,
 };
 use crate::clock::Timestamp;
 use crate::domain::Decision;
@@ -68,16 +67,12 @@ impl Client {
         if registration.statement_issuer.is_some() && registration.statement_issuer.as_ref() != signed_by {
             return Decision::refuse(ClientRefusal::StatementMissing);
         }
-        if registration.becomes_public(&command.metadata) {
-            return Decision::refuse(ClientRefusal::BecomesPublic);
-        }
-        if registration.changes_sector(&command.metadata) {
-            return Decision::refuse(ClientRefusal::ChangesSector);
-        }
         let mut events: Vec<ClientEvent> = Vec::new();
         if *command.metadata != registration.metadata {
-            let metadata = (*command.metadata).clone();
-            events.push(ClientUpdated { metadata }.into());
+            match registration.update(&command.metadata) {
+                Ok(updated) => events.push(updated),
+                Err(refusal) => return Decision::refuse(refusal),
+            }
         }
         events.extend(command.statement.clone().map(Into::into));
         let (had, needs) = (kind(&registration.metadata), kind(&command.metadata));
