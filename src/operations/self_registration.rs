@@ -270,6 +270,16 @@ fn permitted(metadata: &ClientMetadata, terms: &Terms) -> Result<(), OperationEr
         let problem = format!("clients may not register themselves for {}", kind.name());
         return invalid("grant_types", problem);
     }
+    // Its redirect URIs, and with them its sector, are whatever it says. That it is there shows when a code reaches it.
+    let mut others = metadata.grant_types.iter();
+    let other = others.find(|kind| !matches!(kind, GrantType::AuthorizationCode | GrantType::RefreshToken));
+    if let Some(kind) = other.filter(|_| !metadata.subject_type.is_public()) {
+        let problem = format!(
+            "clients may not register themselves for pairwise subjects together with {}, which goes to no redirect URI",
+            kind.name()
+        );
+        return invalid("subject_type", problem);
+    }
     if let Some(scope) = metadata.scope.iter().find(|scope| !terms.scope.contains(scope)) {
         return invalid(
             "scope",

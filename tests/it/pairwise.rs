@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::routing::get;
 use grantlog::config::RegistrationMode;
-use grantlog::domain::client::Client;
+use grantlog::domain::client::{Client, GrantType};
 use grantlog::operations::client::CreatedClient;
 use serde_json::{Value, json};
 
@@ -244,7 +244,19 @@ async fn a_client_does_not_move_into_another_sector() {
     );
 
     // Nor one that registered itself, over the wire.
-    let open = registering(RegistrationMode::Open, |_| {}).await;
+    let open = registering(RegistrationMode::Open, |settings| {
+        settings.registration_grant_types = vec![GrantType::AuthorizationCode, GrantType::DeviceCode];
+    })
+    .await;
+    // With a grant that goes to no redirect URI it would be of any sector that it names.
+    let devices = json!({"redirect_uris": ["https://victim.example/cb"], "subject_type": "pairwise",
+        "grant_types": ["authorization_code", GrantType::DeviceCode.name()]});
+    let refused = register(&open, None, &devices).await;
+    assert_eq!(
+        (refused.status, &refused.body["error"]),
+        (400, &json!("invalid_client_metadata"))
+    );
+    assert!(text(&refused.body, "error_description").contains("subject_type"));
     let metadata = json!({"redirect_uris": [REDIRECT_URI], "subject_type": "pairwise"});
     let registered = register(&open, None, &metadata).await.body;
     let mut replaced = registered.clone();

@@ -96,7 +96,7 @@ mod tests {
         assert_eq!(claims(&[], "openid", email, &[Claim::Name]), r#"{"name":"Ada"}"#);
         assert_eq!(
             claims(&[Claim::Name], "profile", email, &[Claim::Name, Claim::Email]),
-            r#"{"email":"a@example.com","name":"Ada"}"#
+            r#"{"name":"Ada","email":"a@example.com"}"#
         );
         assert_eq!(claims(&[], "openid", None, &[Claim::Email]), "{}");
     }

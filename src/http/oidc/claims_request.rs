@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::domain::openid::Claim;
+use crate::unique_json::Unique;
 
 /// The most bytes of the parameter.
 const MAX_BYTES: usize = 8192;
@@ -80,7 +81,7 @@ impl ClaimsRequest {
         if text.len() > MAX_BYTES {
             return Err(MalformedClaims);
         }
-        let parsed = serde_json::from_str(text).map_err(|_| MalformedClaims)?;
+        let Unique(parsed) = serde_json::from_str(text).map_err(|_| MalformedClaims)?;
         let Value::Object(mut members) = parsed else {
             return Err(MalformedClaims);
         };
@@ -178,6 +179,7 @@ mod tests {
             "null",
             "{\"id_token\": []}",
             "{\"id_token\": {\"acr\": []}}",
+            "{\"userinfo\": {\"name\": null, \"name\": null}}",
             "{\"userinfo\": {\"email\": true}}",
             "{\"id_token\": {\"acr\": {\"values\": \"x\"}}}",
             "{\"id_token\": {\"acr\": {\"essential\": \"yes\"}}}",
