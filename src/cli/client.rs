@@ -10,7 +10,7 @@ use super::client_exchange::{self, Allow, Disallow};
 use super::client_input::Members;
 use super::session::Session;
 use super::{initial_access_token, output, prompt};
-use crate::domain::client::{Approval, Client, ClientCommand, Registration, Weakness};
+use crate::domain::client::{Approval, AuthMethod, Client, ClientCommand, Registration, Weakness};
 use crate::domain::trail::LedgerRead;
 use crate::ids::ClientKey;
 use crate::operations::client::CreatedClient;
@@ -215,16 +215,22 @@ async fn show_created(
         client_id,
         client_secret,
     } = created;
+    let metadata = registration(session, key).await?.metadata;
     if !as_json {
         output::line(&format!("client_id      {client_id}"))?;
+        let kept = if metadata.token_endpoint_auth_method == AuthMethod::ClientSecretJwt {
+            "it is kept as a key, encrypted under the master key"
+        } else {
+            "only its digest is stored"
+        };
         return match client_secret {
             Some(secret) => output::line(&format!(
-                "client_secret  {secret}\n\nThe secret is shown this once: only its digest is stored."
+                "client_secret  {secret}\n\nThe secret is shown this once: {kept}."
             )),
             None => Ok(()),
         };
     }
-    let mut document = describe::document(&registration(session, key).await?.metadata);
+    let mut document = describe::document(&metadata);
     document.insert("client_id".to_owned(), json!(client_id));
     let issued_at = session.ledger().clock().now().timestamp();
     document.insert("client_id_issued_at".to_owned(), json!(issued_at));

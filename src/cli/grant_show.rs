@@ -9,7 +9,7 @@ use super::grant::Found;
 use super::session::Session;
 use super::{grant_uses, output};
 use crate::domain::grant::Family;
-use crate::domain::openid::Claim;
+use crate::domain::openid::{Claim, IndividualClaims};
 use crate::ledger::{Caller, Metadata, StoredEvent};
 use crate::standing::{GrantStanding, GrantState};
 use crate::trail::as_of::AsOf;
@@ -91,19 +91,20 @@ fn print_state(family: &Family, standing: Option<&GrantStanding>) -> anyhow::Res
     named("user", &subject)?;
     named("flow", family.flow.name())?;
     named("scope", &family.scope.to_string())?;
-    let individual = family
-        .authentication
-        .as_ref()
-        .map(|known| known.individual_claims.all());
+    let individual = family.individual_claims().map(IndividualClaims::all);
     if let Some(claims) = individual.filter(|claims| !claims.is_empty()) {
         let names: Vec<&str> = claims.into_iter().map(Claim::name).collect();
         named("claims", &names.join(" "))?;
     }
-    if let Some(lapsed) = standing.map(|standing| standing.lapsed.join(" "))
-        && !lapsed.is_empty()
-    {
-        let why = "no longer the client's, no longer approved, retired, or beyond what it rests on";
-        named("lapsed", &format!("{lapsed} (its tokens do not have it: {why})"))?;
+    if let Some(standing) = standing {
+        let of_claims = standing.lapsed_claims.iter();
+        let of_claims = of_claims.map(|claim| format!("the claim {claim}"));
+        let lapsed: Vec<String> = standing.lapsed.iter().cloned().chain(of_claims).collect();
+        if !lapsed.is_empty() {
+            let why = "no longer the client's, no longer approved, retired, or beyond what it rests on";
+            let lapsed = lapsed.join(", ");
+            named("lapsed", &format!("{lapsed} (its tokens do not have it: {why})"))?;
+        }
     }
     if let Some(device) = &family.device {
         named("device", device.stage.name())?;

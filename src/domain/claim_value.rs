@@ -74,15 +74,13 @@ pub fn is_addr_spec(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return false;
     };
-    let inside = |text: &str, open: char, close: char| {
-        let text = text.strip_prefix(open)?;
-        text.strip_suffix(close).map(str::to_owned)
-    };
-    let is_local = match inside(local, '"', '"') {
-        Some(quoted) => is_quoted(&quoted),
+    let quoted = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let literal = domain.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    let is_local = match quoted {
+        Some(quoted) => is_quoted(quoted),
         None => is_dot_atom(local),
     };
-    let is_domain = match inside(domain, '[', ']') {
+    let is_domain = match literal {
         Some(literal) => literal
             .chars()
             .all(|c| c.is_ascii_graphic() && !"[]\\".contains(c)),
@@ -261,6 +259,10 @@ fn is_member(name: &str, value: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::json;
+
     #[test]
     fn an_e_mail_address_is_an_addr_spec() {
         for good in [
@@ -297,10 +299,6 @@ mod tests {
             assert!(!is_addr_spec(bad), "{bad}");
         }
     }
-
-    use super::*;
-    use proptest::prelude::*;
-    use serde_json::json;
 
     #[test]
     fn claims_are_what_the_specification_says() {

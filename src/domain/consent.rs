@@ -111,11 +111,11 @@ impl Consent {
         self.scope.is_empty() && self.claims.is_empty() && self.authorization_details.is_empty()
     }
 
-    /// Whether these claims are allowed: one by one, or by a scope that opens them.
+    /// Whether this scope is allowed, and these claims: one by one, or by a scope that opens them.
     #[must_use]
-    pub fn allows_claims(&self, claims: &BTreeSet<Claim>) -> bool {
+    pub fn allows(&self, scope: &ScopeSet, claims: &BTreeSet<Claim>) -> bool {
         let allowed = |claim: &Claim| self.claims.contains(claim) || self.scope.contains(claim.scope());
-        claims.iter().all(allowed)
+        scope.is_subset(&self.scope) && claims.iter().all(allowed)
     }
 
     /// Decides a command.

@@ -2,7 +2,7 @@
 
 use url::{Host, Url};
 
-use super::uri::is_spelled;
+use super::uri::{has_written_host, is_spelled};
 
 /// Why a redirect URI may not be registered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -17,6 +17,12 @@ pub enum RedirectUriRefusal {
     /// what follows.
     #[error("an http or https address needs // and a host")]
     NoHost,
+    /// `HTTPS` or `Http`: clients and browsers write it small, and texts are compared (RFC 3986 §3.1).
+    #[error("its scheme is written in lower case")]
+    UpperCase,
+    /// A host that browsers read as another one, such as `127.1` for `127.0.0.1`.
+    #[error("its host is not written as browsers read it")]
+    OtherHost,
     /// Carries a user name or password.
     #[error("it carries credentials")]
     Credentials,
@@ -60,7 +66,7 @@ pub fn check(uri: &str, answer: &[&str]) -> Result<(), RedirectUriRefusal> {
         return Err(RedirectUriRefusal::Fragment);
     }
     if matches!(parsed.scheme(), "https" | "http") {
-        has_host(uri)?;
+        has_host(uri, &parsed)?;
     }
     if !parsed.username().is_empty() || parsed.password().is_some() {
         return Err(RedirectUriRefusal::Credentials);
@@ -78,17 +84,21 @@ pub fn check(uri: &str, answer: &[&str]) -> Result<(), RedirectUriRefusal> {
 }
 
 /// As it is written: a parser for browsers finds a host where there is none.
-fn has_host(uri: &str) -> Result<(), RedirectUriRefusal> {
-    let rest = uri
-        .split_once("://")
-        .filter(|(scheme, _)| scheme.bytes().all(|byte| byte.is_ascii_lowercase()))
-        .map_or("", |(_, rest)| rest);
+fn has_host(uri: &str, parsed: &Url) -> Result<(), RedirectUriRefusal> {
+    let (scheme, rest) = uri.split_once(':').unwrap_or_default();
+    if scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(RedirectUriRefusal::UpperCase);
+    }
+    let rest = rest.strip_prefix("//").unwrap_or_default();
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     if authority.contains('@') {
         return Err(RedirectUriRefusal::Credentials);
     }
     if authority.is_empty() || authority.starts_with(':') {
         return Err(RedirectUriRefusal::NoHost);
+    }
+    if !has_written_host(uri, parsed) {
+        return Err(RedirectUriRefusal::OtherHost);
     }
     Ok(())
 }
@@ -200,7 +210,13 @@ mod tests {
             ("https:////app.example/cb", R::NoHost),
             ("https:/?x://app.example", R::NotAbsolute),
             ("http:127.0.0.1/cb", R::NoHost),
-            ("HTTPS://app.example/cb", R::NoHost),
+            ("HTTPS://app.example/cb", R::UpperCase),
+            ("http://127.1/cb", R::OtherHost),
+            ("http://0x7f.1/cb", R::OtherHost),
+            ("https://%61pp.example/cb", R::OtherHost),
+            ("https://app.example/[cb]", R::Malformed),
+            ("https://app.example/cb?a[]=b", R::Malformed),
+            ("com.example.app:/[cb]", R::Malformed),
             ("https://@app.example/", R::Credentials),
             ("https://u@app.example/", R::Credentials),
             ("javascript:alert(1)", R::Scheme),
@@ -225,6 +241,8 @@ mod tests {
             "https://app.example/cb",
             "http://127.0.0.1:1/cb",
             "http://localhost/cb",
+            "http://[::1]:4000/cb",
+            "https://App.example:444?a",
             "com.example.app:/cb",
             "https://app.example/cb?tenant=1&codes=2",
             "https://app.example/%7Ecb/(a)!;b='c'",

@@ -1,9 +1,20 @@
 //! What characters a URI has (RFC 3986). Parsers for browsers repair what has others, each in its own way, so that two of
 //! them may see two addresses in one text.
 
-/// Whether a text has only characters of a URI (RFC 3986 §2), each `%` before two hexadecimal digits.
+use url::{Host, Url};
+
+/// Whether a text has only characters of a URI (RFC 3986 §2), each `%` before two hexadecimal digits, and brackets around the
+/// host only (RFC 3986 §3.2.2).
 #[must_use]
 pub fn is_spelled(text: &str) -> bool {
+    let (before, rest) = match text.split_once("//") {
+        Some((scheme, rest)) if scheme.is_empty() || scheme.ends_with(':') => (scheme, rest),
+        Some(_) | None => (text, ""),
+    };
+    let path = rest.find(['/', '?', '#']).map_or("", |end| &rest[end..]);
+    if [before, path].iter().any(|part| part.contains(['[', ']'])) {
+        return false;
+    }
     let bytes = text.as_bytes();
     let is_escape = |at: usize| {
         bytes
@@ -14,6 +25,26 @@ pub fn is_spelled(text: &str) -> bool {
         b'%' => is_escape(at),
         byte => byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=".contains(byte),
     })
+}
+
+/// Whether a parser for browsers has read the host that is written: not `127.0.0.1` for `127.1`, nor a name for one that is
+/// percent-encoded. The letters' case and the forms of IPv6 addresses are no matter.
+#[must_use]
+pub fn has_written_host(text: &str, parsed: &Url) -> bool {
+    let is_written = |host: &str| {
+        let authority = text.split_once("://").map_or("", |(_, rest)| rest);
+        let end = authority.find(['/', '?', '#']).unwrap_or(authority.len());
+        let authority = &authority[..end];
+        let written = authority.rsplit_once('@').map_or(authority, |(_, rest)| rest);
+        let written = written.split_once(':').map_or(written, |(name, _)| name);
+        written.eq_ignore_ascii_case(host)
+    };
+    match parsed.host() {
+        Some(Host::Domain(name)) => is_written(name),
+        Some(Host::Ipv4(address)) => is_written(&address.to_string()),
+        Some(Host::Ipv6(_)) => true,
+        None => false,
+    }
 }
 
 /// Whether a text is an http or https URL as it is spelled: with `//` and a host after it.
@@ -28,7 +59,7 @@ pub fn is_web(text: &str) -> bool {
     matches!(scheme.as_str(), "https" | "http")
         && !rest.starts_with(['/', '?', '#', ':', '@'])
         && is_spelled(text)
-        && url::Url::parse(text).is_ok_and(|url| url.has_host())
+        && Url::parse(text).is_ok_and(|url| has_written_host(text, &url))
 }
 
 #[cfg(test)]
@@ -42,6 +73,10 @@ mod tests {
             "https://app.example/a?b=c&d='e'#f",
             "HTTP://[2001:db8::1]:8080/%7Ea(b)",
             "https://xn--mller-kva.example/%C3%A9",
+            "https://App.Example:8443?a",
+            "https://u:p@app.example/",
+            "http://[0:0::1]/",
+            "http://127.0.0.1:80/",
         ] {
             assert!(is_web(good), "{good}");
         }
@@ -65,6 +100,14 @@ mod tests {
             "https://app.example/%zz",
             "https://app.example/\u{7f}",
             "https://app.example/\u{202e}",
+            "https://app.example/[a]",
+            "https://app.example?a[]=1",
+            "https://app.example#[",
+            "https://[app.example]/",
+            "http://127.1/",
+            "http://0x7f.1/",
+            "http://2130706433/",
+            "https://%61pp.example/",
         ] {
             assert!(!is_web(bad), "{bad:?}");
         }

@@ -212,6 +212,12 @@ impl ScopeSet {
         self.0.iter().map(String::as_str)
     }
 
+    /// What is in both sets.
+    #[must_use]
+    pub fn intersection(&self, other: &Self) -> Self {
+        Self(self.0.intersection(&other.0).cloned().collect())
+    }
+
     /// Both sets together.
     #[must_use]
     pub fn union(&self, other: &Self) -> Self {

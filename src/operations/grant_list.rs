@@ -70,6 +70,8 @@ pub struct ListedGrant {
     pub scope: String,
     /// Scopes of it that its tokens no longer have, where it is live.
     pub lapsed: Vec<String>,
+    /// The same of the claims that were consented to one by one.
+    pub lapsed_claims: Vec<String>,
     /// The audience of its tokens.
     pub audience: Vec<String>,
     /// When all of it ends.
@@ -95,6 +97,7 @@ impl ListedGrant {
             flow: family.flow,
             scope: family.scope.to_string(),
             lapsed: standing.lapsed,
+            lapsed_claims: standing.lapsed_claims,
             audience: family.audience.clone(),
             expires_at: family.expires_at,
             revoked: family.revoked,

@@ -211,6 +211,13 @@ pub fn document(metadata: &ClientMetadata) -> Map<String, Value> {
     document
 }
 
+/// RFC 7591's name of a member, for whom registers by it.
+#[must_use]
+pub fn wire_name(member: &str) -> &str {
+    let alias = ALIASES.iter().find(|(_, ours)| *ours == member);
+    alias.map_or(member, |(name, _)| name)
+}
+
 /// Our name of a member.
 fn ours(name: &'static str) -> &'static str {
     let alias = ALIASES.iter().find(|(alias, _)| *alias == name);

@@ -38,7 +38,7 @@ pub(super) async fn is_allowed(
     let Some(widest) = widest else {
         return Ok(Err(otherwise));
     };
-    narrow(&mut circumstances.allowed_scope, widest);
+    circumstances.allowed_scope = circumstances.allowed_scope.intersection(widest);
     Ok(Ok(()))
 }
 
@@ -53,7 +53,9 @@ pub(super) async fn rests(
     };
     for token in subjects {
         match stands(unit, token).await? {
-            Some(allowed) => narrow(&mut circumstances.allowed_scope, &allowed),
+            Some(allowed) => {
+                circumstances.allowed_scope = circumstances.allowed_scope.intersection(&allowed);
+            }
             None => return Ok(Err(RefusalReason::SubjectTokenInactive)),
         }
     }
@@ -77,8 +79,4 @@ async fn stands(unit: &mut impl Aggregates, token: &TokenRef) -> Result<Option<S
     };
     let carried = carries_alone(unit, family).await?;
     Ok(carried.ok().map(|(_, circumstances)| circumstances.allowed_scope))
-}
-
-fn narrow(scope: &mut ScopeSet, widest: &ScopeSet) {
-    *scope = scope.iter().filter(|scope| widest.contains(scope)).collect();
 }

@@ -11,14 +11,14 @@ use crate::crypto::CryptoError;
 use crate::domain::client::{Client, Registration, Standing, TokenAlgorithm};
 use crate::domain::consent::Consent;
 use crate::domain::grant::{Circumstances, Family};
-use crate::domain::openid::OPENID;
+use crate::domain::openid::{Claim, IndividualClaims, OPENID};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::session::Session;
 use crate::domain::signing_key::SigningKey;
 use crate::domain::user::User;
 use crate::domain::value::ScopeSet;
-use crate::ids::{ClientKey, KeyId, SubjectId};
+use crate::ids::{ClientKey, KeyId};
 use crate::ledger::{Aggregates, LedgerError, Loaded, UnitOfWork};
 
 /// Which of `asked` the client may have now: registered for it, defined, not retired, and approved where it is
@@ -61,14 +61,25 @@ pub async fn omitted_scope(
     Ok(unrestricted.into_iter().collect())
 }
 
-/// What a decision on a grant of this user and client depends on besides the grant.
+/// As [`allowed_scope`], of claims: one is had where the scope that opens it could be.
+pub async fn allowed_claims(
+    unit: &mut impl Aggregates,
+    client: &Registration,
+    asked: &IndividualClaims,
+) -> Result<IndividualClaims, LedgerError> {
+    let opening = asked.all().into_iter().map(Claim::scope).collect();
+    let allowed = allowed_scope(unit, client, &opening).await?;
+    Ok(asked.within(&allowed))
+}
+
+/// What a decision on a grant of this client depends on besides the grant. Whether it ended with its login is not looked at.
 pub async fn circumstances(
     unit: &mut impl Aggregates,
     client: (ClientKey, &Registration),
-    subject: Option<SubjectId>,
-    scope: &ScopeSet,
+    family: Option<&Family>,
 ) -> Result<Circumstances, LedgerError> {
     let (key, registration) = client;
+    let subject = family.and_then(|family| family.subject);
     let (user, consent) = match subject {
         None => (None, None),
         Some(subject) => {
@@ -83,7 +94,14 @@ pub async fn circumstances(
         password_generation: user.map_or(0, |user| user.password_generation),
         consent_withdrawals: consent.map_or(0, |consent| consent.withdrawals),
         session_over: false,
-        allowed_scope: allowed_scope(unit, registration, scope).await?,
+        allowed_scope: match family {
+            Some(family) => allowed_scope(unit, registration, &family.scope).await?,
+            None => ScopeSet::default(),
+        },
+        individual_claims: match family.and_then(Family::individual_claims) {
+            Some(claims) => allowed_claims(unit, registration, claims).await?,
+            None => IndividualClaims::default(),
+        },
     })
 }
 
@@ -178,13 +196,7 @@ async fn carries_alone(
             Standing::Revoked => return Ok(Err(RefusalReason::ClientRevoked)),
         },
     };
-    let mut circumstances = circumstances(
-        seen,
-        (family.client, registration),
-        family.subject,
-        &family.scopes_needed(),
-    )
-    .await?;
+    let mut circumstances = circumstances(seen, (family.client, registration), Some(family)).await?;
     circumstances.session_over = session_over(seen, Some(family)).await?;
     if let Err(refusal) = family.stands(&circumstances, seen.at()) {
         return Ok(Err(refusal.reason()));
@@ -242,12 +254,14 @@ pub struct GrantStanding {
     /// Of a live one: the scopes that were granted and that its tokens no longer have, in order. The client lost them or their
     /// approval, they were retired, or what the grant rests on does not reach as far any more.
     pub lapsed: Vec<String>,
+    /// The same of the claims that the user consented to one by one: their scope lapsed.
+    pub lapsed_claims: Vec<String>,
 }
 
 impl GrantStanding {
     /// How a grant stands, with all that it rests on.
     pub async fn of(seen: &mut impl Aggregates, family: &Family) -> Result<Self, LedgerError> {
-        let mut lapsed = Vec::new();
+        let (mut lapsed, mut lapsed_claims) = (Vec::new(), Vec::new());
         let (state, failed) = if family.revoked.is_some() {
             (GrantState::Revoked, Some(RefusalReason::GrantRevoked))
         } else if seen.at() >= family.expires_at {
@@ -258,6 +272,10 @@ impl GrantStanding {
                     let allowed = &circumstances.allowed_scope;
                     let lost = family.scope.iter().filter(|scope| !allowed.contains(scope));
                     lapsed.extend(lost.map(str::to_owned));
+                    if let Some(granted) = family.individual_claims() {
+                        let (granted, left) = (granted.all(), circumstances.individual_claims.all());
+                        lapsed_claims.extend(granted.difference(&left).map(|claim| claim.name().to_owned()));
+                    }
                     (GrantState::Live, None)
                 }
                 Err(reason) => (GrantState::Blocked, Some(reason)),
@@ -268,6 +286,7 @@ impl GrantStanding {
             state,
             failed,
             lapsed,
+            lapsed_claims,
         })
     }
 }

@@ -7,6 +7,7 @@ use grantlog::domain::LedgerEvent;
 use grantlog::domain::authorization_detail::{AskedDetails, Detail, Selection, covers, parse};
 use grantlog::domain::client::GrantType;
 use grantlog::domain::grant::*;
+use grantlog::domain::openid::IndividualClaims;
 use grantlog::domain::value::{Digest, ScopeSet, Sealed};
 use grantlog::ids::{ClientKey, SubjectId};
 use proptest::prelude::*;
@@ -264,6 +265,7 @@ impl History {
             password_generation: 0,
             consent_withdrawals: 0,
             session_over: false,
+            individual_claims: IndividualClaims::default(),
             // The client lost `a` since.
             allowed_scope: scope(0b1110),
         }

@@ -214,6 +214,16 @@ async fn a_registration_that_is_not_acceptable_is_refused_with_its_code() {
             json!({"logo_uri": "data:image/png;base64,xx"}),
             "invalid_client_metadata",
         ),
+        (json!({"policy_uri": "nowhere"}), "invalid_client_metadata"),
+        (json!({"client_uri": "https://127.1/"}), "invalid_client_metadata"),
+        (
+            json!({"redirect_uris": ["https://app.example/cb?a[]=1"]}),
+            "invalid_redirect_uri",
+        ),
+        (
+            json!({"redirect_uris": ["HTTPS://app.example/cb"]}),
+            "invalid_redirect_uri",
+        ),
         (json!({"client_name": "\u{202e}evil"}), "invalid_client_metadata"),
         (json!({"client_name": "a\u{0}b"}), "invalid_client_metadata"),
         (
@@ -235,6 +245,12 @@ async fn a_registration_that_is_not_acceptable_is_refused_with_its_code() {
         );
         let description = answer.body["error_description"].as_str().unwrap();
         assert!(!description.is_empty() && description.is_ascii(), "{description}");
+        if let Some(member) = ["logo_uri", "policy_uri", "client_uri"]
+            .iter()
+            .find(|member| change.get(**member).is_some())
+        {
+            assert!(description.starts_with(&format!("{member}: ")), "{description}");
+        }
         assert!(answer.body["request_id"].is_string());
     }
     let url = server.url("/oauth/register");

@@ -336,7 +336,7 @@ async fn no_response_type_gives_a_token_to_the_browser() {
 }
 
 /// A client that registered itself, its secret, and a good request of it.
-async fn self_registered(server: &TestServer) -> (CreatedClient, flow::Query) {
+pub(crate) async fn self_registered(server: &TestServer) -> (CreatedClient, flow::Query) {
     let metadata = json!({
         "redirect_uris": ["https://phish.example/cb"], "scope": "openid profile",
         "post_logout_redirect_uris": ["https://phish.example/bye"], "id_token_signed_response_alg": "ES256",
@@ -435,13 +435,28 @@ async fn nobody_is_sent_unasked_to_a_client_that_registered_itself() {
         );
         assert!(!page.body.contains("<script") && !page.body.contains("http-equiv"));
     }
-    let page = flow::request(&server, &stranger, &with(&bad, &[("response_mode", "form_post")])).await;
-    let policy = page.headers["content-security-policy"].to_str().unwrap();
-    assert!(
-        policy.starts_with("default-src 'none'") && !policy.contains("script-src"),
-        "{policy}"
-    );
-    assert_eq!(page.hidden("error"), "invalid_scope");
+    for mode in ["form_post", "form_post.jwt"] {
+        let page = flow::request(&server, &stranger, &with(&bad, &[("response_mode", mode)])).await;
+        let policy = page.headers["content-security-policy"].to_str().unwrap();
+        assert!(
+            policy.starts_with("default-src 'none'") && !policy.contains("script-src"),
+            "{policy}"
+        );
+        assert_eq!(page.status, 400);
+        for shown in [
+            "<form method=\"post\" action=\"https://phish.example/cb\">",
+            "Go to <bdi>phish.example</bdi></button>",
+            "nobody at this server has checked",
+        ] {
+            assert!(page.body.contains(shown), "{mode}, {shown}: {}", page.body);
+        }
+        assert!(!page.body.contains("sent back now") && !page.body.contains("<script"));
+        if mode == "form_post" {
+            assert_eq!(page.hidden("error"), "invalid_scope");
+        } else {
+            assert!(page.hidden("response").contains('.') && !page.body.contains("name=\"error\""));
+        }
+    }
     // A link to a logout leads nobody there either.
     let (leaver, _) = self_registered(&server).await;
     let leaving = [

@@ -6,11 +6,13 @@ use grantlog::crypto::jwt::AccessClaims;
 use grantlog::domain::client::{ClientCommand, ExchangeMode, ExchangeRule, TokenAlgorithm};
 use grantlog::domain::consent::{Consent, ConsentCommand};
 use grantlog::domain::grant::{Act, MayAct};
+use grantlog::domain::openid::{Claim, IndividualClaims};
 use grantlog::domain::value::ScopeSet;
 use grantlog::ids::ClientKey;
 use grantlog::operations::client::{ClientRegistration, CreatedClient};
 use serde_json::{Value, json};
 
+use crate::code;
 use crate::harness::TestServer;
 use crate::openid::define_scopes;
 use crate::races::Node;
@@ -33,7 +35,7 @@ struct World {
 fn service_metadata(name: &str) -> Value {
     json!({
         "client_id": name, "client_name": name, "grant_types": ["client_credentials", EXCHANGE],
-        "scope": "view-user detail-user server-operations", "default_scopes": "server-operations",
+        "scope": "view-user detail-user server-operations email", "default_scopes": "server-operations",
     })
 }
 
@@ -49,7 +51,7 @@ impl World {
         define_scopes(&server).await;
         let shop = Party::on(
             server,
-            json!({"client_id": "shop", "scope": "view-user detail-user server-operations openid"}),
+            json!({"client_id": "shop", "scope": "view-user detail-user server-operations openid email"}),
         )
         .await;
         let mut metadata = service_metadata("service");
@@ -70,10 +72,20 @@ impl World {
     }
 
     async fn rule(&self, client: ClientKey, subject_client: ClientKey, mode: ExchangeMode) {
+        self.rule_for(client, (subject_client, mode), "view-user server-operations")
+            .await;
+    }
+
+    async fn rule_for(
+        &self,
+        client: ClientKey,
+        (subject_client, mode): (ClientKey, ExchangeMode),
+        scope: &str,
+    ) {
         let rule = ExchangeRule {
             subject_client,
             mode,
-            scope: ScopeSet::parse("view-user server-operations").unwrap(),
+            scope: ScopeSet::parse(scope).unwrap(),
             audience: vec![self.shop.server.base.clone(), INVENTORY.to_owned()],
         };
         let operations = &self.shop.server.app.operations;
@@ -615,6 +627,33 @@ async fn an_id_token_is_exchanged_while_its_grant_stands() {
     world
         .is_refused(answer, "invalid_request", "subject_token_inactive")
         .await;
+}
+
+#[tokio::test]
+async fn a_claim_that_was_consented_to_alone_is_no_scope_that_an_id_token_is_exchanged_for() {
+    let world = World::new().await;
+    let (service, shop) = (world.service.key, world.shop.key);
+    let mode = (shop, ExchangeMode::Impersonation);
+    world.rule_for(service, mode, "view-user email").await;
+    let server = &world.shop.server;
+    let whose = (shop, world.shop.subject);
+    let (_, code) = code::issue_with(server, whose, "openid view-user", |event| {
+        event.individual_claims = Some(IndividualClaims {
+            id_token: Vec::new(),
+            userinfo: vec![Claim::Email],
+        });
+    })
+    .await;
+    let (_, tokens) = world.shop.redeem(&code).await;
+    let typed = [("subject_token_type", ID_TOKEN)];
+    let token = world.exchanged(text(&tokens, "id_token"), &typed).await;
+    assert_eq!(claims(&token)["scope"], "view-user");
+    let wider = [("subject_token_type", ID_TOKEN), ("scope", "view-user email")];
+    let answer = world.exchange(text(&tokens, "id_token"), &wider).await;
+    assert_eq!(error(&answer), (400, "invalid_scope"));
+    let form = [("token", text(&tokens, "refresh_token"))];
+    let (_, introspected) = world.shop.post("/oauth/introspect", &form).await;
+    assert_eq!(introspected["scope"], "openid view-user");
 }
 
 #[tokio::test]

@@ -27,17 +27,12 @@ impl Registration {
     /// Refuses to give a native application a secret. Each installation that registered itself has one of its own; and what
     /// has a secret from before, or from an import, keeps it.
     pub(super) fn check_secret_of_native(&self, command: &ClientCommand) -> Result<(), ClientRefusal> {
-        let metadata = match command {
-            ClientCommand::Update(metadata) => metadata.as_ref(),
-            ClientCommand::RotateSecret { .. } => &self.metadata,
-            ClientCommand::Register { .. }
-            | ClientCommand::Suspend { .. }
-            | ClientCommand::Throttle { .. }
-            | ClientCommand::Reinstate
-            | ClientCommand::Revoke { .. }
-            | ClientCommand::Approval { .. }
-            | ClientCommand::AllowExchange(_)
-            | ClientCommand::DisallowExchange { .. } => return Ok(()),
+        let metadata = if let ClientCommand::Update(metadata) = command {
+            metadata
+        } else if matches!(command, ClientCommand::RotateSecret { .. }) {
+            &self.metadata
+        } else {
+            return Ok(());
         };
         let has_one = self.metadata.is_native_with_secret() && !self.secrets.is_empty();
         if metadata.is_native_with_secret() && !has_one && self.registration_access_token.is_none() {

@@ -4,6 +4,7 @@ use crate::clock::Timestamp;
 use crate::domain::authorization_detail::{AskedDetails, Detail, Selection};
 use crate::domain::client::GrantType;
 use crate::domain::confirmation::Confirmation;
+use crate::domain::openid::IndividualClaims;
 use crate::domain::value::{Digest, ScopeSet, Sealed};
 use crate::ids::{ClientKey, SubjectId};
 
@@ -139,8 +140,10 @@ pub struct Circumstances {
     pub consent_withdrawals: u32,
     /// Whether the grant ended with the login that it was given in.
     pub session_over: bool,
-    /// The scopes that the client may have now, approvals considered.
+    /// Of the scopes that were granted: those that the client may have now, approvals considered.
     pub allowed_scope: ScopeSet,
+    /// Of the claims that the user consented to one by one: those that the client may have now.
+    pub individual_claims: IndividualClaims,
 }
 
 /// The digests and lifetimes of tokens about to be issued.

@@ -17,7 +17,6 @@ pub use exchange::*;
 pub use management::*;
 pub use refusal::*;
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -25,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use super::aggregate;
 use super::client::GrantType;
 use super::confirmation::Confirmation;
-use super::openid::{Authentication, Claim, OPENID};
+use super::openid::{Authentication, IndividualClaims, OPENID};
 use super::pkce::Challenge;
 use super::value::{Digest, ScopeSet, Sealed};
 use crate::clock::Timestamp;
@@ -279,31 +278,19 @@ impl Grant {
 }
 
 impl Family {
-    /// The scopes that its client must still be allowed for all of it: its own, and those that would open the claims
-    /// which were consented to one by one.
+    /// The claims that its user consented to one by one; none where it was given without a login.
     #[must_use]
-    pub fn scopes_needed(&self) -> Cow<'_, ScopeSet> {
-        let individual = self.authentication.as_ref().map(|known| &known.individual_claims);
-        match individual.filter(|claims| !claims.is_empty()) {
-            None => Cow::Borrowed(&self.scope),
-            Some(claims) => {
-                let opening = claims.all().into_iter().map(Claim::scope).collect();
-                Cow::Owned(self.scope.union(&opening))
-            }
-        }
+    pub fn individual_claims(&self) -> Option<&IndividualClaims> {
+        Some(&self.authentication.as_ref()?.individual_claims)
     }
 
-    /// As far as its client is still allowed what it needs.
+    /// As far as its client is still allowed what was granted.
     #[must_use]
-    pub fn within(&self, allowed: &ScopeSet) -> Self {
+    pub fn within(&self, circumstances: &Circumstances) -> Self {
         let mut family = self.clone();
-        family.scope = self
-            .scope
-            .iter()
-            .filter(|scope| allowed.contains(scope))
-            .collect();
+        family.scope = self.scope.intersection(&circumstances.allowed_scope);
         if let Some(known) = &mut family.authentication {
-            known.individual_claims = known.individual_claims.within(allowed);
+            known.individual_claims = circumstances.individual_claims.clone();
         }
         family
     }

@@ -158,13 +158,8 @@ impl BearerToken {
         if let (Some(algorithm), Some(client)) = (self.proof, client.registration.as_deref()) {
             dpop::check_algorithm(&client.metadata, algorithm).map_err(|refusal| self.of(refusal.into()))?;
         }
-        let individual = family
-            .authentication
-            .as_ref()
-            .map(|known| &known.individual_claims);
-        let individual = individual.map(|claims| claims.within(&circumstances.allowed_scope));
         Ok(ActiveToken {
-            userinfo_claims: individual.unwrap_or_default().userinfo,
+            userinfo_claims: circumstances.individual_claims.userinfo,
             grant: address.grant,
             subject: family.subject,
             granted: ScopeSet::parse(&self.token.claims.scope).unwrap_or_default(),
@@ -221,8 +216,7 @@ impl ActiveToken {
     /// What of its scope its client may use now.
     #[must_use]
     pub fn usable_scope(&self) -> ScopeSet {
-        let granted = self.granted.iter();
-        granted.filter(|scope| self.allowed.contains(scope)).collect()
+        self.granted.intersection(&self.allowed)
     }
 
     /// The claims that its user consented to one by one, for `UserInfo`, as far as its client may have them now.

@@ -12,7 +12,7 @@ use crate::domain::initial_access_token::InitialAccessTokenRefusal;
 use crate::domain::refusal::RefusalReason;
 use crate::http::limits::TooMany;
 use crate::ids::RequestId;
-use crate::operations::OperationError;
+use crate::operations::{OperationError, self_registration};
 
 /// The most characters of a description.
 const MAX_DESCRIPTION: usize = 500;
@@ -96,7 +96,7 @@ impl RegistrationError {
     /// Metadata that is not acceptable.
     #[must_use]
     pub fn metadata(field: &str, problem: &str) -> Rejection<Self> {
-        let what = format!("{field}: {problem}");
+        let what = format!("{}: {problem}", self_registration::wire_name(field));
         match field {
             "redirect_uris" => Rejection::new(
                 Self::InvalidRedirectUri(what),
@@ -184,6 +184,10 @@ impl From<OperationError> for Rejection<RegistrationError> {
 
 impl From<ClientRefusal> for Rejection<RegistrationError> {
     fn from(refusal: ClientRefusal) -> Self {
+        let of_member = |member: &str| {
+            let error = RegistrationError::InvalidClientMetadata(format!("{member}: {refusal}"));
+            (error, RefusalReason::RegistrationMetadata)
+        };
         let (error, reason) = match refusal {
             ClientRefusal::Suspended => (RegistrationError::AccessDenied, RefusalReason::ClientSuspended),
             ClientRefusal::Unknown | ClientRefusal::Revoked => (
@@ -194,20 +198,8 @@ impl From<ClientRefusal> for Rejection<RegistrationError> {
                 RegistrationError::UnapprovedSoftwareStatement,
                 RefusalReason::SoftwareStatementUnapproved,
             ),
-            ClientRefusal::BecomesPublic => (
-                RegistrationError::InvalidClientMetadata(format!(
-                    "token_endpoint_auth_method: {}",
-                    ClientRefusal::BecomesPublic
-                )),
-                RefusalReason::RegistrationMetadata,
-            ),
-            ClientRefusal::ChangesSector => (
-                RegistrationError::InvalidClientMetadata(format!(
-                    "subject_type: {}",
-                    ClientRefusal::ChangesSector
-                )),
-                RefusalReason::RegistrationMetadata,
-            ),
+            ClientRefusal::BecomesPublic => of_member("token_endpoint_auth_method"),
+            ClientRefusal::ChangesSector => of_member("subject_type"),
             ClientRefusal::Exists
             | ClientRefusal::Public
             | ClientRefusal::Keyed

@@ -14,7 +14,7 @@ use crate::config::Settings;
 use crate::domain::authorization_detail::Detail;
 use crate::domain::client::Client;
 use crate::domain::grant::{Decision, Family, Grant, GrantRefusal, Management, Reason, Revoke, Target};
-use crate::domain::openid::{Claim, OPENID};
+use crate::domain::openid::{Claim, IndividualClaims, OPENID};
 use crate::domain::refusal::RefusalReason;
 use crate::http::api::bearer::{ActiveToken, BearerToken};
 use crate::http::api::respond;
@@ -120,7 +120,7 @@ impl Managed {
             return Ok(None);
         };
         let carried = standing::carried(unit, family).await?;
-        Ok(carried.map(|(_, circumstances)| family.within(&circumstances.allowed_scope)))
+        Ok(carried.map(|(_, circumstances)| family.within(&circumstances)))
     }
 }
 
@@ -187,10 +187,7 @@ struct ScopeBody {
 
 impl GrantBody {
     fn of(family: Family, authorization_details: Vec<Detail>) -> Self {
-        let individual = family
-            .authentication
-            .as_ref()
-            .map(|known| known.individual_claims.all());
+        let individual = family.individual_claims().map(IndividualClaims::all);
         let individual = individual.unwrap_or_default();
         let opened = |claim: &Claim| {
             let is_allowed = family.scope.contains(claim.scope()) || individual.contains(claim);

@@ -190,10 +190,7 @@ async fn access(
     let granted = &claims.authorization_details;
     let authorization_details = details(unit, (&client, family), granted, audience.as_deref()).await?;
     let scope = ScopeSet::parse(&claims.scope).unwrap_or_default();
-    let scope: ScopeSet = scope
-        .iter()
-        .filter(|scope| circumstances.allowed_scope.contains(scope))
-        .collect();
+    let scope = scope.intersection(&circumstances.allowed_scope);
     Ok(Introspection::Active(Box::new(ActiveToken {
         active: true,
         scope: scope.to_string(),

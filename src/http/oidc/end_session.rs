@@ -27,7 +27,7 @@ use crate::http::error::Rejection;
 use crate::http::form::Form;
 use crate::http::logout::{self, Asked};
 use crate::http::oauth::authorize::{destination, posted_request, read_form, see_other, with_query};
-use crate::http::page::{self, GoBackPage, PageError, Presentation};
+use crate::http::page::{self, GoBackPage, PageError, Presentation, WayBack};
 use crate::http::session::{self, LiveSession, SESSION_COOKIE};
 use crate::ids::ClientKey;
 use crate::ledger::{Actor, Context};
@@ -209,7 +209,7 @@ impl LogoutRequest {
         match &self.back {
             Some(location) if self.client.as_ref().is_some_and(unvouched) => GoBackPage {
                 presentation: self.presentation,
-                location,
+                way: &WayBack::Link(location.clone()),
                 destination: &destination(location),
                 error: None,
                 request: context.request,

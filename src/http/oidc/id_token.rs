@@ -11,9 +11,8 @@ use crate::app::App;
 use crate::domain::client::{IdTokenAlgorithm, Registration};
 use crate::domain::confirmation::Confirmation;
 use crate::domain::grant::{Grant, Issued};
-use crate::domain::openid::{self, Authentication, OPENID};
+use crate::domain::openid::{self, Authentication, IndividualClaims, OPENID};
 use crate::domain::user::User;
-use crate::domain::value::ScopeSet;
 use crate::ids::{SessionId, SubjectId};
 use crate::ledger::LedgerError;
 
@@ -57,8 +56,8 @@ pub struct IdTokenFor<'a> {
     pub grant: &'a Grant,
     /// The tokens.
     pub issued: &'a Issued,
-    /// The scopes that the client may use now.
-    pub allowed_scope: &'a ScopeSet,
+    /// The claims that the user consented to one by one and that the client may have now.
+    pub individual_claims: &'a IndividualClaims,
     /// Whether a code was exchanged for them. A refreshed ID token has no `nonce` (OpenID Connect Core §12.2).
     pub of_code: bool,
 }
@@ -109,10 +108,7 @@ impl IdTokenFor<'_> {
         subject: SubjectId,
         authentication: &Authentication,
     ) -> Result<UserClaims, LedgerError> {
-        let individual = authentication
-            .individual_claims
-            .within(self.allowed_scope)
-            .id_token;
+        let individual = &self.individual_claims.id_token;
         if authentication.claims.is_empty() && individual.is_empty() {
             return Ok(UserClaims::default());
         }
@@ -122,11 +118,7 @@ impl IdTokenFor<'_> {
         };
         let profile = app.operations.profile(subject, account).await?;
         Ok(profile.map_or_else(UserClaims::default, |profile| {
-            UserClaims::of(
-                &profile,
-                (&authentication.claims, &self.issued.scope),
-                &individual,
-            )
+            UserClaims::of(&profile, (&authentication.claims, &self.issued.scope), individual)
         }))
     }
 }

@@ -6,7 +6,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use maud::{PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::{Forms, Page, Presentation};
 use crate::domain::value::Digest;
@@ -36,9 +36,7 @@ impl IntoResponse for FormPostPage<'_> {
         let body = html! {
             h1 { (texts.title) }
             form method="post" action=(self.redirect_uri) {
-                @for (name, value) in self.parameters {
-                    input type="hidden" name=(name) value=(value);
-                }
+                (fields(self.parameters.iter().copied()))
                 p.lead { (texts.lead) }
                 button.primary type="submit" { (all.common.go_on) }
             }
@@ -59,10 +57,23 @@ impl IntoResponse for FormPostPage<'_> {
         if let Ok(policy) = HeaderValue::from_str(&format!("{policy}{}", SCRIPT_POLICY.as_str())) {
             headers.insert(header::CONTENT_SECURITY_POLICY, policy);
         }
-        // Under `same-origin` the browser would post with `Origin: null`, which a client may well refuse. This tells
-        // it the issuer's origin, which the answer names anyway.
-        let referrer = HeaderValue::from_static("strict-origin");
-        headers.insert(header::REFERRER_POLICY, referrer);
+        say_origin(&mut response);
         response
     }
+}
+
+/// The parameters of an answer in a form.
+pub(super) fn fields<'a>(parameters: impl Iterator<Item = (&'a str, &'a str)>) -> Markup {
+    html! {
+        @for (name, value) in parameters {
+            input type="hidden" name=(name) value=(value);
+        }
+    }
+}
+
+/// Under `same-origin` the browser would post with `Origin: null`, which a client may well refuse. This tells it the
+/// issuer's origin, which the answer names anyway.
+pub(super) fn say_origin(response: &mut Response) {
+    let referrer = HeaderValue::from_static("strict-origin");
+    response.headers_mut().insert(header::REFERRER_POLICY, referrer);
 }

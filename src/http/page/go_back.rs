@@ -1,18 +1,33 @@
 //! The page in place of a redirect to an application that nobody has vouched for (RFC 9700 §4.11.2).
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use maud::html;
 
+use super::form_post::{fields, say_origin};
 use super::{Destination, Forms, Page, Presentation};
 use crate::ids::RequestId;
 
-/// What went wrong, and a link that leads where a redirect would have led.
+/// Where the reader may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayBack {
+    /// By a link.
+    Link(String),
+    /// By a form that is posted.
+    Form {
+        /// Where to.
+        redirect_uri: String,
+        /// What is in it.
+        parameters: Vec<(String, String)>,
+    },
+}
+
+/// What went wrong, and a link or a button that leads where the reader would have been sent.
 pub struct GoBackPage<'a> {
     /// How it is shown.
     pub presentation: Presentation,
-    /// The application's address, with the error in it.
-    pub location: &'a str,
+    /// To the application, with the error.
+    pub way: &'a WayBack,
     /// The same in words.
     pub destination: &'a Destination,
     /// The error's code and description; none where somebody who is not logged in asked to be logged out.
@@ -34,11 +49,18 @@ impl IntoResponse for GoBackPage<'_> {
             ),
             None => (StatusCode::OK, common.logged_out, texts.not_logged_in),
         };
+        let go = texts.go.around(&html! { bdi { (destination) } });
         let body = html! {
             h1 { (title) }
             p { (why) " " (texts.unvouched) }
             p { (texts.wants.around(&html! { strong { bdi { (destination) } } })) }
-            p { a href=(self.location) rel="noreferrer noopener" { (texts.go.around(&html! { bdi { (destination) } })) } }
+            @match self.way {
+                WayBack::Link(location) => p { a href=(location) rel="noreferrer noopener" { (go) } },
+                WayBack::Form { redirect_uri, parameters } => form method="post" action=(redirect_uri) {
+                    (fields(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))))
+                    button type="submit" { (go) }
+                },
+            }
             dl {
                 @if let Some((code, description)) = self.error {
                     dt { (common.error) } dd { code { (code) } }
@@ -47,28 +69,19 @@ impl IntoResponse for GoBackPage<'_> {
                 dt { (common.request) } dd { code { (self.request) } }
             }
         };
-        Page {
+        let posts = matches!(self.way, WayBack::Form { .. });
+        let mut response = Page {
             presentation: self.presentation,
             status,
             title: title.to_owned(),
             body,
-            forms: Forms::None,
+            forms: if posts { Forms::ToClient } else { Forms::None },
             images: None,
         }
-        .into_response()
-    }
-}
-
-/// Takes from a page that posts itself the permission to: its reader presses the button, or does not.
-pub fn without_script(response: &mut Response) {
-    let headers = response.headers_mut();
-    let policy = headers.get(header::CONTENT_SECURITY_POLICY);
-    let policy = policy.and_then(|policy| policy.to_str().ok()).unwrap_or_default();
-    let kept: Vec<&str> = policy
-        .split("; ")
-        .filter(|directive| !directive.starts_with("script-src"))
-        .collect();
-    if let Ok(policy) = HeaderValue::from_str(&kept.join("; ")) {
-        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        .into_response();
+        if posts {
+            say_origin(&mut response);
+        }
+        response
     }
 }

@@ -21,7 +21,7 @@ pub use consent::{ConsentPage, Lost};
 pub use device::{DeviceAnswerPage, DeviceCodePage, device_answered};
 pub use error::{ErrorPage, PageError};
 pub use form_post::FormPostPage;
-pub use go_back::{GoBackPage, without_script};
+pub use go_back::{GoBackPage, WayBack};
 pub use language::Language;
 pub use login::{LoginPage, Problem};
 pub use logout::{logged_out, logout};

@@ -315,3 +315,22 @@ async fn a_client_is_live_unless_it_says_otherwise() {
         assert_eq!(loaded.registration.as_ref().unwrap().metadata.is_live, is_live);
     }
 }
+
+#[tokio::test]
+async fn an_ended_session_at_the_page_of_a_client_that_nobody_vouches_for_leads_to_a_login() {
+    let server = crate::registration::open().await;
+    server.user(USERNAME, PASSWORD).await;
+    let (_, query) = crate::rfc9700::self_registered(&server).await;
+    let browser = browser();
+    let page = asked(&server, &browser, &query).await;
+    server.clock.advance(std::time::Duration::from_hours(13));
+    let answer = flow::decide(&server, &browser, &query, (&page, "approve")).await;
+    assert_eq!(reason(&server).await, "session_expired");
+    assert!(answer.parameters().is_empty() || !answer.parameters().contains_key("error"));
+    let login = flow::follow(&server, &browser, &answer).await;
+    assert!(login.is_login_page(), "{}", login.body);
+    flow::log_in(&server, &browser, &query, (USERNAME, PASSWORD)).await;
+    let page = flow::request(&server, &browser, &query).await;
+    let answer = flow::decide(&server, &browser, &query, (&page, "approve")).await;
+    assert!(answer.parameters().contains_key("code"), "asked anew");
+}

@@ -6,6 +6,7 @@ use grantlog::clock::Timestamp;
 use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::GrantType;
 use grantlog::domain::grant::*;
+use grantlog::domain::openid::IndividualClaims;
 use grantlog::domain::value::{Digest, ScopeSet};
 use grantlog::ids::{ClientKey, SessionId, SubjectId};
 use proptest::prelude::*;
@@ -99,6 +100,7 @@ fn poll(step: &Step, at: Timestamp) -> RedeemDeviceCode {
         details: AskedDetails::default(),
         circumstances: Circumstances {
             session_over: false,
+            individual_claims: IndividualClaims::default(),
             user_may_act: true,
             client_serves_user: true,
             password_generation: 1 + u32::from(*password_changed),

@@ -7,6 +7,7 @@ use grantlog::domain::authorization_detail::AskedDetails;
 use grantlog::domain::client::GrantType;
 use grantlog::domain::confirmation::{Confirmation, Thumbprint};
 use grantlog::domain::grant::*;
+use grantlog::domain::openid::IndividualClaims;
 use grantlog::domain::value::{Digest, ScopeSet};
 use grantlog::ids::ClientKey;
 use proptest::prelude::*;
@@ -111,6 +112,7 @@ impl History {
             rotates: true,
             circumstances: Circumstances {
                 session_over: false,
+                individual_claims: IndividualClaims::default(),
                 user_may_act: true,
                 client_serves_user: true,
                 password_generation: 0,

@@ -16,6 +16,7 @@ use grantlog::domain::grant::{
     Circumstances, CodeIssued, Grant, GrantCommand, IssueToken, Mint, MintRefresh, Outcome, Reason,
     RedeemCode, Revoke, Rotate, Target,
 };
+use grantlog::domain::openid::IndividualClaims;
 use grantlog::domain::session::{Login, Session, SessionCommand};
 use grantlog::domain::token_use::{TokenUse, TokenUseCommand, TokenUseCounted, TokenUses};
 use grantlog::domain::user::{User, UserCommand, UserRegistered};
@@ -266,6 +267,7 @@ impl World {
             password_generation,
             consent_withdrawals,
             session_over: false,
+            individual_claims: IndividualClaims::default(),
             allowed_scope: ScopeSet::parse("a b c").unwrap(),
         }
     }

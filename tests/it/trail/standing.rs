@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::{exchange, run};
 use crate::command_line::stdout;
 use crate::harness::TestServer;
+use crate::openid::Provider;
 use crate::token::{Party, text};
 
 async fn show(server: &TestServer, credential: &str, more: &[&str]) -> Value {
@@ -157,7 +158,7 @@ async fn scopes_that_a_grants_tokens_have_lost_are_named() {
     let before = show(server, &refresh, &[]).await;
     assert_eq!(
         before["standing"],
-        json!({"state": "live", "failed": null, "lapsed": []})
+        json!({"state": "live", "failed": null, "lapsed": [], "lapsed_claims": []})
     );
     let withdrawn = approval(Approval::Withdrawn).await;
     let after = show(server, &refresh, &[]).await;
@@ -178,6 +179,43 @@ async fn scopes_that_a_grants_tokens_have_lost_are_named() {
         .await
         .unwrap();
     assert_eq!(rows[0].lapsed, ["detail-user"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn claims_that_a_grants_tokens_have_lost_are_named() {
+    let provider = Provider::with(json!({"default_scopes": "openid"})).await;
+    let server = &provider.server;
+    let claims = json!({"userinfo": {"email": null, "name": null}}).to_string();
+    let tokens = provider.tokens(&[("claims", &claims)]).await;
+    let refresh = text(&tokens, "refresh_token").to_owned();
+    assert_eq!(
+        show(server, &refresh, &[]).await["standing"]["lapsed_claims"],
+        json!([])
+    );
+    let narrower = json!({"scope": "openid profile"});
+    server.update_client(provider.client.key, narrower).await.unwrap();
+    let shown = show(server, &refresh, &[]).await;
+    let standing = &shown["standing"];
+    assert_eq!(
+        (
+            &standing["state"],
+            &standing["lapsed"],
+            &standing["lapsed_claims"]
+        ),
+        (&json!("live"), &json!([]), &json!(["email"]))
+    );
+    let printed = stdout(&run(server, &["grant", "show", &refresh]).await);
+    let line = printed.lines().find(|line| line.starts_with("lapsed"));
+    assert!(
+        line.is_some_and(|line| line.contains("the claim email (")),
+        "{printed}"
+    );
+    let operations = &server.app.operations;
+    let (rows, _) = operations
+        .list_grants(&GrantFilter::default(), i64::MAX, 1)
+        .await
+        .unwrap();
+    assert_eq!(rows[0].lapsed_claims, ["email"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -152,10 +152,7 @@ impl Family {
     /// a scope that was not empty.
     fn still_allowed(&self, asked: Option<&ScopeSet>, circumstances: &Circumstances) -> Option<ScopeSet> {
         let asked = asked.unwrap_or(&self.scope);
-        let left: ScopeSet = asked
-            .iter()
-            .filter(|scope| circumstances.allowed_scope.contains(scope))
-            .collect();
+        let left = asked.intersection(&circumstances.allowed_scope);
         (asked.is_empty() || !left.is_empty()).then_some(left)
     }
 

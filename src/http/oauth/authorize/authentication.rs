@@ -186,9 +186,7 @@ async fn individual_claims(
     if asked.is_empty() || !scope.contains(OPENID) {
         return Ok(IndividualClaims::default());
     }
-    let opening = asked.all().into_iter().map(Claim::scope).collect();
-    let allowed = standing::allowed_scope(unit, client, &opening).await?;
-    Ok(asked.within(&allowed))
+    standing::allowed_claims(unit, client, &asked).await
 }
 
 /// The user name to put into the login form. It proves nothing.

@@ -98,8 +98,7 @@ async fn give_consent(
         .seal_unconsented((subject, target.key), consent, &details)
         .await?;
     let claims = request.openid.individual_claims.all();
-    let adds =
-        new_details.is_some() || !request.scope.is_subset(&consent.scope) || !consent.allows_claims(&claims);
+    let adds = new_details.is_some() || !consent.allows(&request.scope, &claims);
     if !adds && !request.prompt.consent {
         return Ok(());
     }

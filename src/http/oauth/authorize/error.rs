@@ -185,6 +185,14 @@ impl Failure {
         }
     }
 
+    /// Whether it is that the login had ended when the consent form was sent.
+    pub(super) fn is_session_over(&self) -> bool {
+        match self {
+            Self::Page(_) => false,
+            Self::Redirect(_, rejection) => rejection.reason == RefusalReason::SessionExpired,
+        }
+    }
+
     /// What the ledger records.
     pub(super) fn refused(&self) -> Option<Refused> {
         match self {

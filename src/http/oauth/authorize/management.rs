@@ -6,8 +6,8 @@ use super::error::{AuthorizeError, invalid_request};
 use super::parameters::Parameters;
 use crate::app::App;
 use crate::domain::authorization_detail::{Detail, covers};
-use crate::domain::grant::{Family, Management};
-use crate::domain::openid::Claim;
+use crate::domain::grant::Management;
+use crate::domain::openid::{Claim, IndividualClaims};
 use crate::domain::refusal::RefusalReason;
 use crate::domain::scope::Scope;
 use crate::domain::value::ScopeSet;
@@ -87,7 +87,10 @@ pub(super) async fn read(
             let family = managed.live(unit).await?.ok_or_else(invalid_grant_id)?;
             let predecessor = Predecessor {
                 owner: family.subject.ok_or_else(invalid_grant_id)?,
-                claims: claims(&family),
+                claims: family
+                    .individual_claims()
+                    .map(IndividualClaims::all)
+                    .unwrap_or_default(),
                 details: managed.details(app, unit, &family).await?,
                 scope: family.scope,
             };
@@ -95,13 +98,6 @@ pub(super) async fn read(
         }
         (Some(_), _) => invalid("The grant_management_action is neither create nor replace."),
     }
-}
-
-fn claims(family: &Family) -> BTreeSet<Claim> {
-    let authentication = family.authentication.as_ref();
-    authentication
-        .map(|known| known.individual_claims.all())
-        .unwrap_or_default()
 }
 
 fn invalid_grant_id() -> Rejection<AuthorizeError> {

@@ -308,5 +308,5 @@ fn must_ask(target: &Target, request: &AuthorizationRequest, consent: &Consent) 
         target.registration.metadata.is_public() && redirect_uri::is_native(&target.back.redirect_uri);
     let asked = request.prompt.consent || request.prompt.select_account;
     let claims = request.openid.individual_claims.all();
-    asked || cannot_be_known || !request.scope.is_subset(&consent.scope) || !consent.allows_claims(&claims)
+    asked || cannot_be_known || !consent.allows(&request.scope, &claims)
 }

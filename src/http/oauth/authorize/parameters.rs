@@ -8,7 +8,7 @@ use crate::http::form::{self, Form, FormError};
 use crate::http::page::PageError;
 
 /// The parameters that mean something here. What else cannot be read is ignored like what can (RFC 6749 §3.1).
-const KNOWN: &[&str] = &[
+pub(super) const KNOWN: &[&str] = &[
     "acr_values",
     "authorization_details",
     "claims",
@@ -131,13 +131,15 @@ impl Parameters {
     }
 
     /// The query for after the login: `prompt=login` is done, an account has been chosen, and a shorter `max_age` than the
-    /// time that a user has to answer is met. It stays in the place of the client's default.
+    /// time that a user has to answer is met: that time stands for it, since without one the client's default would count.
     pub(super) fn after_login(&self) -> String {
-        let mut query = without(&self.query, "max_age");
-        if let Some(max_age) = self.get("max_age") {
-            let seconds = max_age.parse().unwrap_or(u64::from(u32::MAX)).max(TIME_TO_ANSWER);
-            query = form_urlencoded::Serializer::new(query)
-                .append_pair("max_age", &seconds.to_string())
+        let mut query = self.query.clone();
+        let max_age = self
+            .get("max_age")
+            .and_then(|seconds| seconds.parse::<u64>().ok());
+        if max_age.is_some_and(|seconds| seconds < TIME_TO_ANSWER) {
+            query = form_urlencoded::Serializer::new(without(&query, "max_age"))
+                .append_pair("max_age", &TIME_TO_ANSWER.to_string())
                 .finish();
         }
         let Some(prompt) = self.get("prompt") else {
@@ -191,7 +193,8 @@ mod tests {
             ("prompt=consent%20login", "prompt=consent"),
             ("a=1", "a=1"),
             ("max_age=0&a=1&prompt=select_account+login", "a=1&max_age=86400"),
-            ("max_age=86401&a=1", "a=1&max_age=86401"),
+            ("max_age=86401&a=1", "max_age=86401&a=1"),
+            ("max_age=many&a=1&prompt=none", "max_age=many&a=1&prompt=none"),
         ] {
             let parameters = Parameters::parse(before).unwrap();
             assert_eq!(parameters.after_login(), after, "{before}");

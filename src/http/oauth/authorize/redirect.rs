@@ -11,7 +11,7 @@ use super::response_mode::{Carrier, ResponseMode};
 use crate::app::App;
 use crate::domain::client::IdTokenAlgorithm;
 use crate::http::error::WireError;
-use crate::http::page::{self, FormPostPage, Presentation};
+use crate::http::page::{self, FormPostPage, Presentation, WayBack};
 
 /// Where answers to one request go. Made only of a redirect URI that is registered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,23 +40,45 @@ impl ReturnAddress {
     /// The refusal (RFC 6749 §4.1.2.1).
     #[must_use]
     pub fn error(&self, app: &App, presentation: Presentation, error: AuthorizeError) -> Response {
-        let parameters = [
-            ("error", error.code()),
-            ("error_description", error.description()),
-        ];
-        self.answer(app, presentation, &parameters)
+        self.answer(app, presentation, &in_parameters(error))
+    }
+
+    /// Where the refusal would have gone, for a page that asks first; none where it cannot be signed.
+    #[must_use]
+    pub fn way_of_error(&self, app: &App, error: AuthorizeError) -> Option<WayBack> {
+        self.signed(app, &in_parameters(error), |parameters| {
+            match self.mode.carrier() {
+                Carrier::Form => WayBack::Form {
+                    redirect_uri: self.redirect_uri.clone(),
+                    parameters: parameters
+                        .iter()
+                        .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                        .collect(),
+                },
+                Carrier::Query | Carrier::Fragment => WayBack::Link(self.location(parameters)),
+            }
+        })
     }
 
     fn answer(&self, app: &App, presentation: Presentation, parameters: &[(&str, &str)]) -> Response {
+        let answer = self.signed(app, parameters, |parameters| self.carry(presentation, parameters));
+        // Nothing that could be sent would be what the client asked for.
+        answer.unwrap_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
+
+    /// What goes with all parameters, or with one that is all of them signed, as the client asked; none where that fails.
+    fn signed<T>(
+        &self,
+        app: &App,
+        parameters: &[(&str, &str)],
+        carry: impl FnOnce(&[(&str, &str)]) -> T,
+    ) -> Option<T> {
         let all = self.with_state(parameters);
         if !self.mode.is_signed() {
-            return self.carry(presentation, &all);
+            return Some(carry(&all));
         }
-        match jarm::sign(app, self, &all) {
-            Ok(signed) => self.carry(presentation, &[(jarm::PARAMETER, &signed)]),
-            // Nothing that could be sent would be what the client asked for.
-            Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-        }
+        let signed = jarm::sign(app, self, &all).ok()?;
+        Some(carry(&[(jarm::PARAMETER, &signed)]))
     }
 
     fn with_state<'a>(&'a self, parameters: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
@@ -88,6 +110,13 @@ impl ReturnAddress {
             Carrier::Form | Carrier::Query => with_query(&self.redirect_uri, parameters),
         }
     }
+}
+
+fn in_parameters(error: AuthorizeError) -> [(&'static str, &'static str); 2] {
+    [
+        ("error", error.code()),
+        ("error_description", error.description()),
+    ]
 }
 
 /// A URI with parameters appended to its text. One that it has already is replaced: none is there twice (RFC 6749 §3.1).

@@ -6,6 +6,7 @@ use serde_json::Value;
 use url::form_urlencoded;
 
 use super::claims::Claims;
+use super::parameters::KNOWN;
 use crate::app::App;
 use crate::clock::Timestamp;
 use crate::config::Settings;
@@ -161,7 +162,8 @@ fn is_good_at(at: Timestamp, fapi: bool, claims: &Claims) -> Result<(), RefusalR
 }
 
 /// The parameters as a form: text as it is, numbers and switches in digits and words, lists of `resource` one by one. A
-/// value that no parameter has makes the object malformed.
+/// value that a parameter of that name cannot have makes the object malformed; of names that mean nothing here it is ignored
+/// (RFC 9101 §4, RFC 7519 §4).
 fn encode(client_id: &str, claims: &Claims) -> Option<String> {
     let mut form = form_urlencoded::Serializer::new(String::new());
     form.append_pair("client_id", client_id);
@@ -184,7 +186,8 @@ fn encode(client_id: &str, claims: &Claims) -> Option<String> {
             Value::Object(_) | Value::Array(_) if JSON.contains(&name) => {
                 form.append_pair(name, &value.to_string());
             }
-            Value::Object(_) | Value::Array(_) | Value::Null => return None,
+            Value::Object(_) | Value::Array(_) | Value::Null if KNOWN.contains(&name) => return None,
+            Value::Object(_) | Value::Array(_) | Value::Null => {}
         }
     }
     Some(form.finish())
@@ -226,6 +229,11 @@ mod tests {
         ] {
             assert_eq!(encode("c", &claims(&odd)), None, "{odd}");
         }
+        let unknown = json!({"verified_claims": {"a": 1}, "groups": [1], "none": null, "state": "s"});
+        assert_eq!(
+            encode("c", &claims(&unknown)).as_deref(),
+            Some("client_id=c&state=s")
+        );
     }
 
     #[test]

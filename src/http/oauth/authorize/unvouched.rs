@@ -1,7 +1,7 @@
 //! Errors for clients that manage their own registration (RFC 7592). Nobody has vouched for where they send people, so
 //! nobody without a login that holds is sent there unasked (RFC 9700 §4.11.2): a page says what is wrong and has a link.
 
-use axum::http::header;
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::error::{AuthorizeError, Failure};
@@ -9,7 +9,7 @@ use super::redirect::ReturnAddress;
 use super::visit::{Visit, destination};
 use crate::domain::client::{Client, Standing};
 use crate::http::error::WireError;
-use crate::http::page::{self, GoBackPage};
+use crate::http::page::GoBackPage;
 use crate::http::session;
 use crate::ledger::LedgerError;
 
@@ -42,21 +42,18 @@ impl Visit {
         Ok(live.is_some())
     }
 
-    /// The answer that would have been a redirect.
+    /// The answer that would have been sent on.
     pub(super) fn by_hand(&self, back: &ReturnAddress, error: AuthorizeError) -> Response {
-        let mut response = back.error(&self.app, self.origin.presentation, error);
-        let location = response.headers().get(header::LOCATION);
-        if let Some(location) = location.and_then(|location| location.to_str().ok()) {
-            return GoBackPage {
-                presentation: self.origin.presentation,
-                location,
-                destination: &destination(&back.redirect_uri),
-                error: Some((error.code(), error.description())),
-                request: self.context.request,
-            }
-            .into_response();
+        let Some(way) = back.way_of_error(&self.app, error) else {
+            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+        };
+        GoBackPage {
+            presentation: self.origin.presentation,
+            way: &way,
+            destination: &destination(&back.redirect_uri),
+            error: Some((error.code(), error.description())),
+            request: self.context.request,
         }
-        page::without_script(&mut response);
-        response
+        .into_response()
     }
 }

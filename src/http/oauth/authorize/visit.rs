@@ -8,6 +8,7 @@ use super::ENDPOINT;
 use super::authentication::login_hint;
 use super::error::{AuthorizeError, Failure, invalid_request};
 use super::parameters::Parameters;
+use super::redirect::see_other;
 use super::request::{self, AuthorizationRequest, Target};
 use super::request_object;
 use super::shown;
@@ -270,6 +271,16 @@ impl Visit {
 
     /// The answer to a refused request, once it is recorded.
     pub(super) async fn refuse(&self, failure: Failure) -> Response {
+        let by = (&self.context, self.origin.presentation);
+        let by_hand = match self.asks_before_going(&failure).await {
+            Ok(by_hand) => by_hand,
+            Err(error) => return refuse(&self.app, by, error.into()).await,
+        };
+        // No fault of the application's, which a page would lay at its door: the user logs in and is asked anew.
+        if by_hand && failure.is_session_over() {
+            self.record_all(&failure).await;
+            return see_other(&format!("authorize?{}", self.query()));
+        }
         // An error that is sent to the client is an answer; where the trouble is ours, another try may succeed.
         let failure = match failure.answer() {
             None => failure,
@@ -279,16 +290,18 @@ impl Visit {
                 Err(error) => error.into(),
             },
         };
-        let by = (&self.context, self.origin.presentation);
-        match (self.asks_before_going(&failure).await, failure) {
-            (Ok(true), Failure::Redirect(back, rejection)) => {
-                if let Some(refused) = rejection.refused() {
-                    self.record(&self.context, refused).await;
-                }
-                self.by_hand(&back, rejection.error)
+        match &failure {
+            Failure::Redirect(back, rejection) if by_hand => {
+                self.record_all(&failure).await;
+                self.by_hand(back, rejection.error)
             }
-            (Ok(_), failure) => refuse(&self.app, by, failure).await,
-            (Err(error), _) => refuse(&self.app, by, error.into()).await,
+            Failure::Redirect(..) | Failure::Page(_) => refuse(&self.app, by, failure).await,
+        }
+    }
+
+    async fn record_all(&self, failure: &Failure) {
+        if let Some(refused) = failure.refused() {
+            self.record(&self.context, refused).await;
         }
     }
 }

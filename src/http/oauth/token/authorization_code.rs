@@ -6,7 +6,6 @@ use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemCode};
-use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
 use crate::ledger::UnitOfWork;
@@ -40,9 +39,7 @@ async fn round(
     let grant = unit.load::<Grant>(address.grant.0).await?;
     let subject = grant.family.as_ref().and_then(|family| family.subject);
     let family = grant.family.as_deref();
-    let scope = family.map_or_else(ScopeSet::default, |family| family.scopes_needed().into_owned());
-    let mut circumstances =
-        standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
+    let mut circumstances = standing::circumstances(unit, (client.key, &client.registration), family).await?;
     circumstances.session_over = standing::login_over(unit, family).await?;
     let metadata = &client.registration.metadata;
     let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
@@ -77,7 +74,7 @@ async fn round(
                 client: &client.registration,
                 grant: &grant,
                 issued: &issued,
-                allowed_scope: &command.circumstances.allowed_scope,
+                individual_claims: &command.circumstances.individual_claims,
                 of_code: true,
             };
             response.with_id_token(app, id_token).await.map(Some)

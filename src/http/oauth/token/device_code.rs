@@ -8,7 +8,6 @@ use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantRefusal, Outcome, RedeemDeviceCode};
 use crate::domain::refusal::RefusalReason;
-use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
 use crate::ledger::UnitOfWork;
@@ -42,9 +41,7 @@ async fn round(
     let grant = unit.load::<Grant>(address.grant.0).await?;
     let family = grant.family.as_deref();
     let subject = family.and_then(|family| family.subject);
-    let scope = family.map_or_else(ScopeSet::default, |family| family.scope.clone());
-    let mut circumstances =
-        standing::circumstances(unit, (client.key, &client.registration), subject, &scope).await?;
+    let mut circumstances = standing::circumstances(unit, (client.key, &client.registration), family).await?;
     circumstances.session_over = standing::login_over(unit, family).await?;
     let details = authorization_details::of_grant(app, unit, &client, (&grant, asked)).await?;
     unit.about(subject);
@@ -74,7 +71,7 @@ async fn round(
                 client: &client.registration,
                 grant: &grant,
                 issued: &issued,
-                allowed_scope: &command.circumstances.allowed_scope,
+                individual_claims: &command.circumstances.individual_claims,
                 of_code: true,
             };
             response.with_id_token(app, id_token).await.map(Some)

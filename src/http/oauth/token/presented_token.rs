@@ -124,7 +124,7 @@ impl PresentedToken {
         };
         let allowed = &circumstances.allowed_scope;
         let scope = match &self.scope {
-            Some(scope) => scope.iter().filter(|scope| allowed.contains(scope)).collect(),
+            Some(scope) => scope.intersection(allowed),
             None => allowed.clone(),
         };
         let lineage = match family.basis.as_deref() {

@@ -6,7 +6,6 @@ use crate::app::App;
 use crate::credential::{self, Kind, Presented};
 use crate::domain::client::GrantType;
 use crate::domain::grant::{Grant, GrantEvent, GrantRefusal, Outcome, Rotate};
-use crate::domain::value::ScopeSet;
 use crate::http::error::{Rejection, TokenError};
 use crate::http::oidc::id_token::IdTokenFor;
 use crate::ledger::{Ledger, LedgerError, Loaded, UnitOfWork, recorded_event};
@@ -47,11 +46,12 @@ async fn round(
     let grant_id = presented.address.grant;
     let grant = unit.load::<Grant>(grant_id.0).await?;
     let was_issued = was_issued(&app.ledger, &grant, &presented).await?;
-    let subject = grant.family.as_ref().and_then(|family| family.subject);
-    let (flow, granted) = began(&grant);
-    let mut circumstances =
-        standing::circumstances(unit, (client.key, &client.registration), subject, &granted).await?;
-    circumstances.session_over = standing::session_over(unit, grant.family.as_deref()).await?;
+    let family = grant.family.as_deref();
+    let subject = family.and_then(|family| family.subject);
+    // Without a family the decision refuses, whatever would be minted.
+    let flow = family.map_or(GrantType::RefreshToken, |family| family.flow);
+    let mut circumstances = standing::circumstances(unit, (client.key, &client.registration), family).await?;
+    circumstances.session_over = standing::session_over(unit, family).await?;
     let allowed_audience = resource::allowed_now(app, &client.registration, &circumstances.allowed_scope);
     unit.about(subject);
     let command = Rotate {
@@ -83,7 +83,7 @@ async fn round(
                 client: &client.registration,
                 grant: &grant,
                 issued: &issued,
-                allowed_scope: &command.circumstances.allowed_scope,
+                individual_claims: &command.circumstances.individual_claims,
                 of_code: false,
             };
             response.with_id_token(app, id_token).await.map(Some)
@@ -94,14 +94,6 @@ async fn round(
             .client(client.key)
             .grant(grant_id, subject)),
     }
-}
-
-/// How the grant began, and which scopes it needs. Without a family the decision refuses, whatever would be minted.
-fn began(grant: &Grant) -> (GrantType, ScopeSet) {
-    let family = grant.family.as_deref();
-    family.map_or((GrantType::RefreshToken, ScopeSet::default()), |family| {
-        (family.flow, family.scopes_needed().into_owned())
-    })
 }
 
 /// Whether the ledger ever issued this refresh token. The state knows the two generations that can still mean
