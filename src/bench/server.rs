@@ -1,6 +1,5 @@
 //! The server under measurement: a process of its own, so that its CPU time and memory are its own.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::process::Stdio;
 
@@ -14,7 +13,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::credential::{self, Address, Kind};
 use crate::crypto::master::MasterKey;
-use crate::domain::consent::{Consent, ConsentCommand};
+use crate::domain::consent::{Consent, ConsentCommand, Terms};
 use crate::domain::grant::{CodeIssued, Grant};
 use crate::domain::pkce::{Challenge, Method};
 use crate::domain::user::User;
@@ -183,8 +182,10 @@ async fn register(app: &App) -> Result<(ClientKey, String, SubjectId)> {
     let give = ConsentCommand::Give {
         subject: user,
         client: created.key,
-        scope,
-        claims: BTreeSet::new(),
+        terms: Terms {
+            scope,
+            ..Terms::default()
+        },
         authorization_details: None,
         at: unit.at(),
     };

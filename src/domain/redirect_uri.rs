@@ -62,6 +62,10 @@ pub fn check(uri: &str, answer: &[&str]) -> Result<(), RedirectUriRefusal> {
         return Err(RedirectUriRefusal::Malformed);
     }
     let parsed = Url::parse(uri).map_err(|_| RedirectUriRefusal::NotAbsolute)?;
+    let scheme = uri.split(':').next().unwrap_or_default();
+    if scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(RedirectUriRefusal::UpperCase);
+    }
     if uri.contains('#') {
         return Err(RedirectUriRefusal::Fragment);
     }
@@ -85,10 +89,7 @@ pub fn check(uri: &str, answer: &[&str]) -> Result<(), RedirectUriRefusal> {
 
 /// As it is written: a parser for browsers finds a host where there is none.
 fn has_host(uri: &str, parsed: &Url) -> Result<(), RedirectUriRefusal> {
-    let (scheme, rest) = uri.split_once(':').unwrap_or_default();
-    if scheme.bytes().any(|byte| byte.is_ascii_uppercase()) {
-        return Err(RedirectUriRefusal::UpperCase);
-    }
+    let (_, rest) = uri.split_once(':').unwrap_or_default();
     let rest = rest.strip_prefix("//").unwrap_or_default();
     let authority = rest.split(['/', '?']).next().unwrap_or_default();
     if authority.contains('@') {
@@ -128,6 +129,18 @@ pub fn is_native(uri: &str) -> bool {
 #[must_use]
 pub fn is_private_use(uri: &str) -> bool {
     Url::parse(uri).is_ok_and(|parsed| !matches!(parsed.scheme(), "https" | "http"))
+}
+
+/// What a user can tell it by: its host; of a private-use scheme, that.
+#[must_use]
+pub fn place(uri: &str) -> String {
+    let parsed = Url::parse(uri).ok();
+    let host = parsed
+        .as_ref()
+        .and_then(Url::host_str)
+        .filter(|host| !host.is_empty());
+    let place = host.or(parsed.as_ref().map(Url::scheme));
+    place.unwrap_or_default().to_owned()
 }
 
 /// Whether the port is the request's to say, and so the registered URI alone is no address to send anything to.
@@ -211,6 +224,7 @@ mod tests {
             ("https:/?x://app.example", R::NotAbsolute),
             ("http:127.0.0.1/cb", R::NoHost),
             ("HTTPS://app.example/cb", R::UpperCase),
+            ("Com.example.app:/cb", R::UpperCase),
             ("http://127.1/cb", R::OtherHost),
             ("http://0x7f.1/cb", R::OtherHost),
             ("https://%61pp.example/cb", R::OtherHost),

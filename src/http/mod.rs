@@ -26,12 +26,14 @@ pub mod oauth;
 pub mod oidc;
 pub mod one_time;
 pub mod page;
+pub mod preference;
 pub mod published_keys;
 pub mod session;
 pub mod ssf;
 pub mod token_uses;
 
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, Uri, header};
 use axum::response::Response;
 use axum::{Extension, Router, middleware};
 
@@ -81,6 +83,15 @@ async fn nothing_here(Extension(origin): Extension<Origin>) -> Response {
     ProtocolError::NotFound.respond(origin.request)
 }
 
-async fn other_methods(Extension(origin): Extension<Origin>) -> Response {
-    ProtocolError::MethodNotAllowed.respond(origin.request)
+/// Paths whose `GET` does something, which a link's checker must not (RFC 9110 §9.2.1).
+const WITHOUT_HEAD: [&str; 2] = [oauth::authorize::ENDPOINT, oidc::end_session::PATH];
+
+/// The answer to a method that a path does not take; axum's own would name `HEAD` wherever there is a `GET`.
+async fn other_methods(Extension(origin): Extension<Origin>, uri: Uri) -> Response {
+    let mut response = ProtocolError::MethodNotAllowed.respond(origin.request);
+    if WITHOUT_HEAD.contains(&uri.path()) {
+        let allowed = HeaderValue::from_static("GET, POST");
+        response.headers_mut().insert(header::ALLOW, allowed);
+    }
+    response
 }

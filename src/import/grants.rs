@@ -1,7 +1,5 @@
 //! Live refresh tokens become grants: each may be presented once, for one of ours.
 
-use std::collections::BTreeSet;
-
 use chrono::TimeDelta;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -14,7 +12,7 @@ use super::{IMPORTED_REFRESH, Import, ImportError, Kind, Progress, join, passpor
 use crate::clock::Timestamp;
 use crate::domain::AggregateType;
 use crate::domain::client::GrantType;
-use crate::domain::consent::{Consent, ConsentCommand};
+use crate::domain::consent::{Consent, ConsentCommand, Terms};
 use crate::domain::grant::{Grant, GrantImported, RefreshToken};
 use crate::domain::value::{ScopeSet, is_scope_token};
 use crate::ids::{GrantId, SubjectId};
@@ -313,8 +311,10 @@ async fn append(ledger: &Ledger, context: &Context, newcomer: &Newcomer) -> Resu
                 let given = consent.decide(&ConsentCommand::Give {
                     subject,
                     client: event.client,
-                    scope: event.scope.clone(),
-                    claims: BTreeSet::new(),
+                    terms: Terms {
+                        scope: event.scope.clone(),
+                        ..Terms::default()
+                    },
                     authorization_details: None,
                     at,
                 });

@@ -435,6 +435,26 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
             );
         }
     }
+    // One that cannot be read is no fault of an application's.
+    for (path, body) in [
+        (PATH, &body),
+        ("/account/applications", &body),
+        ("/logout", &body),
+        (&authorize, &approval),
+    ] {
+        let request = http
+            .post(server.url(path))
+            .body(format!("{body}&form_token=again"));
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{path}");
+        assert!(answer.body.contains("That was not a form"), "{}", answer.body);
+        assert!(
+            !answer.body.contains("application and try again"),
+            "{}",
+            answer.body
+        );
+    }
     assert_eq!(count(server, "PasswordChanged").await, 0);
     assert_eq!(count(server, "SessionEnded").await, 0);
     assert_eq!(count(server, "CodeIssued").await, 0);

@@ -1,9 +1,7 @@
 //! Authorization codes without a browser, for tests of what comes after.
 
-use std::collections::BTreeSet;
-
 use grantlog::credential::{self, Address, Kind};
-use grantlog::domain::consent::{Consent, ConsentCommand};
+use grantlog::domain::consent::{Consent, ConsentCommand, Terms};
 use grantlog::domain::grant::{CodeIssued, Grant};
 use grantlog::domain::pkce::{Challenge, Method};
 use grantlog::domain::user::User;
@@ -48,8 +46,10 @@ pub(crate) async fn issue_with(
             let give = ConsentCommand::Give {
                 subject,
                 client,
-                scope: scope.clone(),
-                claims: BTreeSet::new(),
+                terms: Terms {
+                    scope: scope.clone(),
+                    ..Terms::default()
+                },
                 authorization_details: None,
                 at,
             };

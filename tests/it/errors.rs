@@ -335,6 +335,58 @@ async fn what_no_endpoint_has_seen_is_answered_in_json_with_the_requests_id() {
     assert_eq!(many.send().await.unwrap().status(), 431);
 }
 
+/// RFC 9110 §15.5.6: what `GET` does here, a link's checker must not, and so `HEAD` is not said to be taken.
+#[tokio::test]
+async fn a_method_that_is_refused_is_not_said_to_be_allowed() {
+    let server = TestServer::start().await;
+    let http = reqwest::Client::new();
+    for path in ["/oauth/authorize", "/oauth/logout"] {
+        let url = server.url(path);
+        let head = http.head(&url).send().await.unwrap();
+        assert_eq!(
+            (head.status().as_u16(), &head.headers()["allow"]),
+            (405, &"GET, POST".parse().unwrap())
+        );
+        assert_eq!(head.headers()["cache-control"], "no-store");
+        let put = Answered::to(http.put(&url)).await;
+        assert_eq!(
+            (put.code(), put.header("allow")),
+            ((405, "method_not_allowed"), "GET, POST")
+        );
+    }
+}
+
+/// OpenID Connect Core §13.2: what is posted there is a form, whoever has made it.
+#[tokio::test]
+async fn a_posted_request_is_a_form_and_leads_to_an_address_that_is_one() {
+    let server = TestServer::start().await;
+    let browser = crate::harness::browser();
+    for path in ["/oauth/authorize", "/oauth/logout"] {
+        let post = |content_type: &str, body: &str| {
+            let request = browser.post(server.url(path));
+            let request = request.header("content-type", content_type.to_owned());
+            crate::flow::Answer::of(request.body(body.to_owned()))
+        };
+        for other in [
+            "application/json",
+            "text/plain",
+            "multipart/form-data; boundary=x",
+        ] {
+            let answer = post(other, "client_id=a").await;
+            assert_eq!(
+                (answer.status.as_u16(), answer.location()),
+                (415, None),
+                "{path} {other}"
+            );
+        }
+        let form = "application/x-www-form-urlencoded";
+        let answer = post(form, r#"client_id=a&state={"b":1}#<c>&d=%7B+e"#).await;
+        let location = answer.location().unwrap();
+        let expected = "?client_id=a&state=%7B%22b%22:1%7D%23%3Cc%3E&d=%7B+e";
+        assert!(location.ends_with(expected), "{location}");
+    }
+}
+
 /// Sends bytes as they are; everything that comes back until the server closes.
 async fn raw(server: &TestServer, request: &str) -> String {
     let address = server.base.strip_prefix("http://").unwrap();

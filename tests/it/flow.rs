@@ -36,7 +36,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    async fn of(request: reqwest::RequestBuilder) -> Self {
+    pub(crate) async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         Self {
             status: response.status(),

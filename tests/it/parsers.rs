@@ -174,6 +174,7 @@ parsers! {
     claims: forms::claims;
     authorization_details: registrations::authorization_details;
     cookie: forms::cookie;
+    accept: forms::accept;
     accept_language: languages::accept_language;
     ui_locales: languages::ui_locales;
     forwarded: forms::forwarded;

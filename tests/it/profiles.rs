@@ -429,10 +429,13 @@ async fn a_fapi_client_proves_and_is_answered_with_algorithms_of_fapi_only() {
 #[tokio::test]
 async fn a_request_beside_a_pushed_one_is_refused_and_not_ignored() {
     let fapi = Fapi::new("fapi2-security").await;
-    let mut query = fapi.pushed(&fapi.query()).await;
-    query.extend(fapi.object(&json!({"alg": "PS256", "typ": "oauth-authz-req+jwt"}), &json!({})));
-    let answer = flow::request(&fapi.server, &fapi.browser, &query).await;
-    assert_eq!(answer.parameters()["error"], "invalid_request");
+    let pushed = fapi.pushed(&fapi.query()).await;
+    let unknown = "urn:ietf:params:oauth:request_uri:unknown";
+    for mut query in [pushed.clone(), flow::with(&pushed, &[("request_uri", unknown)])] {
+        query.extend(fapi.object(&json!({"alg": "PS256", "typ": "oauth-authz-req+jwt"}), &json!({})));
+        let answer = flow::request(&fapi.server, &fapi.browser, &query).await;
+        assert_eq!(answer.parameters()["error"], "invalid_request", "{query:?}");
+    }
 }
 
 #[tokio::test]

@@ -110,6 +110,41 @@ fn error(answer: &(u16, Value)) -> (u16, &str) {
     (answer.0, answer.1["error"].as_str().unwrap())
 }
 
+/// RFC 8707 §2.1: the user sees which resources it is for, so the consent is for those.
+#[tokio::test]
+async fn a_consent_for_one_resource_is_none_for_another() {
+    let client = Narrowing::new().await;
+    let (server, browser) = (&client.server, &client.browser);
+    let silent = |resources: &[&str]| with(&client.query(resources), &[("prompt", "none")]);
+    let asks = async |resources: &[&str]| {
+        let answer = flow::request(server, browser, &silent(resources)).await;
+        answer.parameters().get("error").cloned()
+    };
+    flow::authorize(server, browser, &client.query(&[FILES])).await;
+    assert_eq!(asks(&[FILES]).await, None, "it is remembered");
+    for others in [&[MAIL][..], &[FILES, MAIL], &[]] {
+        assert_eq!(
+            asks(others).await.as_deref(),
+            Some("consent_required"),
+            "{others:?}"
+        );
+    }
+    let page = flow::request(server, browser, &client.query(&[MAIL])).await;
+    assert!(
+        page.is_consent_page() && page.body.contains(MAIL),
+        "{}",
+        page.body
+    );
+    flow::decide(server, browser, &client.query(&[MAIL]), (&page, "approve")).await;
+    assert_eq!(asks(&[FILES, MAIL]).await, None, "one after the other");
+    assert_eq!(asks(&[]).await.as_deref(), Some("consent_required"));
+    // Who is asked without a resource allows all that the client has, and goes on to.
+    flow::authorize(server, browser, &client.query(&[])).await;
+    for any in [&[][..], &[MAIL]] {
+        assert_eq!(asks(any).await, None, "{any:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_token_is_for_the_resources_that_were_asked_for() {
     let client = Narrowing::new().await;

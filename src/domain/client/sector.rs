@@ -102,7 +102,9 @@ impl ClientMetadata {
             Some(ApplicationType::Native) => SectorRefusal::NotNative,
         };
         let fits = |uri: &String| match self.application_type {
-            Some(ApplicationType::Web) => is_https(uri) && !redirect_uri::is_native(uri),
+            Some(ApplicationType::Web) => {
+                is_https(uri) && !redirect_uri::is_native(uri) && !is_localhost(uri)
+            }
             Some(ApplicationType::Native) => is_https(uri) || redirect_uri::is_native(uri),
             None => true,
         };
@@ -133,6 +135,14 @@ impl Registration {
             SubjectType::Pairwise => Some(metadata.sector().unwrap_or_else(|_| self.client_id.clone())),
         }
     }
+}
+
+/// Whether its host is `localhost`, with a final dot or a name below it (RFC 6761 §6.3).
+fn is_localhost(uri: &str) -> bool {
+    let url = Url::parse(uri).ok();
+    let name = url.as_ref().and_then(Url::domain).unwrap_or_default();
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn is_https(uri: &str) -> bool {
@@ -205,6 +215,8 @@ mod tests {
         for (kind, uri, fits) in [
             ("web", "https://a.example/cb", true),
             ("web", "https://localhost/cb", false),
+            ("web", "https://localhost./cb", false),
+            ("web", "https://app.localhost/cb", false),
             ("web", "http://127.0.0.1/cb", false),
             ("web", "com.example.app:/cb", false),
             ("native", "com.example.app:/cb", true),

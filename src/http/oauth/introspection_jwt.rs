@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::clock::Timestamp;
 use crate::domain::client::{ClientMetadata, IdTokenAlgorithm, Registration};
 use crate::http::error::{Rejection, TokenError};
+use crate::http::preference;
 use crate::ledger::LedgerError;
 
 /// RFC 9701 §4.
@@ -28,37 +29,20 @@ pub(super) enum Form {
 impl Form {
     /// What the Accept header asks for (RFC 9701 §4): a JWT where it is named, and JSON is not preferred to it.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
-        let accepted = headers.get_all(header::ACCEPT).iter();
-        let ranges = accepted
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','));
-        let (mut jwt, mut json) = (0.0_f32, 0.0_f32);
-        for range in ranges {
-            let (name, weight) = weighed(range);
+        let (mut jwt, mut json) = (0, 0);
+        for (name, weight) in preference::members(headers, &header::ACCEPT) {
             if name.eq_ignore_ascii_case(MEDIA_TYPE) {
                 jwt = jwt.max(weight);
             } else if name.eq_ignore_ascii_case("application/json") {
                 json = json.max(weight);
             }
         }
-        if jwt > 0.0 && jwt >= json {
+        if jwt > 0 && jwt >= json {
             Self::Jwt
         } else {
             Self::Json
         }
     }
-}
-
-/// A media range and its weight (RFC 9110 §12.4.2); a malformed weight is none.
-fn weighed(range: &str) -> (&str, f32) {
-    let mut parts = range.split(';').map(str::trim);
-    let name = parts.next().unwrap_or_default();
-    let weight = parts
-        .filter_map(|parameter| parameter.split_once('='))
-        .find(|(name, _)| name.trim().eq_ignore_ascii_case("q"))
-        .map_or(1.0, |(_, value)| value.trim().parse().unwrap_or(0.0));
-    let in_range = (0.0..=1.0).contains(&weight);
-    (name, if in_range { weight } else { 0.0 })
 }
 
 /// The algorithm of a resource server's answers (RFC 9701 §6 has RS256 where none is registered; FAPI 2.0 Security Profile

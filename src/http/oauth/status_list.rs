@@ -4,7 +4,7 @@
 mod build;
 
 use axum::extract::{Path, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Json, Router};
@@ -22,6 +22,7 @@ use crate::domain::status_list::{Place, index};
 use crate::http::context::Origin;
 use crate::http::error::ProtocolError;
 use crate::http::form::Form;
+use crate::http::preference;
 
 pub use self::build::StatusLists;
 
@@ -109,17 +110,13 @@ fn asks_for_the_past(query: &str) -> bool {
 /// §8.1: whether the caller takes a JWT. The other form, CWT, is not made here.
 fn is_acceptable(headers: &HeaderMap) -> bool {
     let asked = headers.get_all(header::ACCEPT).iter();
-    let ranges = asked.flat_map(|value| value.to_str().unwrap_or("unreadable").split(','));
-    let mut named = ranges.map(str::trim).filter(|range| !range.is_empty()).peekable();
     // An empty list prefers nothing.
-    named.peek().is_none()
-        || named.any(|range| {
-            let mut parts = range.split(';').map(str::trim);
-            let range = parts.next().unwrap_or_default();
-            let refused = parts.any(|parameter| matches!(parameter, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-            let known = [MEDIA_TYPE, "application/*", "*/*"];
-            !refused && known.iter().any(|known| range.eq_ignore_ascii_case(known))
-        })
+    let is_named = |line: &HeaderValue| line.as_bytes().iter().any(|byte| !b" \t,".contains(byte));
+    let is_ours = |(range, weight): (&str, u16)| {
+        let ours = [MEDIA_TYPE, "application/*", "*/*"];
+        weight > 0 && ours.iter().any(|ours| range.eq_ignore_ascii_case(ours))
+    };
+    !asked.into_iter().any(is_named) || preference::members(headers, &header::ACCEPT).any(is_ours)
 }
 
 fn respond(built: &Built, headers: &HeaderMap) -> Response {

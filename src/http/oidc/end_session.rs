@@ -12,7 +12,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 
@@ -27,6 +27,7 @@ use crate::http::error::Rejection;
 use crate::http::form::Form;
 use crate::http::logout::{self, Asked};
 use crate::http::oauth::authorize::{destination, posted_request, read_form, see_other, with_query};
+use crate::http::other_methods;
 use crate::http::page::{self, GoBackPage, PageError, Presentation, WayBack};
 use crate::http::session::{self, LiveSession, SESSION_COOKIE};
 use crate::ids::ClientKey;
@@ -37,7 +38,7 @@ pub const PATH: &str = "/oauth/logout";
 
 /// The endpoint.
 pub fn routes() -> Router<App> {
-    Router::new().route(PATH, get(show).post(submit).head(no_head))
+    Router::new().route(PATH, get(show).post(submit).head(other_methods))
 }
 
 /// A logout request whose every parameter is good.
@@ -55,11 +56,6 @@ struct LogoutRequest {
 struct RelyingParty {
     key: ClientKey,
     registration: Arc<Registration>,
-}
-
-/// What `GET` ends, a link's checker must not (RFC 9110 §9.2.1).
-async fn no_head() -> StatusCode {
-    StatusCode::METHOD_NOT_ALLOWED
 }
 
 async fn show(
@@ -110,7 +106,7 @@ fn read(
     if !query.is_empty() {
         return read_form(headers, body).map(Posted::Form);
     }
-    let location = posted_request("logout", body)?;
+    let location = posted_request("logout", (headers, body))?;
     let (_, parameters) = location.split_once('?').unwrap_or_default();
     match Form::parse(parameters) {
         Ok(form) if form.get(csrf::FIELD).is_some() => Ok(Posted::Form(form)),

@@ -202,7 +202,7 @@ fn answer(
     let mut response = Page {
         presentation,
         status: StatusCode::OK,
-        title: title.to_owned(),
+        title: presentation.texts().common.titled(title, error.is_some()),
         body,
         forms,
         images: None,

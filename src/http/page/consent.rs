@@ -93,7 +93,9 @@ impl IntoResponse for ConsentPage<'_> {
         let mut response = Page {
             presentation: self.presentation,
             status: StatusCode::OK,
-            title: texts.title.with(&isolated(client_name)),
+            title: all
+                .common
+                .titled(&texts.title.with(&isolated(client_name)), self.notice.is_some()),
             body,
             forms: Forms::ToClient,
             images: image,

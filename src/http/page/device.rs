@@ -46,7 +46,7 @@ impl IntoResponse for DeviceCodePage<'_> {
         let mut response = Page {
             presentation: self.presentation,
             status: StatusCode::OK,
-            title: texts.title.to_owned(),
+            title: all.common.titled(texts.title, self.notice.is_some()),
             body,
             forms: Forms::Here,
             images: None,
@@ -115,7 +115,9 @@ impl IntoResponse for DeviceAnswerPage<'_> {
         let mut response = Page {
             presentation: self.presentation,
             status: StatusCode::OK,
-            title: texts.asks.with(&isolated(client_name)),
+            title: all
+                .common
+                .titled(&texts.asks.with(&isolated(client_name)), self.notice.is_some()),
             body,
             forms: Forms::Here,
             images: image,

@@ -19,6 +19,8 @@ pub enum PageError {
     LogoutMalformed,
     /// The same, where it was to connect a device.
     DeviceMalformed,
+    /// A form of our own pages cannot be read.
+    FormMalformed,
     /// `client_id` or `redirect_uri` is there twice.
     Doubled,
     /// There is no `client_id`.
@@ -71,6 +73,7 @@ impl PageError {
             Self::Malformed
             | Self::LogoutMalformed
             | Self::DeviceMalformed
+            | Self::FormMalformed
             | Self::Doubled
             | Self::ClientMissing
             | Self::ClientUnknown
@@ -116,7 +119,7 @@ impl PageError {
             Self::ForeignForm => texts.foreign_form,
             Self::TooMany(_) => texts.too_many,
             Self::TooLarge => texts.too_large,
-            Self::NotAForm => texts.not_a_form,
+            Self::NotAForm | Self::FormMalformed => texts.not_a_form,
             Self::ServerError => texts.server_error,
             Self::TemporarilyUnavailable => texts.unavailable,
         }
@@ -128,6 +131,7 @@ impl PageError {
             Self::Malformed => texts.malformed,
             Self::LogoutMalformed => texts.logout_malformed,
             Self::DeviceMalformed => texts.device_malformed,
+            Self::FormMalformed => texts.form_malformed,
             Self::Doubled => texts.doubled,
             Self::ClientMissing => texts.client_missing,
             Self::ClientUnknown => texts.client_unknown,
@@ -155,7 +159,7 @@ impl PageError {
     /// What is wrong with the request, for the application's developers; none where it is not the request.
     fn description(self) -> Option<&'static str> {
         match self {
-            Self::Malformed | Self::LogoutMalformed | Self::DeviceMalformed => {
+            Self::Malformed | Self::LogoutMalformed | Self::DeviceMalformed | Self::FormMalformed => {
                 Some("The request is not a form in UTF-8, or has a parameter twice.")
             }
             Self::Doubled => Some("The client_id or the redirect_uri is included more than once."),
@@ -192,7 +196,7 @@ impl PageError {
 
     /// Whether the people to turn to are the application's.
     fn is_the_applications(self) -> bool {
-        self.status() == StatusCode::BAD_REQUEST
+        self.status() == StatusCode::BAD_REQUEST && self != Self::FormMalformed
     }
 
     /// The seconds after which it is worth coming back.
@@ -204,6 +208,7 @@ impl PageError {
             Self::Malformed
             | Self::LogoutMalformed
             | Self::DeviceMalformed
+            | Self::FormMalformed
             | Self::Doubled
             | Self::ClientMissing
             | Self::ClientUnknown
@@ -242,6 +247,7 @@ impl WireError for PageError {
             Self::Malformed
             | Self::LogoutMalformed
             | Self::DeviceMalformed
+            | Self::FormMalformed
             | Self::Doubled
             | Self::ClientMissing
             | Self::RedirectUriMissing

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::text::{self, Texts};
 use crate::clock::Timestamp;
+use crate::http::preference;
 
 /// The most bytes of an `Accept-Language` header that is read; browsers send some dozens.
 const MAX_HEADER: usize = 1024;
@@ -129,31 +130,13 @@ fn primary(tag: &str) -> Option<&str> {
 
 /// A member of the header, with its weight in thousandths.
 fn range(member: &str) -> Option<(Range<'_>, u16)> {
-    let (tag, weight) = match member.split_once(';') {
-        Some((tag, weight)) => (tag, thousandths(weight)?),
-        None => (member, 1000),
-    };
-    let tag = tag.trim_matches([' ', '\t']);
+    let (tag, weight) = preference::member(member)?;
     let range = if tag == "*" {
         Range::Any
     } else {
         Range::Of(primary(tag)?)
     };
     Some((range, weight))
-}
-
-/// `q=` and a number from 0 to 1 with at most three digits after its point (RFC 9110 §12.4.2).
-fn thousandths(weight: &str) -> Option<u16> {
-    let (name, value) = weight.trim_matches([' ', '\t']).split_once('=')?;
-    let (whole, part) = value.split_once('.').unwrap_or((value, ""));
-    let is_number = part.len() <= 3 && part.bytes().all(|byte| byte.is_ascii_digit());
-    let part: u16 = format!("{part:0<3}").parse().ok().filter(|_| is_number)?;
-    match whole {
-        _ if !name.eq_ignore_ascii_case("q") => None,
-        "0" => Some(part),
-        "1" if part == 0 => Some(1000),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -215,7 +198,7 @@ mod tests {
             ("*;q=0", None),
             // What is malformed is not there.
             ("de;q=2,fr;q=0.1", Some(FR)),
-            ("de;q=0.1234,de;q=,de;q=1.001,de;x=1,de;q=-1,de;q=+1", None),
+            ("de;q=0.1234,de;q=,de;q=1.001,de;q=-1,de;q=+1", None),
             ("de_DE,;;,,=,fr", Some(FR)),
             ("nl", None),
             ("", None),

@@ -91,10 +91,8 @@ impl IntoResponse for LoginPage<'_> {
             }
         };
         let status = self.problem.map_or(StatusCode::OK, Problem::status);
-        let title = match self.problem {
-            Some(_) => all.common.error_title.with(texts.title),
-            None => texts.title.to_owned(),
-        };
+        let failed = self.problem.is_some() || self.notice.is_some();
+        let title = all.common.titled(texts.title, failed);
         let mut response = Page {
             presentation: self.presentation,
             status,

@@ -34,7 +34,7 @@ pub fn logout(
     let mut response = Page {
         presentation,
         status: StatusCode::OK,
-        title: texts.question.to_owned(),
+        title: common.titled(texts.question, error.is_some()),
         body,
         // An application that asks may want the browser back.
         forms: if asked_by.is_some() {

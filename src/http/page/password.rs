@@ -133,10 +133,8 @@ impl IntoResponse for PasswordPage<'_> {
                 button.primary type="submit" { (texts.button) }
             }
         };
-        let title = match self.problem {
-            Some(_) => common.error_title.with(common.change_password),
-            None => common.change_password.to_owned(),
-        };
+        let failed = self.problem.is_some() || self.notice.is_some();
+        let title = common.titled(common.change_password, failed);
         let mut response = Page {
             presentation: self.presentation,
             status: self.problem.map_or(StatusCode::OK, PasswordProblem::status),

@@ -11,6 +11,7 @@ use grantlog::http::cookie::Cookie;
 use grantlog::http::form::{self, Form};
 use grantlog::http::oauth::{authorize, device, par, resource};
 use grantlog::http::oidc::claims_request::ClaimsRequest;
+use grantlog::http::preference;
 use grantlog::http::session::Presented;
 use url::form_urlencoded;
 
@@ -89,6 +90,21 @@ pub(super) fn cookie(bytes: &[u8]) -> Read {
     let settings = crate::harness::settings("postgres://x");
     let value = Cookie("grantlog_session").read(&settings, &headers);
     Read::text(value.map(|value| format!("grantlog_session={value}")))
+}
+
+/// What a caller prefers, as a header that says the same; whatever has no weight in it is passed over.
+pub(super) fn accept(bytes: &[u8]) -> Read {
+    let Some(headers) = headers(header::ACCEPT, bytes) else {
+        return Read::Refused;
+    };
+    let members = preference::members(&headers, &header::ACCEPT);
+    let written: Vec<String> = members
+        .map(|(name, weight)| {
+            assert!(weight <= preference::MOST && !name.contains([',', ';']), "{name}");
+            format!("{name};q={}.{:03}", weight / 1000, weight % 1000)
+        })
+        .collect();
+    Read::text((!written.is_empty()).then(|| written.join(",")))
 }
 
 /// Whatever the header says, the sender is its peer or an address in it.

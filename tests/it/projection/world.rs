@@ -1,6 +1,6 @@
 //! A small world of users, clients and grants, moved by random but real decisions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grantlog::clock::{Clock, Randomness};
@@ -11,7 +11,7 @@ use grantlog::domain::client::{
     AuthMethod, Client, ClientCommand, ClientMetadata, GrantType, IdTokenAlgorithm, ResponseProfile,
     SecretVerifier, SubjectType, TokenAlgorithm, TokenFormat,
 };
-use grantlog::domain::consent::{Consent, ConsentCommand};
+use grantlog::domain::consent::{Consent, ConsentCommand, Terms};
 use grantlog::domain::grant::{
     Circumstances, CodeIssued, Grant, GrantCommand, IssueToken, Mint, MintRefresh, Outcome, Reason,
     RedeemCode, Revoke, Rotate, Target,
@@ -278,8 +278,10 @@ impl World {
         let command = ConsentCommand::Give {
             subject,
             client,
-            scope,
-            claims: BTreeSet::new(),
+            terms: Terms {
+                scope,
+                ..Terms::default()
+            },
             authorization_details: None,
             at,
         };

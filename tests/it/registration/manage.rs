@@ -3,11 +3,12 @@
 use serde_json::{Value, json};
 
 use super::{Answer, open, register, registering, send};
-use crate::flow::REDIRECT_URI;
+use crate::flow::{self, REDIRECT_URI};
 use crate::harness::{TestServer, browser};
 use grantlog::config::RegistrationMode;
 use grantlog::domain::client::{Client, ClientCommand};
 use grantlog::ids::ClientKey;
+use grantlog::operations::client::CreatedClient;
 
 /// A client that has registered itself.
 struct Registered {
@@ -262,6 +263,41 @@ async fn a_deleted_client_and_its_tokens_are_gone_at_once() {
             "{method}"
         );
     }
+}
+
+/// Nobody vouches for where it sends people: they agreed to return to the host that their page had named.
+#[tokio::test]
+async fn users_of_a_client_that_sends_them_elsewhere_are_asked_again() {
+    let client = Registered::new().await;
+    let (server, browser) = (&client.server, browser());
+    server.user(flow::USERNAME, flow::PASSWORD).await;
+    let created = CreatedClient {
+        key: client.key(),
+        client_id: client.text("client_id").to_owned(),
+        client_secret: None,
+    };
+    let query = flow::with(&flow::query(&created), &[("scope", "openid")]);
+    flow::authorize(server, &browser, &query).await;
+    let answer = flow::request(server, &browser, &query).await;
+    assert!(answer.parameters().contains_key("code"), "it is remembered");
+    let (near, far) = ("https://app.example/other", "https://elsewhere.example/cb");
+    let moved = client.update(json!({"redirect_uris": [near, far]}));
+    assert_eq!(client.send("PUT", Some(&moved)).await.status, 200);
+    let to = |uri: &str| flow::with(&query, &[("redirect_uri", uri)]);
+    let answer = flow::request(server, &browser, &to(near)).await;
+    assert!(answer.parameters().contains_key("code"), "to the same host");
+    let silent = flow::with(&to(far), &[("prompt", "none")]);
+    let answer = flow::request(server, &browser, &silent).await;
+    assert_eq!(answer.parameters()["error"], "consent_required");
+    let page = flow::request(server, &browser, &to(far)).await;
+    assert!(
+        page.is_consent_page() && page.body.contains("elsewhere.example"),
+        "{}",
+        page.body
+    );
+    flow::decide(server, &browser, &to(far), (&page, "approve")).await;
+    let answer = flow::request(server, &browser, &to(far)).await;
+    assert!(answer.parameters().contains_key("code"), "asked once");
 }
 
 #[tokio::test]

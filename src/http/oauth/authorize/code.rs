@@ -97,16 +97,15 @@ async fn give_consent(
         .operations
         .seal_unconsented((subject, target.key), consent, &details)
         .await?;
-    let claims = request.openid.individual_claims.all();
-    let adds = new_details.is_some() || !consent.allows(&request.scope, &claims);
+    let terms = request.terms(target);
+    let adds = new_details.is_some() || !consent.allows(&terms);
     if !adds && !request.prompt.consent {
         return Ok(());
     }
     let command = ConsentCommand::Give {
         subject,
         client: target.key,
-        scope: request.scope.clone(),
-        claims,
+        terms,
         authorization_details: new_details,
         at: unit.at(),
     };

@@ -35,9 +35,10 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Extension, RawQuery, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use url::form_urlencoded;
 
 use self::error::Failure;
 use self::parameters::Parameters;
@@ -49,9 +50,10 @@ use crate::domain::consent::Consent;
 use crate::domain::redirect_uri;
 use crate::domain::refusal::RefusalReason;
 use crate::http::context::Origin;
-use crate::http::error::{ProtocolError, Rejection, TokenError};
+use crate::http::error::{Rejection, TokenError};
 use crate::http::form::{Form, FormError, check_content_type};
 use crate::http::oauth::{authorization_details, par, rounds};
+use crate::http::other_methods;
 use crate::http::page::{PageError, Problem};
 use crate::http::session::{self, LiveSession};
 use crate::ids::SubjectId;
@@ -62,7 +64,8 @@ pub(in crate::http) const ENDPOINT: &str = "/oauth/authorize";
 
 /// The authorization endpoint.
 pub fn routes() -> Router<App> {
-    Router::new().route(ENDPOINT, get(show).post(submit).head(no_head))
+    // `HEAD` (RFC 9110 §9.3.2) says what `GET` would answer, which cannot be known without issuing the code.
+    Router::new().route(ENDPOINT, get(show).post(submit).head(other_methods))
 }
 
 /// What the login form carries on of a query; for the tests of all parsers.
@@ -98,14 +101,6 @@ async fn show(
     }
 }
 
-/// `HEAD` (RFC 9110 §9.3.2) says what `GET` would answer, which cannot be known without issuing the code.
-async fn no_head(Extension(origin): Extension<Origin>) -> Response {
-    let mut response = ProtocolError::MethodNotAllowed.respond(origin.request);
-    let allowed = HeaderValue::from_static("GET, POST");
-    response.headers_mut().insert(header::ALLOW, allowed);
-    response
-}
-
 /// One of our own forms; or, without a query, a request that a client had posted.
 async fn submit(
     State(app): State<App>,
@@ -115,7 +110,7 @@ async fn submit(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let read = match query.as_deref().unwrap_or_default() {
-        "" => posted_request("authorize", body).map(Posted::Request),
+        "" => posted_request("authorize", (&headers, body)).map(Posted::Request),
         _ => read_form(&headers, body).map(Posted::Form),
     };
     let form = match read {
@@ -144,16 +139,23 @@ enum Posted {
 /// site may send it: the login that it meets is the one that a `GET` brings.
 pub(in crate::http) fn posted_request(
     page: &str,
-    body: Result<Bytes, BytesRejection>,
+    (headers, body): (&HeaderMap, Result<Bytes, BytesRejection>),
 ) -> Result<String, Rejection<PageError>> {
-    let malformed = Rejection::new(PageError::Malformed, RefusalReason::MalformedBody);
+    check_is_form(headers)?;
     let body = read_body(body)?;
-    // As form-encoding leaves it, so that it can stand in an address.
     if !body.iter().all(u8::is_ascii_graphic) {
-        return Err(malformed);
+        return Err(Rejection::new(PageError::Malformed, RefusalReason::MalformedBody));
     }
-    let query = str::from_utf8(&body).map_err(|_| malformed)?;
-    Ok(format!("{page}?{query}"))
+    let mut location = format!("{page}?");
+    for byte in &body {
+        // What form-encoding leaves can stand in an address (RFC 3986 §3.4); what it would not have left is encoded.
+        if byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(byte) {
+            location.push((*byte).into());
+        } else {
+            location.extend(form_urlencoded::byte_serialize(std::slice::from_ref(byte)));
+        }
+    }
+    Ok(location)
 }
 
 /// A form's body.
@@ -161,6 +163,13 @@ pub(in crate::http) fn read_form(
     headers: &HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Result<Form, Rejection<PageError>> {
+    check_is_form(headers)?;
+    let bytes = read_body(body)?;
+    Form::parse_bytes(&bytes)
+        .map_err(|_| Rejection::new(PageError::FormMalformed, RefusalReason::MalformedBody))
+}
+
+fn check_is_form(headers: &HeaderMap) -> Result<(), Rejection<PageError>> {
     check_content_type(headers).map_err(|error| {
         let reason = match error {
             FormError::Charset => RefusalReason::WrongCharset,
@@ -172,9 +181,7 @@ pub(in crate::http) fn read_form(
             | FormError::NotFlatJson => RefusalReason::WrongContentType,
         };
         Rejection::new(PageError::NotAForm, reason)
-    })?;
-    let bytes = read_body(body)?;
-    Form::parse_bytes(&bytes).map_err(|_| Rejection::new(PageError::Malformed, RefusalReason::MalformedBody))
+    })
 }
 
 fn read_body(body: Result<Bytes, BytesRejection>) -> Result<Bytes, Rejection<PageError>> {
@@ -307,6 +314,5 @@ fn must_ask(target: &Target, request: &AuthorizationRequest, consent: &Consent) 
     let cannot_be_known =
         target.registration.metadata.is_public() && redirect_uri::is_native(&target.back.redirect_uri);
     let asked = request.prompt.consent || request.prompt.select_account;
-    let claims = request.openid.individual_claims.all();
-    asked || cannot_be_known || !consent.allows(&request.scope, &claims)
+    asked || cannot_be_known || !consent.allows(&request.terms(target))
 }

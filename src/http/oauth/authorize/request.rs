@@ -12,6 +12,7 @@ use super::response_mode::ResponseMode;
 use crate::app::App;
 use crate::domain::client::{Client, ClientMetadata, GrantType, PkceRule, Registration, Standing};
 use crate::domain::confirmation::Confirmation;
+use crate::domain::consent::Terms;
 use crate::domain::grant::Management;
 use crate::domain::openid::OPENID;
 use crate::domain::pkce::{Challenge, Method};
@@ -145,6 +146,19 @@ fn named_where_it_must_be(parameters: &Parameters) -> Result<(), (PageError, Ref
         return Err((PageError::RedirectUriMissing, RefusalReason::RedirectUriMissing));
     }
     Ok(())
+}
+
+impl AuthorizationRequest {
+    /// What its user is asked to allow, besides authorization details.
+    pub(super) fn terms(&self, target: &Target) -> Terms {
+        let is_unvouched = target.registration.registration_access_token.is_some();
+        Terms {
+            scope: self.scope.clone(),
+            claims: self.openid.individual_claims.all(),
+            resources: self.resources.iter().cloned().collect(),
+            returns_to: is_unvouched.then(|| redirect_uri::place(&target.back.redirect_uri)),
+        }
+    }
 }
 
 /// RFC 6749 §3.1.2.3: the requested one if it is registered; the only one where none is requested. A loopback

@@ -59,7 +59,12 @@ impl Visit {
             parameters.get("request_uri").is_some() && parameters.get(request_object::PARAMETER).is_some();
         let pushed = match parameters.get("request_uri").filter(|uri| par::is_ours(uri)) {
             None => None,
-            Some(uri) => Some(par::open(app, parameters.get("client_id"), uri).await?),
+            Some(uri) => match par::open(app, parameters.get("client_id"), uri).await {
+                Ok(pushed) => Some(pushed),
+                // That there are two is what is wrong, whatever either is.
+                Err(_) if is_ambiguous => None,
+                Err(failure) => return Err(failure.into()),
+            },
         };
         let mut signed_at = None;
         if let Some(pushed) = &pushed {

@@ -1,16 +1,13 @@
 //! The user's answer to a device: approve, deny, or use another account.
 
-use std::collections::BTreeSet;
-
 use axum::response::Response;
 
 use super::user_code::UserCode;
 use super::{Asked, Visit, asked, back, query};
 use crate::app::App;
-use crate::domain::consent::{Consent, ConsentCommand};
+use crate::domain::consent::{Consent, ConsentCommand, Terms};
 use crate::domain::grant::{DeviceAuthorizationApproved, DeviceAuthorizationDenied, GrantRefusal};
 use crate::domain::refusal::RefusalReason;
-use crate::domain::scope::Definition;
 use crate::http::csrf::{self, Purpose};
 use crate::http::error::{Rejection, WireError};
 use crate::http::form::Form;
@@ -133,18 +130,20 @@ async fn approve(
 ) -> Result<DeviceAuthorizationApproved, Rejection<PageError>> {
     let (subject, at) = (live.login.subject, unit.at());
     let consent = unit.load::<Consent>(Consent::id(subject, asked.client)).await?;
-    let scope = asked.scopes.iter().map(|scope| scope.name.as_str()).collect();
+    let terms = Terms {
+        scope: asked.scopes.iter().map(|scope| scope.name.as_str()).collect(),
+        resources: asked.resources.iter().cloned().collect(),
+        ..Terms::default()
+    };
     let operations = &app.operations;
     let new_details = operations
         .seal_unconsented((subject, asked.client), &consent, &asked.details)
         .await?;
-    let is_new = |scope: &Definition| !consent.scope.contains(&scope.name);
-    let adds = new_details.is_some() || asked.scopes.iter().any(is_new);
+    let adds = new_details.is_some() || !consent.allows(&terms);
     let give = ConsentCommand::Give {
         subject,
         client: asked.client,
-        scope,
-        claims: BTreeSet::new(),
+        terms,
         authorization_details: new_details,
         at,
     };

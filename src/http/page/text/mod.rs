@@ -54,6 +54,17 @@ pub(super) struct Common {
     pub(super) request: &'static str,
 }
 
+impl Common {
+    /// A page's title, which says first that something went wrong.
+    pub(super) fn titled(&self, title: &str, failed: bool) -> String {
+        if failed {
+            self.error_title.with(title)
+        } else {
+            title.to_owned()
+        }
+    }
+}
+
 #[cfg_attr(test, derive(serde::Serialize))]
 pub(super) struct Login {
     pub(super) title: &'static str,
@@ -265,6 +276,7 @@ pub(super) struct Errors {
     pub(super) malformed: &'static str,
     pub(super) logout_malformed: &'static str,
     pub(super) device_malformed: &'static str,
+    pub(super) form_malformed: &'static str,
     pub(super) doubled: &'static str,
     pub(super) client_missing: &'static str,
     pub(super) client_unknown: &'static str,
