@@ -458,7 +458,7 @@ async fn what_is_not_said_to_be_a_form_is_refused_and_changes_nothing() {
     assert_eq!(count(server, "PasswordChanged").await, 0);
     assert_eq!(count(server, "SessionEnded").await, 0);
     assert_eq!(count(server, "CodeIssued").await, 0);
-    let expected = ["wrong_content_type", "wrong_charset"];
+    let expected = ["wrong_content_type", "wrong_charset", "malformed_body"];
     assert!(
         reasons(server)
             .await
