@@ -67,6 +67,9 @@ pub(super) struct Define {
     /// A resource server that its details are for, as in the audience of clients (repeat). Without: any
     #[arg(long = "resource", value_name = "URI")]
     resources: Vec<String>,
+    /// Ask the user each time, whatever was allowed before: for what is done once, such as a payment
+    #[arg(long)]
+    ask_each_time: bool,
     #[command(flatten)]
     output: Json,
 }
@@ -110,6 +113,7 @@ async fn define(session: &Session, define: Define) -> anyhow::Result<()> {
         schema,
         template,
         resources,
+        ask_each_time,
         output,
     } = define;
     let text = read(&schema)?;
@@ -119,6 +123,7 @@ async fn define(session: &Session, define: Define) -> anyhow::Result<()> {
         schema: compact.unwrap_or(text),
         template,
         resources,
+        asked_each_time: ask_each_time,
     };
     let command = AuthorizationDetailTypeCommand::Define {
         name: name.clone(),
@@ -169,6 +174,7 @@ async fn show(session: &Session, name: &str, output: Json) -> anyhow::Result<()>
                 .unwrap_or("none: users see the members"),
         ),
         ("resources", &resources),
+        ("each time", yes(known.terms.asked_each_time)),
         ("retired", yes(known.retired)),
         ("schema", &known.terms.schema),
     ] {

@@ -115,6 +115,7 @@ async fn define_payments(app: &App, context: &Context) -> anyhow::Result<()> {
         schema: schema.to_string(),
         template: Some("Pay {amount} EUR to {creditor}".to_owned()),
         resources: Vec::new(),
+        asked_each_time: true,
     };
     let name = PAYMENT.to_owned();
     let command = AuthorizationDetailTypeCommand::Define { name, terms };

@@ -2,7 +2,7 @@
 //!
 //! Tables say what there may be; what is shown of it and what is ended is decided on the aggregates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -40,6 +40,8 @@ pub struct Application {
     pub registration: Registration,
     /// What it may do, in words; a scope that is not defined any more has its name only.
     pub scopes: Vec<Definition>,
+    /// Scopes that the user allowed it for these resources alone (RFC 8707).
+    pub only_for: BTreeMap<String, BTreeSet<String>>,
     /// The claims of the user that it may know besides, one by one.
     pub claims: BTreeSet<Claim>,
     /// The authorization details that the user is remembered to have allowed it (RFC 9396), the latest last.
@@ -153,9 +155,13 @@ impl Operations {
             let (Some(began), Some(registration)) = (began, client.registration.as_deref()) else {
                 continue;
             };
+            // A grant that rests on no consent is for all that the client has.
+            let mut only_for = consent.only_for.clone();
+            only_for.retain(|name, _| !others.iter().any(|(_, scope)| scope.contains(name)));
             let details = self.consented_details(subject, key, &consent).await?;
             applications.push(Application {
                 key,
+                only_for,
                 claims: consent.claims.clone(),
                 details: self.show_details(&details).await?,
                 registration: registration.clone(),

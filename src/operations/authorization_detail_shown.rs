@@ -25,6 +25,8 @@ pub struct ShownDetailType {
     pub template: Option<String>,
     /// The resource servers that its details are for; empty for any.
     pub resources: Vec<String>,
+    /// Whether the user is asked each time, whatever was allowed before.
+    pub asked_each_time: bool,
     /// Whether nobody is granted it any more.
     pub retired: bool,
 }
@@ -36,6 +38,7 @@ impl From<&DetailTypeDefinition> for ShownDetailType {
             schema: serde_json::from_str(&known.terms.schema).unwrap_or_default(),
             template: known.terms.template.clone(),
             resources: known.terms.resources.clone(),
+            asked_each_time: known.terms.asked_each_time,
             retired: known.retired,
         }
     }

@@ -1,5 +1,7 @@
 //! A user's logins and consents as administrators are shown them, and end them.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -37,6 +39,9 @@ pub struct ShownConsent {
     pub client_name: String,
     /// The scopes that are allowed.
     pub scope: Vec<String>,
+    /// Those of them that are allowed for named resources alone (RFC 8707), and for which.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub only_for: BTreeMap<String, BTreeSet<String>>,
     /// The claims of the user that are allowed one by one (OpenID Connect Core §5.5.1).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub claims: Vec<&'static str>,
@@ -74,6 +79,7 @@ impl From<Application> for ShownConsent {
             key: _,
             registration,
             scopes,
+            only_for,
             claims,
             details,
             since,
@@ -86,6 +92,7 @@ impl From<Application> for ShownConsent {
             client_id: registration.client_id,
             client_name: registration.metadata.client_name,
             scope: scopes.into_iter().map(|scope| scope.name).collect(),
+            only_for,
             claims: claims.into_iter().map(Claim::name).collect(),
             authorization_details_types: types,
             since,

@@ -77,6 +77,7 @@ fn terms(schema: &Value, template: Option<&str>, resources: &[&str]) -> DetailTy
         schema: schema.to_string(),
         template: template.map(str::to_owned),
         resources: resources.iter().map(|one| (*one).to_owned()).collect(),
+        asked_each_time: false,
     }
 }
 
@@ -436,4 +437,35 @@ async fn opaque_tokens_and_the_answers_of_devices_have_authorization_details_too
     assert_eq!(tokens["authorization_details"], json!([payment("8.88")]));
     // An approval at a device is a consent.
     assert!(!rich.request(&json!([payment("8.88")])).await.is_consent_page());
+}
+
+/// A payment is made once: who allowed one has not allowed the next.
+#[tokio::test]
+async fn a_detail_that_is_asked_each_time_is_never_given_in_silence() {
+    let rich = Rich::new().await;
+    let each_time = DetailTypeTerms {
+        asked_each_time: true,
+        ..terms(&payment_schema(), None, &[BANK])
+    };
+    define_type(&rich.server, PAYMENT, each_time).await;
+    let (payment, files) = (json!([payment("1.00")]), json!([files(&["read"])]));
+    for _ in 0..2 {
+        let query = rich.query(&payment);
+        flow::log_in(
+            &rich.server,
+            &rich.browser,
+            &query,
+            (flow::USERNAME, flow::PASSWORD),
+        )
+        .await;
+        let page = rich.request(&payment).await;
+        assert!(page.is_consent_page(), "{}", page.body);
+        let answer = flow::decide(&rich.server, &rich.browser, &query, (&page, "approve")).await;
+        assert!(answer.parameters().contains_key("code"));
+    }
+    let silent = with(&rich.query(&payment), &[("prompt", "none")]);
+    let answer = flow::request(&rich.server, &rich.browser, &silent).await;
+    assert_eq!(answer.parameters()["error"], "consent_required");
+    flow::authorize(&rich.server, &rich.browser, &rich.query(&files)).await;
+    assert!(!rich.request(&files).await.is_consent_page(), "of another type");
 }

@@ -374,6 +374,7 @@ pub(crate) async fn define_detail_type(server: &TestServer, name: &str) {
             schema,
             template: None,
             resources: Vec::new(),
+            asked_each_time: false,
         },
     };
     let operations = &server.app.operations;

@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use grantlog::operations::client::CreatedClient;
+use grantlog::projection::ProjectionRunner;
 use serde_json::{Value, json};
 
 use crate::flow::{self, Query, with};
@@ -122,6 +123,14 @@ async fn a_consent_for_one_resource_is_none_for_another() {
     };
     flow::authorize(server, browser, &client.query(&[FILES])).await;
     assert_eq!(asks(&[FILES]).await, None, "it is remembered");
+    let runner = ProjectionRunner::start(&server.app.ledger);
+    let applications = async || {
+        runner.wait_for(*server.app.ledger.head().borrow()).await.unwrap();
+        flow::get(server, browser, "/account/applications").await.body
+    };
+    let words = format!("This access is for: <code>{FILES}</code>");
+    let page = applications().await;
+    assert!(page.contains(&words), "{page}");
     for others in [&[MAIL][..], &[FILES, MAIL], &[]] {
         assert_eq!(
             asks(others).await.as_deref(),
@@ -143,6 +152,9 @@ async fn a_consent_for_one_resource_is_none_for_another() {
     for any in [&[][..], &[MAIL]] {
         assert_eq!(asks(any).await, None, "{any:?}");
     }
+    let page = applications().await;
+    assert!(!page.contains("This access is for"), "{page}");
+    runner.stop().await;
 }
 
 #[tokio::test]

@@ -27,6 +27,8 @@ events! {
             template: Option<String>,
             /// The resource servers that they are for; empty for any.
             resources: Vec<String>,
+            /// Whether the user is asked about them each time.
+            asked_each_time: Option<bool>,
         },
         /// Its schema, sentence or resource servers changed.
         AuthorizationDetailTypeChanged 1 {
@@ -36,6 +38,8 @@ events! {
             template: Option<String>,
             /// The new resource servers.
             resources: Vec<String>,
+            /// Whether the user is asked about them each time from now on.
+            asked_each_time: Option<bool>,
         },
         /// Details of this type may no longer be granted, and tokens lose those that they have.
         AuthorizationDetailTypeRetired 1 {},
@@ -69,6 +73,9 @@ pub struct DetailTypeTerms {
     pub template: Option<String>,
     /// The resource servers that they are for; empty for any.
     pub resources: Vec<String>,
+    /// Whether the user is asked about them each time, whatever was allowed before: for what is done once.
+    #[serde(default)]
+    pub asked_each_time: bool,
 }
 
 /// Commands on a type.
@@ -171,7 +178,9 @@ impl AuthorizationDetailType {
             schema,
             template,
             resources,
+            asked_each_time,
         } = terms.clone();
+        let asked_each_time = asked_each_time.then_some(true);
         let events = match self.grantable() {
             Some(now) if now.terms == *terms => Vec::new(),
             Some(_) => vec![
@@ -179,6 +188,7 @@ impl AuthorizationDetailType {
                     schema,
                     template,
                     resources,
+                    asked_each_time,
                 }
                 .into(),
             ],
@@ -188,6 +198,7 @@ impl AuthorizationDetailType {
                     schema,
                     template,
                     resources,
+                    asked_each_time,
                 }
                 .into(),
             ],
@@ -204,6 +215,7 @@ impl AuthorizationDetailType {
                         schema: event.schema,
                         template: event.template,
                         resources: event.resources,
+                        asked_each_time: event.asked_each_time.unwrap_or_default(),
                     },
                     retired: false,
                 });
@@ -214,6 +226,7 @@ impl AuthorizationDetailType {
                         schema: event.schema,
                         template: event.template,
                         resources: event.resources,
+                        asked_each_time: event.asked_each_time.unwrap_or_default(),
                     };
                 }
             }
@@ -250,17 +263,22 @@ mod tests {
     use super::*;
 
     fn command() -> impl Strategy<Value = AuthorizationDetailTypeCommand> {
-        let terms =
-            ("[a-c{]{0,2}", proptest::collection::vec("urn:[ab]", 0..3)).prop_map(|(text, resources)| {
-                AuthorizationDetailTypeCommand::Define {
+        let terms = (
+            "[a-c{]{0,2}",
+            proptest::collection::vec("urn:[ab]", 0..3),
+            any::<bool>(),
+        )
+            .prop_map(
+                |(text, resources, asked_each_time)| AuthorizationDetailTypeCommand::Define {
                     name: "t".to_owned(),
                     terms: DetailTypeTerms {
                         schema: r#"{"properties":{"type":{}},"additionalProperties":false}"#.to_owned(),
                         template: (!text.is_empty()).then_some(text),
                         resources,
+                        asked_each_time,
                     },
-                }
-            });
+                },
+            );
         prop_oneof![3 => terms, 1 => Just(AuthorizationDetailTypeCommand::Retire)]
     }
 

@@ -39,6 +39,9 @@ struct Definition {
     /// The resource servers that its details are for, as in the audience of clients. Without: any.
     #[serde(default)]
     resources: Vec<String>,
+    /// Whether the user is asked each time, whatever was allowed before: for what is done once, such as a payment.
+    #[serde(default)]
+    asked_each_time: bool,
 }
 
 /// Details to check.
@@ -125,6 +128,7 @@ async fn define(
         schema,
         template,
         resources,
+        asked_each_time,
     } = asked.body.0;
     let command = AuthorizationDetailTypeCommand::Define {
         name: name.clone(),
@@ -132,6 +136,7 @@ async fn define(
             schema: Value::Object(schema).to_string(),
             template,
             resources,
+            asked_each_time,
         },
     };
     call.operations()

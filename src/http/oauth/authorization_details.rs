@@ -25,6 +25,8 @@ pub(super) const PARAMETER: &str = "authorization_details";
 pub(super) struct Asked {
     pub(super) detail: Detail,
     pub(super) shown: ShownDetail,
+    /// Whether the user is asked about it whatever was allowed before.
+    pub(super) each_time: bool,
 }
 
 /// The details alone.
@@ -95,7 +97,11 @@ pub(super) async fn requested<E: WireError>(
             return Err(refuse(RefusalReason::DetailLocationNotAllowed));
         }
         let shown = ShownDetail::of(&detail, Some(terms));
-        asked.push(Asked { detail, shown });
+        asked.push(Asked {
+            detail,
+            shown,
+            each_time: terms.asked_each_time,
+        });
     }
     Ok(asked)
 }

@@ -78,7 +78,12 @@ fn one(presentation: Presentation, application: &Application, token: &Digest) ->
             h2 { bdi { (name) } }
             ul.scopes role="list" aria-label=(texts.what_it_can.with(&isolated(name))) {
                 @for scope in &application.scopes {
-                    li { span { bdi { (scope.description) } } " " code { (scope.name) } }
+                    li {
+                        span { bdi { (scope.description) } } " " code { (scope.name) }
+                        @if let Some(resources) = application.only_for.get(&scope.name) {
+                            p.note { (all.asked.resources) @for one in resources { " " code { (one) } } }
+                        }
+                    }
                 }
                 @for claim in &application.claims { li { (one_claim(&all.claims, *claim)) } }
                 @for detail in &application.details { li { (one_detail(&all.asked, detail)) } }

@@ -106,11 +106,12 @@ async fn types_are_defined_checked_and_retired_at_the_command_line() {
         sentence,
         "--resource",
         BANK,
+        "--ask-each-time",
         "--json",
     ];
     let defined: Value = serde_json::from_str(&stdout(&run(&define).await)).unwrap();
     let expected = json!({"type": PAYMENT, "schema": payment_schema(), "template": sentence, "resources": [BANK],
-        "retired": false});
+        "asked_each_time": true, "retired": false});
     assert_eq!(defined, expected);
     let shown = stdout(&run(&["show", PAYMENT]).await);
     assert!(

@@ -300,6 +300,9 @@ async fn remembers(
     if request.details.is_empty() {
         return Ok(true);
     }
+    if request.details.iter().any(|asked| asked.each_time) {
+        return Ok(false);
+    }
     let operations = &visit.app.operations;
     let allowed = operations.consented_details(subject, target.key, consent).await?;
     Ok(covers(
